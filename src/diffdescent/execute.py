@@ -1,0 +1,232 @@
+"""The ask/tell machine that runs a plan.
+
+``ask()`` says what to evaluate next, ``tell(prediction)`` advances. Plain sampling loops over the two; a diffusers
+scheduler makes one ``tell`` per ``step``; a k-diffusion function wraps them. Nothing in here waits for the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .errors import UserError
+from .linear import combine
+from .noise import NoiseSource
+from .plan import Output, Plan, Row
+from .predict import Affine, Basis, Prediction
+from .process import Point
+from .transforms.base import Commit, Displacement, Estimate, Evaluation
+
+
+@dataclass(frozen=True)
+class Query:
+    """What to evaluate: the state ``x`` at noise level ``at``; ``index`` counts evaluations, ``step`` steps."""
+
+    x: Tensor
+    at: Point
+    index: int
+    step: int
+
+
+class Executor:
+    """Runs one plan on one batch.
+
+    ``x`` is the initial state, (B, …), in the coordinates of the grid's first level, float32 or float64 (it is
+    converted to ``dtype``). ``estimates`` act on each evaluation, ``displacements`` on each committed step, in order.
+    ``noise`` is needed by stochastic plans alone. ``history`` (newest first) and ``first_row`` start in the middle
+    of a plan with evaluations from elsewhere.
+
+    ``norms`` holds ‖raw‖₂ of every evaluation and sample, (evaluations, B), on the device; :meth:`check` reads it.
+    Raises :class:`UserError` when a stochastic plan gets no noise.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        x: Tensor,
+        *,
+        noise: NoiseSource | None = None,
+        estimates: Sequence[Estimate] = (),
+        displacements: Sequence[Displacement] = (),
+        dtype: torch.dtype = torch.float32,
+        history: Sequence[Tensor] = (),
+        first_row: int = 0,
+    ) -> None:
+        if plan.stochastic and noise is None:
+            raise UserError(f"{plan.name} adds noise at every step; give it a noise source (a seed).")
+        self.plan = plan
+        self.noise = noise
+        self.dtype = dtype
+        self._estimates = list(estimates)
+        self._displacements = [(d, d.init(plan)) for d in displacements]
+        self._base = self._current = x.to(dtype)
+        self._base_point = plan.rows[first_row].at if first_row else plan.grid.points[0]
+        self._history: list[Tensor] = list(history)
+        self._index = first_row
+        self._committed = sum(o.commit for r in plan.rows[:first_row] for o in r.outputs)
+        norm_type = torch.float32 if dtype != torch.float64 else dtype
+        self.norms = torch.zeros(len(plan.rows), len(x), dtype=norm_type, device=x.device)
+        self._norm_rows = self.norms.unbind(0)
+        for out in plan.start if not first_row else ():
+            self._advance(out, plan.rows[0].step, None, None)
+
+    @property
+    def done(self) -> bool:
+        """Whether every row has been run."""
+        return self._index == len(self.plan.rows)
+
+    @property
+    def x(self) -> Tensor:
+        """The last committed state."""
+        return self._base
+
+    @property
+    def point(self) -> Point:
+        """The noise level of :attr:`x`."""
+        return self._base_point
+
+    @property
+    def committed(self) -> int:
+        """How many steps have been committed."""
+        return self._committed
+
+    def ask(self) -> Query:
+        """What to evaluate next; a mistake once :attr:`done`."""
+        row = self.plan.rows[self._index]
+        return Query(self._current, row.at, self._index, row.step)
+
+    def edit(self, sample: Tensor) -> None:
+        """Replace the current state (inpainting). The base of an unfinished step is shifted by the same change."""
+        sample = sample.to(self.dtype)
+        self._base = sample if self._base is self._current else self._base + (sample - self._current)
+        self._current = sample
+
+    def tell(self, prediction: Prediction, sample: Tensor | None = None) -> None:
+        """Advance by one row. ``sample``, when given, is the (edited) state that was really evaluated."""
+        if sample is not None and sample is not self._current:
+            self.edit(sample)
+        row = self.plan.rows[self._index]
+        raw = prediction.raw
+        if raw.dtype != self.dtype:
+            raw = raw.to(self.dtype)
+        torch.linalg.vector_norm(raw.flatten(1), dim=1, out=self._norm_rows[self._index])
+        told = _Told(row, self._current, raw, prediction)
+        if self._estimates:
+            self._correct(told)
+        for out in row.outputs:
+            self._advance(out, row.step, told, prediction)
+        self._history = [told.kept() if k == 0 else self._history[k - 1] for k in row.keep]
+        self._index += 1
+
+    def _correct(self, told: _Told) -> None:
+        """Let the estimate transforms change x0; what they change is carried as a correction, in the row's basis."""
+        row, x = told.row, told.x
+        x0 = told.prediction.to("x0", x)
+        total: Tensor | None = None
+        for transform in self._estimates:
+            delta = transform.correct(Evaluation(x0, x, row.at, row.step, self._index))
+            if delta is not None:
+                x0 = x0 + delta
+                total = delta if total is None else total + delta
+        told.correction = total
+
+    def _advance(self, out: Output, step: int, told: _Told | None, prediction: Prediction | None) -> None:
+        """Compute one output and make it the current state, or commit it."""
+        base = self._base
+        terms: list[tuple[float, Tensor]] = []
+        on_base = out.base
+        if told is not None:
+            e0 = out.evals[0] if out.evals else 0.0
+            at_x = out.current + e0 * told.p
+            if told.x is base:
+                on_base += at_x
+            elif at_x:
+                terms.append((at_x, told.x))
+            if e0:
+                terms.append((e0 * told.q, told.raw))
+                if told.correction is not None:
+                    terms.append((e0 * told.per_x0(told.row.basis), told.correction))
+            terms += [(c, h) for c, h in zip(out.evals[1:], self._history, strict=False) if c]
+        if on_base or not terms:
+            terms.insert(0, (on_base, base))
+        noise = self._noise_term(out, step, prediction) if out.noise or out.log_var else None
+        if noise is not None:
+            terms.append(noise)
+        new = combine(terms)
+        if out.commit:
+            for i, (transform, state) in enumerate(self._displacements):
+                kick = noise[1] * noise[0] if noise is not None else None
+                commit = Commit(step, base, self._base_point, new, out.point, kick)
+                new, state = transform.update(state, commit)
+                self._displacements[i] = transform, state
+            self._base, self._base_point = new, out.point
+            self._committed += 1
+        self._current = new
+
+    def _noise_term(self, out: Output, step: int, prediction: Prediction | None) -> tuple[float, Tensor]:
+        assert self.noise is not None
+        z = self.noise(self._base, step, out.draw, self._base_point, out.point)
+        if out.log_var is None:
+            return out.noise, z
+        if prediction is None or prediction.variance is None:
+            raise UserError("This sampler uses a learned variance, but the model predicts none; choose another variance.")
+        low, high = out.log_var
+        fraction = (prediction.variance.to(self.dtype) + 1) / 2
+        return 1.0, z * torch.exp(0.5 * torch.lerp(torch.full_like(z, low), torch.full_like(z, high), fraction))
+
+    def check(self, samples: Sequence[int] | None = None) -> None:
+        """Raise :class:`UserError` if any evaluation so far held NaN or Inf, naming the step, σ/α and samples.
+
+        This is the one place that reads from the device; call it after the loop.
+        """
+        bad = ~torch.isfinite(self.norms[: self._index])
+        if not bool(bad.any()):
+            return
+        table = bad.cpu()
+        index = int(table.any(dim=1).nonzero()[0, 0])
+        which = [int(i) if samples is None else samples[int(i)] for i in table[index].nonzero()[:, 0]]
+        row = self.plan.rows[index]
+        shown = ", ".join(map(str, which[:8])) + (", …" if len(which) > 8 else "")
+        raise UserError(
+            f"The model returned NaN or Inf at evaluation {index} (step {row.step}, t = {row.at.t:.6g}, "
+            f"σ/α = {row.at.ratio:.4g}) for {len(which)} of {table.shape[1]} samples ({shown}); check the model's "
+            "dtype (fp16 overflows), its prediction type, or lower the guidance scale."
+        )
+
+
+class _Told:
+    """One evaluation while its row runs: the newest value is h0 = p·x + q·raw, plus what a correction of x0 adds."""
+
+    __slots__ = ("correction", "p", "prediction", "q", "raw", "row", "x")
+
+    def __init__(self, row: Row, x: Tensor, raw: Tensor, prediction: Prediction) -> None:
+        self.row, self.x, self.raw, self.prediction = row, x, raw, prediction
+        self.p, self.q = self._affine(row.basis)
+        self.correction: Tensor | None = None
+
+    def _affine(self, basis: Basis) -> Affine:
+        affine = self.prediction.conversion.to(basis)
+        if affine.raw != affine.raw:
+            at = self.row.at
+            raise UserError(
+                f"The model's prediction type leaves {basis} undetermined at α = {at.alpha:.4g}, σ = {at.sigma:.4g}; "
+                "start the grid below pure noise (and end its evaluations above σ = 0), or use a v- or flow-predicting model."
+            )
+        return affine
+
+    def per_x0(self, basis: Basis) -> float:
+        """How a change of x0 changes the evaluation: ε = (x − α x0)/σ."""
+        return 1.0 if basis == "x0" else -self.row.at.alpha / self.row.at.sigma
+
+    def kept(self) -> Tensor:
+        """h0 as a tensor of its own, for the history."""
+        basis = self.row.keep_basis or self.row.basis
+        p, q = self._affine(basis)
+        if p:
+            value = combine([(p, self.x), (q, self.raw)])
+        else:
+            value = self.raw if q == 1 else self.raw * q
+        return value if self.correction is None else value.add(self.correction, alpha=self.per_x0(basis))

@@ -1,0 +1,155 @@
+"""Noise that belongs to a sample, not to a batch.
+
+Philox4x32-10 (Salmon et al., SC 2011), a counter-based generator: the four counter words are (block of four numbers,
+sample, step, draw) and the key is the 64-bit seed. The integers are the same on every device and for every batch
+size; the normals come from them by Box–Muller in float64 where the device has it (float32 otherwise, equal to 1e-6).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .errors import UserError
+from .process import Point
+
+INITIAL = -1
+"""The step that keys the initial noise x_T (its draw is 0)."""
+
+_MASK = 0xFFFFFFFF
+_M0, _M1 = 0xD2511F53, 0xCD9E8D57
+_W0, _W1 = 0x9E3779B9, 0xBB67AE85
+
+
+def _mul(a: Tensor, m: int) -> tuple[Tensor, Tensor]:
+    """High and low 32-bit words of a·m. The int64 product wraps, its bits are those of the unsigned one."""
+    product = a * m
+    return (product >> 32) & _MASK, product & _MASK
+
+
+def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Ten rounds of Philox4x32. Counter words and result are int64 tensors holding 32-bit values; they broadcast."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key & _MASK, (key >> 32) & _MASK
+    for _ in range(10):
+        hi0, lo0 = _mul(c0, _M0)
+        hi1, lo1 = _mul(c2, _M1)
+        c0, c1, c2, c3 = hi1 ^ c1 ^ k0, lo1, hi0 ^ c3 ^ k1, lo0
+        k0, k1 = (k0 + _W0) & _MASK, (k1 + _W1) & _MASK
+    return c0, c1, c2, c3
+
+
+def integers(seed: int, samples: Tensor, numel: int, step: int, draw: int = 0) -> Tensor:
+    """Uniform 32-bit integers, int64 of shape (len(samples), numel), keyed by (seed, sample, step, draw)."""
+    block = torch.arange((numel + 3) // 4, device=samples.device)[None, :]
+    sample = samples.to(torch.int64)[:, None]
+    word2 = torch.full_like(sample, step & _MASK)
+    # The high word of the sample's index shares the last counter word with the draw (draws are few).
+    word3 = (draw & 0xFFFF) | ((sample >> 32) & 0xFFFF) << 16
+    words = torch.broadcast_tensors(*philox((block, sample & _MASK, word2, word3), seed))
+    return torch.stack(words, dim=-1).flatten(1)[:, :numel]
+
+
+def normals(
+    seed: int,
+    samples: Tensor,
+    shape: Sequence[int],
+    step: int,
+    draw: int = 0,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Unit normals of shape (len(samples), \\*shape), keyed by (seed, sample, step, draw).
+
+    Box–Muller: z = √(−2 ln u₁)·(cos 2πu₂, sin 2πu₂) with u = (k + ½)/2³².
+    """
+    numel = math.prod(shape)
+    words = integers(seed, samples, numel + numel % 2, step, draw)
+    real = torch.float32 if samples.device.type == "mps" else torch.float64
+    u = (words.to(real) + 0.5) * 2.0**-32
+    radius = torch.sqrt(-2.0 * torch.log(u[:, 0::2].clamp(max=1 - 2**-24) if real == torch.float32 else u[:, 0::2]))
+    angle = (2.0 * math.pi) * u[:, 1::2]
+    z = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=-1).flatten(1)[:, :numel]
+    return z.to(dtype).reshape(len(samples), *shape)
+
+
+class NoiseSource(Protocol):
+    """What the executor asks for noise."""
+
+    def initial(self, shape: Sequence[int]) -> Tensor:
+        """x_T's unit noise, (B, \\*shape)."""
+        ...
+
+    def __call__(self, x: Tensor, step: int, draw: int, src: Point, dst: Point) -> Tensor:
+        """Unit noise like ``x`` for draw number ``draw`` of ``step``, which goes from ``src`` to ``dst``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Keyed:
+    """Independent noise for each (seed, sample, step, draw); ``samples`` are the batch's indices, shape (B,)."""
+
+    seed: int
+    samples: Tensor
+
+    def initial(self, shape: Sequence[int]) -> Tensor:
+        return normals(self.seed, self.samples, shape, INITIAL)
+
+    def __call__(self, x: Tensor, step: int, draw: int, src: Point, dst: Point) -> Tensor:
+        return normals(self.seed, self.samples, x.shape[1:], step, draw, x.dtype)
+
+
+@dataclass(frozen=True)
+class Brownian:
+    """Noise from one Brownian path per sample, so that runs with different step counts share their noise.
+
+    The path W runs over the clock u = (2/π)·atan σ̃ in [0, 1], which every grid crosses; the noise of a step from
+    u₁ to u₀ < u₁ is (W(u₁) − W(u₀))/√(u₁ − u₀). W is built by midpoint displacement to ``depth`` binary levels, each
+    node keyed by (seed, sample, level, index): any value can be had without the others. Below 2^−depth the path is a
+    straight line between nodes, so steps must be longer than that.
+
+    Only the last draw of a step follows the path; earlier draws of a multi-draw step are :class:`Keyed`.
+    """
+
+    seed: int
+    samples: Tensor
+    depth: int = 18
+
+    def initial(self, shape: Sequence[int]) -> Tensor:
+        return normals(self.seed, self.samples, shape, INITIAL)
+
+    def _node(self, shape: Sequence[int], level: int, index: int, dtype: torch.dtype) -> Tensor:
+        # Steps of a sampler are small non-negative numbers; nodes use the upper half of the step word.
+        key = 0x80000000 | (1 << level) + index
+        return normals(self.seed, self.samples, shape, key, 1, dtype)
+
+    def path(self, u: float, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+        """W(u), with W(0) = 0 and Var W(u) = u, shape (B, \\*shape)."""
+        low, high = 0.0, 1.0
+        w_low = torch.zeros((len(self.samples), *shape), dtype=dtype, device=self.samples.device)
+        w_high = self._node(shape, 0, 0, dtype)
+        index = 0
+        for level in range(1, self.depth + 1):
+            if u in (low, high):
+                break
+            middle = (low + high) / 2
+            w_middle = (w_low + w_high) / 2 + self._node(shape, level, index, dtype) * (math.sqrt(high - low) / 2)
+            if u >= middle:
+                low, w_low, index = middle, w_middle, 2 * index + 1
+            else:
+                high, w_high, index = middle, w_middle, 2 * index
+        return torch.lerp(w_low, w_high, (u - low) / (high - low))
+
+    def __call__(self, x: Tensor, step: int, draw: int, src: Point, dst: Point) -> Tensor:
+        u1, u0 = (math.atan2(p.sigma, p.alpha) * 2 / math.pi for p in (src, dst))
+        if abs(u1 - u0) < 2.0 ** (1 - self.depth):
+            raise UserError(
+                f"Step {step} is too short for a Brownian path of depth {self.depth}; use fewer steps or "
+                "independent noise."
+            )
+        increment = self.path(u1, x.shape[1:], x.dtype) - self.path(u0, x.shape[1:], x.dtype)
+        return increment * (1 / math.sqrt(abs(u1 - u0)))
