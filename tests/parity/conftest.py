@@ -1,0 +1,16 @@
+"""Print how close each group of recorded cases came, under ``-v`` or when all of them ran."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .golden import DATA, ERRORS
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if not ERRORS:
+        return
+    terminalreporter.section(f"recorded trajectories ({DATA})")
+    for method, table in sorted(ERRORS.items()):
+        worst = max(table, key=table.__getitem__)
+        terminalreporter.write_line(f"{method:16s} {len(table):3d} cases, worst {table[worst]:.1e} ({worst})")
