@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from itertools import pairwise
+from typing import Any, ClassVar, Literal
 
 from ..errors import UserError, unknown
 from ..grid import Grid
@@ -41,8 +42,8 @@ def noisy_row(
 
 def noisy_plan(grid: Grid, name: str, rule: Callable[[Point, Point], tuple[float, float]]) -> Plan:
     """A plan of :func:`noisy_row`, ``rule(src, dst)`` giving (kept, noise)."""
-    pairs = zip(grid.points[:-1], grid.points[1:], strict=True)
-    return Plan(grid, tuple(noisy_row(i, s, d, *rule(s, d)) for i, (s, d) in enumerate(pairs)), name=name)
+    pairs = enumerate(pairwise(grid.points))
+    return Plan(grid, tuple(noisy_row(i, s, d, *rule(s, d)) for i, (s, d) in pairs), name=name)
 
 
 @register("ddim")
@@ -55,6 +56,7 @@ class DDIM:
 
     eta: float = 0.0
     name: ClassVar[str]
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"eta": 0.5}, {"eta": 1.0})
     variable: ClassVar[Variable] = "sigma"
     order: ClassVar[int] = 1
     cold_order: ClassVar[int] = 1
@@ -88,6 +90,7 @@ class DDPM:
     variance: Literal["small", "large", "learned"] = "small"
     final_noise: bool = True
     name: ClassVar[str]
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"variance": "large"}, {"final_noise": False})
     variable: ClassVar[Variable] = "sigma"
     stochastic: ClassVar[bool] = True
     order: ClassVar[int] = 1
@@ -97,10 +100,15 @@ class DDPM:
         if self.variance not in ("small", "large", "learned"):
             raise unknown("DDPM variance", self.variance, ("small", "large", "learned"))
 
+    @property
+    def keeps_variance(self) -> bool:
+        """β̃ is the variance of q(x_s | x_t, x0); β adds more, and a quiet end takes some away."""
+        return self.variance == "small" and self.final_noise
+
     def plan(self, grid: Grid) -> Plan:
         rows = []
         points = grid.points
-        for i, (src, dst) in enumerate(zip(points[:-1], points[1:], strict=True)):
+        for i, (src, dst) in enumerate(pairwise(points)):
             small, large = posterior_sigma(src, dst), forward_sigma(src, dst)
             kept = math.sqrt(max(dst.sigma**2 - small**2, 0.0))
             quiet = dst.sigma == 0 or (i == grid.steps - 1 and not self.final_noise)
@@ -121,6 +129,7 @@ class StochasticMu:
 
     mu: float = 0.5
     name: ClassVar[str]
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"mu": 0.25}, {"mu": 0.0})
     variable: ClassVar[Variable] = "sigma"
     order: ClassVar[int] = 1
     cold_order: ClassVar[int] = 1
