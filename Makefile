@@ -1,0 +1,42 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO_OUT ?= demo-output
+
+.PHONY: demo test test-slow golden lint format bench clean
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# One environment for everything; made anew when what it installs has changed.
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+demo: $(VENV)/.installed  ## the main job on the bundled model: samplers side by side, with a table
+	$(BIN)/diffdescent demo --out $(DEMO_OUT)
+
+test: $(VENV)/.installed  ## everything that runs in minutes
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.installed  ## the long suites alone
+	$(BIN)/python -m pytest -m slow
+
+golden: $(VENV)/.installed  ## every recorded trajectory: make golden DATA=folder
+	@test -n "$(DATA)" || { echo "Give the folder of recorded trajectories: make golden DATA=path"; exit 2; }
+	DIFFDESCENT_GOLDEN="$(DATA)" $(BIN)/python -m pytest tests/parity
+
+lint: $(VENV)/.installed  ## linter, formatter and strict type checker
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed  ## time per step outside the network, against diffusers
+	$(BIN)/python benchmarks/overhead.py
+
+clean:
+	rm -rf $(VENV) $(DEMO_OUT)
