@@ -37,7 +37,8 @@ class Executor:
     ``x`` is the initial state, (B, …), in the coordinates of the grid's first level, float32 or float64 (it is
     converted to ``dtype``). ``estimates`` act on each evaluation, ``displacements`` on each committed step, in order.
     ``noise`` is needed by stochastic plans alone. ``history`` (newest first) and ``first_row`` start in the middle
-    of a plan with evaluations from elsewhere.
+    of a plan with evaluations from elsewhere; ``base`` is then the last committed state, where ``x`` is only the place
+    of the next evaluation.
 
     ``norms`` holds ‖raw‖₂ of every evaluation and sample, (evaluations, B), on the device; :meth:`check` reads it.
     Raises :class:`UserError` when a stochastic plan gets no noise.
@@ -54,6 +55,7 @@ class Executor:
         dtype: torch.dtype = torch.float32,
         history: Sequence[Tensor] = (),
         first_row: int = 0,
+        base: Tensor | None = None,
     ) -> None:
         if plan.stochastic and noise is None:
             raise UserError(f"{plan.name} adds noise at every step; give it a noise source (a seed).")
@@ -62,11 +64,13 @@ class Executor:
         self.dtype = dtype
         self._estimates = list(estimates)
         self._displacements = [(d, d.init(plan)) for d in displacements]
-        self._base = self._current = x.to(dtype)
-        self._base_point = plan.rows[first_row].at if first_row else plan.grid.points[0]
+        self._current = x.to(dtype)
+        self._base = self._current if base is None else base.to(dtype)
+        commits = [o.point for r in plan.rows[:first_row] for o in r.outputs if o.commit]
+        self._base_point = commits[-1] if commits else plan.grid.points[0]
         self._history: list[Tensor] = list(history)
         self._index = first_row
-        self._committed = sum(o.commit for r in plan.rows[:first_row] for o in r.outputs)
+        self._committed = len(commits)
         norm_type = torch.float32 if dtype != torch.float64 else dtype
         self.norms = torch.zeros(len(plan.rows), len(x), dtype=norm_type, device=x.device)
         self._norm_rows = self.norms.unbind(0)
@@ -172,7 +176,7 @@ class Executor:
         if out.log_var is None:
             return out.noise, z
         if prediction is None or prediction.variance is None:
-            raise UserError("This sampler uses a learned variance, but the model predicts none; choose another variance.")
+            raise UserError("This sampler uses a learned variance, but the model predicts none; choose another one.")
         low, high = out.log_var
         fraction = (prediction.variance.to(self.dtype) + 1) / 2
         return 1.0, z * torch.exp(0.5 * torch.lerp(torch.full_like(z, low), torch.full_like(z, high), fraction))
@@ -213,7 +217,8 @@ class _Told:
             at = self.row.at
             raise UserError(
                 f"The model's prediction type leaves {basis} undetermined at α = {at.alpha:.4g}, σ = {at.sigma:.4g}; "
-                "start the grid below pure noise (and end its evaluations above σ = 0), or use a v- or flow-predicting model."
+                "start the grid below pure noise (and end its evaluations above σ = 0), or use a v- or flow-predicting "
+                "model."
             )
         return affine
 
@@ -225,8 +230,7 @@ class _Told:
         """h0 as a tensor of its own, for the history."""
         basis = self.row.keep_basis or self.row.basis
         p, q = self._affine(basis)
-        if p:
-            value = combine([(p, self.x), (q, self.raw)])
-        else:
-            value = self.raw if q == 1 else self.raw * q
+        value = self.raw
+        if p or q != 1:
+            value = combine([(p, self.x), (q, self.raw)]) if p else self.raw * q
         return value if self.correction is None else value.add(self.correction, alpha=self.per_x0(basis))

@@ -26,33 +26,42 @@ _M0, _M1 = 0xD2511F53, 0xCD9E8D57
 _W0, _W1 = 0x9E3779B9, 0xBB67AE85
 
 
-def _mul(a: Tensor, m: int) -> tuple[Tensor, Tensor]:
-    """High and low 32-bit words of a·m. The int64 product wraps, its bits are those of the unsigned one."""
-    product = a * m
-    return (product >> 32) & _MASK, product & _MASK
+Words = tuple[Tensor, Tensor, Tensor, Tensor]
+
+_CHUNK = 1 << 14
+"""Counter blocks worked on at a time: a dozen temporaries of 128 KiB, which stay in a core's cache."""
 
 
-def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Ten rounds of Philox4x32. Counter words and result are int64 tensors holding 32-bit values; they broadcast."""
+def philox(counter: Words, key: int) -> Words:
+    """Ten rounds of Philox4x32. Counter words and result are int64 tensors holding 32-bit values; they broadcast.
+
+    A round is (c0, c1, c2, c3) → (hi(M1 c2) ^ c1 ^ k0, lo(M1 c2), hi(M0 c0) ^ c3 ^ k1, lo(M0 c0)). The int64 product
+    wraps, its bits are those of the unsigned one; the low words are only cut to 32 bits once they are xored or done.
+    """
     c0, c1, c2, c3 = counter
     k0, k1 = key & _MASK, (key >> 32) & _MASK
     for _ in range(10):
-        hi0, lo0 = _mul(c0, _M0)
-        hi1, lo1 = _mul(c2, _M1)
-        c0, c1, c2, c3 = hi1 ^ c1 ^ k0, lo1, hi0 ^ c3 ^ k1, lo0
+        p0, p1 = c0 * _M0, c2 * _M1
+        c0 = ((p1 >> 32) ^ c1).bitwise_xor_(k0).bitwise_and_(_MASK)
+        c2 = ((p0 >> 32) ^ c3).bitwise_xor_(k1).bitwise_and_(_MASK)
+        c1, c3 = p1, p0
         k0, k1 = (k0 + _W0) & _MASK, (k1 + _W1) & _MASK
-    return c0, c1, c2, c3
+    return c0, c1.bitwise_and_(_MASK), c2, c3.bitwise_and_(_MASK)
 
 
-def integers(seed: int, samples: Tensor, numel: int, step: int, draw: int = 0) -> Tensor:
-    """Uniform 32-bit integers, int64 of shape (len(samples), numel), keyed by (seed, sample, step, draw)."""
-    block = torch.arange((numel + 3) // 4, device=samples.device)[None, :]
+def _words(seed: int, samples: Tensor, blocks: Tensor, step: int, draw: int) -> Words:
+    """The four words of each counter block, int64 of shape (len(samples), len(blocks))."""
     sample = samples.to(torch.int64)[:, None]
     word2 = torch.full_like(sample, step & _MASK)
     # The high word of the sample's index shares the last counter word with the draw (draws are few).
     word3 = (draw & 0xFFFF) | ((sample >> 32) & 0xFFFF) << 16
-    words = torch.broadcast_tensors(*philox((block, sample & _MASK, word2, word3), seed))
-    return torch.stack(words, dim=-1).flatten(1)[:, :numel]
+    return philox((blocks[None, :], sample & _MASK, word2, word3), seed)
+
+
+def integers(seed: int, samples: Tensor, numel: int, step: int, draw: int = 0) -> Tensor:
+    """Uniform 32-bit integers, int64 of shape (len(samples), numel), keyed by (seed, sample, step, draw)."""
+    blocks = torch.arange((numel + 3) // 4, device=samples.device)
+    return torch.stack(_words(seed, samples, blocks, step, draw), dim=-1).flatten(1)[:, :numel]
 
 
 def normals(
@@ -65,16 +74,30 @@ def normals(
 ) -> Tensor:
     """Unit normals of shape (len(samples), \\*shape), keyed by (seed, sample, step, draw).
 
-    Box–Muller: z = √(−2 ln u₁)·(cos 2πu₂, sin 2πu₂) with u = (k + ½)/2³².
+    Box–Muller on neighbouring integers: z = √(−2 ln u₁)·(cos 2πu₂, sin 2πu₂) with u = (k + ½)/2³². The work is done
+    piece by piece, which changes no number: each depends on its own counter alone.
     """
     numel = math.prod(shape)
-    words = integers(seed, samples, numel + numel % 2, step, draw)
-    real = torch.float32 if samples.device.type == "mps" else torch.float64
-    u = (words.to(real) + 0.5) * 2.0**-32
-    radius = torch.sqrt(-2.0 * torch.log(u[:, 0::2].clamp(max=1 - 2**-24) if real == torch.float32 else u[:, 0::2]))
-    angle = (2.0 * math.pi) * u[:, 1::2]
-    z = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=-1).flatten(1)[:, :numel]
-    return z.to(dtype).reshape(len(samples), *shape)
+    blocks = torch.arange((numel + 3) // 4, device=samples.device)
+    z = torch.empty(len(samples), len(blocks), 4, dtype=dtype, device=samples.device)
+    rows = max(1, _CHUNK // max(1, len(blocks)))
+    for i in range(0, len(samples), rows):
+        for j in range(0, len(blocks), _CHUNK):
+            words = _words(seed, samples[i : i + rows], blocks[j : j + _CHUNK], step, draw)
+            _box_muller(words, z[i : i + rows, j : j + _CHUNK])
+    return z.flatten(1)[:, :numel].reshape(len(samples), *shape)
+
+
+def _box_muller(words: Words, out: Tensor) -> None:
+    """Four normals from four words, into ``out`` of shape (\\*words' shape, 4)."""
+    # Float64 on MPS does not exist; there the radius' u₁ must not round to 1.
+    real = torch.float32 if out.device.type == "mps" else torch.float64
+    for first, second, place in ((words[0], words[1], 0), (words[2], words[3], 2)):
+        u = first.to(real).add_(0.5).mul_(2.0**-32)
+        radius = (u.clamp_(max=1 - 2**-24) if real == torch.float32 else u).log_().mul_(-2.0).sqrt_()
+        angle = second.to(real).add_(0.5).mul_(2.0**-32).mul_(2.0 * math.pi)
+        out[..., place] = torch.cos(angle).mul_(radius)
+        out[..., place + 1] = angle.sin_().mul_(radius)
 
 
 class NoiseSource(Protocol):
