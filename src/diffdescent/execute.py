@@ -62,7 +62,9 @@ class Executor:
         self.plan = plan
         self.noise = noise
         self.dtype = dtype
-        self._estimates = list(estimates)
+        self._estimates = [(e, bool(getattr(e, "keeps_eps", False))) for e in estimates]
+        if any(keeps for _, keeps in self._estimates) and any(len(row.outputs) > 1 for row in plan.rows):
+            raise UserError(f"{plan.name} uses an evaluation in two steps, so ε must follow x0; give eps=recompute.")
         self._displacements = [(d, d.init(plan)) for d in displacements]
         self._current = x.to(dtype)
         self._base = self._current if base is None else base.to(dtype)
@@ -126,16 +128,19 @@ class Executor:
         self._index += 1
 
     def _correct(self, told: _Told) -> None:
-        """Let the estimate transforms change x0; what they change is carried as a correction, in the row's basis."""
+        """Let the estimate transforms change x0. What they change is carried beside the evaluation: as a correction
+        that ε follows, or as one of x0 alone."""
         row, x = told.row, told.x
         x0 = told.prediction.to("x0", x)
-        total: Tensor | None = None
-        for transform in self._estimates:
+        for transform, keeps_eps in self._estimates:
             delta = transform.correct(Evaluation(x0, x, row.at, row.step, self._index))
-            if delta is not None:
-                x0 = x0 + delta
-                total = delta if total is None else total + delta
-        told.correction = total
+            if delta is None:
+                continue
+            x0 = x0 + delta
+            if keeps_eps:
+                told.x0_alone = delta if told.x0_alone is None else told.x0_alone + delta
+            elif row.at.sigma > 0:  # at σ = 0 the state is x0: there is no estimate to change
+                told.correction = delta if told.correction is None else told.correction + delta
 
     def _advance(self, out: Output, step: int, told: _Told | None, prediction: Prediction | None) -> None:
         """Compute one output and make it the current state, or commit it."""
@@ -153,6 +158,8 @@ class Executor:
                 terms.append((e0 * told.q, told.raw))
                 if told.correction is not None:
                     terms.append((e0 * told.per_x0(told.row.basis), told.correction))
+            if told.x0_alone is not None:
+                terms.append((out.point.alpha, told.x0_alone))
             terms += [(c, h) for c, h in zip(out.evals[1:], self._history, strict=False) if c]
         if on_base or not terms:
             terms.insert(0, (on_base, base))
@@ -204,12 +211,13 @@ class Executor:
 class _Told:
     """One evaluation while its row runs: the newest value is h0 = p·x + q·raw, plus what a correction of x0 adds."""
 
-    __slots__ = ("correction", "p", "prediction", "q", "raw", "row", "x")
+    __slots__ = ("correction", "p", "prediction", "q", "raw", "row", "x", "x0_alone")
 
     def __init__(self, row: Row, x: Tensor, raw: Tensor, prediction: Prediction) -> None:
         self.row, self.x, self.raw, self.prediction = row, x, raw, prediction
         self.p, self.q = self._affine(row.basis)
         self.correction: Tensor | None = None
+        self.x0_alone: Tensor | None = None
 
     def _affine(self, basis: Basis) -> Affine:
         affine = self.prediction.conversion.to(basis)

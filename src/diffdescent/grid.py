@@ -336,6 +336,8 @@ def ddim_offset(
     before snapping: the snapped grid ends at t = 0.
     """
     top = process.t_max if start is None else float(process.t_of_ratio(start))
+    if snap and isinstance(process, VP):
+        top = math.ceil(top - 1e-9)  # the first index that is at least as noisy, as in the authors' code
     times = np.linspace(top, process.t_min, steps + 1)[:-1]
     if isinstance(process, Flow):
         times = process.shifted(times)

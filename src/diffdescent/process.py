@@ -67,6 +67,10 @@ class Process(ABC):
         with np.errstate(divide="ignore"):
             return np.asarray(sigma / alpha)
 
+    @abstractmethod
+    def ratio_slope(self, t: ArrayLike) -> Array:
+        """dσ̃/dt at times ``t``; at a kink, that of the later times."""
+
     def t_of_lambda(self, lam: ArrayLike) -> Array:
         """The time at which log(α/σ) equals ``lam``."""
         return self.t_of_ratio(np.exp(-np.asarray(lam, dtype=np.float64)))
@@ -79,6 +83,12 @@ class Process(ABC):
     @abstractmethod
     def scaled(self, ratio: ArrayLike) -> tuple[Array, Array]:
         """(α, σ) of this process's coordinates at noise-to-signal ratio ``ratio``, also outside its own range."""
+
+
+def _vp_ratio_slope(log_bar: Array, log_bar_slope: Array) -> Array:
+    """dσ̃/dt = −½ (d log ᾱ/dt)/(√ᾱ √(1 − ᾱ)), from σ̃² = 1/ᾱ − 1; infinite at σ = 0."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(-0.5 * log_bar_slope / (np.exp(0.5 * log_bar) * np.sqrt(-np.expm1(log_bar))))
 
 
 def _vp_scaled(ratio: ArrayLike) -> tuple[Array, Array]:
@@ -179,6 +189,12 @@ class VP(Process):
         log_bar = self._log_bar(t)
         return np.exp(0.5 * log_bar), np.sqrt(-np.expm1(log_bar))
 
+    def ratio_slope(self, t: ArrayLike) -> Array:
+        t = np.asarray(t, dtype=np.float64)
+        rises = np.diff(np.concatenate(([0.0], self.log_alpha_bar)))
+        piece = np.clip(np.floor(t).astype(np.int64) + 1, 0, len(rises) - 1)
+        return _vp_ratio_slope(self._log_bar(t), rises[piece])
+
     def t_of_ratio(self, ratio: ArrayLike) -> Array:
         r = np.asarray(ratio, dtype=np.float64)
         log_bar = -np.log1p(np.where(np.isinf(r), 0.0, r) ** 2)
@@ -210,6 +226,11 @@ class VPContinuous(Process):
         log_bar = -0.5 * t**2 * (self.beta_max - self.beta_min) - t * self.beta_min
         return np.exp(0.5 * log_bar), np.sqrt(-np.expm1(log_bar))
 
+    def ratio_slope(self, t: ArrayLike) -> Array:
+        t = np.asarray(t, dtype=np.float64)
+        width = self.beta_max - self.beta_min
+        return _vp_ratio_slope(-0.5 * t**2 * width - t * self.beta_min, -t * width - self.beta_min)
+
     def t_of_ratio(self, ratio: ArrayLike) -> Array:
         r = np.asarray(ratio, dtype=np.float64)
         width, b0 = self.beta_max - self.beta_min, self.beta_min
@@ -230,6 +251,9 @@ class VE(Process):
     def alpha_sigma(self, t: ArrayLike) -> tuple[Array, Array]:
         t = np.asarray(t, dtype=np.float64)
         return np.ones_like(t), t.copy()
+
+    def ratio_slope(self, t: ArrayLike) -> Array:
+        return np.asarray(np.ones_like(np.asarray(t, dtype=np.float64)))
 
     def t_of_ratio(self, ratio: ArrayLike) -> Array:
         return np.asarray(ratio, dtype=np.float64).copy()
@@ -263,6 +287,10 @@ class Flow(Process):
     def alpha_sigma(self, t: ArrayLike) -> tuple[Array, Array]:
         t = np.asarray(t, dtype=np.float64)
         return 1 - t, t.copy()
+
+    def ratio_slope(self, t: ArrayLike) -> Array:
+        with np.errstate(divide="ignore"):
+            return np.asarray(1 / (1 - np.asarray(t, dtype=np.float64)) ** 2)
 
     def t_of_ratio(self, ratio: ArrayLike) -> Array:
         r = np.asarray(ratio, dtype=np.float64)

@@ -204,22 +204,28 @@ def compare(
     states: Sequence[Tensor] | None = None,
     scale: Callable[[int], float] = lambda i: 1.0,
     calls: bool = True,
+    idle: int = 0,
 ) -> None:
-    """Final state, recorded states, number of evaluations and their (a, s) against the case, all at its tolerance.
+    """Final state, recorded states, number of evaluations and their s/a against the case, all at its tolerance.
 
     ``states`` are ours that correspond to ``case["x"]`` (default: one per evaluation), multiplied by ``scale(i)``.
-    ``calls=False`` leaves (a, s) out, for a reference whose network is asked at another level than its state's.
+    ``calls=False`` leaves s/a out, for a reference whose network is asked at another level than its state's.
+    The reference's last ``idle`` evaluations belong to steps of length zero, which we do not take: its state there
+    must be its final state already.
     """
-    final = error(ours.final * scale(len(case["x"]) if "x" in case else 0), case["x_final"])
-    worst = final
+    count = len(case["x"]) - idle if "x" in case else 0
+    worst = error(ours.final * scale(count), case["x_final"])
     if "x" in case:
-        recorded = case["x"]
+        for x in case["x"][count:]:
+            worst = max(worst, error(x, case["x_final"][: len(x)]))
+        recorded = case["x"][:count]
         mine = ours.states if states is None else states
         assert len(mine) == len(recorded), f"{len(mine)} states against {len(recorded)}"
         for i, (x, expected) in enumerate(zip(mine, recorded, strict=True)):
             worst = max(worst, error(x[: expected.shape[0]] * scale(i), expected))
-    assert len(ours.asked) == case.entry["nfe"]
+    asked = case.entry["nfe"] - idle
+    assert len(ours.asked) == asked
     if calls:
-        levels = np.array([(p.alpha, p.sigma) for p in ours.asked])
-        worst = max(worst, error(levels, case["calls"][:, 1:]))
+        _, alpha, sigma = case["calls"][:asked].T
+        worst = max(worst, error([p.ratio for p in ours.asked] * alpha / sigma, np.ones(asked)))
     note(case, worst)

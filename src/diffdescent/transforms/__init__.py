@@ -3,15 +3,19 @@
 from .base import Commit, Displacement, Estimate, Evaluation, Rewrite, Transform
 from .gradient_estimation import GradientEstimation
 from .momentum import Momentum, PositiveNegative
+from .threshold import DynamicThreshold, Monitor, Threshold
 
 __all__ = [
     "Commit",
     "Displacement",
+    "DynamicThreshold",
     "Estimate",
     "Evaluation",
     "GradientEstimation",
     "Momentum",
+    "Monitor",
     "PositiveNegative",
     "Rewrite",
+    "Threshold",
     "Transform",
 ]

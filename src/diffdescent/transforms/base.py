@@ -58,7 +58,10 @@ class Rewrite(Protocol):
 
 @runtime_checkable
 class Estimate(Protocol):
-    """A transform of x0, once per evaluation."""
+    """A transform of x0, once per evaluation.
+
+    ε follows the new x0, unless the transform has an attribute ``keeps_eps`` that is true.
+    """
 
     name: ClassVar[str]
     linear: ClassVar[bool]
