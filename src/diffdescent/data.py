@@ -108,7 +108,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     try:
         return archive.read(name)
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError):
-        # Empty bytes fail to decode, so that a damaged member is reported, or skipped, by name like any other bad image.
+        # Empty bytes fail to decode, so that a damaged member is named, or skipped, like any other bad image.
         return b""
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ..errors import UserError
-from .config import TrainConfig
+from .config import TrainConfig, make_config
 
 # Changing these neither changes a past step nor makes the saved state wrong, so a run may be resumed with others.
 _FREE = frozenset(
@@ -82,7 +82,9 @@ def check_same_run(path: Path, saved: str, config: TrainConfig) -> None:
     Raises:
         UserError: naming each setting that differs, with both values.
     """
-    then, now = _flat(json.loads(saved)), _flat(json.loads(config.model_dump_json()))
+    # Read back as a config, an older checkpoint gets the defaults of settings that it does not know yet.
+    past = make_config(json.loads(saved), f"The config in {path}")
+    then, now = _flat(past.model_dump()), _flat(config.model_dump())
     differ = [k for k in sorted(then.keys() | now.keys()) if k not in _FREE and then.get(k) != now.get(k)]
     if differ:
         named = ", ".join(f"{k} was {then.get(k)!r} and is {now.get(k)!r}" for k in differ)

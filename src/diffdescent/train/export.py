@@ -15,35 +15,55 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..data import ImageSet, read_images
 from ..models.classifiers import FeatureNet, GuideNet, save_classifier
 from ..process import make_betas
+from .checkpoint import check_same_run, load_checkpoint
 from .config import ProcessConfig, TrainConfig
+from .networks import build_network, null_class
+
+
+def model_folder(config: TrainConfig) -> Path:
+    """Where a run leaves its model."""
+    return Path(config.out) / "model"
+
+
+def export_last(config: TrainConfig, *, half: bool = False) -> Path:
+    """Export the average in a run's last checkpoint, also while that run goes on; returns the model folder.
+
+    Raises:
+        UserError: there is no whole checkpoint, it is of another config, or the data cannot be read.
+    """
+    path = Path(config.out) / "checkpoint.pt"
+    state = load_checkpoint(path)
+    check_same_run(path, state["config"], config)
+    images = read_images(config.data.path, skip_bad=config.data.skip_bad, size=config.data.size)
+    network = build_network(config.model_copy(update={"init_from": None}), images)
+    export_model(network, state["ema"], config, images, int(state["step"]), half)
+    return model_folder(config)
 
 
 def export_model(
-    network: nn.Module,
-    weights: dict[str, torch.Tensor],
-    config: TrainConfig,
-    folder: Path,
-    about: dict[str, Any],
-    half: bool = False,
+    network: nn.Module, weights: dict[str, torch.Tensor], config: TrainConfig, images: ImageSet, step: int, half: bool
 ) -> None:
-    """Write ``network`` with ``weights`` (the average) as a model folder; ``half`` stores them as float16.
-
-    ``about`` (classes, null class, images seen) is stored beside the weights.
-    """
+    """Write ``network`` with ``weights``, the average after ``step`` steps, as a folder; ``half`` stores float16."""
+    folder = model_folder(config)
     network = copy.deepcopy(network).cpu().float()
     network.load_state_dict(weights)
     network = network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's stubs miss it
+    names = images.classes or [str(k) for k in range(images.num_classes)]
+    about: dict[str, Any] = {"classes": names, "images_seen": step * config.run.batch}
     if isinstance(network, (FeatureNet, GuideNet)):
         save_classifier(network, folder, half=half, about=about)
         return
     from diffusers import DDPMPipeline
 
+    null = null_class(config, images)
+    about.update(classes=names if null is not None else None, null_class=null, prediction=config.loss.prediction)
     pipeline = DDPMPipeline(unet=network.half() if half else network, scheduler=_scheduler(config))
     pipeline.save_pretrained(folder)
-    extra = {"process": config.process.model_dump(), "prediction": config.loss.prediction, **about}
-    (folder / "diffdescent.json").write_text(json.dumps(extra, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    about["process"] = config.process.model_dump()
+    (folder / "diffdescent.json").write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _scheduler(config: TrainConfig) -> Any:

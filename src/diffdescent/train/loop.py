@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 import zlib
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,13 @@ from .batches import Batch, Batches
 from .checkpoint import check_same_run, load_checkpoint, save_checkpoint
 from .config import OptimizerConfig, TrainConfig
 from .ema import EMA
-from .export import export_model
+from .export import export_model, model_folder
 from .networks import build_network, null_class
 from .objectives import EDMLoss, FeaturesLoss, GuideLoss, Objective, VPLoss
 from .preview import accuracy, sample_sheet, save_sheet
 from .report import Report
+
+_GLANCE = 2000  # test images for an accuracy on the way; the last one is over all of them
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,8 @@ def train(config: TrainConfig, *, half: bool = False, quiet: bool = False) -> Re
 
     if config.run.threads is not None:
         torch.set_num_threads(config.run.threads)
-    accelerator = Accelerator(
-        cpu=config.run.device == "cpu", mixed_precision="no"
-    )  # autocast is ours, for CPU and GPU alike
+    # Mixed precision is ours (autocast below), the same on CPU and GPU and whatever `accelerate config` says.
+    accelerator = Accelerator(cpu=config.run.device == "cpu", mixed_precision="no")
     if config.run.batch % accelerator.num_processes:
         raise UserError(
             f"run.batch is {config.run.batch}, which {accelerator.num_processes} processes cannot share equally; make "
@@ -70,11 +72,11 @@ def train(config: TrainConfig, *, half: bool = False, quiet: bool = False) -> Re
         )
     images = read_images(config.data.path, skip_bad=config.data.skip_bad, size=config.data.size)
     run = _Run(config, accelerator, images, quiet)
-    with run.report:
+    with run.report, run.ahead:
         run.go()
-    folder = Path(config.out) / "model"
+    folder = model_folder(config)
     if accelerator.is_main_process:
-        export_model(run.network, run.ema.state, config, folder, run.about(), half)
+        export_model(run.network, run.ema.state, config, images, run.step, half)
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return Result(folder, run.step, run.report.last_loss)
@@ -101,6 +103,9 @@ class _Run:
         self.objective = _objective(config, self.null)
         rank, world = accelerator.process_index, accelerator.num_processes
         self.batches = Batches(images, config.data, config.run.batch, config.run.seed, rank, world)
+        # One thread makes the next batch while the network works on this one; a batch depends on its step alone.
+        self.ahead = ThreadPoolExecutor(1)
+        self.next_batch: Future[Batch] = self.ahead.submit(self.batches.at, self.step)
         if self.main:
             (Path(config.out) / "samples").mkdir(parents=True, exist_ok=True)
         self.report = Report(config, self.step, show=self.main and not quiet, write=self.main)
@@ -119,53 +124,39 @@ class _Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = int(state["step"])
 
-    def about(self) -> dict[str, Any]:
-        """What a user of the weights must know, beside the weights."""
-        names = self.images.classes or [str(k) for k in range(self.images.num_classes)]
-        seen = self.step * self.config.run.batch
-        return {
-            "classes": names if self.null or self.config.task != "denoiser" else None,
-            "null_class": self.null,
-            "images_seen": seen,
-        }
-
     def go(self) -> None:
         """Steps until ``run.steps``, logging, drawing and saving on the way."""
         config, run = self.config, self.config.run
         self.runner.train()
-        sums = torch.zeros(
-            2, device=self.accelerator.device
-        )  # losses and gradient norms since the last look: no sync in between
+        # Losses and gradient norms since the last look stay on the device: no synchronisation in between.
+        sums = torch.zeros(2, device=self.accelerator.device)
         started, counted = time.perf_counter(), self.step
         while self.step < run.steps:
             sums += self._update()
             self.step += 1
-            done = self.step == run.steps
-            log = done or self.step % run.log_every == 0
-            save = done or self.step % run.checkpoint_every == 0
-            if log or save:
+            if self._due(run.log_every) or self._due(run.checkpoint_every):
                 loss, norm = (self.accelerator.reduce(sums, "mean") / (self.step - counted)).tolist()
                 if not math.isfinite(loss + norm):
                     raise UserError(self._diverged(counted))
-                now = time.perf_counter()
-                self.report.line(
-                    self.step,
-                    loss,
-                    norm,
-                    rate(config.optimizer, self.step - 1, run.steps),
-                    now - started,
-                    self.step - counted,
-                )
+                lr = rate(config.optimizer, self.step - 1, run.steps)
+                self.report.line(self.step, loss, norm, lr, time.perf_counter() - started, self.step - counted)
                 sums.zero_()
-                counted = self.step
-                if save and self.main:
+                started, counted = time.perf_counter(), self.step
+            paused = time.perf_counter()
+            if self.main:
+                if self._due(run.checkpoint_every):
                     self._save()
-                self._look(done)
-                started = time.perf_counter()
+                self._look()
+            started += time.perf_counter() - paused  # saving and looking are no part of the throughput
+
+    def _due(self, every: int) -> bool:
+        """Whether something that happens every so many steps, and at the end, happens now; never for 0."""
+        return every > 0 and (self.step == self.config.run.steps or self.step % every == 0)
 
     def _update(self) -> torch.Tensor:
         config, device = self.config, self.accelerator.device
-        batch = _to(self.batches.at(self.step), device, config.run.channels_last)
+        batch = _to(self.next_batch.result(), device, config.run.channels_last)
+        self.next_batch = self.ahead.submit(self.batches.at, self.step + 1)
         # Layers that draw random numbers themselves (dropout) must draw the same ones after a resume.
         torch.manual_seed(zlib.crc32(f"{config.run.seed} {self.step} {self.accelerator.process_index}".encode()))
         for group in self.optimizer.param_groups:
@@ -199,12 +190,12 @@ class _Run:
             },
         )
 
-    def _look(self, done: bool) -> None:
-        """Pictures and accuracies of the averaged weights, on the main process."""
+    def _look(self) -> None:
+        """Pictures and accuracies of the averaged weights."""
         run, config = self.config.run, self.config
-        draw = config.task == "denoiser" and run.picture_every and (done or self.step % run.picture_every == 0)
-        measure = self.test is not None and run.evaluate_every and (done or self.step % run.evaluate_every == 0)
-        if not self.main or not (draw or measure):
+        draw = config.task == "denoiser" and self._due(run.picture_every)
+        measure = self.test is not None and self._due(run.evaluate_every)
+        if not (draw or measure):
             return
         live = {name: value.clone() for name, value in self.network.state_dict().items()}
         self.network.load_state_dict(self.ema.state)
@@ -214,7 +205,8 @@ class _Run:
             save_sheet(sheet, Path(config.out) / "samples" / f"{self.step:07d}.png")
             self.report.picture(self.step, sheet)
         if measure and self.test is not None:
-            self.report.figures(self.step, accuracy(self.network, config, self.test))
+            most = None if self.step == run.steps else _GLANCE
+            self.report.figures(self.step, accuracy(self.network, config, self.test, most))
         self.network.train()
         self.network.load_state_dict(live)
 
