@@ -106,7 +106,8 @@ class Network:
     ``kind`` is what the raw output means. ``time`` maps a noise level to the number that the module is told (default:
     the process's own ``t``, the index of a discrete VP process). With ``learned_variance`` the module returns 2C
     channels, of which the second half is the variance. The module sees tensors of its own ``dtype``; the raw output
-    comes back as it left the module.
+    comes back as it left the module. ``device`` is where the module lives, ``name`` goes into a run's record,
+    ``classes`` are the names of its labels.
 
     A module in five lines::
 
@@ -125,6 +126,9 @@ class Network:
     time: Callable[[Point], float] | None = None
     learned_variance: bool = False
     dtype: torch.dtype = torch.float32
+    device: torch.device = torch.device("cpu")
+    name: str = "network"
+    classes: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

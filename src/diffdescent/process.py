@@ -203,6 +203,7 @@ class VP(Process):
         x = np.arange(-1.0, len(self.betas))
         finite = np.isfinite(y)
         t = np.interp(-log_bar, -y[finite], x[finite])
+        t = np.where(np.abs(t) < 1e-9, 0.0, t)  # the lowest level, up to the last bits of log and exp
         return np.where(np.isinf(r), self.t_max, t)
 
     def scaled(self, ratio: ArrayLike) -> tuple[Array, Array]:

@@ -1,0 +1,37 @@
+"""The ``diffdescent`` command: registers the commands and turns bad input into one sentence and exit code 2."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        import typer
+    except ImportError:
+        sys.exit("The command line needs Typer and Rich; install them with: pip install 'diffdescent[cli]'")
+    from ..errors import UserError
+    from . import demo, grids, listing, sampling, train, weighing
+
+    app = typer.Typer(
+        name="diffdescent",
+        help="Diffusion sampling as optimization: compose, run and read any sampler of the family.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+    )
+    app.command("sample")(sampling.sample)
+    app.command("weights")(weighing.weights)
+    app.command("grid")(grids.grid)
+    app.command("list")(listing.list_names)
+    app.command("demo")(demo.demo)
+    app.command("train")(train.train)
+    try:
+        app()
+    except UserError as error:
+        typer.secho(f"Error: {error}", fg=typer.colors.RED, err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.secho("Stopped; what was finished is on disk.", err=True)
+        sys.exit(130)

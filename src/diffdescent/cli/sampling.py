@@ -1,0 +1,189 @@
+"""``diffdescent sample``: images from a model, as PNG files, a sheet and a record."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from .. import __version__
+from ..data import read_images
+from ..errors import UserError, unknown
+from ..images import from_uint8, read_png, save_png, sheet, strip, to_uint8, write_atomically
+from ..models import load_model
+from ..predict import Predictor
+from ..sample import Progress as Step
+from ..sample import make_recipe, resolve_grid
+from ..sample import sample as run_sampler
+from . import output
+
+SHEET_LIMIT = 400
+"""A sheet shows at most this many images."""
+
+
+def parse_samples(text: str) -> list[int]:
+    """``"0-3,8"`` → [0, 1, 2, 3, 8]. Raises :class:`UserError` for anything else."""
+    chosen: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise UserError(f"Cannot read the sample range {part!r}; write for example 0-63 or 0-3,8,10-12.")
+        chosen += range(int(first), int(last if dash else first) + 1)
+    return sorted(set(chosen))
+
+
+def parse_labels(text: str | None, model: Predictor, count: int) -> torch.Tensor | None:
+    """A class name or number for all samples, or a comma-separated list that is repeated over them."""
+    if text is None:
+        return None
+    names = getattr(model, "classes", None)
+    labels = []
+    for part in (p.strip() for p in text.split(",")):
+        if part.lstrip("-").isdigit():
+            label = int(part)
+            if names and not 0 <= label < len(names):
+                raise UserError(f"Label {label} is out of range; this model has classes 0 … {len(names) - 1}: {', '.join(names)}.")
+        elif names and part in names:
+            label = names.index(part)
+        elif names:
+            raise unknown("class", part, names)
+        else:
+            raise UserError(f"This model names no classes, so {part!r} means nothing to it; leave --label out.")
+        labels.append(label)
+    return torch.tensor([labels[i % len(labels)] for i in range(count)])
+
+
+def sample(
+    model: Annotated[str, typer.Argument(help="A bundled name, a diffusers checkpoint folder, or images:PATH.")],
+    sampler: Annotated[str | None, typer.Option(help='A recipe, e.g. "ge(gamma=2) | momentum(-0.3)".')] = None,
+    steps: Annotated[int, typer.Option(help="Steps of the grid.")] = 20,
+    grid: Annotated[str | None, typer.Option(help="A grid, e.g. loglinear; default: the recipe's usual one.")] = None,
+    n: Annotated[int, typer.Option(help="How many images.")] = 16,
+    samples: Annotated[str | None, typer.Option(help="Exactly these samples, e.g. 0-63 (in place of --n).")] = None,
+    seed: Annotated[int, typer.Option(help="Seed; image i of a seed is the same in any batch.")] = 0,
+    label: Annotated[str | None, typer.Option(help="Class name or number; a list is repeated over the samples.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Samples in memory at a time; changes no image.")] = 64,
+    micro_batch: Annotated[int | None, typer.Option(help="Samples that the network sees at once.")] = None,
+    init: Annotated[Path | None, typer.Option(help="Start from these images (file, folder, zip or npz).")] = None,
+    strength: Annotated[float, typer.Option(help="How much noise --init gets, in (0, 1].")] = 0.6,
+    mask: Annotated[Path | None, typer.Option(help="Image: white where --init is kept.")] = None,
+    noise: Annotated[str, typer.Option(help="independent or brownian.")] = "independent",
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
+    out: Annotated[Path, typer.Option(help="Folder for the images.")] = Path("samples"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --out.")] = False,
+    trajectory: Annotated[bool, typer.Option("--trajectory", help="Also write trajectory.png, x0 over the steps.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, no summary.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on standard output.")] = False,
+) -> None:
+    """Sample images: PNG files, a sheet, and run.json with everything needed to repeat the run.
+
+    An interrupted run is continued by the same command: only the missing images are made.
+    """
+    started = time.monotonic()
+    net = load_model(model, device)
+    recipe = make_recipe(sampler, steps)
+    levels = resolve_grid(grid, recipe, net.process, steps)
+    chosen = parse_samples(samples) if samples else list(range(n))
+    if not chosen:
+        raise UserError("--n must be at least 1.")
+    labels = parse_labels(label, net, max(chosen) + 1)
+    starting = from_uint8(read_images(init).images) if init else None
+    region = read_png(mask).float().mean(0, keepdim=True).div(255).round() if mask else None
+    options: dict[str, Any] = {"seed": seed, "noise": noise, "micro_batch": micro_batch, "device": device}
+    record = {
+        "model": model,
+        "recipe": str(recipe),
+        "grid": {"name": levels.name, "t": levels.t.tolist(), "alpha": levels.alpha.tolist(), "sigma": levels.sigma.tolist()},
+        "nfe": recipe.plan(levels).nfe,
+        "label": label,
+        "init": str(init) if init else None,
+        "mask": str(mask) if mask else None,
+        "strength": strength if init else None,
+        **options,
+        "versions": {"diffdescent": __version__, "torch": torch.__version__},
+        "samples": chosen,
+        "command": sys.argv[1:],
+    }
+    output.prepare(out, record, overwrite)
+    todo = output.missing(out, chosen)
+    with _Bar(len(chosen), done=len(chosen) - len(todo), hidden=quiet or as_json) as bar:
+        for begin in range(0, len(todo), batch_size):
+            batch = todo[begin : begin + batch_size]
+            result = run_sampler(
+                net,
+                recipe,
+                grid=levels,
+                samples=batch,
+                labels=None if labels is None else labels[batch],
+                init=None if starting is None else starting[[i % len(starting) for i in batch]],
+                strength=strength,
+                mask=region,
+                batch_size=batch_size,
+                trajectory=trajectory and begin == 0,
+                callback=bar.step,
+                **options,
+            )
+            for i, image in zip(batch, to_uint8(result.images), strict=True):
+                save_png(image, output.image_path(out, i))
+            if result.trajectory is not None:
+                save_png(strip(result.trajectory[:, :8], scale=2), out / "trajectory.png")
+            bar.finished(len(batch))
+    save_png(sheet(torch.stack([read_png(p) for p in output.images_in(out)[:SHEET_LIMIT]])), out / "sheet.png")
+    seconds = round(time.monotonic() - started, 3)
+    write_atomically(out / output.RECORD, (json.dumps({**record, "seconds": seconds}, indent=2) + "\n").encode())
+    there = len(chosen) - len(todo)
+    if as_json:
+        summary = {"out": str(out), "images": len(chosen), "made": len(todo), "nfe": record["nfe"], "seconds": seconds}
+        typer.echo(json.dumps(summary))
+    elif not quiet:
+        for note in levels.notes:
+            typer.echo(f"Note: {note}.", err=True)
+        typer.echo(
+            f"{len(todo)} images{f' ({there} were there)' if there else ''} with {recipe} on {levels.name}, "
+            f"{record['nfe']} evaluations each, {seconds:.1f} s: {out / 'sheet.png'}"
+        )
+
+
+class _Bar:
+    """A progress bar in images, moved by every evaluation, with rate and time left."""
+
+    def __init__(self, total: int, done: int, hidden: bool) -> None:
+        columns = (
+            TextColumn("sampling"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} images"),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+        )
+        self.progress = Progress(*columns, console=Console(stderr=True), disable=hidden)
+        self.task = self.progress.add_task("sampling", total=total, completed=done, rate="")
+        self.done, self.made, self.begun = done, 0, time.monotonic()
+
+    def __enter__(self) -> _Bar:
+        self.progress.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.progress.__exit__(*error)
+
+    def step(self, at: Step) -> None:
+        """After one evaluation of a batch: its share of the batch's images."""
+        part = len(at.samples) * (at.index + 1) / at.nfe
+        self.progress.update(self.task, completed=self.done + part, rate=self._rate(self.made + part))
+
+    def finished(self, count: int) -> None:
+        """After a batch has been written."""
+        self.done, self.made = self.done + count, self.made + count
+        self.progress.update(self.task, completed=self.done, rate=self._rate(self.made))
+
+    def _rate(self, images: float) -> str:
+        return f"{images / max(time.monotonic() - self.begun, 1e-9):.2f} images/s"

@@ -1,0 +1,68 @@
+"""Models by name: bundled ones, diffusers checkpoint folders, and the exact denoiser of a set of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import UserError, unknown
+from ..predict import Predictor
+
+ASSETS = Path(__file__).parent.parent / "assets"
+
+_PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin", ".safetensors")
+
+
+def bundled() -> dict[str, Path]:
+    """The models that ship with the package: name → folder."""
+    folders = sorted(p for p in ASSETS.iterdir() if p.is_dir()) if ASSETS.is_dir() else []
+    return {p.name: p for p in folders if _kind(p) is not None}
+
+
+def _kind(folder: Path) -> str | None:
+    """What a folder holds: a mixture, a diffusers checkpoint, or nothing that can be sampled from."""
+    if (folder / "mixture.json").is_file():
+        return "mixture"
+    if (folder / "model_index.json").is_file() or (folder / "unet" / "config.json").is_file():
+        return "diffusers"
+    return "diffusers" if (folder / "config.json").is_file() else None
+
+
+def load_model(name: str, device: str | None = None) -> Predictor:
+    """The model called ``name``: a bundled name, a checkpoint folder, or ``images:PATH``.
+
+    ``images:PATH`` is the exact denoiser of a folder, zip or npz of images: the model that has memorised them.
+    Raises :class:`UserError` for a name that is none of these.
+    """
+    if name.startswith("images:"):
+        from ..data import read_images
+        from ..process import VP
+        from .dataset import Dataset
+
+        path = Path(name.removeprefix("images:"))
+        found = read_images(path)
+        return Dataset(found.images, VP.named(), labels=found.labels, classes=found.classes, name=name, device=device)
+    shipped = bundled()
+    folder = shipped.get(name, Path(name))
+    if folder.is_file():
+        kind = "A single weights file says nothing of its network" if folder.suffix in _PICKLES else "This is a file"
+        raise UserError(
+            f"{kind}: {name!r} cannot be sampled from; give a diffusers checkpoint folder (config.json and safetensors), "
+            "or wrap your own module with dd.Network in Python."
+        )
+    if not folder.is_dir():
+        if "/" in name or name.startswith("."):
+            raise UserError(f"There is no folder {name!r}; give a checkpoint folder, a bundled name or images:PATH.")
+        raise unknown("model", name, shipped)
+    kind_of = _kind(folder)
+    if kind_of == "mixture":
+        from .mixture_file import load_mixture
+
+        return load_mixture(folder, device=device)
+    if kind_of == "diffusers":
+        from .checkpoints import load_checkpoint
+
+        return load_checkpoint(folder, device=device)
+    raise UserError(
+        f"The folder {name!r} is no model: expected a diffusers checkpoint (model_index.json, or config.json beside "
+        f"safetensors weights). For the exact denoiser of its images write images:{name}."
+    )

@@ -1,0 +1,416 @@
+"""Names and the text grammar: one line of text ↔ a solver and its chain of transforms, or a grid.
+
+::
+
+    recipe  := element ("|" element)*
+    element := name [ "(" [ item ("," item)* ] ")" ]
+    item    := [ key "=" ] value        # values without a key fill the options in order
+    value   := number | true | false | none | word | [ value, … ]
+
+A bare value after ``key=`` extends it to a list: ``pxp(delta=1,1,1e-3,1e-3)``. A chain that begins with a transform
+acts on ``ddim``: ``"ge(gamma=2) | momentum(beta=-0.3)"`` is ``"ddim | ge | momentum"``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .errors import UserError, unknown
+from .grid import GRIDS, Grid, make_grid
+from .plan import Plan
+from .process import VE, Flow, Process
+from .solvers import SOLVERS, Solver
+from .solvers.ddim import DDIM
+from .transforms import (
+    Displacement,
+    DynamicThreshold,
+    Estimate,
+    GradientEstimation,
+    Momentum,
+    PositiveNegative,
+    Rewrite,
+    Threshold,
+    Transform,
+)
+
+TRANSFORMS: dict[str, type[Any]] = {
+    cls.name: cls for cls in (GradientEstimation, Momentum, PositiveNegative, Threshold, DynamicThreshold)
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A solver and its transforms, in the order in which they are applied; ``grid`` is the text of its usual grid.
+
+    ``recipe | transform`` appends. Raises :class:`UserError` for a chain that makes no sense.
+    """
+
+    solver: Solver
+    transforms: tuple[Transform, ...] = ()
+    grid: str | None = dataclasses.field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        rewrites = [t for t in self.transforms if isinstance(t, Rewrite)]
+        if len(rewrites) > 1:
+            raise UserError("A chain can hold one gradient estimation; keep one ge(...) and drop the other.")
+
+    def __or__(self, transform: Transform) -> Recipe:
+        if not isinstance(transform, (Rewrite, Estimate, Displacement)):
+            return NotImplemented
+        return dataclasses.replace(self, transforms=(*self.transforms, transform))
+
+    def __str__(self) -> str:
+        return " | ".join(_print(part) for part in (self.solver, *self.transforms))
+
+    def plan(self, grid: Grid) -> Plan:
+        """The rows for ``grid``, linear estimate transforms folded in."""
+        plan = self.solver.plan(grid)
+        for transform in self.transforms:
+            if isinstance(transform, Rewrite):
+                plan = transform.rewrite(plan)
+        return plan
+
+    @property
+    def estimates(self) -> tuple[Estimate, ...]:
+        """The transforms that act on each evaluation."""
+        return tuple(t for t in self.transforms if isinstance(t, Estimate))
+
+    @property
+    def displacements(self) -> tuple[Displacement, ...]:
+        """The transforms that act on each committed step."""
+        return tuple(t for t in self.transforms if isinstance(t, Displacement))
+
+    @property
+    def linear(self) -> bool:
+        """Whether the result is a linear function of the evaluations."""
+        return all(t.linear for t in self.transforms)
+
+
+# Other libraries' names. The same text may name the grid that the name implies there, after "@".
+ALIASES: dict[str, str] = {
+    "euler_a": "ddim(eta=1)",
+    "euler_ancestral": "ddim(eta=1)",
+    "dpm_2": "dpm(order=2, method=singlestep)",
+    "dpm_fast": "dpm(order=3, method=singlestep)",
+    "dpmpp_2s": "dpmpp(order=2, method=singlestep)",
+    "dpmpp_2m": "dpmpp(order=2)",
+    "dpmpp_3m": "dpmpp(order=3)",
+    "uni_pc": "unipc(variant=bh1)",
+    "uni_pc_bh2": "unipc(variant=bh2)",
+    "gradient_estimation": "ge",
+    "ddimscheduler": "ddim @ uniform(spacing=leading)",
+    "ddpmscheduler": "ddpm @ uniform(spacing=leading)",
+    "pndmscheduler": "pndm @ uniform(spacing=leading)",
+    "deismultistepscheduler": "deis @ uniform(spacing=linspace, open=true)",
+    "dpmsolvermultistepscheduler": "dpmpp(order=2) @ uniform(spacing=linspace, open=true)",
+    "dpmsolversinglestepscheduler": "dpmpp(order=2, method=singlestep) @ uniform(spacing=linspace, open=true)",
+    "unipcmultistepscheduler": "unipc(order=2) @ uniform(spacing=linspace, open=true)",
+    "eulerdiscretescheduler": "euler @ uniform(spacing=linspace)",
+    "eulerancestraldiscretescheduler": "ddim(eta=1) @ uniform(spacing=linspace)",
+    "heundiscretescheduler": "heun @ uniform(spacing=linspace)",
+    "lmsdiscretescheduler": "lms @ uniform(spacing=linspace)",
+}
+
+GRID_ALIASES: dict[str, str] = {
+    "normal": "uniform(spacing=linspace, snap=false)",
+    "leading": "uniform(spacing=leading)",
+    "trailing": "uniform(spacing=trailing)",
+    "linspace": "uniform(spacing=linspace)",
+    "linear": "uniform(spacing=leading)",
+    "ddim_uniform": "uniform(spacing=leading, offset=1)",
+    "sgm_uniform": "uniform(spacing=linspace, open=true, snap=false)",
+    "log_linear": "loglinear",
+    "edm": "karras",
+    "align_your_steps": "ays",
+    "log_snr": "logsnr",
+}
+
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_\-+./]*")
+_NUMBER = re.compile(r"[+-]?(?:inf|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?![A-Za-z0-9_.])")
+_CONSTANTS: dict[str, object] = {"true": True, "false": False, "none": None}
+
+
+class _Reader:
+    """A cursor over the text of one element list."""
+
+    def __init__(self, text: str) -> None:
+        self.text, self.at = text, 0
+
+    def error(self, expected: str) -> UserError:
+        rest = self.text[self.at : self.at + 12]
+        found = repr(rest) if rest else "the end"
+        return UserError(
+            f"Cannot read {self.text!r}: expected {expected} at position {self.at}, found {found}; "
+            'write for example "ge(gamma=2) | momentum(beta=-0.3)".'
+        )
+
+    def skip(self) -> None:
+        while self.at < len(self.text) and self.text[self.at].isspace():
+            self.at += 1
+
+    def take(self, char: str) -> bool:
+        self.skip()
+        if self.text.startswith(char, self.at):
+            self.at += len(char)
+            return True
+        return False
+
+    def match(self, pattern: re.Pattern[str]) -> str | None:
+        self.skip()
+        found = pattern.match(self.text, self.at)
+        if not found:
+            return None
+        self.at = found.end()
+        return found.group()
+
+    def name(self) -> str:
+        word = self.match(_WORD)
+        if word is None:
+            raise self.error("a name")
+        return word
+
+    def value(self) -> object:
+        if self.take("["):
+            items: list[object] = []
+            while not self.take("]"):
+                items.append(self.value())
+                if not self.take(","):
+                    if not self.take("]"):
+                        raise self.error("',' or ']'")
+                    break
+            return tuple(items)
+        number = self.match(_NUMBER)
+        if number is not None:
+            return float(number) if re.search(r"[.eEf]", number) else int(number)
+        word = self.match(_WORD)
+        if word is None:
+            raise self.error("a value")
+        return _CONSTANTS.get(word.lower(), word)
+
+    def arguments(self) -> tuple[list[object], dict[str, object]]:
+        positional: list[object] = []
+        named: dict[str, object] = {}
+        last: str | None = None
+        if not self.take("("):
+            return positional, named
+        while not self.take(")"):
+            start = self.at
+            key = self.match(_WORD)
+            if key is not None and self.take("="):
+                if key in named:
+                    raise UserError(f"The option {key!r} is given twice in {self.text!r}; give it once.")
+                named[key], last = self.value(), key
+            else:
+                self.at = start
+                value = self.value()
+                if last is None:
+                    positional.append(value)
+                else:
+                    before = named[last]
+                    named[last] = (*before, value) if isinstance(before, tuple) else (before, value)
+            if not self.take(","):
+                if not self.take(")"):
+                    raise self.error("',' or ')'")
+                break
+        return positional, named
+
+
+def _fits(value: object, hint: Any) -> tuple[bool, object]:
+    """Whether ``value`` is of the annotated type; integers count as floats."""
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        for member in typing.get_args(hint):
+            ok, converted = _fits(value, member)
+            if ok:
+                return True, converted
+        return False, value
+    if origin is Literal:
+        return value in typing.get_args(hint), value
+    if origin is tuple:
+        items = value if isinstance(value, tuple) else (value,)
+        member = typing.get_args(hint)[0]
+        pairs = [_fits(item, member) for item in items]
+        return all(ok for ok, _ in pairs), tuple(item for _, item in pairs)
+    if hint is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool), float(value) if isinstance(
+            value, (int, float)
+        ) else value
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool), value
+    if hint is type(None):
+        return value is None, None
+    if isinstance(hint, type):
+        return isinstance(value, hint), value
+    return True, value
+
+
+def _describe(hint: Any) -> str:
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(dict.fromkeys(_describe(m) for m in typing.get_args(hint)))
+    if origin is Literal:
+        return " or ".join(repr(v) for v in typing.get_args(hint))
+    if origin is tuple:
+        return f"a list of {_describe(typing.get_args(hint)[0]).removeprefix('a ')}s"
+    names = {float: "a number", int: "a whole number", bool: "true or false", str: "a word", type(None): "none"}
+    return names.get(hint, str(getattr(hint, "__name__", hint)))
+
+
+def _bind(
+    what: str, name: str, hints: Mapping[str, Any], positional: list[object], named: dict[str, object]
+) -> dict[str, object]:
+    """Match values to options by order and by name, and check their types."""
+    if len(positional) > len(hints):
+        raise UserError(
+            f"{what} {name!r} takes at most {len(hints)} options ({', '.join(hints) or 'none'}), "
+            f"but {len(positional)} values were given."
+        )
+    values = dict(zip(hints, positional, strict=False))
+    for key, value in named.items():
+        if key not in hints:
+            if not hints:
+                raise UserError(f"{what} {name!r} has no options, so {key!r} cannot be set.")
+            raise unknown(f"option for {name!r}:", key, hints)
+        if key in values:
+            raise UserError(f"The option {key!r} of {name!r} is given twice, in order and by name; give it once.")
+        values[key] = value
+    for key, value in values.items():
+        ok, values[key] = _fits(value, hints[key])
+        if not ok:
+            raise UserError(f"The option {key!r} of {name!r} must be {_describe(hints[key])}, not {value!r}.")
+    return values
+
+
+def options_of(cls: type[Any]) -> dict[str, Any]:
+    """The options of a solver or transform and their types, in order."""
+    hints = typing.get_type_hints(cls)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}
+
+
+def _normal(name: str) -> str:
+    """``"DPM++ 2M Karras"`` → ``"dpmpp_2m_karras"``."""
+    return name.lower().replace("++", "pp").replace("-", "_").replace(" ", "_")
+
+
+def _resolve_alias(text: str) -> tuple[str, str | None]:
+    """Another library's name as our text and the grid it implies."""
+    name = _normal(text.strip())
+    grid = None
+    for suffix, implied in (("_karras", "karras"), ("_exponential", "exponential"), ("_sgm_uniform", "sgm_uniform")):
+        if name.endswith(suffix):
+            name, grid = name.removesuffix(suffix), implied
+    if name.startswith("k_"):
+        name = name.removeprefix("k_")
+    if name.startswith("sample_"):
+        name = name.removeprefix("sample_")
+    known = name in ALIASES or name in SOLVERS or name in TRANSFORMS
+    if not known or (grid is None and name not in ALIASES):
+        return text, None
+    ours, _, implied_grid = ALIASES.get(name, name).partition("@")
+    return ours.strip(), grid or implied_grid.strip() or None
+
+
+def parse(text: str) -> Recipe:
+    """The recipe that ``text`` describes (see the module's grammar).
+
+    Raises :class:`UserError` for wrong syntax, names (with the nearest ones), options and values.
+    """
+    chain, grid = [], None
+    for i, part in enumerate(_split(text)):
+        ours, implied = _resolve_alias(part) if i == 0 else (part, None)
+        grid = implied or grid
+        chain += _split(ours)
+    solver: Solver = DDIM()
+    transforms: list[Transform] = []
+    for i, part in enumerate(chain):
+        reader = _Reader(part)
+        name = reader.name()
+        positional, named = reader.arguments()
+        reader.skip()
+        if reader.at != len(part):
+            raise reader.error("'|' or the end")
+        key = _normal(name)
+        if key in SOLVERS and i > 0 and key not in TRANSFORMS:
+            raise UserError(f"The solver {name!r} stands in the middle of {text!r}; a solver comes first, transforms after.")
+        if key not in SOLVERS and key not in TRANSFORMS:
+            raise unknown("sampler or transform", name, [*SOLVERS, *TRANSFORMS], ALIASES)
+        cls = SOLVERS[key] if i == 0 and key in SOLVERS else TRANSFORMS[key]
+        values = _bind("The sampler" if cls in SOLVERS.values() else "The transform", name, options_of(cls), positional, named)
+        built = cls(**values)
+        if i == 0 and key in SOLVERS:
+            solver = built
+        else:
+            transforms.append(built)
+    return Recipe(solver, tuple(transforms), grid)
+
+
+def _split(text: str) -> list[str]:
+    parts = text.split("|")
+    if any(not part.strip() for part in parts):
+        raise UserError(f"Cannot read {text!r}: a name is missing before or after '|'; write for example \"ge | momentum(-0.3)\".")
+    return [part.strip() for part in parts]
+
+
+def _print_value(value: object) -> str:
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_print_value, value)) + "]"
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _print(part: Any) -> str:
+    changed = []
+    for field in dataclasses.fields(part):
+        value = getattr(part, field.name)
+        if field.init and value != field.default:
+            changed.append(f"{field.name}={_print_value(value)}")
+    return f"{part.name}({', '.join(changed)})" if changed else str(part.name)
+
+
+def sampler(text: str) -> Recipe:
+    """The same as :func:`parse`, for chains in Python: ``dd.sampler("ge") | dd.momentum(-0.3)``."""
+    return parse(text)
+
+
+def parse_grid(text: str, process: Process, steps: int) -> Grid:
+    """The grid that ``text`` describes, such as ``"loglinear(start=40)"`` or ``"karras"``.
+
+    Raises :class:`UserError` for wrong syntax, names and options, and for too few or too many steps.
+    """
+    text = GRID_ALIASES.get(_normal(text.strip()), text)
+    reader = _Reader(text)
+    name = _normal(reader.name())
+    positional, named = reader.arguments()
+    reader.skip()
+    if reader.at != len(text):
+        raise reader.error("the end")
+    if name not in GRIDS:
+        raise unknown("grid", name, GRIDS, GRID_ALIASES)
+    hints = typing.get_type_hints(GRIDS[name])
+    skipped = ("process", "steps", "return")
+    values = _bind("The grid", name, {k: v for k, v in hints.items() if k not in skipped}, positional, named)
+    return make_grid(name, process, steps, **values)
+
+
+def default_recipe(steps: int) -> Recipe:
+    """The preset for a step count: GE up to 12 steps (few evaluations are its case), DPM-Solver++(2M) above."""
+    return parse("ge") if steps <= 12 else parse("dpmpp(order=2)")
+
+
+def default_grid(recipe: Recipe, process: Process) -> str:
+    """The grid when none is asked for: the one that the recipe's name implies, else log-linear for GE, Karras for VE,
+    and uniform in time (from the highest trained level) for everything else."""
+    if recipe.grid is not None:
+        return recipe.grid
+    if isinstance(process, Flow):
+        return "uniform(spacing=trailing)"
+    if any(isinstance(t, GradientEstimation) for t in recipe.transforms):
+        return "loglinear"
+    return "karras" if isinstance(process, VE) else "uniform(spacing=trailing)"
