@@ -56,10 +56,11 @@ def multistep_rows(
         nodes = [src, *history][:order]
         history = nodes[: order - 1] if usable(src) else []
         keep = tuple(range(len(history)))
-        if len(nodes) == 1 or len(nodes) < warm or not (usable(src) and usable(dst)):
-            rows.append(euler_row(i, src, dst, "eps", keep))
+        if usable(src) and usable(dst):
+            used = nodes if len(nodes) >= warm else nodes[:1]
+            rows.append(Row(i, src, "eps", (output(src, dst, weights(used, dst)),), keep, len(used)))
         else:
-            rows.append(Row(i, src, "eps", (output(src, dst, weights(nodes, dst)),), keep, len(nodes)))
+            rows.append(euler_row(i, src, dst, "eps", keep))
     return tuple(rows)
 
 
