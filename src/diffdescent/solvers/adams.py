@@ -12,7 +12,7 @@ from ..plan import Plan
 from ..process import Point
 from .base import Spacing, Variable, fixed_coefficients, register
 from .quadrature import ADAMS_BASHFORTH, gauss, lagrange
-from .sigma_space import finite, multistep_plan, multistep_rows, stage_rows, steps
+from .sigma_space import finite, multistep_rows, stage_rows, steps
 
 
 def check_order(name: str, order: int, highest: int = 4) -> None:
@@ -111,7 +111,7 @@ class IPNDM:
         return fixed_coefficients(self.cold_order if cold else self.order, spacing)
 
     def plan(self, grid: Grid) -> Plan:
-        return multistep_plan(grid, f"ipndm(order={self.order})", self.order, equal_step_weights)
+        return Plan(grid, multistep_rows(grid, self.order, equal_step_weights), name=f"ipndm(order={self.order})")
 
 
 @register("ab")
@@ -137,7 +137,7 @@ class AdamsBashforth:
         return min(self.order, 2)
 
     def plan(self, grid: Grid) -> Plan:
-        return multistep_plan(grid, f"ab(order={self.order})", self.order, variable_step_weights)
+        return Plan(grid, multistep_rows(grid, self.order, variable_step_weights), name=f"ab(order={self.order})")
 
 
 @register("lms")

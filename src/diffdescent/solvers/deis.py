@@ -21,10 +21,10 @@ from ..errors import UserError, unknown
 from ..grid import Grid
 from ..plan import Plan, Row, euler_row
 from ..process import VP, Point, Process
-from .adams import check_order
 from .base import Variable, register
+from .exponential import LowerOrderFinal, check_orders, step_orders
 from .quadrature import Rule, gauss, lagrange, left_sum
-from .sigma_space import finite, multistep_plan, stage_rows, steps
+from .sigma_space import finite, multistep_rows, stage_rows, steps
 
 Variant = Literal["tab", "rhoab", "logrho"]
 
@@ -83,14 +83,17 @@ class DEIS:
     ``variant``: the variable of the interpolation, ``"tab"`` (time), ``"rhoab"`` (σ̃; the same as ``ab``) or
     ``"logrho"`` (log σ̃; diffusers). Where that variable is infinite, at σ = 0 for log σ̃ and at α = 0, steps are of
     first order. ``points``: 0 integrates to all digits; n takes the left Riemann sum with n points in the variable,
-    as the released code does with 10000.
+    as the released code does with 10000. ``lower_order_final``: whether the last steps fall to lower orders, see
+    :data:`~.exponential.LowerOrderFinal` (diffusers: ``always`` below 15 steps); ``never`` leaves even a step to σ = 0
+    at full order where the variable is finite there.
 
-    Raises :class:`UserError` for an unknown variant, an order outside 1–4 or a negative number of points.
+    Raises :class:`UserError` for unknown names, an order outside 1–4 or a negative number of points.
     """
 
     order: int = 3
     variant: Variant = "tab"
     points: int = 0
+    lower_order_final: LowerOrderFinal = "never"
     name: ClassVar[str]
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
         {}, {"order": 2}, {"order": 4}, {"variant": "rhoab"}, {"variant": "logrho"}, {"variant": "logrho", "order": 2},
@@ -100,7 +103,7 @@ class DEIS:
     def __post_init__(self) -> None:
         if self.variant not in _VARIANTS:
             raise unknown("deis variant", self.variant, _VARIANTS)
-        check_order("deis", self.order)
+        check_orders("deis", self.order, (), self.lower_order_final, 4)
         if self.points < 0:
             raise UserError(f"deis' number of integration points must be at least 0, not {self.points}; 0 is exact.")
 
@@ -129,8 +132,10 @@ class DEIS:
         def usable(point: Point) -> bool:
             return finite(point) and math.isfinite(interpolation.place(point))
 
-        name = f"deis(variant={self.variant}, order={self.order})"
-        return multistep_plan(grid, name, self.order, weights, usable)
+        final = self.lower_order_final
+        caps = step_orders(grid, self.order, final) if final != "never" else ()
+        rows = multistep_rows(grid, self.order, weights, usable=usable, caps=caps)
+        return Plan(grid, rows, name=f"deis(variant={self.variant}, order={self.order})")
 
 
 @dataclass(frozen=True)

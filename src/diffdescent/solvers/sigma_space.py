@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from ..grid import Grid
-from ..plan import Output, Plan, Row, euler_row
+from ..plan import Output, Row, euler_row
 from ..process import Point
 
 Weights = Callable[[Sequence[Point], Point], Sequence[float]]
@@ -43,8 +43,9 @@ def multistep_rows(
     first: int = 0,
     known: Sequence[Point] = (),
     warm: int = 1,
+    caps: Sequence[int] = (),
 ) -> tuple[Row, ...]:
-    """One evaluation a step, combined with up to ``order`` − 1 earlier ones.
+    """One evaluation a step, combined with up to ``order`` − 1 earlier ones (fewer in a step i with a lower caps[i]).
 
     ``known`` are the points of evaluations that are kept when step ``first`` begins. A step with fewer than ``warm``
     evaluations at hand is of first order. Steps that touch a point that is not ``usable`` (its place is infinite in
@@ -57,18 +58,11 @@ def multistep_rows(
         history = nodes[: order - 1] if usable(src) else []
         keep = tuple(range(len(history)))
         if usable(src) and usable(dst):
-            used = nodes if len(nodes) >= warm else nodes[:1]
+            used = nodes[: caps[i] if caps else None] if len(nodes) >= warm else nodes[:1]
             rows.append(Row(i, src, "eps", (output(src, dst, weights(used, dst)),), keep, len(used)))
         else:
             rows.append(euler_row(i, src, dst, "eps", keep))
     return tuple(rows)
-
-
-def multistep_plan(
-    grid: Grid, name: str, order: int, weights: Weights, usable: Callable[[Point], bool] = finite
-) -> Plan:
-    """A whole run of :func:`multistep_rows` from a cold start: orders 1, 2, … up to ``order``."""
-    return Plan(grid, multistep_rows(grid, order, weights, usable=usable), name=name)
 
 
 def stage_rows(
