@@ -107,7 +107,7 @@ class Network:
     the process's own ``t``, the index of a discrete VP process). With ``learned_variance`` the module returns 2C
     channels, of which the second half is the variance. The module sees tensors of its own ``dtype``; the raw output
     comes back as it left the module. ``device`` is where the module lives, ``name`` goes into a run's record,
-    ``classes`` are the names of its labels.
+    ``classes`` are the names of its labels, which run from 0 to ``label_count`` − 1 (−1: no label).
 
     A module in five lines::
 
@@ -129,6 +129,7 @@ class Network:
     device: torch.device = torch.device("cpu")
     name: str = "network"
     classes: tuple[str, ...] | None = None
+    label_count: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:

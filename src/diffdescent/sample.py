@@ -144,25 +144,29 @@ def _batches(samples: Sequence[int], size: int) -> Iterator[tuple[int, ...]]:
         yield tuple(samples[begin : begin + size])
 
 
-def _sources(kind: str, seed: int, samples: Sequence[int], device: torch.device) -> NoiseSource:
-    index = torch.tensor(samples, dtype=torch.int64, device=device)
-    if kind == "independent":
-        return Keyed(seed, index)
-    if kind == "brownian":
-        return Brownian(seed, index)
-    raise unknown("noise", kind, ("independent", "brownian"))
+NOISES: dict[str, type[Keyed] | type[Brownian]] = {"independent": Keyed, "brownian": Brownian}
 
 
-def _per_sample(value: Tensor | int | Sequence[int] | None, total: int, what: str) -> Tensor | None:
-    """Labels as a tensor with one entry a sample."""
+def noise_source(kind: str, seed: int, samples: Sequence[int], device: torch.device) -> NoiseSource:
+    """The noise of a batch. Raises :class:`UserError` for an unknown kind."""
+    if kind not in NOISES:
+        raise unknown("noise", kind, NOISES)
+    return NOISES[kind](seed, torch.tensor(samples, dtype=torch.int64, device=device))
+
+
+def _labels(value: Tensor | int | Sequence[int] | None, total: int, count: int | None) -> Tensor | None:
+    """Labels as a tensor with one entry a sample, within the ``count`` that the model knows."""
     if value is None:
         return None
-    tensor = torch.as_tensor(value)
-    if tensor.ndim == 0:
-        tensor = tensor.expand(total)
-    if len(tensor) != total:
-        raise UserError(f"{len(tensor)} {what} were given for {total} samples; give one, or one for each sample.")
-    return tensor
+    labels = torch.as_tensor(value)
+    if labels.ndim == 0:
+        labels = labels.expand(total)
+    if len(labels) != total:
+        raise UserError(f"{len(labels)} labels were given for {total} samples; give one, or one for each sample.")
+    wrong = [] if count is None else [int(v) for v in labels if not -1 <= int(v) < count]
+    if wrong:
+        raise UserError(f"The model has no label {wrong[0]}; its labels are 0 … {(count or 0) - 1}, and −1 for none.")
+    return labels
 
 
 def _image_like(value: Tensor, total: int, shape: Sequence[int], what: str) -> Tensor:
@@ -274,7 +278,7 @@ def sample(
         start=None if start is None else _image_like(start, total, form, "start"),
         init=None if init is None else _image_like(init, total, form, "init"),
         mask=None if mask is None else _image_like(mask, total, form, "mask"),
-        cond=_per_sample(labels, total, "labels"),
+        cond=_labels(labels, total, getattr(net, "label_count", None)),
     )
     width = micro_batch or getattr(net, "width", None) or (CPU_WIDTH if where.type == "cpu" else GPU_WIDTH)
     run = _Run(net, chosen, plan, form, inputs, seed, noise, blend, width, where, dtype, callback, trajectory)
@@ -308,7 +312,7 @@ class _Run:
     trajectory: bool
 
     def batch(self, batch: tuple[int, ...], where: slice, number: int, count: int) -> tuple[Tensor, Tensor]:
-        source = _sources(self.noise, self.seed, batch, self.device)
+        source = noise_source(self.noise, self.seed, batch, self.device)
         given = self.inputs.rows(where, self.device)
         eps = source.initial(self.shape)
         if given.start is not None:

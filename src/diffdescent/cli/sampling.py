@@ -20,7 +20,7 @@ from ..images import from_uint8, read_png, save_png, sheet, strip, to_uint8, wri
 from ..models import load_model
 from ..predict import Predictor
 from ..sample import Progress as Step
-from ..sample import make_recipe, resolve_grid
+from ..sample import NOISES, make_recipe, resolve_grid
 from ..sample import sample as run_sampler
 from . import output
 
@@ -60,6 +60,13 @@ def parse_labels(text: str | None, model: Predictor, count: int) -> torch.Tensor
     return torch.tensor([labels[i % len(labels)] for i in range(count)])
 
 
+def _read_init(path: Path) -> torch.Tensor:
+    """The images to start from, (n, C, H, W) in [−1, 1]: one file, or a folder, zip or npz."""
+    if path.is_file() and path.suffix.lower() in (".png", ".jpg", ".jpeg", ".bmp", ".webp"):
+        return from_uint8(read_png(path))[None]
+    return from_uint8(read_images(path).images)
+
+
 def sample(
     model: Annotated[str, typer.Argument(help="A bundled name, a diffusers checkpoint folder, or images:PATH.")],
     sampler: Annotated[str | None, typer.Option(help='A recipe, e.g. "ge(gamma=2) | momentum(-0.3)".')] = None,
@@ -93,8 +100,10 @@ def sample(
     chosen = parse_samples(samples) if samples else list(range(n))
     if not chosen:
         raise UserError("--n must be at least 1.")
+    if noise not in NOISES:
+        raise unknown("noise", noise, NOISES)
     labels = parse_labels(label, net, max(chosen) + 1)
-    starting = from_uint8(read_images(init).images) if init else None
+    starting = _read_init(init) if init else None
     region = read_png(mask).float().mean(0, keepdim=True).div(255).round() if mask else None
     options: dict[str, Any] = {"seed": seed, "noise": noise, "micro_batch": micro_batch, "device": device}
     record = {

@@ -15,16 +15,17 @@ _PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin", ".safetensors")
 def bundled() -> dict[str, Path]:
     """The models that ship with the package: name → folder."""
     folders = sorted(p for p in ASSETS.iterdir() if p.is_dir()) if ASSETS.is_dir() else []
-    return {p.name: p for p in folders if _kind(p) is not None}
+    # A classifier's folder holds no network that an image can be sampled from.
+    return {p.name: p for p in folders if _kind(p) is not None and not (p / "classifier.json").is_file()}
 
 
 def _kind(folder: Path) -> str | None:
     """What a folder holds: a mixture, a diffusers checkpoint, or nothing that can be sampled from."""
     if (folder / "mixture.json").is_file():
         return "mixture"
-    if (folder / "model_index.json").is_file() or (folder / "unet" / "config.json").is_file():
+    if (folder / "unet" / "config.json").is_file() or (folder / "config.json").is_file():
         return "diffusers"
-    return "diffusers" if (folder / "config.json").is_file() else None
+    return None
 
 
 def load_model(name: str, device: str | None = None) -> Predictor:

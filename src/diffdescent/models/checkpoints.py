@@ -94,7 +94,8 @@ def load_checkpoint(folder: str | Path, device: str | None = None) -> Network:
         scheduler = root / "scheduler_config.json"
     sampling = _read_json(scheduler) if scheduler.is_file() else {}
     try:
-        unet = UNet2DModel.from_pretrained(str(unet_folder), local_files_only=True)
+        safe = any(unet_folder.glob("*.safetensors*"))
+        unet = UNet2DModel.from_pretrained(str(unet_folder), local_files_only=True, use_safetensors=safe)
     except (pickle.UnpicklingError, OSError, ValueError, RuntimeError) as error:
         raise _explained(unet_folder, error) from None
     where = torch.device(device or "cpu")
@@ -116,6 +117,7 @@ def load_checkpoint(folder: str | Path, device: str | None = None) -> Network:
         device=where,
         name=root.name,
         classes=tuple(extra["classes"]) if "classes" in extra else None,
+        label_count=unet.config.num_class_embeds,
     )
 
 
@@ -149,7 +151,10 @@ class _Labelled:
 
 def _explained(folder: Path, error: Exception) -> UserError:
     text = str(error)
-    if isinstance(error, pickle.UnpicklingError) or "weights_only" in text or "Weights only" in text:
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, pickle.UnpicklingError):
+        cause = cause.__cause__ or cause.__context__
+    if cause is not None:
         return UserError(
             f"The weights in {folder} are a pickle that runs code when loaded, which is refused; convert them to "
             "safetensors with a tool you trust."

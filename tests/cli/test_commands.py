@@ -1,0 +1,194 @@
+"""The commands as a user runs them: files, exit codes, continuing, and one-sentence errors."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+from diffdescent.cli.app import main
+from diffdescent.images import read_png, save_png
+
+
+class Done(NamedTuple):
+    stdout: str
+    stderr: str
+
+
+def run(*arguments: object, code: int = 0) -> Done:
+    """The command in this process (starting a new one costs seconds); its exit code is asserted."""
+    out, err = io.StringIO(), io.StringIO()
+    before = sys.argv
+    sys.argv = ["diffdescent", *map(str, arguments)]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as stopped:
+            main()
+    finally:
+        sys.argv = before
+    assert (stopped.value.code or 0) == code, f"exit {stopped.value.code}\n{out.getvalue()}\n{err.getvalue()}"
+    return Done(out.getvalue(), err.getvalue())
+
+
+def test_a_real_process_exits_with_2_and_no_traceback() -> None:
+    command = [sys.executable, "-c", "from diffdescent.cli.app import main; main()", "sample", "cifar11"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: Unknown model 'cifar11'")
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 24 small pictures: the model of `images:PATH` is their exact denoiser."""
+    folder = tmp_path_factory.mktemp("pictures")
+    generator = torch.Generator().manual_seed(0)
+    for i in range(24):
+        base = torch.randint(0, 256, (3, 4, 4), generator=generator, dtype=torch.uint8)
+        save_png(base.repeat_interleave(2, 1).repeat_interleave(2, 2), folder / f"{i:02d}.png")
+    return folder
+
+
+def images(folder: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted(folder.glob("[0-9]*.png"))}
+
+
+def test_sample_writes_images_sheet_strip_and_record(pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    done = run("sample", f"images:{pictures}", "--sampler", "ddim", "--steps", 10, "--n", 5, "--out", out, "--trajectory")
+    assert "5 images" in done.stdout
+    assert sorted(images(out)) == [f"{i:06d}.png" for i in range(5)]
+    assert read_png(out / "sheet.png").shape[0] == 3
+    assert read_png(out / "trajectory.png").shape[1] > 5 * 8 * 2  # five rows of doubled pixels
+    record = json.loads((out / "run.json").read_text())
+    assert (record["recipe"], record["nfe"], record["seed"]) == ("ddim", 10, 0)
+    # The exact denoiser of a finite set leads to a picture of the set.
+    known = torch.stack([read_png(p) for p in sorted(pictures.glob("*.png"))]).float()
+    for name in images(out):
+        assert (known - read_png(out / name).float()).abs().flatten(1).max(1).values.min() <= 4
+
+
+def test_batch_size_and_split_write_identical_files(pictures: Path, tmp_path: Path) -> None:
+    common = ["sample", f"images:{pictures}", "--sampler", "dpmpp(order=2)", "--steps", 6, "--quiet"]
+    run(*common, "--n", 12, "--batch-size", 64, "--out", tmp_path / "a")
+    run(*common, "--n", 12, "--batch-size", 1, "--out", tmp_path / "b")
+    run(*common, "--samples", "0-4,9", "--batch-size", 5, "--out", tmp_path / "c")
+    whole = images(tmp_path / "a")
+    assert len(whole) == 12
+    assert images(tmp_path / "b") == whole
+    assert images(tmp_path / "c") == {name: whole[name] for name in images(tmp_path / "c")}
+    assert len(images(tmp_path / "c")) == 6
+
+
+def test_a_run_is_continued_extended_or_refused(pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    common = ["sample", f"images:{pictures}", "--sampler", "ddim", "--steps", 4, "--out", out]
+    run(*common, "--n", 6)
+    before = images(out)
+    (out / "000002.png").unlink()
+    done = run(*common, "--n", 8, "--json")
+    assert json.loads(done.stdout)["made"] == 3
+    after = images(out)
+    assert {name: after[name] for name in before} == before
+    refused = run(*common, "--n", 6, "--seed", 1, code=2)
+    assert "another seed (0 there, 1 now)" in refused.stderr
+    assert images(out) == after
+    run(*common, "--n", 6, "--seed", 1, "--overwrite")
+    assert images(out) != before
+    assert len(images(out)) == 6
+
+
+def test_a_folder_with_foreign_files_is_left_alone(pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mine"
+    out.mkdir()
+    (out / "thesis.txt").write_text("years of work")
+    for extra in ([], ["--overwrite"]):
+        run("sample", f"images:{pictures}", "--n", 1, "--out", out, *extra, code=2)
+        assert (out / "thesis.txt").read_text() == "years of work"
+
+
+def test_init_and_mask(pictures: Path, tmp_path: Path) -> None:
+    mask = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    mask[:, :, :4] = 255
+    save_png(mask, tmp_path / "mask.png")
+    first = sorted(pictures.glob("*.png"))[0]
+    run(
+        "sample", f"images:{pictures}", "--sampler", "ddim", "--steps", 20, "--n", 1, "--init", first,
+        "--mask", tmp_path / "mask.png", "--out", tmp_path / "inpaint", "--quiet",
+    )  # fmt: skip
+    kept = read_png(tmp_path / "inpaint" / "000000.png")[:, :, :4].int() - read_png(first)[:, :, :4].int()
+    assert kept.abs().max() <= 1
+    run(
+        "sample", f"images:{pictures}", "--steps", 20, "--n", 1, "--init", pictures, "--strength", 0.2,
+        "--out", tmp_path / "i2i", "--quiet",
+    )  # fmt: skip
+    assert (read_png(tmp_path / "i2i" / "000000.png").int() - read_png(first).int()).abs().max() <= 2
+
+
+def test_grid_weights_and_list(tmp_path: Path) -> None:
+    levels = json.loads(run("grid", "loglinear", "karras", "--steps", 5, "--json", "--plot", tmp_path / "g.png").stdout)
+    assert levels["loglinear"]["t"] == [853, 652, 380, 116, 22, 0]
+    assert len(levels["karras"]["sigma"]) == 6
+    assert (tmp_path / "g.png").stat().st_size > 5000
+    table = json.loads(run("weights", "ddim", "--steps", 4, "--json", "--plot", tmp_path / "w.png").stdout)
+    evals = np.array(table["evals"])
+    assert np.allclose(np.triu(evals, 1), 0)
+    assert (tmp_path / "w.png").stat().st_size > 5000
+    assert "ddim" in run("weights", "ddim", "--steps", 4).stdout
+    names = json.loads(run("list", "--json").stdout)
+    assert "eta=0.0" in names["samplers"]["ddim"]
+    assert "gamma=2.0" in names["transforms"]["ge"]
+    assert "cifar10-mixture" in names["models"]
+    assert "momentum" in run("list").stdout
+
+
+def truncated(folder: Path) -> Path:
+    bad = folder / "bad"
+    bad.mkdir()
+    save_png(torch.randint(0, 255, (3, 32, 32), dtype=torch.uint8), bad / "a.png")
+    data = (bad / "a.png").read_bytes()
+    (bad / "b.png").write_bytes(data[: len(data) // 2])
+    return bad
+
+
+def test_bad_input_is_one_sentence_and_exit_code_2(pictures: Path, tmp_path: Path) -> None:
+    here, out = f"images:{pictures}", ("--out", tmp_path / "x")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "weights.pt").write_bytes(b"\x80\x04.")
+    (tmp_path / "file").write_text("")
+    cases = [
+        (["sample", "cifar11", *out], "Unknown model 'cifar11'"),
+        (["sample", tmp_path / "nowhere", *out], "There is no folder"),
+        (["sample", tmp_path / "weights.pt", *out], "single weights file"),
+        (["sample", tmp_path / "empty", *out], "is no model"),
+        (["sample", f"images:{tmp_path / 'empty'}", *out], "no readable image"),
+        (["sample", f"images:{tmp_path / 'nowhere.zip'}", *out], "nowhere.zip"),
+        (["sample", f"images:{truncated(tmp_path)}", *out], "b.png"),
+        (["sample", here, "--sampler", "gee", *out], "did you mean 'ge'"),
+        (["sample", here, "--sampler", "ddim(eta=2)", *out], "[0, 1]"),
+        (["sample", here, "--grid", "karas", *out], "did you mean 'karras'"),
+        (["sample", here, "--steps", 0, *out], "at least 1 step"),
+        (["sample", here, "--n", 0, *out], "at least 1"),
+        (["sample", here, "--samples", "3-", *out], "sample range"),
+        (["sample", here, "--label", "dog", *out], "names no classes"),
+        (["sample", here, "--init", tmp_path / "none.png", *out], "none.png"),
+        (["sample", here, "--out", tmp_path / "file"], "is a file"),
+        (["sample", here, "--noise", "pink", *out], "brownian"),
+        (["weights", "ddim | threshold"], "not linear"),
+        (["weights", "ddim", "--basis", "v"], "eps"),
+        (["grid", "karras", "--process", "flow"], "start="),
+        (["grid", "karras", "--process", "vq"], "'ve'"),
+        (["demo", here, *out], "exact solution"),
+    ]
+    for arguments, words in cases:
+        done = run(*arguments, code=2)
+        assert words in done.stderr.replace("\n", " "), (arguments, done.stderr)
+        assert done.stderr.startswith("Error: ")
+    assert not images(tmp_path / "x") if (tmp_path / "x").exists() else True
