@@ -23,9 +23,10 @@ class Solver(Protocol):
     what a class leaves out: ``variants = ({},)``, ``keeps_variance = True``, and an :meth:`order_on` that gives
     ``order`` and ``cold_order`` on every grid.
 
-    ``order`` is the interior order (history seeded from the exact flow, no start-up or closing rows), ``cold_order``
-    that of a whole run from a cold start (any first-order start or end caps it at two), both on a grid uniform in
-    ``variable``. ``stochastic`` methods declare the order of the marginal mean and variance from a cold start.
+    :meth:`order_on` is the order of convergence: in the interior (history seeded from the exact flow, no start-up or
+    closing rows), or of a whole run from a cold start (any first-order start or end caps it at two). ``stochastic``
+    methods declare the order of the marginal mean and variance from a cold start. ``order`` is the method's number,
+    as its paper counts (UniPC-p converges at p + 1); ``cold_order`` is ``order_on("uniform", cold=True)``.
 
     ``keeps_variance``: over a constant denoiser every committed state has exactly the variance σ_s² of its level.
     Deterministic methods always do; DDPM with the large variance does not.

@@ -1,0 +1,41 @@
+"""Every registered deterministic solver converges at the order that it declares, on every kind of grid."""
+
+from __future__ import annotations
+
+import pytest
+
+from diffdescent.process import VE, Flow, Process
+from diffdescent.solvers import Solver, Spacing
+from tests.registry import deterministic, solvers
+
+from .measure import signed_error, slopes
+
+TOLERANCE = 0.15
+SPACINGS: tuple[Spacing, ...] = ("uniform", "smooth", "alternating")
+
+
+@pytest.mark.parametrize("cold", [False, True], ids=["interior", "cold"])
+@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("solver", solvers(deterministic))
+def test_order_is_the_declared_one(solver: Solver, spacing: Spacing, cold: bool) -> None:
+    linear, bent = slopes(lambda n: signed_error(solver, spacing, n, cold=cold))
+    declared = solver.order_on(spacing, cold)
+    assert linear == pytest.approx(declared, abs=TOLERANCE), f"on Gaussians (mixtures: {bent:.2f})"
+    assert bent == pytest.approx(declared, abs=TOLERANCE), f"on mixtures (Gaussians: {linear:.2f})"
+
+
+@pytest.mark.parametrize("process", [VE(), Flow()], ids=["VE", "Flow"])
+@pytest.mark.parametrize("name", sorted({p.values[0].name for p in solvers(deterministic)}))
+def test_order_does_not_depend_on_the_process(name: str, process: Process) -> None:
+    solver = next(p.values[0] for p in solvers(deterministic) if p.values[0].name == name)
+    linear, bent = slopes(lambda n: signed_error(solver, "uniform", n, cold=False, process=process))
+    assert linear == pytest.approx(solver.order_on("uniform"), abs=TOLERANCE)
+    assert bent == pytest.approx(solver.order_on("uniform"), abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("solver", solvers(deterministic))
+def test_declared_orders_are_consistent(solver: Solver) -> None:
+    """A cold start and uneven steps can only cost order."""
+    assert solver.order_on("uniform", cold=True) == solver.cold_order
+    for spacing in SPACINGS:
+        assert 1 <= solver.order_on(spacing, cold=True) <= solver.order_on(spacing) <= solver.order_on("uniform")
