@@ -126,6 +126,19 @@ def make_grid(name: str, process: Process, steps: int, **options: object) -> Gri
     return GRIDS[name](process, steps, **options)
 
 
+@register("explicit")
+def explicit_values(
+    process: Process, steps: int, *, t: tuple[float, ...] = (), ratio: tuple[float, ...] = ()
+) -> Grid:
+    """Exactly the given times ``t``, or noise-to-signal ratios σ/α, the last one being the end; ``steps`` is unused.
+
+    Raises :class:`UserError` unless one of the two lists is given, with at least two levels in falling order.
+    """
+    if bool(t) == bool(ratio):
+        raise UserError("An explicit grid needs its levels: give t=[999, 500, 0] or ratio=[80, 5, 0], the end included.")
+    return explicit(process, t) if t else explicit_ratios(process, ratio)
+
+
 def explicit(process: Process, times: ArrayLike, name: str = "explicit") -> Grid:
     """A grid of exactly the given times, the last one being the end."""
     t = np.asarray(times, dtype=np.float64)
@@ -221,7 +234,8 @@ def uniform(
         if spacing == "leading":
             times = np.arange(count, dtype=np.float64)[::-1] * (total // count) + offset
         elif spacing == "trailing":
-            times = total - np.arange(count) * (total / count) - 1
+            # Rounded before the shift: a tie at .5 then goes to the index that diffusers takes.
+            times = _snapped(process, total - np.arange(count) * (total / count), snap) - 1
         elif spacing == "linspace":
             times = np.linspace(total - 1, 0, count)
         else:
@@ -456,18 +470,3 @@ def ays(process: Process, steps: int, *, model: str = "sd1", snap: bool = False,
     table = np.log(np.asarray(AYS[model]))
     ratios = np.exp(np.interp(np.linspace(0, 1, steps + 1), np.linspace(0, 1, len(table)), table))
     return _from_ratios(process, ratios[:-1], end, f"ays({model})", snap)
-
-
-def truncate(grid: Grid, strength: float) -> Grid:
-    """The last part of a grid: it starts at the level nearest ⌊strength·N⌋ steps before the end (img2img).
-
-    Raises :class:`UserError` unless 0 < strength ≤ 1 and at least one step is left.
-    """
-    if not 0 < strength <= 1:
-        raise UserError(f"strength must be in (0, 1], not {strength}; 1 starts from pure noise.")
-    kept = min(grid.steps, int(grid.steps * strength + 1e-9))
-    if kept < 1:
-        raise UserError(f"strength={strength} leaves none of {grid.steps} steps; raise it or take more steps.")
-    return grid.tail(grid.steps - kept)
-
-

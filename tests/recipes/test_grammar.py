@@ -80,7 +80,7 @@ def test_names_from_elsewhere(name: str, meaning: str, grid: str | None) -> None
     assert parse(name).grid == grid
 
 
-@pytest.mark.parametrize("name", sorted({*GRIDS, *GRID_ALIASES}))
+@pytest.mark.parametrize("name", sorted({*GRIDS, *GRID_ALIASES} - {"explicit"}))
 def test_every_grid_name_builds_a_grid(name: str) -> None:
     grid = parse_grid(name, PROCESS, 12)
     assert 1 <= grid.steps <= 12
@@ -91,6 +91,8 @@ def test_grid_options() -> None:
     assert parse_grid("loglinear(start=20, last=0.1)", PROCESS, 10).t.tolist() == [
         769, 689, 600, 499, 386, 269, 167, 95, 52, 27, 0,
     ]  # fmt: skip
+    assert parse_grid("explicit(t=999, 500, 0)", PROCESS, 7).t.tolist() == [999, 500, 0]
+    assert np.allclose(parse_grid("explicit(ratio=[80, 5.5, 0])", PROCESS, 1).ratio, [80, 5.5, 0])
     assert parse_grid("uniform(trailing)", PROCESS, 4).t.tolist() == [999, 749, 499, 249, -1]
 
 
@@ -137,6 +139,8 @@ def test_mistakes_are_answered_in_one_sentence(text: str, words: list[str]) -> N
         ("uniform(end=-1)", 5, ["cannot end"]),
         ("uniform(end=nowhere)", 5, ["end"]),
         ("ays(model=sd9)", 5, ["sd1"]),
+        ("explicit", 5, ["give t="]),
+        ("explicit(t=999, 500, 500)", 5, ["monotone", "step 1"]),
     ],
 )
 def test_grid_mistakes(text: str, steps: int, words: list[str]) -> None:
