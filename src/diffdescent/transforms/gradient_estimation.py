@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from ..errors import UserError, unknown
-from ..plan import Output, Plan, Row, euler_row
+from ..plan import Output, Plan, Row
+from ..predict import Basis
 
 
 @dataclass(frozen=True)
@@ -44,39 +45,51 @@ class GradientEstimation:
         return self.gamma[min(step, len(self.gamma) - 1)] if isinstance(self.gamma, tuple) else float(self.gamma)
 
     def rewrite(self, plan: Plan) -> Plan:
-        rows = []
+        rows: list[Row] = []
         for i, row in enumerate(plan.rows):
             simple = len(row.outputs) == 1 and row.outputs[0].commit and len(row.outputs[0].evals) <= 1
             if not simple and not self.force:
                 raise UserError(
-                    f"Gradient estimation replaces the estimate of a one-evaluation, history-free step, and {plan.name} "
-                    "has its own history or inner stages; use it on ddim, ddpm, euler or mu, or force it with force=true."
+                    "Gradient estimation replaces the estimate of a one-evaluation, history-free step, and "
+                    f"{plan.name} has its own history or inner stages; use it on ddim, ddpm, euler or mu, or force it "
+                    "with force=true."
+                )
+            if row.keep and row.keep[0] != 0:
+                raise UserError(
+                    f"{plan.name} does not keep its newest evaluation, which gradient estimation needs; "
+                    "use ge on ddim, ddpm, euler or mu."
                 )
             last = i == len(plan.rows) - 1
             plain = i == 0 or (last and self.last == "plain")
-            rows.append(_corrected(row, 1.0 if plain else self._gamma(row.step), has_previous=i > 0, keep=not last))
+            previous = rows[-1].keep_basis if rows else None
+            rows.append(_corrected(row, 1.0 if plain else self._gamma(row.step), previous, keep=not last))
         return plan.with_rows(tuple(rows), f"{plan.name} | ge(gamma={self.gamma})")
 
 
-def _corrected(row: Row, gamma: float, has_previous: bool, keep: bool) -> Row:
-    """The row with ē in place of e. The history is in ε whatever the row reads.
+def _corrected(row: Row, gamma: float, previous: Basis | None, keep: bool) -> Row:
+    """The row with the corrected estimate in place of the newest; ``previous``: what the evaluation before is kept as.
 
-    ε-form: c·ē = cγ·e + c(1 − γ)·e_prev. x0-form: x0 is (x − σe)/α, so c·x̄0 = cγ·x0 + (c(1 − γ)/α)·x −
-    (c(1 − γ)σ/α)·e_prev, with x the state that was evaluated.
+    Rows without a history of their own keep ε, others (``force``) what they keep anyway, and that is corrected.
+    Where the row reads the same: c·ē = cγ·e + c(1 − γ)·e_prev. A row that reads x0 = (x − σe)/α with ε kept:
+    c·x̄0 = cγ·x0 + (c(1 − γ)/α)·x − (c(1 − γ)σ/α)·e_prev, with x the state that was evaluated; and likewise with
+    α and σ exchanged.
     """
 
     def fold(out: Output) -> Output:
-        if not out.evals or not has_previous:
+        if not out.evals or previous is None:
             return out
         newest, *older = out.evals
         older = older or [0.0]
         moved = newest * (1 - gamma)
-        if row.basis == "eps":
+        if row.basis == previous:
             older[0] += moved
             return replace(out, evals=(newest * gamma, *older))
-        older[0] -= moved * row.at.sigma / row.at.alpha
-        return replace(out, current=out.current + moved / row.at.alpha, evals=(newest * gamma, *older))
+        read, kept = (row.at.alpha, row.at.sigma) if row.basis == "x0" else (row.at.sigma, row.at.alpha)
+        older[0] -= moved * kept / read
+        return replace(out, current=out.current + moved / read, evals=(newest * gamma, *older))
 
-    kept = row.keep if row.keep and row.keep[0] == 0 else (0, *row.keep)
     outputs = tuple(map(fold, row.outputs))
-    return replace(row, outputs=outputs, keep=kept if keep else row.keep, keep_basis="eps" if keep else row.keep_basis)
+    if not keep:
+        return replace(row, outputs=outputs)
+    own = row.keep_basis or row.basis
+    return replace(row, outputs=outputs, keep=row.keep or (0,), keep_basis=own if row.keep else "eps")
