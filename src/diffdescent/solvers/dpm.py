@@ -139,8 +139,9 @@ class _DPMSolver:
         """Where the ODE's step goes, and the noise that takes it from there to ``dst``'s level."""
         if not self.stochastic or self.noise == "sde":
             return dst, 0.0
-        up = self.eta * posterior_sigma(src, dst)
-        return dst._replace(sigma=math.sqrt(dst.sigma**2 - up**2)), up
+        # √(σ_s² − η²σ_up²) with σ_up² = σ_s²(1 − ρ²), ρ = σ̃_s/σ̃_t, without its cancellation.
+        kept = math.hypot(math.sqrt(1 - self.eta**2), self.eta * dst.ratio / src.ratio)
+        return dst._replace(sigma=dst.sigma * kept), self.eta * posterior_sigma(src, dst)
 
     def _step(self, src: Point, dst: Point) -> LambdaStep:
         return LambdaStep(src, dst, self.basis, self.eta if self.noise == "sde" else 0.0)
