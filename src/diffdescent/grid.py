@@ -177,8 +177,8 @@ def _finish(process: Process, times: Array, end: End, name: str, ratios: Array |
         times, alpha, sigma = times[above], alpha[above], sigma[above]
     if len(times) == 0:
         raise UserError(f"The grid {name!r} has no level above its end σ/α = {last.ratio:.4g}; lower end=.")
-    levels = (np.append(a, b) for a, b in zip((times, alpha, sigma), last, strict=True))
-    return Grid(process, *levels, name, notes)
+    t, alpha, sigma = (np.append(a, b) for a, b in zip((times, alpha, sigma), last, strict=True))
+    return Grid(process, t, alpha, sigma, name, notes)
 
 
 def _end_point(process: Process, end: End) -> Point:
@@ -235,7 +235,7 @@ def uniform(
             times = np.arange(count, dtype=np.float64)[::-1] * (total // count) + offset
         elif spacing == "trailing":
             # Rounded before the shift: a tie at .5 then goes to the index that diffusers takes.
-            times = _snapped(process, total - np.arange(count) * (total / count), snap) - 1
+            times = _snapped(process, np.asarray(total - np.arange(count) * (total / count)), snap) - 1
         elif spacing == "linspace":
             times = np.linspace(total - 1, 0, count)
         else:
@@ -423,7 +423,7 @@ def _betainc(a: float, b: float, x: Array) -> Array:
     log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)
     with np.errstate(divide="ignore"):
         value = np.exp(log_front + p * np.log(z) + q * np.log1p(-z)) / p / (1 + first / (1 + fraction))
-    return np.where(flip, 1 - value, value)
+    return np.asarray(np.where(flip, 1 - value, value))
 
 
 @register("beta")

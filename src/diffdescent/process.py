@@ -120,7 +120,7 @@ def make_betas(
     if schedule == "cosine":
         s = np.arange(steps + 1, dtype=np.float64) / steps
         bar = np.cos((s + 0.008) / 1.008 * math.pi / 2) ** 2
-        return np.minimum(1 - bar[1:] / bar[:-1], 0.999)
+        return np.asarray(np.minimum(1 - bar[1:] / bar[:-1], 0.999))
     if schedule == "sigmoid":
         lo, hi = start or 1e-4, end or 0.02
         return np.asarray(lo + (hi - lo) / (1 + np.exp(-np.linspace(-6, 6, steps, dtype=np.float64))))
@@ -257,7 +257,7 @@ class VE(Process):
         return np.asarray(np.ones_like(np.asarray(t, dtype=np.float64)))
 
     def t_of_ratio(self, ratio: ArrayLike) -> Array:
-        return np.asarray(ratio, dtype=np.float64).copy()
+        return np.array(ratio, dtype=np.float64)
 
     def scaled(self, ratio: ArrayLike) -> tuple[Array, Array]:
         r = np.asarray(ratio, dtype=np.float64)

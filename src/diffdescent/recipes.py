@@ -26,7 +26,6 @@ from .grid import GRIDS, Grid, make_grid
 from .plan import Plan
 from .process import VE, Flow, Process
 from .solvers import SOLVERS, Solver
-from .solvers.ddim import DDIM
 from .transforms import (
     Displacement,
     DynamicThreshold,
@@ -326,7 +325,7 @@ def parse(text: str) -> Recipe:
         ours, implied = _resolve_alias(part) if i == 0 else (part, None)
         grid = implied or grid
         chain += _split(ours)
-    solver: Solver = DDIM()
+    solver = SOLVERS["ddim"]()
     transforms: list[Transform] = []
     for i, part in enumerate(chain):
         reader = _Reader(part)
@@ -340,13 +339,10 @@ def parse(text: str) -> Recipe:
             raise UserError(f"The solver {name!r} stands in the middle of {text!r}; a solver comes first, transforms after.")
         if key not in SOLVERS and key not in TRANSFORMS:
             raise unknown("sampler or transform", name, [*SOLVERS, *TRANSFORMS], ALIASES)
-        cls = SOLVERS[key] if i == 0 and key in SOLVERS else TRANSFORMS[key]
-        values = _bind("The sampler" if cls in SOLVERS.values() else "The transform", name, options_of(cls), positional, named)
-        built = cls(**values)
         if i == 0 and key in SOLVERS:
-            solver = built
+            solver = SOLVERS[key](**_bind("The sampler", name, options_of(SOLVERS[key]), positional, named))
         else:
-            transforms.append(built)
+            transforms.append(TRANSFORMS[key](**_bind("The transform", name, options_of(TRANSFORMS[key]), positional, named)))
     return Recipe(solver, tuple(transforms), grid)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -417,8 +418,9 @@ def invert(
 def _ending_at_first(grid: Grid) -> Grid:
     first = grid.process.point(grid.process.t_min)
     last = grid.steps if grid.ratio[-2] > first.ratio * (1 + 1e-9) else grid.steps - 1
-    columns = ([*column[:last], value] for column, value in zip((grid.t, grid.alpha, grid.sigma), first, strict=True))
-    return Grid(grid.process, *columns, name=grid.name, notes=grid.notes)  # type: ignore[arg-type]
+    pairs = zip((grid.t, grid.alpha, grid.sigma), first, strict=True)
+    t, alpha, sigma = (np.append(column[:last], value) for column, value in pairs)
+    return Grid(grid.process, t, alpha, sigma, grid.name, grid.notes)
 
 
 def noise_for(seed: int, samples: Sequence[int], shape: Sequence[int]) -> Tensor:

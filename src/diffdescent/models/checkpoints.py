@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..predict import Kind, Network
-from ..process import VP, Flow, Process, make_betas
+from ..process import VP, Array, Flow, Process, make_betas
 
 _SCHEDULES = {
     "linear": "linear",
@@ -46,11 +46,11 @@ def process_from_config(config: dict[str, Any]) -> Process:
         steps = int(config.get("num_train_timesteps", 1000))
         betas = make_betas(_SCHEDULES[name], steps, config.get("beta_start"), config.get("beta_end"))  # type: ignore[arg-type]
     if config.get("rescale_betas_zero_snr"):
-        return VP.from_alpha_bar(zero_terminal_snr(np.cumprod(1 - betas)))
+        return VP.from_alpha_bar(zero_terminal_snr(np.cumprod(1 - betas, dtype=np.float64)))
     return VP(betas)
 
 
-def zero_terminal_snr(alpha_bar: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def zero_terminal_snr(alpha_bar: Array) -> Array:
     """√ᾱ shifted and scaled so that its last value is 0 and its first is kept (Lin et al. 2024, algorithm 1)."""
     root = np.sqrt(alpha_bar)
     return np.asarray(((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2)

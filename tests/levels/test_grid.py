@@ -1,0 +1,147 @@
+"""Grids: published values, independent formulas, explicit ends, and what is refused."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import diffdescent as dd
+from diffdescent.grid import GRIDS, Grid, explicit, explicit_ratios, make_grid
+
+LINEAR = dd.VP.named("linear")
+
+
+def test_log_linear_indices_of_the_paper() -> None:
+    """METHODS 3: CIFAR-10 at N = 10, and the ends for N = 5, 10, 20, 50."""
+    assert make_grid("loglinear", LINEAR, 10).t.tolist() == [853, 765, 665, 549, 415, 271, 149, 73, 33, 14, 0]
+    for steps, last in ((5, 0.0851), (10, 0.0585), (20, 0.0420), (50, 0.0282)):
+        free = make_grid("loglinear", LINEAR, steps, snap=False)
+        assert free.ratio[-2] == pytest.approx(last, rel=2e-3)
+        assert free.ratio[0] == pytest.approx(40, rel=1e-9)
+        assert free.ratio[-1] == pytest.approx(0.0100005, rel=1e-6)
+
+
+def test_the_released_schedulers_rule() -> None:
+    scaled = dd.VP.named("scaled_linear")
+    grid = make_grid("loglinear", scaled, 10, rule="released")
+    assert grid.t.tolist() == [901, 830, 751, 663, 566, 461, 353, 252, 166, 100, 0]
+
+
+def test_karras_formula() -> None:
+    grid = make_grid("karras", dd.VE(), 18)
+    i = np.arange(18)
+    expected = (80 ** (1 / 7) + i / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
+    np.testing.assert_allclose(grid.sigma[:-1], expected, rtol=1e-12)
+    assert grid.sigma[-1] == 0
+    assert np.all(grid.alpha == 1)
+
+
+def test_exponential_and_logsnr_are_uniform_in_lambda() -> None:
+    steps = np.diff(make_grid("exponential", LINEAR, 12, end=0.001).lam[:-1])
+    np.testing.assert_allclose(steps, steps[0], rtol=1e-9)
+    grid = make_grid("logsnr", LINEAR, 12)
+    np.testing.assert_allclose(np.diff(grid.lam), np.diff(grid.lam)[0], rtol=1e-9)
+    assert grid.ratio[-1] == pytest.approx(float(LINEAR.ratio(0)))
+
+
+def test_beta_quantiles_against_scipy() -> None:
+    for a, b in ((0.6, 0.6), (2.0, 1.3)):
+        grid = make_grid("beta", LINEAR, 25, a=a, b=b, snap=False)
+        expected = 999 * stats.beta.ppf(1 - np.arange(25) / 25, a, b)
+        np.testing.assert_allclose(grid.t[:-1], expected, rtol=1e-9, atol=1e-9)
+
+
+def test_uniform_spacings() -> None:
+    assert make_grid("uniform", LINEAR, 4).t.tolist() == [750, 500, 250, 0, -1]
+    assert make_grid("uniform", LINEAR, 4, offset=1).t.tolist() == [751, 501, 251, 1, -1]
+    assert make_grid("uniform", LINEAR, 4, spacing="trailing").t.tolist() == [999, 749, 499, 249, -1]
+    assert make_grid("uniform", LINEAR, 4, spacing="linspace").t.tolist() == [999, 666, 333, 0, -1]
+    assert make_grid("uniform", LINEAR, 3, spacing="linspace", open=True).t.tolist() == [999, 666, 333, -1]
+    assert make_grid("simple", LINEAR, 3).t.tolist() == [999, 666, 333, -1]
+
+
+def test_align_your_steps_is_the_published_table_at_ten_steps() -> None:
+    grid = make_grid("ays", dd.VP.named("scaled_linear"), 10)
+    np.testing.assert_allclose(
+        grid.ratio[:-1], [14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152], rtol=1e-9
+    )
+
+
+def test_flow_shift_and_start() -> None:
+    grid = make_grid("uniform", dd.Flow(shift=3.0), 4, spacing="trailing")
+    t = np.array([1, 0.75, 0.5, 0.25])
+    np.testing.assert_allclose(grid.t, [*(3 * t / (1 + 2 * t)), 0])
+    assert grid.alpha[0] == 0
+
+
+@pytest.mark.parametrize("name", sorted(GRIDS.keys() - {"explicit"}))
+@pytest.mark.parametrize("steps", [1, 2, 7, 50])
+def test_every_grid_falls_and_its_levels_belong_to_the_process(name: str, steps: int) -> None:
+    grid = make_grid(name, LINEAR, steps)
+    assert np.all(np.diff(grid.ratio) < 0)
+    assert grid.steps == steps or grid.notes
+    np.testing.assert_allclose(grid.alpha**2 + grid.sigma**2, 1, rtol=1e-12)
+    inside = (grid.t >= 0) & (grid.ratio < LINEAR.ratio(999)) & (grid.ratio > LINEAR.ratio(0))
+    np.testing.assert_allclose(LINEAR.ratio(grid.t)[inside], grid.ratio[inside], rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["uniform", "karras", "loglinear", "quadratic", "beta", "simple", "exponential"])
+def test_the_end_is_what_was_asked(name: str) -> None:
+    for end, ratio in (("zero", 0.0), ("first", float(LINEAR.ratio(0))), (0.05, 0.05)):
+        grid = make_grid(name, LINEAR, 8, end=end)
+        assert grid.ratio[-1] == pytest.approx(ratio, rel=1e-12)
+        assert np.all(grid.ratio[:-1] > ratio)
+
+
+def test_levels_below_the_end_are_removed_and_reported() -> None:
+    grid = make_grid("uniform", LINEAR, 10, end="first")
+    assert grid.steps == 9
+    assert "1 level(s) at or below the end" in grid.notes[0]
+
+
+def test_reversed_grids_and_tails() -> None:
+    grid = make_grid("karras", dd.VE(), 5, end=0.001)
+    back = grid.reversed()
+    assert not back.descending
+    assert np.array_equal(back.reversed().ratio, grid.ratio)
+    assert np.array_equal(grid.tail(2).t, grid.t[2:])
+
+
+def test_grids_are_immutable() -> None:
+    grid = make_grid("karras", dd.VE(), 5)
+    with pytest.raises(ValueError, match="read-only"):
+        grid.sigma[0] = 3
+
+
+def test_inner_points_belong_to_the_process() -> None:
+    grid = make_grid("karras", LINEAR, 5)
+    point = grid.at_ratio(1.0)
+    assert (point.alpha, point.sigma) == pytest.approx((math.sqrt(0.5), math.sqrt(0.5)))
+    assert grid.at_time(500.0) == LINEAR.point(500.0)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: explicit(LINEAR, [10, 20, 5]), "monotone"),
+        (lambda: explicit(LINEAR, [10, 10]), "monotone"),
+        (lambda: explicit(LINEAR, [10]), "at least two levels"),
+        (lambda: explicit_ratios(LINEAR, [5.0, 1.0, 1.0]), "step 1"),
+        (lambda: make_grid("uniform", LINEAR, 10, offset=200), "past 999"),
+        (lambda: make_grid("karras", dd.Flow(), 10), "give start="),
+        (lambda: make_grid("loglinear", LINEAR, 10, rule="other"), "halfway"),
+        (lambda: make_grid("logsnr", LINEAR, 10, start=0.1, last=3), "lowest"),
+        (lambda: make_grid("uniform", LINEAR, 1, end=1e9), "lower end="),
+    ],
+)
+def test_mistakes(call: object, words: str) -> None:
+    with pytest.raises(dd.UserError, match=words):
+        call()  # type: ignore[operator]
+
+
+def test_shapes_must_agree() -> None:
+    with pytest.raises(dd.UserError, match="shapes"):
+        Grid(LINEAR, np.zeros(3), np.zeros(3), np.zeros(2))
