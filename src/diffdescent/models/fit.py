@@ -81,6 +81,8 @@ def fit_mixture(
         order = _encode(Cosine(shape), flat).var(0, correction=0).argsort(descending=True)
         frame = Cosine(shape, order)
     y = _encode(frame, flat)
+    center = y.mean(0)
+    y -= center  # so that squares less squared means lose no digits
     parts: list[Mixture] = []
     kinds = [-1] if classes is None else torch.unique(classes).tolist()
     generator = torch.Generator().manual_seed(seed)
@@ -94,7 +96,7 @@ def fit_mixture(
     labels = torch.tensor([kind for kind in kinds for _ in range(components)])
     return Mixture(
         torch.cat([part.weights * share for part, share in zip(parts, shares, strict=True)]),
-        torch.cat([part.means for part in parts]),
+        torch.cat([part.means for part in parts]) + center,
         torch.stack([c.variances for c in covariances]),
         VP.named() if process is None else process,
         factors=torch.stack([c.factors() for c in covariances]),
@@ -116,37 +118,37 @@ def _fit_class(
 ) -> Mixture:
     """The Gaussians of one class, in the coordinates of ``y`` (n, d)."""
     share = torch.ones(len(y), 1) if components == 1 else _cluster(y, components, generator)
-    prior = _moments(y, torch.ones(len(y)), m)
+    squares = y.square()
+    _, (prior_spread,), (prior_block,) = _moments(y, squares, torch.ones(len(y), 1), m)
     process = VP.named()
     for last in range(1 if components == 1 else rounds):
-        moments = [_moments(y, share[:, k], m) for k in range(components)]
+        means, spreads, blocks = _moments(y, squares, share, m)
         count = share.sum(0).double()
         pull = _SHRINK if components > 1 else 0.0
         variances, factors = [], []
-        for k, (_, spread, block) in enumerate(moments):
-            keep = count[k] / (count[k] + pull)
-            spread = keep * spread + (1 - keep) * prior[1] + FLOOR
-            block = keep * block + (1 - keep) * prior[2] + FLOOR * torch.eye(m, dtype=torch.float64)
+        for keep, own_spread, own_block in zip(count / (count + pull), spreads, blocks, strict=True):
+            spread = keep * own_spread + (1 - keep) * prior_spread + FLOOR
+            block = keep * own_block + (1 - keep) * prior_block + FLOOR * torch.eye(m, dtype=torch.float64)
             factor, spread[:m] = _factorise(block, rank, residual)
             variances.append(spread)
             factors.append(factor)
-        mixture = Mixture(
-            count.clamp(min=1e-6), torch.stack([mean for mean, _, _ in moments]), torch.stack(variances), process,
-            factors=torch.stack(factors),
-        )  # fmt: skip
+        mixture = Mixture(count.clamp(min=1e-6), means, torch.stack(variances), process, factors=torch.stack(factors))
         if components > 1 and last < rounds - 1:
             share = torch.cat([mixture.responsibilities(rows.double(), DATA) for rows in torch.split(y, 1024)]).float()
     return mixture
 
 
-def _moments(y: Tensor, share: Tensor, m: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean (d,), variances (d,) and the covariance (m, m) of the first m coordinates, with weights ``share`` (n,)."""
-    total = share.sum().double().clamp(min=1e-12)
-    mean = (share @ y).double() / total
-    centered = (y - mean.float()) * share.sqrt()[:, None]
-    variances = centered.square().sum(0).double() / total
-    block = (centered[:, :m].T @ centered[:, :m]).double() / total
-    return mean, variances, block
+def _moments(y: Tensor, squares: Tensor, share: Tensor, m: int) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Of each component, whose weights on the images are a column of ``share`` (n, K): means (K, d), variances (K, d),
+    and the covariances (m, m) of the first m coordinates. ``squares`` is y²; float64 out."""
+    total = share.sum(0).double().clamp(min=1e-12)
+    means = (share.T @ y).double() / total[:, None]
+    variances = ((share.T @ squares).double() / total[:, None] - means.square()).clamp(min=0)
+    blocks = []
+    for mean, weight, mass in zip(means, share.T, total, strict=True):
+        lead = (y[:, :m] - mean[:m].float()) * weight.sqrt()[:, None]
+        blocks.append((lead.T @ lead).double() / mass)
+    return means, variances, blocks
 
 
 def _factorise(block: Tensor, rank: int, residual: Residual) -> tuple[Tensor, Tensor]:
