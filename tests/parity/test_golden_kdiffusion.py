@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
-from diffdescent.grid import make_grid
+import pytest
+
+from diffdescent.grid import explicit_ratios, make_grid
 from diffdescent.process import VE
 from diffdescent.solvers import SOLVERS, Solver
 from diffdescent.solvers.ddim import DDIM
@@ -34,3 +37,28 @@ def test_sampler(case: Case) -> None:
     noise = case.noise()
     compare(case, ours := run(solver.plan(grid), start(grid.ratio[0]), noise=noise), states=ours.steps)
     assert noise.used == len(noise.index)
+
+
+@pytest.mark.parametrize("eta", [0.5, 1.0])
+def test_dpmpp_3m_sde_row(eta: float) -> None:
+    """k-diffusion's ``dpmpp_3m_sde``, of which no run is recorded, by its formula: h' = h(1 + η),
+
+    x ← e^{−h'} x + (1 − e^{−h'}) D + φ2 d1 − φ3 d2 + σ √(1 − e^{−2hη}) z,  φ2 = (e^{−h'} − 1)/h' + 1, φ3 = φ2/h' − ½.
+    """
+    sigma = [9.0, 5.0, 2.0, 0.7, 0.3]
+    row = DPMpp(order=3, eta=eta, released=True, lower_order_final="never").plan(explicit_ratios(VE(), sigma)).rows[3]
+    h, h1, h2 = (math.log(a / b) for a, b in ((0.7, 0.3), (2.0, 0.7), (5.0, 2.0)))
+    wide = h * (1 + eta)
+    phi2 = math.expm1(-wide) / wide + 1
+    phi3 = phi2 / wide - 0.5
+    r0, r1 = h1 / h, h2 / h
+
+    def step(d: list[float]) -> float:
+        first, second = (d[0] - d[1]) / r0, (d[1] - d[2]) / r1
+        slope = first + (first - second) * r0 / (r0 + r1)
+        return -math.expm1(-wide) * d[0] + phi2 * slope - phi3 * (first - second) / (r0 + r1)
+
+    (out,) = row.outputs
+    assert out.base == pytest.approx(math.exp(-wide), rel=1e-12)
+    assert out.noise == pytest.approx(0.3 * math.sqrt(-math.expm1(-2 * h * eta)), rel=1e-12)
+    assert out.evals == pytest.approx([step([1, 0, 0]), step([0, 1, 0]), step([0, 0, 1])], rel=1e-11)

@@ -64,10 +64,11 @@ class _DPMSolver:
     lower level √(σ_s² − η²σ_up²), σ_up the posterior's deviation, then noise (``dpmpp_2s_ancestral``,
     ``dpm2_ancestral``). The two agree at order 1 and η = 1.
 
-    ``released`` (multistep order 3): the public code halves the second difference, which makes it second order;
-    with it this is bit for bit what diffusers and k-diffusion call 3M.
+    ``released`` (multistep order 3): the public code halves the second difference, which makes it second order; this
+    is what diffusers and k-diffusion run as 3M.
 
-    Steps from or to infinite λ are of first order, and the history begins after them.
+    :meth:`order_on` says which order of convergence comes out. Steps from or to infinite λ are of first order, and the
+    history begins after them.
     """
 
     order: int = 2
@@ -153,6 +154,7 @@ class _DPMSolver:
         return euler_row(step, src, dst, self.basis)
 
     def _commit(self, step: LambdaStep, dst: Point, up: float, evals: tuple[float, ...], draw: int = 0) -> Output:
+        """The step's end; either kind of noise is zero where the other is not."""
         return Output(dst, base=step.a, evals=evals, noise=up or step.noise, draw=draw)
 
     def _multistep(self, grid: Grid) -> list[Row]:
@@ -226,10 +228,11 @@ class _DPMSolver:
             at = stages[k - 1] if k else src
             if k == len(stages):
                 out = self._commit(step, dst, up, evals, draw=k)
-                rows.append(Row(index, at, self.basis, (out,), order=k + 1))
+                keep: tuple[int, ...] = ()
             else:
                 out = replace(self._commit(step, end, 0.0, evals, draw=k), commit=False)
-                rows.append(Row(index, at, self.basis, (out,), keep=tuple(range(k + 1)), order=k + 1))
+                keep = tuple(range(k + 1))
+            rows.append(Row(index, at, self.basis, (out,), keep, order=k + 1))
         return rows
 
     def _stage_weights(self, nodes: Sequence[float], z: float, last: bool) -> tuple[float, ...]:

@@ -169,7 +169,8 @@ def step_orders(grid: Grid, order: int, final: LowerOrderFinal, given: Sequence[
 
 def check_orders(name: str, order: int, orders: Sequence[int], final: str, highest: int) -> None:
     """Refuse what no multistep solver of the family knows, in one sentence."""
-    if not 1 <= order <= highest or any(not 1 <= p <= highest for p in orders):
-        raise UserError(f"{name}'s order must be from 1 to {highest}, not {max((order, *orders), key=abs)}.")
+    for p in (order, *orders):
+        if not isinstance(p, int) or not 1 <= p <= highest:
+            raise UserError(f"{name}'s order must be a whole number from 1 to {highest}, not {p}.")
     if final not in ("auto", "always", "last", "never"):
-        raise unknown("lower_order_final", final, ("auto", "always", "last", "never"))
+        raise unknown("lower_order_final", str(final), ("auto", "always", "last", "never"))
