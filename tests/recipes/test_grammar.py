@@ -69,8 +69,8 @@ def test_every_name_from_elsewhere_is_understood(name: str) -> None:
     [
         ("euler_a", "ddim(eta=1)", None),
         ("DPM++ 2M Karras", "dpmpp(order=2)", "karras"),
-        ("DPM++ 3M SDE Exponential", "dpmpp_3m_sde", "exponential"),
-        ("sample_dpmpp_2s_ancestral", "dpmpp_2s_ancestral", None),
+        ("DPM++ 3M SDE Exponential", "dpmpp(order=3, eta=1, released=true)", "exponential"),
+        ("sample_dpmpp_2s_ancestral", "dpmpp(order=2, method=singlestep, eta=1, noise=ancestral)", None),
         ("DDIMScheduler", "ddim", "uniform(spacing=leading)"),
         ("ipndm", "ipndm", None),
     ],
