@@ -21,7 +21,14 @@ import numpy as np
 
 LIMIT = 3_000_000
 QUOTA = {
-    "dpm_solver": 14, "unipc": 8, "deis": 16, "diffusers": 30, "edm": 4, "k_diffusion": 8, "momentum": 3, "pxp": 3,
+    "dpm_solver": 11,
+    "unipc": 8,
+    "deis": 16,
+    "diffusers": 30,
+    "edm": 4,
+    "k_diffusion": 8,
+    "momentum": 3,
+    "pxp": 3,
     "pxp_single": 2,
 }
 """At most so many cases of a method (others: 5), the shortest of each kind first."""
@@ -31,6 +38,8 @@ def kind(case: dict[str, Any]) -> str:
     """What sort of run a case is: its id without the step count and other numbers that change no path."""
     if case["method"] == "pxp_single":
         return str([case["options"][k] for k in ("any_zero_norm_g_cls", "any_t0")])
+    if case["method"] == "pxp":
+        return str(case["options"]["cls"])
     return re.sub(r"_N\d+|_gridf64|_eta\d$|_o\d", "", case["id"])
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from .golden import DATA, ERRORS
+from .live import scheduler
+
+__all__ = ["pytest_terminal_summary", "scheduler"]
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -169,9 +169,7 @@ def run(
 ) -> Run:
     """Run ``plan`` from ``x`` in float64 with the exact denoiser (or ``model``)."""
     model = model or Exact(plan.grid.process)
-    machine = Executor(
-        plan, x, noise=noise, estimates=estimates, displacements=displacements, dtype=torch.float64
-    )
+    machine = Executor(plan, x, noise=noise, estimates=estimates, displacements=displacements, dtype=torch.float64)
     states, begins, asked = [], [], []
     while not machine.done:
         query = machine.ask()

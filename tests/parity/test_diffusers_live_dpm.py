@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable, Iterator
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from torch import Tensor
 
 from diffdescent.grid import Grid, explicit_ratios
-from diffdescent.process import VE, VP, Process
+from diffdescent.process import VE, VP
 from diffdescent.solvers import Solver
 from diffdescent.solvers.ddim import DDIM
 from diffdescent.solvers.dpm import DPM, DPMpp
 from diffdescent.solvers.edm import Euler, Heun
 from diffdescent.solvers.unipc import UniPC
 
-from .golden import Replay, common, error, mixture_eps, run, start
+from .golden import Replay, error, run, start
+from .live import DRAWS, SPACINGS, TOLERANCE, theirs
 from .multistep import diffusers_levels
 
 pytest.importorskip("diffusers")
@@ -28,55 +26,6 @@ pytestmark = [  # diffusers' use of numpy, and its announcement that "dpmsolver"
     pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:.*algorithm_type.*:FutureWarning"),
 ]
-
-TOLERANCE = 1e-10
-LINEAR = {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02}
-DRAWS = list(range(24))
-
-
-class Wide:
-    """A module whose ``float32`` is float64: diffusers rounds its σ̃ and its states to single precision otherwise."""
-
-    def __init__(self, module: ModuleType, float64: Any) -> None:
-        self._module, self.float32 = module, float64
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._module, name)
-
-
-@pytest.fixture
-def scheduler(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Make a scheduler that computes in float64 and draws the recorded noise."""
-
-    def make(module_name: str, class_name: str, steps: int, **config: Any) -> Any:
-        module = importlib.import_module(f"diffusers.schedulers.scheduling_{module_name}")
-        monkeypatch.setattr(module, "torch", Wide(torch, torch.float64))
-        monkeypatch.setattr(module, "np", Wide(np, np.float64))
-        if hasattr(module, "randn_tensor"):
-            draws = bank()
-            monkeypatch.setattr(module, "randn_tensor", lambda *a, **k: next(draws))
-        made = getattr(module, class_name)(**LINEAR, **config)
-        made.set_timesteps(steps)
-        return made
-
-    return make
-
-
-def bank() -> Iterator[Tensor]:
-    """The recorded draws, one after the other."""
-    return (torch.tensor(draw) for draw in common("noise_bank"))
-
-
-def theirs(scheduler: Any, process: Process, level: Callable[[Any, int], float] | None = None) -> Tensor:
-    """The scheduler's loop over its timesteps; ``level`` is the σ̃ at which it wants the network."""
-    level = level or (lambda s, i: float(s.sigmas[i]))
-    x = start(float(scheduler.sigmas[0]) if isinstance(process, VE) else 1.0)
-    for i, t in enumerate(scheduler.timesteps):
-        scheduler.scale_model_input(x, t)
-        ratio = level(scheduler, i)
-        alpha, sigma = process.scaled(ratio)
-        x = scheduler.step(mixture_eps(x, float(alpha), float(sigma)), t, x).prev_sample
-    return x
 
 
 def check(solver: Solver, grid: Grid, expected: Tensor) -> None:
@@ -89,7 +38,6 @@ def vp_grid(scheduler: Any) -> Grid:
     return explicit_ratios(VP.named(), scheduler.sigmas.numpy())
 
 
-SPACINGS = ("leading", "linspace", "trailing")
 LAYOUTS = [("leading", 7), ("linspace", 16), ("trailing", 2), ("trailing", 16)]
 
 
@@ -227,8 +175,13 @@ def test_unipc(
 @pytest.mark.parametrize("disabled", [[], [0], [0, 1, 4]])
 def test_unipc_without_some_corrections(scheduler: Callable[..., Any], disabled: list[int]) -> None:
     made = scheduler(
-        "unipc_multistep", "UniPCMultistepScheduler", 8, solver_order=3, disable_corrector=disabled,
-        lower_order_final=False, final_sigmas_type="sigma_min",
+        "unipc_multistep",
+        "UniPCMultistepScheduler",
+        8,
+        solver_order=3,
+        disable_corrector=disabled,
+        lower_order_final=False,
+        final_sigmas_type="sigma_min",
     )
     solver = UniPC(order=3, disable_corrector=tuple(disabled), lower_order_final="never")
     check(solver, vp_grid(made), theirs(made, VP.named()))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from diffdescent.grid import explicit
-from diffdescent.process import VP, Array, ArrayLike, Process, VPContinuous, _vp_ratio_slope, _vp_scaled
+from diffdescent.process import VP, Array, ArrayLike, VPContinuous
 from diffdescent.solvers import Solver
 from diffdescent.solvers.adams import IPNDM
 from diffdescent.solvers.deis import DEIS, RhoRK
@@ -16,30 +15,24 @@ from diffdescent.solvers.deis import DEIS, RhoRK
 from .golden import Case, cases, compare, error, run, start
 
 
-@dataclass(frozen=True, eq=False)
-class LinearAlphaBar(Process):
+class LinearAlphaBar(VP):
     """The reference's discrete SDE: ᾱ itself, not its logarithm, is linear between integer times."""
 
-    alpha_bar: Array = field(default_factory=lambda: VP.named().alpha_bar)
-    t_min: float = 0.0
-    t_max: float = 999.0
-
     def _bar(self, t: ArrayLike) -> Array:
-        return np.interp(t, np.arange(len(self.alpha_bar)), self.alpha_bar)
+        return np.interp(t, np.arange(len(self.betas)), self.alpha_bar)
 
     def alpha_sigma(self, t: ArrayLike) -> tuple[Array, Array]:
-        return np.sqrt(self._bar(t)), np.sqrt(1 - self._bar(t))
+        bar = self._bar(t)
+        return np.sqrt(bar), np.sqrt(1 - bar)
 
     def ratio_slope(self, t: ArrayLike) -> Array:
-        piece = np.minimum(np.floor(t).astype(int), len(self.alpha_bar) - 2)
-        return _vp_ratio_slope(np.log(self._bar(t)), np.diff(self.alpha_bar)[piece] / self._bar(t))
+        bar = self._bar(t)
+        piece = np.minimum(np.floor(t).astype(int), len(self.betas) - 2)
+        return -0.5 * np.diff(self.alpha_bar)[piece] / (bar**1.5 * np.sqrt(1 - bar))
 
     def t_of_ratio(self, ratio: ArrayLike) -> Array:
         bar = 1 / (1 + np.asarray(ratio) ** 2)
-        return np.interp(-bar, -self.alpha_bar, np.arange(len(self.alpha_bar)))
-
-    def scaled(self, ratio: ArrayLike) -> tuple[Array, Array]:
-        return _vp_scaled(ratio)
+        return np.interp(-bar, -self.alpha_bar, np.arange(len(self.betas)))
 
 
 def _solver(case: Case) -> Solver:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from diffdescent.grid import Grid, explicit
 from diffdescent.predict import Prediction, conversion
-from diffdescent.process import VE, VP, Array, ArrayLike, Point, _vp_scaled
+from diffdescent.process import VE, VP, Array, ArrayLike, Point
 from diffdescent.solvers.adams import PLMS
 from diffdescent.solvers.ddim import DDIM
 from diffdescent.solvers.pndm import PNDM
@@ -17,16 +17,12 @@ from diffdescent.solvers.pndm import PNDM
 from .golden import Case, Exact, cases, common, compare, mixture_eps, run, start
 
 
-@dataclass(frozen=True, eq=False)
 class OneLater(VP):
     """The official code's off-by-one: the state at time t has ᾱ of index t + 1, cut to an integer; ᾱ_0 at t = −1."""
 
     def alpha_sigma(self, t: ArrayLike) -> tuple[Array, Array]:
         bar = common("abar_linear")[(np.asarray(t, dtype=np.float64) + 1).astype(int)]
         return np.sqrt(bar), np.sqrt(1 - bar)
-
-    def scaled(self, ratio: ArrayLike) -> tuple[Array, Array]:
-        return _vp_scaled(ratio)
 
 
 def _grid(case: Case) -> Grid:

@@ -91,7 +91,7 @@ class Analytic:
     σ ≤ clip_pixel·(2/255)·√(π/2) (appendix H.1 of the paper). The released code clamps x0 to [−1, 1] and keeps ε: put
     ``threshold(eps=keep)`` over it for that.
 
-    Raises :class:`UserError` for options out of range.
+    Raises :class:`UserError` for options out of range and for a reversed grid.
     """
 
     eta: float = 0.0
@@ -119,6 +119,8 @@ class Analytic:
         return src.sigma**2 / (src.alpha**2 * self.data_std**2 + src.sigma**2)
 
     def plan(self, grid: Grid) -> Plan:
+        if not grid.descending:
+            raise UserError("analytic adds noise at every step, so it cannot run a reversed grid; invert with ddim.")
         noisy = [i for i, dst in enumerate(grid.points[1:]) if dst.sigma > 0]
         limited = {grid.points[i + 1] for i in noisy[len(noisy) - self.clip_last :]} if self.clip_last else set()
         limit = (self.clip_pixel * (2 / 255) * math.sqrt(math.pi / 2)) ** 2
