@@ -34,12 +34,14 @@ class Fixed(nn.Module):
 
 
 @pytest.mark.parametrize("prediction", ["eps", "v"])
-@pytest.mark.parametrize("weighting", ["plain", "min_snr"])
+@pytest.mark.parametrize(("weighting", "floor"), [("plain", 0.0), ("min_snr", 0.0), ("min_snr", 0.05)])
 @pytest.mark.parametrize("continuous", [False, True])
-def test_vp_loss_is_its_formula(prediction: Any, weighting: Any, continuous: bool) -> None:
+def test_vp_loss_is_its_formula(prediction: Any, weighting: Any, floor: float, continuous: bool) -> None:
     batch, process = make_batch(), ProcessConfig(continuous=continuous)
     network = Fixed(lambda x, t: torch.full_like(x, 0.25))
-    got = VPLoss(process, LossConfig(prediction=prediction, weighting=weighting), null_class=None)(network, batch)
+    got = VPLoss(process, LossConfig(prediction=prediction, weighting=weighting, floor=floor), null_class=None)(
+        network, batch
+    )
     vp = make_vp(process)
     times = vp_times(vp, batch.u, continuous)
     expected = 0.0
@@ -47,7 +49,7 @@ def test_vp_loss_is_its_formula(prediction: Any, weighting: Any, continuous: boo
         p = vp.point(t)
         target = batch.noise[i] if prediction == "eps" else p.alpha * batch.noise[i] - p.sigma * batch.x[i]
         snr = p.alpha**2 / p.sigma**2
-        weight = {"plain": 1.0, "min_snr": min(snr, 5.0) / (snr + (prediction == "v"))}[weighting]
+        weight = {"plain": 1.0, "min_snr": max(min(snr, 5.0), floor) / (snr + (prediction == "v"))}[weighting]
         expected += weight * float((target - 0.25).square().mean()) / len(times)
         assert torch.allclose(network.x[i], p.alpha * batch.x[i] + p.sigma * batch.noise[i], atol=1e-6)
     assert float(got) == pytest.approx(expected, rel=1e-5)

@@ -53,6 +53,7 @@ class LossConfig(Section):
     prediction: Literal["eps", "v"] = "eps"
     weighting: Literal["plain", "min_snr"] = "plain"
     gamma: float = Field(default=5.0, gt=0)  # min-SNR-γ (Hang et al. 2023)
+    floor: float = Field(default=0.0, ge=0)  # min_snr: the least weight of x0's error, for the highest noise levels
     label_dropout: float = Field(default=0.1, ge=0, lt=1)  # share of labels replaced by the null class
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)  # classifiers
 

@@ -59,10 +59,13 @@ def export_model(
     from diffusers import DDPMPipeline
 
     null = null_class(config, images)
-    about.update(classes=names if null is not None else None, null_class=null, prediction=config.loss.prediction)
+    about.update(prediction=config.loss.prediction, process=config.process.model_dump())
+    if null is None:
+        del about["classes"]
+    else:
+        about["null_class"] = null
     pipeline = DDPMPipeline(unet=network.half() if half else network, scheduler=_scheduler(config))
     pipeline.save_pretrained(folder)
-    about["process"] = config.process.model_dump()
     (folder / "diffdescent.json").write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -47,8 +47,10 @@ class VPLoss:
     r"""Denoising on a VP process: mean of w(t) · (target − network(x_t, t, y))², x_t = αx + σε.
 
     The target is ε, or v = αε − σx (Salimans and Ho 2022). Weights are 1, or min-SNR-γ (Hang et al. 2023, arXiv
-    2303.09556): min(SNR, γ)/SNR for ε and min(SNR, γ)/(SNR + 1) for v, SNR = α²/σ². With ``null_class`` given the
-    network is class-conditional and a share ``label_dropout`` of the labels becomes the null class.
+    2303.09556) with a floor: c/SNR for ε and c/(SNR + 1) for v, where c = max(min(SNR, γ), floor) is how much the error
+    of x0 counts and SNR = α²/σ². Without a floor an ε network learns the noisiest levels last, since an error of ε is
+    there one of x0 some hundred times as large. With ``null_class`` given the network is class-conditional and a share
+    ``label_dropout`` of the labels becomes the null class.
     """
 
     def __init__(self, process: ProcessConfig, loss: LossConfig, null_class: int | None) -> None:
@@ -69,7 +71,8 @@ class VPLoss:
         if self.loss.weighting == "plain":
             return np.ones_like(alpha)
         snr = (alpha / sigma) ** 2
-        return np.minimum(snr, self.loss.gamma) / (snr if self.loss.prediction == "eps" else snr + 1.0)
+        counts = np.clip(snr, self.loss.floor, max(self.loss.gamma, self.loss.floor))
+        return counts / (snr if self.loss.prediction == "eps" else snr + 1.0)
 
 
 class EDMLoss:
