@@ -7,7 +7,7 @@ scheduler makes one ``tell`` per ``step``; a k-diffusion function wraps them. No
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,8 +21,7 @@ from .process import Point
 from .transforms.base import Commit, Displacement, Estimate, Evaluation
 
 
-@dataclass(frozen=True)
-class Query:
+class Query(NamedTuple):
     """What to evaluate: the state ``x`` at noise level ``at``; ``index`` counts evaluations, ``step`` steps."""
 
     x: Tensor
@@ -76,6 +75,7 @@ class Executor:
         norm_type = torch.float32 if dtype != torch.float64 else dtype
         self.norms = torch.zeros(len(plan.rows), len(x), dtype=norm_type, device=x.device)
         self._norm_rows = self.norms.unbind(0)
+        self._pixels = tuple(range(1, x.ndim))
         for out in plan.start if not first_row else ():
             self._advance(out, plan.rows[0].step, None, None)
 
@@ -118,13 +118,14 @@ class Executor:
         raw = prediction.raw
         if raw.dtype != self.dtype:
             raw = raw.to(self.dtype)
-        torch.linalg.vector_norm(raw.flatten(1), dim=1, out=self._norm_rows[self._index])
+        torch.linalg.vector_norm(raw, dim=self._pixels, out=self._norm_rows[self._index])
         told = _Told(row, self._current, raw, prediction)
         if self._estimates:
             self._correct(told)
         for out in row.outputs:
             self._advance(out, row.step, told, prediction)
-        self._history = [told.kept() if k == 0 else self._history[k - 1] for k in row.keep]
+        if row.keep or self._history:
+            self._history = [told.kept() if k == 0 else self._history[k - 1] for k in row.keep]
         self._index += 1
 
     def _correct(self, told: _Told) -> None:

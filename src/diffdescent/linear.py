@@ -18,10 +18,9 @@ def combine(terms: Sequence[tuple[float, Tensor]]) -> Tensor:
     sees the same operations in the same order either way, so blocking does not change a bit.
     """
     coefficient, first = terms[0]
-    rest = terms[1:]
-    if first.device.type != "cpu" or first.numel() < 4 * _BLOCK or not rest:
+    if first.numel() < 4 * _BLOCK or first.device.type != "cpu":
         out = torch.mul(first, coefficient)
-        for c, x in rest:
+        for c, x in terms[1:]:
             out.add_(x, alpha=c)
         return out
     out = torch.empty_like(first, memory_format=torch.contiguous_format)
@@ -30,6 +29,6 @@ def combine(terms: Sequence[tuple[float, Tensor]]) -> Tensor:
     for begin in range(0, target.numel(), _BLOCK):
         block = target[begin : begin + _BLOCK]
         torch.mul(flat[0][begin : begin + _BLOCK], coefficient, out=block)
-        for (c, _), x in zip(rest, flat[1:], strict=True):
+        for (c, _), x in zip(terms[1:], flat[1:], strict=True):
             block.add_(x[begin : begin + _BLOCK], alpha=c)
     return out
