@@ -62,7 +62,9 @@ class Executor:
         self.noise = noise
         self.dtype = dtype
         self._estimates = [(e, bool(getattr(e, "keeps_eps", False))) for e in estimates]
-        if any(keeps for _, keeps in self._estimates) and any(len(row.outputs) > 1 for row in plan.rows):
+        if any(keeps for _, keeps in self._estimates) and any(
+            sum(bool(o.evals) for o in r.outputs) > 1 for r in plan.rows
+        ):
             raise UserError(f"{plan.name} uses an evaluation in two steps, so ε must follow x0; give eps=recompute.")
         self._displacements = [(d, d.init(plan)) for d in displacements]
         self._current = x.to(dtype)
@@ -159,7 +161,7 @@ class Executor:
                 terms.append((e0 * told.q, told.raw))
                 if told.correction is not None:
                     terms.append((e0 * told.per_x0(told.row.basis), told.correction))
-            if told.x0_alone is not None:
+            if told.x0_alone is not None and out.evals:
                 terms.append((out.point.alpha, told.x0_alone))
             terms += [(c, h) for c, h in zip(out.evals[1:], self._history, strict=False) if c]
         if on_base or not terms:

@@ -40,8 +40,8 @@ def _solver(case: Case) -> Solver:
     if options["method"] == "ipndm":
         return IPNDM(order=4)
     if options["method"] == "rho_rk":
-        names = {"1euler": "euler", "3kutta": "kutta3", "3heun": "heun3", "3vdh": "vdh3", "3ssprk": "ssprk3"}
-        return RhoRK(names[options["rk_method"]])
+        order, name = options["rk_method"][:1], options["rk_method"][1:]  # "3heun"
+        return RhoRK(name if name == "euler" else name + order)
     variant = {"t_ab": "tab", "rho_ab": "rhoab"}[options["method"]]
     return DEIS(order=options["ab_order"] + 1, variant=variant, points=10000)
 

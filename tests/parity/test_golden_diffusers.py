@@ -43,12 +43,17 @@ def _clip(case: Case) -> tuple[Estimate, ...]:
     return (Threshold(eps="recompute" if recompute else "keep"),)
 
 
-def _run_ddim_linspace(case: Case, solver: Solver) -> Run:
-    """linspace visits 999, 888, … but steps to t − 1000//N: each step is a grid of its own."""
-    process, x, whole = case.process(), start(), None
+def _run(case: Case, solver: Solver, noise: Replay) -> Run:
+    """On our builder's grid; except that linspace visits 999, 888, … but steps to t − 1000//N: each step is a grid."""
+    process, estimates = case.process(), _clip(case)
+    if case.options["timestep_spacing"] != "linspace":
+        grid = _grid(case)
+        assert np.array_equal(grid.t[:-1], case["grid_t"])
+        return run(solver.plan(grid), start(), noise=noise, estimates=estimates)
+    x, whole = start(), None
     for t in case["grid_t"]:
-        down = t - 1000 // case.options["num_inference_steps"]
-        part = run(solver.plan(explicit(process, [t, max(down, -1)])), x)
+        down = max(t - 1000 // case.options["num_inference_steps"], -1)
+        part = run(solver.plan(explicit(process, [t, down])), x, noise=noise, estimates=estimates)
         whole, x = part if whole is None else whole.then(part), part.final
     assert whole is not None
     return whole
@@ -56,22 +61,14 @@ def _run_ddim_linspace(case: Case, solver: Solver) -> Run:
 
 @_scheduler("DDIMScheduler")
 def test_ddim(case: Case) -> None:
-    solver = DDIM(case.options["step_kwargs"]["eta"])
-    if case.options["timestep_spacing"] == "linspace":
-        compare(case, _run_ddim_linspace(case, solver))
-        return
-    grid = _grid(case)
-    assert np.array_equal(grid.t[:-1], case["grid_t"])
-    compare(case, run(solver.plan(grid), start(), noise=case.noise(), estimates=_clip(case)))
+    compare(case, _run(case, DDIM(case.options["step_kwargs"]["eta"]), case.noise()))
 
 
 @_scheduler("DDPMScheduler")
 def test_ddpm(case: Case) -> None:
-    grid = _grid(case)
-    assert np.array_equal(grid.t[:-1], case["grid_t"])
     noise = case.noise()
-    ours = run(DDPM().plan(grid), start(), noise=noise, estimates=_clip(case))
-    if len(noise.index) == grid.steps:  # its last step adds noise too, of the variance 1e-20 at which it clamps
+    ours = _run(case, DDPM(case.options["variance_type"].removeprefix("fixed_")), noise)
+    if len(noise.index) > noise.used:  # its step to t = −1 adds noise too, of the variance 1e-20 at which it clamps
         last = torch.tensor(common("noise_bank")[noise.index[-1]])
         ours = Run(ours.states, ours.begins, ours.asked, ours.final + 1e-10 * last)
     compare(case, ours)
