@@ -68,8 +68,8 @@ def test_every_name_from_elsewhere_is_understood(name: str) -> None:
     ("name", "meaning", "grid"),
     [
         ("euler_a", "ddim(eta=1)", None),
-        ("DPM++ 2M Karras", "dpmpp(order=2)", "karras"),
-        ("DPM++ 3M SDE Exponential", "dpmpp(order=3, eta=1, released=true)", "exponential"),
+        ("DPM++ 2M Karras", "dpmpp(order=2, lower_order_final=never)", "karras"),
+        ("DPM++ 3M SDE Exponential", "dpmpp(order=3, eta=1, released=true, lower_order_final=never)", "exponential"),
         ("sample_dpmpp_2s_ancestral", "dpmpp(order=2, method=singlestep, eta=1, noise=ancestral)", None),
         ("DDIMScheduler", "ddim", "uniform(spacing=leading)"),
         ("ipndm", "ipndm", None),
