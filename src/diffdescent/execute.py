@@ -7,7 +7,7 @@ scheduler makes one ``tell`` per ``step``; a k-diffusion function wraps them. No
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,12 +21,13 @@ from .process import Point
 from .transforms.base import Commit, Displacement, Estimate, Evaluation
 
 
-class Query(NamedTuple):
+@dataclass(slots=True)
+class Query:
     """What to evaluate: the state ``x`` at noise level ``at``; ``index`` counts evaluations, ``step`` steps."""
 
     x: Tensor
     at: Point
-    index: int
+    index: int  # type: ignore[assignment]  # tuple's own index() is not wanted here
     step: int
 
 

@@ -12,6 +12,7 @@ Where the estimate is constant, h_i = c, every base plan obeys w_T·α_T + Σ w_
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
@@ -229,7 +230,7 @@ def effective_weights(
         plan,
         _unit(width, 0),
         noise=_UnitNoise(width, 1 + plan.nfe, draws),
-        estimates=estimates,
+        estimates=deepcopy(estimates),  # a monitor is not shown basis vectors
         displacements=[*displacements, record],
         dtype=torch.float64,
     )

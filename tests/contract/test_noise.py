@@ -212,14 +212,14 @@ def test_too_short_a_step_is_refused() -> None:
 
 
 def test_shared_path_brings_runs_of_different_step_counts_together() -> None:
-    """η = 1 at 40 and 80 steps: with one path the results are much closer than with independent noise."""
+    """η = 1 at 20 and 40 steps: with one path the results are much closer than with independent noise."""
     process = VP.named("linear")
     ids = torch.arange(3)
     x = normals(0, ids, (2, 3, 5), INITIAL, dtype=torch.float64)
 
     def gap(kind: type[Keyed] | type[Brownian]) -> float:
         results = []
-        for n in (40, 80):
+        for n in (20, 40):
             grid = make_grid("exponential", process, n, start=20.0, last=0.05, end=0.02)
             results.append(run(DDIM(eta=1.0).plan(grid), x, "v", noise=kind(3, ids)))
         return float((results[0] - results[1]).norm())

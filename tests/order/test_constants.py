@@ -49,9 +49,7 @@ def test_gamma_three_halves_is_adams_bashforth_two() -> None:
     for n in (12, 48):
         estimated = signed_error(DDIM(), "uniform", n, cold=True, transforms=[GradientEstimation(1.5)])
         assert torch.allclose(estimated, signed_error(bashforth, "uniform", n, cold=True), rtol=0, atol=1e-13)
-    linear, bent = slopes(
-        lambda n: signed_error(DDIM(), "uniform", n, cold=True, transforms=[GradientEstimation(1.5)])
-    )
+    linear, bent = slopes(lambda n: signed_error(DDIM(), "uniform", n, cold=True, transforms=[GradientEstimation(1.5)]))
     assert linear == pytest.approx(2, abs=0.15)
     assert bent == pytest.approx(2, abs=0.15)
 

@@ -143,23 +143,17 @@ def test_gradient_estimation_by_hand() -> None:
 
 
 def test_ddpm_noise_weights_in_closed_form() -> None:
-    """Noise drawn at step i survives shrunk by Π σ_{s|t}…: over a constant x0, v_i·(remaining product) per row."""
-    weights = effective_weights(DDPM().plan(GRID))
+    """Over a constant x0 a step x_s = a·x + b·ε + c·z keeps the share a + b/σ_t of what noise was there before."""
+    plan = DDPM().plan(GRID)
+    weights = effective_weights(plan)
+    outputs = [row.outputs[0] for row in plan.rows]
+    shares = [out.base + out.evals[0] / row.at.sigma for out, row in zip(outputs, plan.rows, strict=True)]
     assert weights.draws == tuple((i, 0) for i in range(GRID.steps))
-    points = GRID.points
     for k in range(GRID.steps):
-        expected = np.zeros(GRID.steps)
-        for i in range(k + 1):
-            out = DDPM().plan(GRID).rows[i].outputs[0]
-            kept = [p.outputs[0].base + p.outputs[0].evals[0] / a.sigma for p, a in _pairs(DDPM().plan(GRID), i + 1, k)]
-            expected[i] = out.noise * math.prod(kept)
-        assert np.allclose(weights.noise[k], expected, rtol=1e-10, atol=1e-14)
-    assert np.allclose(weights.noise_left, [p.sigma for p in points[1:]], rtol=1e-12, atol=0)
-
-
-def _pairs(plan: Plan, first: int, last: int) -> list[tuple[object, object]]:
-    rows = plan.rows[first : last + 1]
-    return [(row, row.at) for row in rows]
+        expected = [out.noise * math.prod(shares[i + 1 : k + 1]) for i, out in enumerate(outputs[: k + 1])]
+        assert np.allclose(weights.noise[k, : k + 1], expected, rtol=1e-10, atol=1e-14)
+        assert not weights.noise[k, k + 1 :].any()
+    assert np.allclose(weights.noise_left, GRID.sigma[1:], rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("solver", solvers(lambda s: not learned(s) and s == type(s)()))
