@@ -27,7 +27,7 @@ class Query:
 
     x: Tensor
     at: Point
-    index: int  # type: ignore[assignment]  # tuple's own index() is not wanted here
+    index: int
     step: int
 
 
