@@ -78,8 +78,9 @@ def seeded(plan: Plan, displacements: Sequence[Displacement] = ()) -> Executor:
 
 
 def _run(executor: Executor, last: float) -> None:
-    """Advance until the committed state has reached the level σ̃ = ``last``."""
-    while not executor.done and executor.point.ratio > last * (1 + 1e-12):
+    """Advance until the committed state has reached the level σ̃ = ``last`` (from above or, inverting, from below)."""
+    sign = 1 if executor.plan.grid.descending else -1
+    while not executor.done and sign * (executor.point.ratio - last) > 1e-12 * last:
         query = executor.ask()
         executor.tell(PROBLEM.predict(query.x, query.at))
 
@@ -92,10 +93,15 @@ def signed_error(
     cold: bool,
     process: Process = PROCESS,
     transforms: Sequence[Transform] = (),
+    inverse: bool = False,
 ) -> Tensor:
-    """Computed minus exact state in σ̃-coordinates, (d,): of a whole run, or of its interior with an exact history."""
+    """Computed minus exact state in σ̃-coordinates, (d,): of a whole run, or of its interior with an exact history.
+
+    ``inverse`` runs the same levels from the lowest to the highest.
+    """
     start, pad = (MIDDLE, 0) if cold else (HIGH, PAD)
     grid = level_grid(solver.variable, spacing, n, start, pad, process)
+    grid = grid.reversed() if inverse else grid
     plan = solver.plan(grid)
     for transform in transforms:
         plan = transform.rewrite(plan) if isinstance(transform, Rewrite) else plan

@@ -24,11 +24,27 @@ def test_order_is_the_declared_one(solver: Solver, spacing: Spacing, cold: bool)
     assert bent == pytest.approx(declared, abs=TOLERANCE), f"on mixtures (Gaussians: {linear:.2f})"
 
 
+def first_variant(name: str) -> Solver:
+    return next(p.values[0] for p in solvers(deterministic) if p.values[0].name == name)
+
+
+NAMES = sorted({p.values[0].name for p in solvers(deterministic)})
+
+
 @pytest.mark.parametrize("process", [VE(), Flow()], ids=["VE", "Flow"])
-@pytest.mark.parametrize("name", sorted({p.values[0].name for p in solvers(deterministic)}))
+@pytest.mark.parametrize("name", NAMES)
 def test_order_does_not_depend_on_the_process(name: str, process: Process) -> None:
-    solver = next(p.values[0] for p in solvers(deterministic) if p.values[0].name == name)
+    solver = first_variant(name)
     linear, bent = slopes(lambda n: signed_error(solver, "uniform", n, cold=False, process=process))
+    assert linear == pytest.approx(solver.order_on("uniform"), abs=TOLERANCE)
+    assert bent == pytest.approx(solver.order_on("uniform"), abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_inversion_has_the_order_of_sampling(name: str) -> None:
+    """The same levels upwards, image to noise."""
+    solver = first_variant(name)
+    linear, bent = slopes(lambda n: signed_error(solver, "uniform", n, cold=False, inverse=True))
     assert linear == pytest.approx(solver.order_on("uniform"), abs=TOLERANCE)
     assert bent == pytest.approx(solver.order_on("uniform"), abs=TOLERANCE)
 
