@@ -254,7 +254,10 @@ _COMMON: tuple[Mapping[str, Any], ...] = (
     {"method": "singlestep", "variant": "heun"},
     {"method": "singlestep", "order": 3},
     {"method": "singlestep", "order": 3, "variant": "heun"},
+    {"method": "singlestep", "inner": "grid"},
     {"eta": 1.0},
+    {"eta": 1.0, "order": 3},
+    {"eta": 1.0, "noise": "ancestral"},
     {"eta": 1.0, "method": "singlestep"},
     {"eta": 1.0, "method": "singlestep", "noise": "ancestral"},
 )
