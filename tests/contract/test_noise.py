@@ -183,6 +183,17 @@ def test_a_path_is_the_same_for_every_process_and_batch() -> None:
     assert torch.equal(both[1:], Brownian(8, IDS[1:])(x, 0, 0, *points))
 
 
+def test_the_order_of_the_steps_does_not_matter() -> None:
+    """What is remembered between steps is what would be computed anew."""
+    points = explicit_ratios(VE(), np.geomspace(20, 0.05, 6)).points
+    x = torch.zeros(2, 3, 5, dtype=torch.float64)
+    run_through = Brownian(8, IDS)
+    forward = [run_through(x, i, 0, points[i], points[i + 1]) for i in range(5)]
+    for i in (3, 1, 1, 4, 0):
+        assert torch.equal(forward[i], Brownian(8, IDS)(x, i, 0, points[i], points[i + 1]))
+        assert torch.equal(forward[i], run_through(x, i, 0, points[i], points[i + 1]))
+
+
 def test_brownian_covariance() -> None:
     """Cov(W(u), W(v)) = min(u, v) at nodes of the path, and unit variance of what a step is given."""
     source = Brownian(1, torch.arange(40), depth=10)
