@@ -19,11 +19,10 @@ from diffdescent.train.checkpoint import load_checkpoint
 from .conftest import write_recipe
 from .test_run import same
 
-SCRIPT = """
+STARVED = """
 import resource, sys
 from diffdescent.train import load_config, train
-if len(sys.argv) > 2:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 train(load_config(sys.argv[1]))
 """
 
@@ -34,11 +33,15 @@ def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
 
 
-def start(tmp_path: Path, recipe: Path, *arguments: str, launcher: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT, encoding="utf-8")
-    command = [sys.executable, *launcher, str(script), str(recipe), *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment())
+def start(*command: str | Path) -> subprocess.Popen[str]:
+    """``python command…`` with the package's source on its path."""
+    return subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment(),
+    )
 
 
 def steps_logged(out: Path) -> int:
@@ -48,13 +51,13 @@ def steps_logged(out: Path) -> int:
 
 @pytest.mark.parametrize("kills", [1, pytest.param(6, marks=pytest.mark.slow)])
 def test_kill_9_changes_nothing(tmp_path: Path, values: dict[str, Any], kills: int) -> None:
-    values["run"].update(steps=50, checkpoint_every=1, log_every=1)
+    values["run"].update(steps=30, checkpoint_every=1, log_every=1)
     values["out"] = str(tmp_path / "whole")
     train(make_config(values), quiet=True)
     values["out"] = str(tmp_path / "killed")
     recipe, out = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "killed"
     for kill in range(kills):
-        process = start(tmp_path, recipe)
+        process = start("-m", "diffdescent.train", recipe)
         before = steps_logged(out)
         while process.poll() is None and steps_logged(out) < before + 3:
             time.sleep(0.005)
@@ -62,13 +65,13 @@ def test_kill_9_changes_nothing(tmp_path: Path, values: dict[str, Any], kills: i
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert load_checkpoint(out / "checkpoint.pt")["step"] > 0
-    assert load_checkpoint(out / "checkpoint.pt")["step"] < 50, "the run ended before it was killed"
+    assert load_checkpoint(out / "checkpoint.pt")["step"] < 30, "the run ended before it was killed"
     train(make_config(values), quiet=True)
     whole, again = (load_checkpoint(tmp_path / name / "checkpoint.pt") for name in ("whole", "killed"))
-    assert again["step"] == 50
+    assert again["step"] == 30
     for part in ("model", "ema", "optimizer"):
         assert same(whole[part], again[part]), part
-    assert steps_logged(out) == 50
+    assert steps_logged(out) == 30
 
 
 def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path: Path, values: dict[str, Any]) -> None:
@@ -77,7 +80,8 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path: Path, values: dic
     path = Path(values["out"]) / "checkpoint.pt"
     before = path.read_bytes()
     values["run"]["steps"] = 8
-    process = start(tmp_path, write_recipe(tmp_path / "recipe.yaml", values), str(len(before) // 2))
+    recipe = write_recipe(tmp_path / "recipe.yaml", values)
+    process = start("-c", STARVED, recipe, str(len(before) // 2))  # no file may grow beyond half a checkpoint
     output, _ = process.communicate(timeout=120)
     assert process.returncode != 0
     assert "could not be written" in output
@@ -93,8 +97,8 @@ def test_two_processes_reach_what_one_reaches(tmp_path: Path, values: dict[str, 
     train(make_config(values), quiet=True)
     values["out"] = str(tmp_path / "two")
     recipe = write_recipe(tmp_path / "recipe.yaml", values)
-    launch = ("-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_cpu_threads_per_process", "1")
-    process = start(tmp_path, recipe, launcher=launch)
+    launch = ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_cpu_threads_per_process", "1"]
+    process = start("-m", *launch, "-m", "diffdescent.train", recipe)
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
     assert output.count("step 4/5") == 1, "one process speaks for all"

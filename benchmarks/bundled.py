@@ -1,0 +1,90 @@
+"""The figures of the model cards: what the bundled CIFAR-10 networks can do.
+
+    python benchmarks/bundled.py --test data/cifar10-test.zip --samples 1000 --out figures
+
+Measures the accuracy of ``cifar10-features`` on the test images and of ``cifar10-guide`` at eleven noise levels, then
+draws class-conditional samples of ``cifar10`` and counts on how many of them ``cifar10-features`` names the class that
+was asked for. Writes a sample sheet for each sampler (a column a class) and prints one line of JSON for each figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import torch
+
+import diffdescent as dd
+from diffdescent.data import ImageSet, read_images
+from diffdescent.models.classifiers import FeatureNet, GuideNet, load_classifier
+from diffdescent.train.preview import save_sheet
+
+ASSETS = Path(dd.__file__).parent / "assets"
+SAMPLERS = {"ge-10": ("ge(gamma=2)", 10), "ddim-50": ("ddim", 50), "ddim-100": ("ddim", 100)}
+
+
+@torch.no_grad()
+def shares(network: FeatureNet, x: torch.Tensor, labels: torch.Tensor) -> float:
+    """Share of images (n, 3, 32, 32) in [−1, 1] whose most probable class is their label."""
+    right = [(network(a).argmax(1) == b).float().sum() for a, b in zip(x.split(250), labels.split(250), strict=True)]
+    return float(sum(right)) / len(x)
+
+
+@torch.no_grad()
+def by_level(network: GuideNet, images: ImageSet, count: int) -> dict[int, float]:
+    """The guide's accuracy on noised test images at t = 0, 100, …, 900, 999, with fixed noise."""
+    assert images.labels is not None
+    rng, process = torch.Generator().manual_seed(0), dd.VP.named()
+    chosen = torch.linspace(0, len(images) - 1, count).long()
+    x, labels = images.images[chosen].float() / 127.5 - 1, images.labels[chosen]
+    figures = {}
+    for t in (*range(0, 1000, 100), 999):
+        point = process.point(t)
+        noisy = point.alpha * x + point.sigma * torch.randn(x.shape, generator=rng)
+        logits = torch.cat([network(part, torch.tensor(float(t))) for part in noisy.split(250)])
+        figures[t] = round(float((logits.argmax(1) == labels).float().mean()), 4)
+    return figures
+
+
+def sheet(images: torch.Tensor, rows: int = 8) -> torch.Tensor:
+    """uint8 (3, 32·rows, 320) from samples whose classes run 0 … 9 again and again."""
+    pixels = images[: 10 * rows].clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
+    return pixels.reshape(rows, 10, 3, 32, 32).permute(2, 0, 3, 1, 4).reshape(3, rows * 32, 320)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--test", required=True, help="CIFAR-10 test images: a folder, zip or npz")
+    parser.add_argument("--samples", type=int, default=1000)
+    parser.add_argument("--samplers", nargs="*", default=list(SAMPLERS), choices=list(SAMPLERS))
+    parser.add_argument("--out", type=Path, default=Path("figures"))
+    parser.add_argument("--model", default="cifar10", help="the denoiser: a bundled name or a checkpoint folder")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    test = read_images(arguments.test)
+    assert test.labels is not None, "the test images need class folders or labels"
+    features, guide = load_classifier(ASSETS / "cifar10-features"), load_classifier(ASSETS / "cifar10-guide")
+    assert isinstance(features, FeatureNet)
+    assert isinstance(guide, GuideNet)
+    real = shares(features, test.images.float() / 127.5 - 1, test.labels)
+    print(json.dumps({"cifar10-features accuracy": round(real, 4), "images": len(test)}), flush=True)
+    print(json.dumps({"cifar10-guide accuracy by t": by_level(guide, test, 2000)}), flush=True)
+    labels = torch.arange(arguments.samples) % 10
+    for name in arguments.samplers:
+        recipe, steps = SAMPLERS[name]
+        started = time.perf_counter()
+        result = dd.sample(arguments.model, recipe, steps=steps, n=arguments.samples, labels=labels, micro_batch=32)
+        figures = {
+            "sampler": name,
+            "samples": arguments.samples,
+            "agreement": round(shares(features, result.images.float(), labels), 4),
+            "seconds": round(time.perf_counter() - started, 1),
+        }
+        save_sheet(sheet(result.images), arguments.out / f"{name}.png")
+        print(json.dumps(figures), flush=True)
+
+
+if __name__ == "__main__":
+    main()
