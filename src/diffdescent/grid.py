@@ -93,7 +93,9 @@ class Grid:
 
     def reversed(self) -> Grid:
         """The same levels from the end to the start (inversion: image to noise)."""
-        return replace(self, t=self.t[::-1], alpha=self.alpha[::-1], sigma=self.sigma[::-1], name=f"{self.name}, reversed")
+        return replace(
+            self, t=self.t[::-1], alpha=self.alpha[::-1], sigma=self.sigma[::-1], name=f"{self.name}, reversed"
+        )
 
     def tail(self, start: int) -> Grid:
         """The grid from level ``start`` on."""
@@ -127,15 +129,15 @@ def make_grid(name: str, process: Process, steps: int, **options: object) -> Gri
 
 
 @register("explicit")
-def explicit_values(
-    process: Process, steps: int, *, t: tuple[float, ...] = (), ratio: tuple[float, ...] = ()
-) -> Grid:
+def explicit_values(process: Process, steps: int, *, t: tuple[float, ...] = (), ratio: tuple[float, ...] = ()) -> Grid:
     """Exactly the given times ``t``, or noise-to-signal ratios σ/α, the last one being the end; ``steps`` is unused.
 
     Raises :class:`UserError` unless one of the two lists is given, with at least two levels in falling order.
     """
     if bool(t) == bool(ratio):
-        raise UserError("An explicit grid needs its levels: give t=[999, 500, 0] or ratio=[80, 5, 0], the end included.")
+        raise UserError(
+            "An explicit grid needs its levels: give t=[999, 500, 0] or ratio=[80, 5, 0], the end included."
+        )
     return explicit(process, t) if t else explicit_ratios(process, ratio)
 
 
@@ -332,8 +334,10 @@ def loglinear(
     if snap and isinstance(process, VP):
         side: Literal["left", "right"] = "right" if rule == "halfway" else "left"
         # Decided on rounded values: the last ratio of the released rule equals a table entry, up to its last bits.
-        index = np.searchsorted(table * (1 + 1e-12), ratios, side=side) if rule == "released" else np.searchsorted(
-            table, ratios, side=side
+        index = (
+            np.searchsorted(table * (1 + 1e-12), ratios, side=side)
+            if rule == "released"
+            else np.searchsorted(table, ratios, side=side)
         )
         times = np.minimum(index, len(table) - 1).astype(np.float64)
         return _finish(process, times, end, f"loglinear({rule})")
@@ -427,9 +431,7 @@ def _betainc(a: float, b: float, x: Array) -> Array:
 
 
 @register("beta")
-def beta(
-    process: Process, steps: int, *, a: float = 0.6, b: float = 0.6, snap: bool = True, end: End = "zero"
-) -> Grid:
+def beta(process: Process, steps: int, *, a: float = 0.6, b: float = 0.6, snap: bool = True, end: End = "zero") -> Grid:
     """Times at quantiles 1 − i/N of a Beta(a, b) distribution (the "beta" scheduler; arXiv 2407.12173)."""
     target = 1 - np.arange(steps) / steps
     low, high = np.zeros(steps), np.ones(steps)
@@ -464,7 +466,7 @@ AYS: dict[str, tuple[float, ...]] = {
 
 @register("ays")
 def ays(process: Process, steps: int, *, model: str = "sd1", snap: bool = False, end: End = "zero") -> Grid:
-    """Align Your Steps: log σ̃ interpolated linearly in the step index from the published table, the last level → end."""
+    """Align Your Steps: log σ̃ linear in the step index between the published levels; the end replaces the last."""
     if model not in AYS:
         raise unknown("Align Your Steps model", model, AYS)
     table = np.log(np.asarray(AYS[model]))

@@ -126,7 +126,7 @@ class Network:
     time: Callable[[Point], float] | None = None
     learned_variance: bool = False
     dtype: torch.dtype = torch.float32
-    device: torch.device = torch.device("cpu")
+    device: torch.device | str = "cpu"
     name: str = "network"
     classes: tuple[str, ...] | None = None
     label_count: int | None = None

@@ -344,20 +344,26 @@ def parse(text: str) -> Recipe:
             raise reader.error("'|' or the end")
         key = _normal(name)
         if key in SOLVERS and i > 0 and key not in TRANSFORMS:
-            raise UserError(f"The solver {name!r} stands in the middle of {text!r}; a solver comes first, transforms after.")
+            raise UserError(
+                f"The solver {name!r} stands in the middle of {text!r}; a solver comes first, transforms after."
+            )
         if key not in SOLVERS and key not in TRANSFORMS:
             raise unknown("sampler or transform", name, [*SOLVERS, *TRANSFORMS], ALIASES)
         if i == 0 and key in SOLVERS:
             solver = SOLVERS[key](**_bind("The sampler", name, options_of(SOLVERS[key]), positional, named))
         else:
-            transforms.append(TRANSFORMS[key](**_bind("The transform", name, options_of(TRANSFORMS[key]), positional, named)))
+            transforms.append(
+                TRANSFORMS[key](**_bind("The transform", name, options_of(TRANSFORMS[key]), positional, named))
+            )
     return Recipe(solver, tuple(transforms), grid)
 
 
 def _split(text: str) -> list[str]:
     parts = text.split("|")
     if any(not part.strip() for part in parts):
-        raise UserError(f"Cannot read {text!r}: a name is missing before or after '|'; write for example \"ge | momentum(-0.3)\".")
+        raise UserError(
+            f"Cannot read {text!r}: a name is missing before or after '|'; write for example \"ge | momentum(-0.3)\"."
+        )
     return [part.strip() for part in parts]
 
 

@@ -83,9 +83,13 @@ def evaluate(model: Predictor, query: Query, cond: Tensor | None, width: int) ->
             c = None if c is None else torch.cat([c, c[-1:].expand(missing, *c.shape[1:])])
         parts.append(model(x, query.at, c))
     raw = torch.cat([p.raw for p in parts])[:n]
-    variance = None if parts[0].variance is None else torch.cat([p.variance for p in parts if p.variance is not None])[:n]
+    variance = (
+        None if parts[0].variance is None else torch.cat([p.variance for p in parts if p.variance is not None])[:n]
+    )
     names = parts[0].parts
-    return Prediction(raw, parts[0].conversion, variance, {k: torch.cat([p.parts[k] for p in parts])[:n] for k in names})
+    return Prediction(
+        raw, parts[0].conversion, variance, {k: torch.cat([p.parts[k] for p in parts])[:n] for k in names}
+    )
 
 
 def resolve(model: Predictor | str) -> Predictor:
@@ -173,7 +177,9 @@ def _labels(value: Tensor | int | Sequence[int] | None, total: int, count: int |
 def _image_like(value: Tensor, total: int, shape: Sequence[int], what: str) -> Tensor:
     """A tensor that broadcasts to (total, *shape)."""
     tensor = value if value.ndim == len(shape) + 1 else value[None]
-    fits = tensor.ndim == len(shape) + 1 and all(a in (1, b) for a, b in zip(tensor.shape, (total, *shape), strict=True))
+    fits = tensor.ndim == len(shape) + 1 and all(
+        a in (1, b) for a, b in zip(tensor.shape, (total, *shape), strict=True)
+    )
     if not fits:
         raise UserError(
             f"{what} has shape {tuple(value.shape)}, which does not fit {total} samples of shape {tuple(shape)}; "

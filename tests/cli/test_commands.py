@@ -62,7 +62,9 @@ def images(folder: Path) -> dict[str, bytes]:
 
 def test_sample_writes_images_sheet_strip_and_record(pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    done = run("sample", f"images:{pictures}", "--sampler", "ddim", "--steps", 10, "--n", 5, "--out", out, "--trajectory")
+    done = run(
+        "sample", f"images:{pictures}", "--sampler", "ddim", "--steps", 10, "--n", 5, "--out", out, "--trajectory"
+    )
     assert "5 images" in done.stdout
     assert sorted(images(out)) == [f"{i:06d}.png" for i in range(5)]
     assert read_png(out / "sheet.png").shape[0] == 3

@@ -120,8 +120,10 @@ def test_labels_for_an_unconditional_network_are_refused(pipeline: Path) -> None
 @pytest.mark.parametrize("schedule", ["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"])
 def test_beta_schedules_are_those_of_diffusers(schedule: str) -> None:
     for zero in (False, True):
-        theirs = DDPMScheduler(beta_schedule=schedule) if not zero else DDIMScheduler(
-            beta_schedule="linear", rescale_betas_zero_snr=True
+        theirs = (
+            DDPMScheduler(beta_schedule=schedule)
+            if not zero
+            else DDIMScheduler(beta_schedule="linear", rescale_betas_zero_snr=True)
         )
         ours = process_from_config(dict(theirs.config))
         assert isinstance(ours, dd.VP)

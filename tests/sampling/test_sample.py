@@ -54,7 +54,9 @@ def test_seeds_and_samples_differ(model: dd.Predictor) -> None:
 
 def test_a_gaussian_is_sampled_with_its_own_moments() -> None:
     model = gaussian()
-    result = dd.sample(model, "dpmpp(order=2)", steps=40, grid="logsnr", n=4096, seed=0, batch_size=4096, micro_batch=4096)
+    result = dd.sample(
+        model, "dpmpp(order=2)", steps=40, grid="logsnr", n=4096, seed=0, batch_size=4096, micro_batch=4096
+    )
     images = result.images.double()
     assert (images.mean(0) - model.mean.reshape(3, 8, 8)).abs().max() < 0.03
     expected = model.marginal(result.plan.grid.points[-1])
@@ -160,7 +162,9 @@ def test_the_record_repeats_the_run() -> None:
     record = json.loads(json.dumps(first.record))
     grid = dd.grid("loglinear", VP, 6)
     assert record["grid"]["t"] == grid.t.tolist()
-    again = dd.sample(gaussian(), record["recipe"], grid=grid, n=3, seed=record["seed"], micro_batch=record["micro_batch"])
+    again = dd.sample(
+        gaussian(), record["recipe"], grid=grid, n=3, seed=record["seed"], micro_batch=record["micro_batch"]
+    )
     assert torch.equal(first.images, again.images)
 
 

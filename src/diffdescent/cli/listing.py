@@ -25,7 +25,7 @@ def list_names(
         "samplers": {name: _class_options(cls) for name, cls in sorted(SOLVERS.items())},
         "transforms": {name: _class_options(cls) for name, cls in sorted(TRANSFORMS.items())},
         "grids": {name: _function_options(builder) for name, builder in sorted(GRIDS.items())},
-        "models": {name: "" for name in bundled()},
+        "models": dict.fromkeys(bundled(), ""),
     }
     if as_json:
         import json

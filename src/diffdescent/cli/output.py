@@ -34,7 +34,9 @@ def prepare(out: Path, settings: dict[str, Any], overwrite: bool) -> None:
     if present and overwrite:
         foreign = [p.name for p in present if not _OURS.fullmatch(p.name)]
         if foreign:
-            raise UserError(f"{out} holds files that no run wrote ({foreign[0]}, …); empty it yourself or choose another --out.")
+            raise UserError(
+                f"{out} holds files that no run wrote ({foreign[0]}, …); empty it yourself or choose another --out."
+            )
         for path in present:
             path.unlink() if path.is_file() else shutil.rmtree(path)
         present = []
@@ -50,12 +52,15 @@ def _require_same(out: Path, settings: dict[str, Any]) -> None:
     try:
         before = json.loads(record.read_text())
     except ValueError:
-        raise UserError(f"{record} is damaged, so the run cannot be continued; use --overwrite or another --out.") from None
+        raise UserError(
+            f"{record} is damaged, so the run cannot be continued; use --overwrite or another --out."
+        ) from None
     for key in sorted({*before, *settings} - {*_FREE}):
         if before.get(key) != settings.get(key):
             raise UserError(
-                f"{out} holds a run with another {key} ({_short(before.get(key))} there, {_short(settings.get(key))} now); "
-                "use --overwrite to replace it, another --out to keep both, or the same settings to continue it."
+                f"{out} holds a run with another {key} ({_short(before.get(key))} there, "
+                f"{_short(settings.get(key))} now); use --overwrite to replace it, another --out to keep both, "
+                "or the same settings to continue it."
             )
 
 

@@ -19,8 +19,8 @@ from ..errors import UserError, unknown
 from ..images import from_uint8, read_png, save_png, sheet, strip, to_uint8, write_atomically
 from ..models import load_model
 from ..predict import Predictor
-from ..sample import Progress as Step
 from ..sample import NOISES, make_recipe, resolve_grid
+from ..sample import Progress as Step
 from ..sample import sample as run_sampler
 from . import output
 
@@ -49,7 +49,9 @@ def parse_labels(text: str | None, model: Predictor, count: int) -> torch.Tensor
         if part.lstrip("-").isdigit():
             label = int(part)
             if names and not 0 <= label < len(names):
-                raise UserError(f"Label {label} is out of range; this model has classes 0 … {len(names) - 1}: {', '.join(names)}.")
+                raise UserError(
+                    f"Label {label} is out of range; this model has classes 0 … {len(names) - 1}: {', '.join(names)}."
+                )
         elif names and part in names:
             label = names.index(part)
         elif names:
@@ -75,7 +77,9 @@ def sample(
     n: Annotated[int, typer.Option(help="How many images.")] = 16,
     samples: Annotated[str | None, typer.Option(help="Exactly these samples, e.g. 0-63 (in place of --n).")] = None,
     seed: Annotated[int, typer.Option(help="Seed; image i of a seed is the same in any batch.")] = 0,
-    label: Annotated[str | None, typer.Option(help="Class name or number; a list is repeated over the samples.")] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Class name or number; a list is repeated over the samples.")
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Samples in memory at a time; changes no image.")] = 64,
     micro_batch: Annotated[int | None, typer.Option(help="Samples that the network sees at once.")] = None,
     init: Annotated[Path | None, typer.Option(help="Start from these images (file, folder, zip or npz).")] = None,
@@ -85,7 +89,9 @@ def sample(
     device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
     out: Annotated[Path, typer.Option(help="Folder for the images.")] = Path("samples"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --out.")] = False,
-    trajectory: Annotated[bool, typer.Option("--trajectory", help="Also write trajectory.png, x0 over the steps.")] = False,
+    trajectory: Annotated[
+        bool, typer.Option("--trajectory", help="Also write trajectory.png, x0 over the steps.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, no summary.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON on standard output.")] = False,
 ) -> None:
@@ -109,7 +115,12 @@ def sample(
     record = {
         "model": model,
         "recipe": str(recipe),
-        "grid": {"name": levels.name, "t": levels.t.tolist(), "alpha": levels.alpha.tolist(), "sigma": levels.sigma.tolist()},
+        "grid": {
+            "name": levels.name,
+            "t": levels.t.tolist(),
+            "alpha": levels.alpha.tolist(),
+            "sigma": levels.sigma.tolist(),
+        },
         "nfe": recipe.plan(levels).nfe,
         "label": label,
         "init": str(init) if init else None,

@@ -47,8 +47,8 @@ def load_model(name: str, device: str | None = None) -> Predictor:
     if folder.is_file():
         kind = "A single weights file says nothing of its network" if folder.suffix in _PICKLES else "This is a file"
         raise UserError(
-            f"{kind}: {name!r} cannot be sampled from; give a diffusers checkpoint folder (config.json and safetensors), "
-            "or wrap your own module with dd.Network in Python."
+            f"{kind}: {name!r} cannot be sampled from; give a diffusers checkpoint folder (config.json and "
+            "safetensors), or wrap your own module with dd.Network in Python."
         )
     if not folder.is_dir():
         if "/" in name or name.startswith("."):

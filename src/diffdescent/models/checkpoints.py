@@ -60,7 +60,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text())
     except FileNotFoundError:
-        raise UserError(f"The checkpoint lacks {path.name} (looked in {path.parent}); is the folder complete?") from None
+        raise UserError(
+            f"The checkpoint lacks {path.name} (looked in {path.parent}); is the folder complete?"
+        ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid JSON ({error}); the checkpoint is damaged.") from None
     if not isinstance(data, dict):
@@ -79,7 +81,9 @@ def load_checkpoint(folder: str | Path, device: str | None = None) -> Network:
     try:
         from diffusers import UNet2DModel
     except ImportError:
-        raise UserError("Checkpoint folders need diffusers; install it with: pip install 'diffdescent[diffusers]'.") from None
+        raise UserError(
+            "Checkpoint folders need diffusers; install it with: pip install 'diffdescent[diffusers]'."
+        ) from None
 
     root = Path(folder)
     unet_folder = root / "unet" if (root / "unet").is_dir() else root
@@ -140,7 +144,9 @@ class _Labelled:
     def _labels(self, cond: Tensor | None, n: int, device: torch.device) -> Tensor | None:
         if self.count is None:
             if cond is not None:
-                raise UserError("This network is not class-conditional, so labels have no meaning for it; leave them out.")
+                raise UserError(
+                    "This network is not class-conditional, so labels have no meaning for it; leave them out."
+                )
             return None
         if cond is None:
             if self.null_class is None:

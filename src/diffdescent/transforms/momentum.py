@@ -40,7 +40,9 @@ def _displacement(commit: Commit, coords: Coordinates, noise: str) -> Tensor:
 
 def _check(beta: float, coords: str, noise: str) -> None:
     if not -1 < beta < 1:
-        raise UserError(f"momentum's beta must lie in (−1, 1), not {beta}; the paper's settings are −0.3, 0.2 and −0.8.")
+        raise UserError(
+            f"momentum's beta must lie in (−1, 1), not {beta}; the paper's settings are −0.3, 0.2 and −0.8."
+        )
     if coords not in ("vp", "ve", "native"):
         raise unknown("coordinate system", coords, ("vp", "ve", "native"))
     if noise not in ("inside", "outside"):
