@@ -174,3 +174,10 @@ def test_damaged_folders(tmp_path: Path, name: str, text: str | None, words: str
     with pytest.raises(dd.UserError, match=words) as caught:
         load_model(str(damage(folder, name, text)))
     assert "\n" not in str(caught.value)
+
+
+def test_half_precision_weights_run_in_float32_on_a_cpu(tmp_path: Path) -> None:
+    unet().half().save_pretrained(str(tmp_path / "half"))
+    model = load_model(str(tmp_path / "half"))
+    assert model.dtype == torch.float32  # type: ignore[attr-defined]
+    assert torch.isfinite(dd.sample(model, "ddim", steps=3).images).all()

@@ -75,7 +75,7 @@ def load_checkpoint(folder: str | Path, device: str | None = None) -> Network:
 
     Without a scheduler config the linear 1000-step process is taken. A class-conditional network whose label count
     has one more entry than ``classes`` (or says so by ``null_class`` in ``diffdescent.json``) is given that last label
-    when no label is asked for. Weights are safetensors, or a ``.bin`` that loads without running code.
+    when no label is asked for. Half-precision weights run in float32 on a CPU. Weights are safetensors, or a ``.bin`` that loads without running code.
     Raises :class:`UserError` for another network class, missing files, and a pickle that needs code.
     """
     try:
@@ -104,6 +104,10 @@ def load_checkpoint(folder: str | Path, device: str | None = None) -> Network:
         raise _explained(unet_folder, error) from None
     where = torch.device(device or "cpu")
     unet = unet.to(where).eval().requires_grad_(False)
+    if where.type == "cpu":
+        unet = (
+            unet.float()
+        )  # half precision is for storage: convolutions in it are emulated on a CPU, many times slower
     kind = _KINDS.get(sampling.get("prediction_type", "epsilon"))
     if kind is None:
         raise UserError(f"The scheduler's prediction_type {sampling['prediction_type']!r} is not known.")
