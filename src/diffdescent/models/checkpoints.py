@@ -75,7 +75,8 @@ def load_checkpoint(folder: str | Path, device: str | None = None) -> Network:
 
     Without a scheduler config the linear 1000-step process is taken. A class-conditional network whose label count
     has one more entry than ``classes`` (or says so by ``null_class`` in ``diffdescent.json``) is given that last label
-    when no label is asked for. Half-precision weights run in float32 on a CPU. Weights are safetensors, or a ``.bin`` that loads without running code.
+    when no label is asked for. Half-precision weights run in float32 on a CPU. Weights are safetensors, or a ``.bin``
+    that loads without running code.
     Raises :class:`UserError` for another network class, missing files, and a pickle that needs code.
     """
     try:
