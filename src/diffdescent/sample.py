@@ -242,7 +242,7 @@ def sample(
 
     Args:
         model: a :class:`Predictor`, a bundled name, a checkpoint folder or ``images:PATH``.
-        recipe: a recipe or its text; None takes the preset for the step count (GE up to 12, DPM-Solver++(2M) above).
+        recipe: a recipe or its text; None takes the preset for the step count (GE up to 7, UniPC above).
         steps: steps of the grid; what a step costs is the recipe's affair (``Result.plan.nfe`` counts evaluations).
         grid: a grid or its text; None takes the recipe's usual one.
         n, samples: how many images, or exactly which ones. Sample i of a seed is one image, whatever the batch.

@@ -111,11 +111,11 @@ def test_a_mask_keeps_the_known_region(recipe: str) -> None:
     known = model.sample(2).float()
     mask = torch.zeros(1, 8, 8)
     mask[:, :4] = 1
-    free = dd.sample(model, recipe, steps=20, n=2).images
-    after = dd.sample(model, recipe, steps=20, n=2, init=known, mask=mask).images
+    free = dd.sample(model, recipe, steps=20, grid="uniform", n=2).images
+    after = dd.sample(model, recipe, steps=20, grid="uniform", n=2, init=known, mask=mask).images
     torch.testing.assert_close(after[:, :, :4], known[:, :, :4], atol=1e-6, rtol=0)
     assert (free[:, :, :4] - known[:, :, :4]).abs().mean() > 0.05
-    before = dd.sample(model, recipe, steps=20, n=2, init=known, mask=mask, blend="before").images
+    before = dd.sample(model, recipe, steps=20, grid="uniform", n=2, init=known, mask=mask, blend="before").images
     if "momentum" in recipe:
         # Momentum carries the blend's jumps on, so the region is close but not exact.
         assert 1e-6 < (before[:, :, :4] - known[:, :, :4]).abs().max() < 0.5
@@ -169,8 +169,9 @@ def test_the_record_repeats_the_run() -> None:
 
 
 def test_presets_by_step_count() -> None:
-    assert dd.sample(gaussian(), steps=8, n=1).record["recipe"] == "ddim | ge"
-    assert dd.sample(gaussian(), steps=20, n=1).record["recipe"] == "dpmpp"
+    assert dd.sample(gaussian(), steps=7, n=1).record["recipe"] == "ddim | ge"
+    assert dd.sample(gaussian(), steps=8, n=1).record["recipe"] == "unipc"
+    assert dd.sample(gaussian(), steps=8, n=1).record["grid"]["name"] == "loglinear(halfway)"
 
 
 def test_nan_is_reported_with_step_level_and_samples() -> None:
