@@ -421,8 +421,8 @@ def default_recipe(steps: int) -> Recipe:
 def default_grid(recipe: Recipe, process: Process) -> str:
     """The grid when none is asked for.
 
-    The one that the recipe's name implies (``"DPM++ 2M Karras"``); else uniform in shifted time for flows and Karras for
-    VE. For VP, log-linear under gradient estimation and under solvers in λ, whose variable it is uniform in; uniform in
+    The one that the recipe's name implies (``"DPM++ 2M Karras"``); else uniform in shifted time for flows and Karras
+    for VE. For VP, log-linear under gradient estimation and under solvers in λ, whose variable it is uniform in; uniform in
     time from the highest trained level for all others.
     """
     if recipe.grid is not None:

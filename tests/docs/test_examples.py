@@ -6,6 +6,7 @@ import re
 import shlex
 import sys
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -52,5 +53,5 @@ def test_commands(command: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(SystemExit) as stopped:
         main()
     assert not stopped.value.code
-    written = [word for flag, word in zip(words, words[1:], strict=False) if flag in ("--out", "--plot")]
+    written = [word for flag, word in pairwise(words) if flag in ("--out", "--plot")]
     assert all((folder / name).exists() for name in written)
