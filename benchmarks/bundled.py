@@ -54,6 +54,22 @@ def sheet(images: torch.Tensor, rows: int = 8) -> torch.Tensor:
     return pixels.reshape(rows, 10, 3, 32, 32).permute(2, 0, 3, 1, 4).reshape(3, rows * 32, 320)
 
 
+def draw_losses(logs: list[Path], path: Path) -> None:
+    """The loss curves of runs that followed each other, against the images seen over all of them."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
+    seen = 0
+    for log in logs:
+        lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+        points = [(seen + line["images"], line["loss"]) for line in lines if "loss" in line]
+        axes.plot([images / 1000 for images, _ in points], [loss for _, loss in points], label=log.parent.name)
+        seen = points[-1][0]
+    axes.set(xlabel="images seen (thousands)", ylabel="loss (weighted as trained)", yscale="log")
+    axes.legend()
+    figure.savefig(path, dpi=100)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--test", required=True, help="CIFAR-10 test images: a folder, zip or npz")
@@ -61,8 +77,13 @@ def main() -> None:
     parser.add_argument("--samplers", nargs="*", default=list(SAMPLERS), choices=list(SAMPLERS))
     parser.add_argument("--out", type=Path, default=Path("figures"))
     parser.add_argument("--model", default="cifar10", help="the denoiser: a bundled name or a checkpoint folder")
+    parser.add_argument(
+        "--logs", type=Path, nargs="*", default=[], help="log.jsonl files of the denoiser's runs, in order"
+    )
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.logs:
+        draw_losses(arguments.logs, arguments.out / "loss.png")
     test = read_images(arguments.test)
     assert test.labels is not None, "the test images need class folders or labels"
     features, guide = load_classifier(ASSETS / "cifar10-features"), load_classifier(ASSETS / "cifar10-guide")
