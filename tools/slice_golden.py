@@ -3,8 +3,8 @@
     python tools/slice_golden.py SOURCE tests/data
 
 Every method is represented, and in it every combination of options that takes another path through the code; the
-slice stays below 3 MB. Cases keep their names, and all their arrays except that the states along the way are those of
-the first sample alone (the final state is whole), so the same tests run on the slice and on the source.
+slice stays below 3 MB. Cases keep their names, and all their arrays except that the states and gradients along the way
+are those of the first sample alone (the final state is whole), so the same tests run on the slice and on the source.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ QUOTA = {
     "edm": 4,
     "k_diffusion": 8,
     "momentum": 3,
-    "pxp": 3,
+    "pxp": 5,
     "pxp_single": 2,
 }
 """At most so many cases of a method (others: 5), the shortest of each kind first."""
@@ -81,11 +81,11 @@ def write(source: Path, target: Path) -> int:
 
 
 def thin(case: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-    """Keep the states along the way of the first sample alone."""
-    name = f"{case['id']}/x"
-    if name in arrays:
-        arrays[name] = arrays[name][:, :1]
-        case["x_samples"] = 1
+    """Keep the states and gradients along the way of the first sample alone."""
+    for name in (f"{case['id']}/x", f"{case['id']}/cls_grad"):
+        if name in arrays:
+            arrays[name] = arrays[name][:, :1]
+            case["x_samples"] = 1
 
 
 def stacked(data: Any, cases: list[dict[str, Any]]) -> dict[str, np.ndarray]:

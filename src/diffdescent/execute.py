@@ -18,7 +18,7 @@ from .noise import NoiseSource
 from .plan import Output, Plan, Row
 from .predict import Affine, Basis, Prediction
 from .process import Point
-from .transforms.base import Commit, Displacement, Estimate, Evaluation
+from .transforms.base import Commit, Displacement, Estimate, Evaluation, StepParts
 
 
 @dataclass(slots=True)
@@ -68,6 +68,7 @@ class Executor:
         ):
             raise UserError(f"{plan.name} uses an evaluation in two steps, so ε must follow x0; give eps=recompute.")
         self._displacements = [(d, d.init(plan)) for d in displacements]
+        self._wants_parts = any(bool(getattr(d, "wants_parts", False)) for d in displacements)
         self._current = x.to(dtype)
         self._base = self._current if base is None else base.to(dtype)
         commits = [o.point for r in plan.rows[:first_row] for o in r.outputs if o.commit]
@@ -136,8 +137,11 @@ class Executor:
         that ε follows, or as one of x0 alone."""
         row, x = told.row, told.x
         x0 = told.prediction.to("x0", x)
+        direction = told.prediction.parts.get("direction")
+        if direction is not None:
+            direction = direction.to(self.dtype) * told.prediction.conversion.x0.raw
         for transform, keeps_eps in self._estimates:
-            delta = transform.correct(Evaluation(x0, x, row.at, row.step, self._index))
+            delta = transform.correct(Evaluation(x0, x, row.at, row.step, self._index, direction))
             if delta is None:
                 continue
             x0 = x0 + delta
@@ -170,11 +174,17 @@ class Executor:
         noise = self._noise_term(out, step, prediction) if out.noise or out.log_var else None
         if noise is not None:
             terms.append(noise)
+        guidance = self._guidance_terms(out, told) if told is not None and told.prediction.parts else None
+        if guidance:
+            terms += guidance
         new = combine(terms)
         if out.commit:
             for i, (transform, state) in enumerate(self._displacements):
                 kick = noise[1] * noise[0] if noise is not None else None
-                commit = Commit(step, base, self._base_point, new, out.point, kick)
+                parts = None  # made only for who asks: the denoising part costs passes over memory
+                if guidance and told is not None and self._wants_parts:
+                    parts = StepParts(combine(told.denoise_terms(out)), kick, combine(guidance))
+                commit = Commit(step, base, self._base_point, new, out.point, kick, parts)
                 new, state = transform.update(state, commit)
                 self._displacements[i] = transform, state
             self._base, self._base_point = new, out.point
@@ -186,11 +196,42 @@ class Executor:
         z = self.noise(self._base, step, out.draw, self._base_point, out.point)
         if out.log_var is None:
             return out.noise, z
+        return 1.0, z * self._learned_sigma(out.log_var, prediction)
+
+    def _learned_sigma(self, log_var: tuple[float, float], prediction: Prediction | None) -> Tensor:
+        """The standard deviation between the two of ``log_var``, as the network says pixel by pixel."""
         if prediction is None or prediction.variance is None:
             raise UserError("This sampler uses a learned variance, but the model predicts none; choose another one.")
-        low, high = out.log_var
+        low, high = log_var
         fraction = (prediction.variance.to(self.dtype) + 1) / 2
-        return 1.0, z * torch.exp(0.5 * torch.lerp(torch.full_like(z, low), torch.full_like(z, high), fraction))
+        return torch.exp(0.5 * torch.lerp(torch.full_like(fraction, low), torch.full_like(fraction, high), fraction))
+
+    def _guidance_terms(self, out: Output, told: _Told) -> list[tuple[float, Tensor]]:
+        """The gradients of log p(y | x_t) that a prediction carries, scaled for one step: s²·∇ on the mean of a step of
+        variance s², and through the newest estimate, x0 += σ²/α·∇ or ε −= σ·∇, on the score."""
+        terms: list[tuple[float, Tensor]] = []
+        mean, score = told.prediction.parts.get("mean"), told.prediction.parts.get("score")
+        if (mean is not None or score is not None) and not self.plan.single:
+            raise UserError(
+                f"{self.plan.name} uses several evaluations in a step, and a guidance gradient belongs to one; use a "
+                "sampler of one evaluation a step, such as ddpm, ddim or dpmpp."
+            )
+        if mean is not None:
+            if not self.plan.stochastic:
+                raise UserError(
+                    f"{self.plan.name} has no noise by whose variance its mean could be moved; give the guidance "
+                    "shift='score', or use ddpm or ddim(eta=1)."
+                )
+            mean = mean.to(self.dtype)
+            if out.log_var is not None:
+                terms.append((1.0, mean * self._learned_sigma(out.log_var, told.prediction).square()))
+            else:
+                terms.append(((out.noise if out.spread is None else out.spread) ** 2, mean))
+        if score is not None and out.evals and told.row.at.alpha > 0:  # at pure noise x says nothing of y
+            at = told.row.at
+            on_score = at.sigma**2 / at.alpha if told.row.basis == "x0" else -at.sigma
+            terms.append((out.evals[0] * on_score, score.to(self.dtype)))
+        return terms
 
     def check(self, samples: Sequence[int] | None = None) -> None:
         """Raise :class:`UserError` if any evaluation so far held NaN or Inf, naming the step, σ/α and samples.
@@ -235,8 +276,21 @@ class _Told:
         return affine
 
     def per_x0(self, basis: Basis) -> float:
-        """How a change of x0 changes the evaluation: ε = (x − α x0)/σ."""
-        return 1.0 if basis == "x0" else -self.row.at.alpha / self.row.at.sigma
+        """How a change of x0 changes the evaluation: ε = (x − α x0)/σ; at σ = 0, where x/α is x0, not at all."""
+        if basis == "x0":
+            return 1.0
+        return -self.row.at.alpha / self.row.at.sigma if self.row.at.sigma else 0.0
+
+    def denoise_terms(self, out: Output) -> list[tuple[float, Tensor]]:
+        """c·x0 with everything that corrections add to x0; c is what ``out`` makes of the newest evaluation."""
+        c = out.evals[0] * self.per_x0(self.row.basis)
+        p, q = self._affine("x0")
+        terms = [(c * p, self.x), (c * q, self.raw)]
+        if self.correction is not None:
+            terms.append((c, self.correction))
+        if self.x0_alone is not None:
+            terms.append((out.point.alpha, self.x0_alone))
+        return terms
 
     def kept(self) -> Tensor:
         """h0 as a tensor of its own, for the history."""

@@ -28,6 +28,8 @@ class Output:
     ``point`` is the noise level of the new state. A *commit* ends a step: it becomes the base, and displacement
     transforms act on it. Otherwise the state is provisional: only the place of the next evaluation.
     ``log_var`` = (log β̃, log β) scales the noise by a learned variance in between instead of ``noise``.
+    ``spread`` is the standard deviation by which guidance moves the mean, where it is not the noise's (a last step that
+    draws none).
     """
 
     point: Point
@@ -38,6 +40,7 @@ class Output:
     noise: float = 0.0
     draw: int = 0
     log_var: tuple[float, float] | None = None
+    spread: float | None = None
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,10 @@ class Row:
 class Plan:
     """A validated table of rows for one grid.
 
-    ``start`` are outputs taken before the first evaluation (churn). Raises ``ValueError`` on construction when a row
-    refers to an evaluation that is not kept, a coefficient is not finite, or the last row does not commit at the
-    grid's end: those are mistakes in a solver, not in a user's input.
+    ``start`` are outputs taken before the first evaluation (churn). ``single`` says that every row is one step: it is
+    evaluated where the last one ended, and commits once. Raises ``ValueError`` on construction when a row refers to an
+    evaluation that is not kept, a coefficient is not finite, or the last row does not commit at the grid's end: those
+    are mistakes in a solver, not in a user's input.
     """
 
     grid: Grid
@@ -74,6 +78,7 @@ class Plan:
     start: tuple[Output, ...] = ()
     name: str = ""
     stochastic: bool = field(init=False)
+    single: bool = field(init=False)
 
     def __post_init__(self) -> None:
         known = 0
@@ -94,6 +99,7 @@ class Plan:
             raise ValueError(f"{self.name}: the last row must commit the result.")
         noisy = any(o.noise or o.log_var for o in self.start + tuple(o for r in self.rows for o in r.outputs))
         object.__setattr__(self, "stochastic", noisy)
+        object.__setattr__(self, "single", all(len(r.outputs) == 1 and r.outputs[0].commit for r in self.rows))
 
     @property
     def nfe(self) -> int:

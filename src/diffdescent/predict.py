@@ -70,7 +70,9 @@ def conversion(kind: Kind, point: Point) -> Conversion:
 class Prediction:
     """One evaluation: the raw output (same shape as ``x``) and its conversion.
 
-    ``parts`` keeps what guidance must see apart (by name, same shape as ``raw``); ``variance`` is the second half of a
+    ``parts`` keeps what guidance must see apart, each of ``raw``'s shape: ``"mean"`` and ``"score"`` are gradients of
+    log p(y | x) that the executor adds to the step (to its mean, weighted by its variance, or to the score), and
+    ``"direction"`` is what classifier-free guidance has added to ``raw``. ``variance`` is the second half of a
     learned-variance network's output, in [−1, 1] between log β̃ and log β (Nichol and Dhariwal 2021, eq. 15).
     """
 

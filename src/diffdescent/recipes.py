@@ -58,6 +58,9 @@ class Recipe:
         rewrites = [t for t in self.transforms if isinstance(t, Rewrite)]
         if len(rewrites) > 1:
             raise UserError("A chain can hold one gradient estimation; keep one ge(...) and drop the other.")
+        moves = [bool(getattr(t, "wants_parts", False)) for t in self.transforms if isinstance(t, Displacement)]
+        if any(moves[1:]):
+            raise UserError("pxp sees the parts of the sampler's own step, so it must come before momentum in a chain.")
 
     def __or__(self, transform: Transform) -> Recipe:
         if not isinstance(transform, (Rewrite, Estimate, Displacement)):
@@ -422,8 +425,8 @@ def default_grid(recipe: Recipe, process: Process) -> str:
     """The grid when none is asked for.
 
     The one that the recipe's name implies (``"DPM++ 2M Karras"``); else uniform in shifted time for flows and Karras
-    for VE. For VP, log-linear under gradient estimation and under solvers in λ, whose variable it is uniform in; uniform in
-    time from the highest trained level for all others.
+    for VE. For VP, log-linear under gradient estimation and under solvers in λ, whose variable it is uniform in;
+    uniform in time from the highest trained level for all others.
     """
     if recipe.grid is not None:
         return recipe.grid

@@ -166,10 +166,11 @@ def run(
     noise: Replay | None = None,
     estimates: Sequence[Estimate] = (),
     displacements: Sequence[Displacement] = (),
+    dtype: torch.dtype = torch.float64,
 ) -> Run:
-    """Run ``plan`` from ``x`` in float64 with the exact denoiser (or ``model``)."""
+    """Run ``plan`` from ``x`` in float64 (or ``dtype``) with the exact denoiser (or ``model``)."""
     model = model or Exact(plan.grid.process)
-    machine = Executor(plan, x, noise=noise, estimates=estimates, displacements=displacements, dtype=torch.float64)
+    machine = Executor(plan, x, noise=noise, estimates=estimates, displacements=displacements, dtype=dtype)
     states, begins, asked = [], [], []
     while not machine.done:
         query = machine.ask()

@@ -29,15 +29,22 @@ def forward_sigma(src: Point, dst: Point) -> float:
 
 
 def noisy_row(
-    step: int, src: Point, dst: Point, kept: float, noise: float, log_var: tuple[float, float] | None = None
+    step: int,
+    src: Point,
+    dst: Point,
+    kept: float,
+    noise: float,
+    log_var: tuple[float, float] | None = None,
+    spread: float | None = None,
 ) -> Row:
     """x_s = α_s x0 + kept·ε + noise·z: the DDIM transfer with part of the noise drawn anew.
 
-    The marginal variance is kept when kept² + noise² = σ_s².
+    The marginal variance is kept when kept² + noise² = σ_s². ``log_var`` and ``spread`` as in an :class:`Output`.
     """
     basis = basis_at(src, "eps")
     a, b = transfer(src, Point(dst.t, dst.alpha, kept), basis)
-    return Row(step, src, basis, (Output(dst, base=a, evals=(b,), noise=noise, log_var=log_var),), keep_basis="eps")
+    out = Output(dst, base=a, evals=(b,), noise=noise, log_var=log_var, spread=spread)
+    return Row(step, src, basis, (out,), keep_basis="eps")
 
 
 def noisy_plan(grid: Grid, name: str, rule: Callable[[Point, Point], tuple[float, float]]) -> Plan:
@@ -112,10 +119,12 @@ class DDPM:
             small, large = posterior_sigma(src, dst), forward_sigma(src, dst)
             kept = math.sqrt(max(dst.sigma**2 - small**2, 0.0))
             quiet = dst.sigma == 0 or (i == grid.steps - 1 and not self.final_noise)
+            if dst.sigma == 0:
+                large = posterior_sigma(points[i - 1], src) if i else 0.0
             noise, log_var = (large if self.variance == "large" else small), None
             if self.variance == "learned" and not quiet:
                 noise, log_var = 0.0, (2 * math.log(small), 2 * math.log(large))
-            rows.append(noisy_row(i, src, dst, kept, 0.0 if quiet else noise, log_var))
+            rows.append(noisy_row(i, src, dst, kept, 0.0 if quiet else noise, log_var, noise if quiet else None))
         return Plan(grid, tuple(rows), name=f"ddpm(variance={self.variance})")
 
 

@@ -1,6 +1,6 @@
 """Transforms: what is done to an estimate or to a step, over any solver that leaves room for it."""
 
-from .base import Commit, Displacement, Estimate, Evaluation, Rewrite, Transform
+from .base import Commit, Displacement, Estimate, Evaluation, Rewrite, StepParts, Transform
 from .gradient_estimation import GradientEstimation
 from .momentum import Momentum, PositiveNegative
 from .threshold import DynamicThreshold, Monitor, Threshold
@@ -16,6 +16,7 @@ __all__ = [
     "Monitor",
     "PositiveNegative",
     "Rewrite",
+    "StepParts",
     "Threshold",
     "Transform",
 ]

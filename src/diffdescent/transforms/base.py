@@ -10,7 +10,7 @@ Each is "base plus correction", so a neutral parameter gives the sampler beneath
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -20,20 +20,37 @@ from ..process import Point
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation as an estimate transform sees it: x0 (after earlier transforms), the state, and where."""
+    """One evaluation as an estimate transform sees it: x0 (after earlier transforms), the state, and where.
+
+    ``direction`` is what classifier-free guidance has added to x0, or None.
+    """
 
     x0: Tensor
     x: Tensor
     at: Point
     step: int
     index: int
+    direction: Tensor | None = None
+
+
+class StepParts(NamedTuple):
+    """What a step S adds to its anchor: S = Z·x_t + denoise + diversity + guidance.
+
+    ``denoise`` is c·x0, ``diversity`` the scaled noise (None where there is none), ``guidance`` the scaled gradient of
+    log p(y | x_t).
+    """
+
+    denoise: Tensor
+    diversity: Tensor | None
+    guidance: Tensor
 
 
 @dataclass(frozen=True)
 class Commit:
     """One step as a displacement transform sees it: from ``base`` at ``src`` to the ``proposal`` S at ``dst``.
 
-    ``noise`` is the scaled noise that S contains, or None.
+    ``noise`` is the scaled noise that S contains, or None. ``parts`` are those of a step with a guidance gradient, for
+    transforms with an attribute ``wants_parts`` that is true; else None.
     """
 
     step: int
@@ -42,6 +59,7 @@ class Commit:
     proposal: Tensor
     dst: Point
     noise: Tensor | None
+    parts: StepParts | None = None
 
 
 @runtime_checkable

@@ -1,0 +1,133 @@
+"""PixelAsParam (PxP): the gradients of one step lose what conflicts (projection.py), in two places.
+
+Classifier-like guidance is a part of the step, x_s = Z x_t + denoise + diversity + guidance, and :class:`PxP` is a
+displacement transform. Classifier-free guidance is a part of the estimate, D̃ = D_c + w(D_c − D_u), which is clipped
+after the projection, and :class:`FreePxP` is an estimate transform.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+from torch import Tensor
+
+from ..errors import UserError
+from ..plan import Plan
+from ..transforms.base import Commit, Evaluation, StepParts
+from .projection import Conflicts, Delta, Gate, Pair, Partner, Scope, ZeroNorm
+
+Four = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class PxP:
+    """x_s = S − (what is taken away from each part of the step S); at δ = 0 exactly S.
+
+    ``delta`` is (δ1, δ2, δ3, δ4), or one such for each step (the last one repeats); the other options are those of
+    :class:`Conflicts`. The default is the paper's algorithm: both pairs, per sample, told by the raw vectors. Where a
+    step has no noise there is no diversity part. Raises :class:`UserError` for unknown options and δ that are not four
+    finite numbers, for steps that are not one evaluation of their own, and for a model without a gradient.
+    """
+
+    delta: Four | tuple[Four, ...] = (1.0, 1.0, 1.0, 1.0)
+    pairs: tuple[Pair, ...] = ("cls-den", "cls-div")
+    scope: Scope = "sample"
+    gate: Gate = "raw"
+    partner: Partner = "raw"
+    zero: ZeroNorm = "own"
+    name: ClassVar[str] = "pxp"
+    linear: ClassVar[bool] = False
+    wants_parts: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if not self.deltas:
+            raise UserError("pxp's delta is an empty list; give four numbers, or four for each step.")
+        if not all(len(four) == 4 and all(map(math.isfinite, four)) for four in self.deltas):
+            raise UserError(f"pxp's delta is four finite numbers, or four for each step, not {self.delta}.")
+        _ = self.conflicts  # refuses unknown options
+
+    @cached_property
+    def deltas(self) -> tuple[tuple[float, ...], ...]:
+        """Four numbers for each step."""
+        steps = tuple(d for d in self.delta if isinstance(d, tuple))
+        flat = tuple(d for d in self.delta if not isinstance(d, tuple))
+        return (*steps, flat) if flat else steps
+
+    @cached_property
+    def conflicts(self) -> Conflicts:
+        """The rule by which conflicts are told and resolved."""
+        return Conflicts(self.pairs, self.scope, self.gate, self.partner, self.zero)
+
+    def init(self, plan: Plan) -> None:
+        if not plan.single or any(any(out.evals[1:]) for row in plan.rows for out in row.outputs):
+            raise UserError(
+                f"pxp sees the parts of steps of one evaluation, and {plan.name} uses several; use ddpm or ddim(eta)."
+            )
+
+    def update(self, state: None, commit: Commit) -> tuple[Tensor, None]:
+        if commit.parts is None:
+            raise UserError("pxp resolves conflicts with a guidance gradient, and this model has none; use Guided(…).")
+        delta = Delta(*self.deltas[min(commit.step, len(self.deltas) - 1)])
+        off = self.conflicts.removed(commit.parts, delta)
+        total = off.guidance.add_(off.denoise)
+        if off.diversity is not None:
+            total.add_(off.diversity)
+        return commit.proposal - total, None
+
+
+@dataclass(frozen=True)
+class FreePxP:
+    """x0 = Â + B̂ for classifier-free guidance: A = D_c and B = w(D_c − D_u), each less its projection on the other
+    where ⟨A, B⟩ < 0.
+
+    ``den_weight`` and ``cond_weight`` scale what A and B lose (at 0 and 0 nothing changes); ``scope`` and ``zero`` are
+    those of :class:`Conflicts`. It comes first in a chain, before any threshold. Raises :class:`UserError` for weights
+    that are not finite and unknown options, and for a model without classifier-free guidance.
+    """
+
+    den_weight: float = 1.0
+    cond_weight: float = 1.0
+    scope: Scope = "sample"
+    zero: ZeroNorm = "own"
+    name: ClassVar[str] = "pxp_free"
+    linear: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.den_weight) and math.isfinite(self.cond_weight)):
+            raise UserError(f"pxp_free's weights must be finite, not {self.den_weight} and {self.cond_weight}.")
+        _ = self.conflicts  # refuses unknown options
+
+    @cached_property
+    def conflicts(self) -> Conflicts:
+        """The rule by which a conflict is told and resolved."""
+        return Conflicts(("cls-den",), self.scope, zero=self.zero)
+
+    def correct(self, evaluation: Evaluation) -> Tensor:
+        direction = evaluation.direction
+        if direction is None:
+            raise UserError("pxp_free needs classifier-free guidance, and this model has none; use ClassifierFree(…).")
+        parts = StepParts(evaluation.x0 - direction, None, direction)
+        off = self.conflicts.removed(parts, Delta(cls_den=self.cond_weight, den=self.den_weight))
+        return off.guidance.add_(off.denoise).neg_()
+
+
+RELEASED: Mapping[str, PxP] = {
+    "mlt": PxP(pairs=("cls-den",), scope="batch", gate="pair"),
+    "mlt2": PxP(pairs=("cls-den",), gate="pair", zero="batch"),
+    "cdiv": PxP(gate="pair", partner="projected", zero="batch"),
+    "cdiv2": PxP(gate="pair", zero="batch"),
+}
+"""The released classes (pxpguided-diffusion, GaussianDiffusion…): all δ are 1, and one zero norm stops a whole batch.
+The classifier-free one, MLT6, is ``FreePxP(den_weight, cond_weight, zero="batch")``."""
+
+PAPER: Mapping[str, PxP] = {
+    "unconditional": PxP(),
+    "conditional": PxP((1.0, 1.0, 1e-3, 1e-3)),
+    "cifar10": PxP((0.1, 0.03, 0.03, 0.007)),
+}
+"""The paper's settings (table 7, 250 steps), used there with guidance scales of .5 (64²) or 1 (256²), .5 to .7, and
+.2."""
