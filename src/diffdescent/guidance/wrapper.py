@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -12,7 +13,7 @@ from ..process import Process
 
 
 @dataclass
-class Wrapper:
+class Wrapper(ABC):
     """A predictor around ``model``, which keeps its process, shape, device, micro-batch width, labels and name."""
 
     model: Predictor
@@ -33,6 +34,6 @@ class Wrapper:
         self.name = f"{getattr(self.model, 'name', type(self.model).__name__)} | {self.label}"
 
     @property
+    @abstractmethod
     def label(self) -> str:
         """The guidance, as a run's record names it."""
-        raise NotImplementedError
