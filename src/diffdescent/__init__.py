@@ -23,6 +23,7 @@ from .sample import Progress, Result, invert, sample
 from .transforms import DynamicThreshold as dynamic_threshold
 from .transforms import GradientEstimation as gradient_estimation
 from .transforms import Momentum as momentum
+from .transforms import Monitor as monitor
 from .transforms import PositiveNegative as pnm
 from .transforms import Threshold as threshold
 from .weights import effective_weights
@@ -54,6 +55,7 @@ __all__ = [
     "invert",
     "load_model",
     "momentum",
+    "monitor",
     "pnm",
     "sample",
     "sampler",

@@ -234,22 +234,26 @@ class Executor:
         return terms
 
     def check(self, samples: Sequence[int] | None = None) -> None:
-        """Raise :class:`UserError` if any evaluation so far held NaN or Inf, naming the step, σ/α and samples.
+        """Raise :class:`UserError` if an evaluation so far, or the state, held NaN, Inf or numbers near overflow.
 
+        The message names the first bad evaluation, its level and samples (``samples`` translates the batch's rows).
         This is the one place that reads from the device; call it after the loop.
         """
-        bad = ~torch.isfinite(self.norms[: self._index])
-        if not bool(bad.any()):
+        last = torch.linalg.vector_norm(self._base, dim=self._pixels)
+        table = (~torch.isfinite(torch.cat([self.norms[: self._index], last[None].to(self.norms.dtype)]))).cpu()
+        if not bool(table.any()):
             return
-        table = bad.cpu()
         index = int(table.any(dim=1).nonzero()[0, 0])
         which = [int(i) if samples is None else samples[int(i)] for i in table[index].nonzero()[:, 0]]
-        row = self.plan.rows[index]
         shown = ", ".join(map(str, which[:8])) + (", …" if len(which) > 8 else "")
+        who = f"for {len(which)} of {table.shape[1]} samples ({shown})"
+        if index == self._index:
+            raise UserError(f"The sampler's own update left NaN or Inf {who}; lower the guidance scale or |beta|.")
+        row = self.plan.rows[index]
         raise UserError(
-            f"The model returned NaN or Inf at evaluation {index} (step {row.step}, t = {row.at.t:.6g}, "
-            f"σ/α = {row.at.ratio:.4g}) for {len(which)} of {table.shape[1]} samples ({shown}); check the model's "
-            "dtype (fp16 overflows), its prediction type, or lower the guidance scale."
+            f"The model returned NaN, Inf or values beyond 1e17 at evaluation {index} (step {row.step}, "
+            f"t = {row.at.t:.6g}, σ/α = {row.at.ratio:.4g}) {who}; check the model's dtype (fp16 overflows), its "
+            "prediction type, or lower the guidance scale."
         )
 
 

@@ -123,8 +123,8 @@ def make_grid(name: str, process: Process, steps: int, **options: object) -> Gri
     """
     if name not in GRIDS:
         raise unknown("grid", name, GRIDS)
-    if steps < 1:
-        raise UserError(f"A grid needs at least 1 step, not {steps}.")
+    if not isinstance(steps, int) or steps < 1:
+        raise UserError(f"A grid needs at least 1 step, and a whole number of them, not {steps!r}.")
     return GRIDS[name](process, steps, **options)
 
 
@@ -138,12 +138,20 @@ def explicit_values(process: Process, steps: int, *, t: tuple[float, ...] = (), 
         raise UserError(
             "An explicit grid needs its levels: give t=[999, 500, 0] or ratio=[80, 5, 0], the end included."
         )
-    return explicit(process, t) if t else explicit_ratios(process, ratio)
+    grid = explicit(process, t) if t else explicit_ratios(process, ratio)
+    if not grid.descending:
+        raise UserError("An explicit grid must fall from noise to data; write its levels in falling order.")
+    return grid
 
 
 def explicit(process: Process, times: ArrayLike, name: str = "explicit") -> Grid:
     """A grid of exactly the given times, the last one being the end."""
     t = np.asarray(times, dtype=np.float64)
+    lowest = float(process.t_of_ratio(0.0))
+    if t.size and (t.max() > process.t_max or t.min() < lowest):
+        raise UserError(
+            f"Times must lie between {lowest:g} (the data) and {process.t_max:g}, not {t.min():g} … {t.max():g}."
+        )
     alpha, sigma = process.alpha_sigma(t)
     return Grid(process, t, alpha, sigma, name)
 
@@ -151,6 +159,8 @@ def explicit(process: Process, times: ArrayLike, name: str = "explicit") -> Grid
 def explicit_ratios(process: Process, ratios: ArrayLike, name: str = "explicit") -> Grid:
     """A grid of exactly the given σ̃ = σ/α, the last one being the end."""
     r = np.asarray(ratios, dtype=np.float64)
+    if r.size and not r.min() >= 0:
+        raise UserError(f"Noise-to-signal ratios must be at least 0, not {r.min():g}.")
     alpha, sigma = process.scaled(r)
     return Grid(process, process.t_of_ratio(r), alpha, sigma, name)
 
@@ -263,6 +273,8 @@ def quadratic(process: Process, steps: int, *, fraction: float = 0.8, snap: bool
 
     It starts at t = 0.8 T. Rounding repeats low indices for many steps; the repeats are removed and noted.
     """
+    if not 0 < fraction <= 1:
+        raise UserError(f"quadratic's fraction of the trained times must lie in (0, 1], not {fraction}.")
     total = _trained_steps(process, steps) if isinstance(process, VP) else process.t_max
     low = 0.0 if isinstance(process, VP) else process.t_min
     times = np.linspace(math.sqrt(low), math.sqrt(fraction * total), steps)[::-1] ** 2
@@ -297,7 +309,12 @@ def _from_ratios(process: Process, ratios: Array, end: End, name: str, snap: boo
     times = process.t_of_ratio(ratios)
     if snap and isinstance(process, VP):
         return _finish(process, np.clip(np.round(times), 0, process.t_max), end, name)
-    return _finish(process, times, end, name, ratios)
+    grid = _finish(process, times, end, name, ratios)
+    beyond = int((grid.ratio > process.ratio(process.t_max) * (1 + 1e-9)).sum())
+    if beyond:
+        note = f"{beyond} level(s) above the noisiest one that the model was trained on, which it takes for that one"
+        grid = replace(grid, notes=(*grid.notes, note))
+    return grid
 
 
 @register("loglinear")
@@ -322,6 +339,8 @@ def loglinear(
         raise unknown("log-linear rule", rule, ("halfway", "released"))
     high = start if start is not None else (40.0 if rule == "halfway" else 8.35)
     if isinstance(process, VP):
+        if snap:
+            _trained_steps(process, steps)
         table = process.ratio(np.arange(len(process.betas)))
         first, at_skip = float(table[0]), float(table[min(len(table) - 1, len(table) // steps)])
     else:
@@ -375,6 +394,8 @@ def karras(
 ) -> Grid:
     """σ̃_i = (start^{1/ρ} + i/(N−1)·(last^{1/ρ} − start^{1/ρ}))^ρ (Karras et al. 2022, eq. 5)."""
     high, low = _range(process, start, last, "karras")
+    if not rho > 0:
+        raise UserError(f"karras' rho must be positive, not {rho}; 7 is the paper's.")
     ramp = np.linspace(0, 1, steps)
     ratios = (high ** (1 / rho) + ramp * (low ** (1 / rho) - high ** (1 / rho))) ** rho
     ratios[0] = high  # the power's last bits
@@ -433,6 +454,8 @@ def _betainc(a: float, b: float, x: Array) -> Array:
 @register("beta")
 def beta(process: Process, steps: int, *, a: float = 0.6, b: float = 0.6, snap: bool = True, end: End = "zero") -> Grid:
     """Times at quantiles 1 − i/N of a Beta(a, b) distribution (the "beta" scheduler; arXiv 2407.12173)."""
+    if not (a > 0 and b > 0):
+        raise UserError(f"The beta distribution needs a > 0 and b > 0, not a={a}, b={b}.")
     target = 1 - np.arange(steps) / steps
     low, high = np.zeros(steps), np.ones(steps)
     for _ in range(60):

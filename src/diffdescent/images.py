@@ -44,7 +44,31 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.replace(partial, path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise UserError(f"Cannot write {path}: {error.strerror}; free some space or choose another --out.") from None
+        raise UserError(f"Cannot write {path}: {error.strerror}; free some space or choose another place.") from None
+
+
+def make_folder(path: Path) -> None:
+    """Make ``path`` a folder. Raises :class:`UserError` where that cannot be done."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"Cannot make the folder {path}: {error.strerror}; choose another one.") from None
+
+
+def save_figure(figure: Any, path: Path, dpi: int = 150) -> None:
+    """Write a matplotlib figure in the format of the path's suffix, atomically.
+
+    Raises :class:`UserError` for a format that matplotlib does not know and a place that cannot be written.
+    """
+    from io import BytesIO
+
+    buffer = BytesIO()
+    try:
+        figure.savefig(buffer, dpi=dpi, format=path.suffix.lstrip(".").lower() or "png")
+    except ValueError:
+        raise UserError(f"Cannot draw a {path.suffix!r} file; end {path} in .png, .pdf or .svg.") from None
+    make_folder(path.parent)
+    write_atomically(path, buffer.getvalue())
 
 
 def save_png(image: Tensor, path: Path) -> None:
@@ -56,12 +80,20 @@ def save_png(image: Tensor, path: Path) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def read_png(path: Path) -> Tensor:
-    """One image as (C, H, W) uint8."""
+def read_image(path: Path, channels: int = 3) -> Tensor:
+    """One image file as (channels, H, W) uint8, grey for 1 channel and RGB for 3 whatever the file holds.
+
+    Raises :class:`UserError` for a file that is missing, damaged or no image.
+    """
     from PIL import Image
 
-    with Image.open(path) as picture:
-        array = np.asarray(picture)
+    try:
+        with Image.open(path) as picture:
+            array = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
+    except FileNotFoundError:
+        raise UserError(f"There is no image {path}; give an existing file.") from None
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UserError(f"The image {path} cannot be read ({error}); it is damaged or no image.") from None
     return torch.from_numpy(np.array(array[None] if array.ndim == 2 else array.transpose(2, 0, 1)))
 
 

@@ -101,6 +101,20 @@ class Predictor(Protocol):
     def __call__(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Prediction: ...
 
 
+def _check_output(raw: object, x: Tensor) -> None:
+    """Refuse what is no tensor of the input's shape."""
+    if not isinstance(raw, Tensor):
+        raise UserError(
+            f"The model returned a {type(raw).__name__}, not a tensor; wrap it, for example "
+            "lambda x, t, cond: unet(x, t).sample."
+        )
+    if raw.shape != x.shape:
+        raise UserError(
+            f"The model returned shape {tuple(raw.shape)} for an input of shape {tuple(x.shape)}; they must be "
+            "equal (a network with twice the channels needs learned_variance=True)."
+        )
+
+
 @dataclass
 class Network:
     """Wraps any ``module(x, t, cond) → raw`` as a :class:`Predictor`.
@@ -108,8 +122,9 @@ class Network:
     ``kind`` is what the raw output means. ``time`` maps a noise level to the number that the module is told (default:
     the process's own ``t``, the index of a discrete VP process). With ``learned_variance`` the module returns 2C
     channels, of which the second half is the variance. The module sees tensors of its own ``dtype``; the raw output
-    comes back as it left the module. ``device`` is where the module lives, ``name`` goes into a run's record,
-    ``classes`` are the names of its labels, which run from 0 to ``label_count`` − 1 (−1: no label).
+    comes back as it left the module. ``device`` is where the module lives. ``classes`` are the names of its labels,
+    which run from 0 to ``label_count`` − 1 (−1: no label, unless it ``needs_label``). ``name`` and ``fingerprint`` say
+    in a run's record which network it was.
 
     A module in five lines::
 
@@ -132,6 +147,8 @@ class Network:
     name: str = "network"
     classes: tuple[str, ...] | None = None
     label_count: int | None = None
+    needs_label: bool = False
+    fingerprint: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -141,18 +158,14 @@ class Network:
         t = self.time(point) if self.time else point.t
         raw = self.module(x.to(self.dtype), torch.full((x.shape[0],), t, dtype=torch.float32, device=x.device), cond)
         variance = None
-        if self.learned_variance:
+        if self.learned_variance and isinstance(raw, Tensor):
             if raw.shape[1] != 2 * x.shape[1]:
                 raise UserError(
                     f"A learned-variance network must return {2 * x.shape[1]} channels for {x.shape[1]}, "
                     f"but this one returned {raw.shape[1]}; drop learned_variance if it predicts no variance."
                 )
             raw, variance = raw.chunk(2, dim=1)
-        if raw.shape != x.shape:
-            raise UserError(
-                f"The model returned shape {tuple(raw.shape)} for an input of shape {tuple(x.shape)}; they must be "
-                "equal (a network with twice the channels needs learned_variance=True)."
-            )
+        _check_output(raw, x)
         return Prediction(raw, conversion(self.kind, point), variance)
 
 
@@ -169,6 +182,12 @@ class EDM:
     shape: tuple[int, ...] | None = None
     sigma_data: float = 0.5
     dtype: torch.dtype = torch.float32
+    device: torch.device | str = "cpu"
+    name: str = "network"
+    classes: tuple[str, ...] | None = None
+    label_count: int | None = None
+    needs_label: bool = False
+    fingerprint: str | None = None
 
     def __call__(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Prediction:
         s, d = point.ratio, self.sigma_data
@@ -177,6 +196,7 @@ class EDM:
         root = math.hypot(s, d)
         c_noise = torch.full((x.shape[0],), 0.25 * math.log(s), dtype=torch.float32, device=x.device)
         raw = self.module((x * (1 / (point.alpha * root))).to(self.dtype), c_noise, cond)
+        _check_output(raw, x)
         x0 = Affine(d * d / (root * root) / point.alpha, s * d / root)
         # eps = (x/α − x0)/σ̃
         eps = Affine((1 / point.alpha - x0.x) / s, -x0.raw / s)

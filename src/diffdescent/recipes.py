@@ -32,6 +32,7 @@ from .transforms import (
     Estimate,
     GradientEstimation,
     Momentum,
+    Monitor,
     PositiveNegative,
     Rewrite,
     Threshold,
@@ -68,7 +69,9 @@ class Recipe:
         return dataclasses.replace(self, transforms=(*self.transforms, transform))
 
     def __str__(self) -> str:
-        return " | ".join(_print(part) for part in (self.solver, *self.transforms))
+        # A monitor only looks: it is no part of what makes the images.
+        parts = [t for t in self.transforms if not isinstance(t, Monitor)]
+        return " | ".join(_print(part) for part in (self.solver, *parts))
 
     def plan(self, grid: Grid) -> Plan:
         """The rows for ``grid``, linear estimate transforms folded in."""
@@ -109,6 +112,9 @@ ALIASES: dict[str, str] = {
     "dpmpp_2m": "dpmpp(order=2, lower_order_final=never)",
     "dpmpp_2m_sde": "dpmpp(order=2, eta=1, lower_order_final=never)",
     "dpmpp_2m_sde_heun": "dpmpp(order=2, eta=1, variant=heun, lower_order_final=never)",
+    "dpmpp_2m_sde_gpu": "dpmpp(order=2, eta=1, lower_order_final=never)",
+    "dpmpp_3m_sde_gpu": "dpmpp(order=3, eta=1, released=true, lower_order_final=never)",
+    "dpmpp_sde_gpu": "dpmpp(order=2, method=singlestep, eta=1)",
     "dpmpp_3m": "dpmpp(order=3, released=true, lower_order_final=never)",
     "dpmpp_3m_sde": "dpmpp(order=3, eta=1, released=true, lower_order_final=never)",
     "uni_pc": "unipc(order=3, variant=bh1)",
@@ -350,6 +356,8 @@ def parse(text: str) -> Recipe:
             raise UserError(
                 f"The solver {name!r} stands in the middle of {text!r}; a solver comes first, transforms after."
             )
+        if key in ALIASES:
+            raise UserError(f"{name!r} stands for {ALIASES[key]!r}, first in a chain and without options; write that.")
         if key not in SOLVERS and key not in TRANSFORMS:
             raise unknown("sampler or transform", name, [*SOLVERS, *TRANSFORMS], ALIASES)
         if i == 0 and key in SOLVERS:

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from . import recipes
+from .device import pick_device
 from .errors import UserError, unknown
 from .execute import Executor, Query
 from .grid import Grid
-from .noise import Brownian, Keyed, NoiseSource, normals
+from .noise import INITIAL, Brownian, Keyed, NoiseSource, normals
 from .plan import Plan
 from .predict import Prediction, Predictor
 from .process import Flow, Point, Process
@@ -144,6 +145,11 @@ def from_level(grid: Grid, strength: float) -> Grid:
     return grid.tail(start)
 
 
+def micro_batch_width(model: Predictor, device: torch.device, asked: int | None = None) -> int:
+    """How many samples the network sees at once: asked for, the model's own ``width``, or the device's default."""
+    return asked or getattr(model, "width", None) or (CPU_WIDTH if device.type == "cpu" else GPU_WIDTH)
+
+
 def _batches(samples: Sequence[int], size: int) -> Iterator[tuple[int, ...]]:
     for begin in range(0, len(samples), size):
         yield tuple(samples[begin : begin + size])
@@ -159,18 +165,26 @@ def noise_source(kind: str, seed: int, samples: Sequence[int], device: torch.dev
     return NOISES[kind](seed, torch.tensor(samples, dtype=torch.int64, device=device))
 
 
-def _labels(value: Tensor | int | Sequence[int] | None, total: int, count: int | None) -> Tensor | None:
-    """Labels as a tensor with one entry a sample, within the ``count`` that the model knows."""
+def _labels(value: Tensor | int | Sequence[int] | None, total: int, model: Predictor) -> Tensor | None:
+    """Labels as a tensor with one entry a sample, within those that the model knows."""
+    needed = getattr(model, "needs_label", False)
+    count: int | None = getattr(model, "label_count", None)
     if value is None:
+        if needed:
+            raise UserError(f"This network needs a label for each sample (0 … {(count or 0) - 1}); give a label.")
         return None
     labels = torch.as_tensor(value)
+    if labels.is_floating_point():
+        raise UserError("Labels must be whole numbers, one for all samples or one for each.")
     if labels.ndim == 0:
         labels = labels.expand(total)
     if len(labels) != total:
         raise UserError(f"{len(labels)} labels were given for {total} samples; give one, or one for each sample.")
-    wrong = [] if count is None else [int(v) for v in labels if not -1 <= int(v) < count]
+    lowest = 0 if needed else -1
+    wrong = [] if count is None else [int(v) for v in labels if not lowest <= int(v) < count]
     if wrong:
-        raise UserError(f"The model has no label {wrong[0]}; its labels are 0 … {(count or 0) - 1}, and −1 for none.")
+        none = "" if needed else ", and −1 for none"
+        raise UserError(f"The model has no label {wrong[0]}; its labels are 0 … {(count or 0) - 1}{none}.")
     return labels
 
 
@@ -185,7 +199,7 @@ def _image_like(value: Tensor, total: int, shape: Sequence[int], what: str) -> T
             f"{what} has shape {tuple(value.shape)}, which does not fit {total} samples of shape {tuple(shape)}; "
             f"expected {(total, *shape)} or something that broadcasts to it."
         )
-    return tensor.expand(total, *tensor.shape[1:])
+    return tensor.expand(total, *shape)
 
 
 def _shape(
@@ -245,11 +259,13 @@ def sample(
         recipe: a recipe or its text; None takes the preset for the step count (GE up to 7, UniPC above).
         steps: steps of the grid; what a step costs is the recipe's affair (``Result.plan.nfe`` counts evaluations).
         grid: a grid or its text; None takes the recipe's usual one.
-        n, samples: how many images, or exactly which ones. Sample i of a seed is one image, whatever the batch.
+        n, samples: how many images, or exactly which ones (default: one for each of ``init`` or ``start``, else 1).
+            Sample i of a seed is one image, whatever the batch.
         labels: a class for each sample, or one for all.
         start: the state at the grid's first level (B, C, H, W) in place of seeded noise, e.g. from :func:`invert`.
         init, strength: images in [−1, 1] to start from, noised to time t_min + strength·(t_max − t_min).
-        mask: 1 where ``init`` is kept (inpainting); ``blend`` says whether momentum sees the blend.
+        mask: 1 where ``init`` is kept (inpainting); ``blend`` says whether momentum sees the blend. With a strength
+            below 1 the rest starts from the noised ``init`` too, otherwise from noise.
         noise: independent for each step, or one Brownian path that runs of different step counts share.
         batch_size: samples in memory at a time; changes nothing in the images.
         micro_batch: how many the network sees at once; part of what makes an image bit-identical.
@@ -264,17 +280,20 @@ def sample(
     chosen = make_recipe(recipe, steps)
     if dtype not in (torch.float32, torch.float64):
         raise UserError(f"The update runs in float32 or float64, not {dtype}; the network may have any dtype.")
-    index = list(range(1 if n is None else n)) if samples is None else [int(i) for i in samples]
+    if n is None and samples is None:
+        n = max(len(images) if images is not None and images.ndim == 4 else 1 for images in (init, start))
+    index = list(range(n or 0)) if samples is None else [int(i) for i in samples]
     if not index:
         raise UserError("There is no sample to draw; give n of at least 1, or samples with at least one index.")
     if n is not None and samples is not None and n != len(index):
         raise UserError(f"n={n} and samples with {len(index)} indices disagree; give one of the two.")
     if batch_size < 1 or (micro_batch is not None and micro_batch < 1):
         raise UserError("batch_size and micro_batch must be at least 1.")
-    where = torch.device(device if device is not None else getattr(net, "device", "cpu"))
+    where = pick_device(device if device is not None else getattr(net, "device", "cpu"))
     form = _shape(shape, net.shape, init, start)
     full = resolve_grid(grid, chosen, net.process, steps)
-    used = from_level(full, strength) if init is not None and mask is None else full
+    partial = init is not None and (mask is None or strength < 1)
+    used = from_level(full, strength) if partial else full
     plan = chosen.plan(used)
     if mask is not None and init is None:
         raise UserError("A mask needs init=, the image whose region is kept.")
@@ -285,10 +304,10 @@ def sample(
         start=None if start is None else _image_like(start, total, form, "start"),
         init=None if init is None else _image_like(init, total, form, "init"),
         mask=None if mask is None else _image_like(mask, total, form, "mask"),
-        cond=_labels(labels, total, getattr(net, "label_count", None)),
+        cond=_labels(labels, total, net),
     )
-    width = micro_batch or getattr(net, "width", None) or (CPU_WIDTH if where.type == "cpu" else GPU_WIDTH)
-    run = _Run(net, chosen, plan, form, inputs, seed, noise, blend, width, where, dtype, callback, trajectory)
+    width = micro_batch_width(net, where, micro_batch)
+    run = _Run(net, chosen, plan, form, inputs, seed, noise, blend, width, where, dtype, callback, trajectory, partial)
     images, paths = [], []
     count = math.ceil(total / batch_size)
     with torch.no_grad():
@@ -317,6 +336,8 @@ class _Run:
     dtype: torch.dtype
     callback: Callback | None
     trajectory: bool
+    partial: bool
+    """Whether the run starts from the noised ``init`` (not from noise alone)."""
 
     def batch(self, batch: tuple[int, ...], where: slice, number: int, count: int) -> tuple[Tensor, Tensor]:
         source = noise_source(self.noise, self.seed, batch, self.device)
@@ -325,7 +346,7 @@ class _Run:
         if given.start is not None:
             x = given.start.to(self.dtype)
         else:
-            x = initial_state(eps.to(self.dtype), self.plan.grid, given.init if given.mask is None else None)
+            x = initial_state(eps.to(self.dtype), self.plan.grid, given.init if self.partial else None)
         executor = Executor(
             self.plan,
             x,
@@ -375,6 +396,7 @@ def _record(
     grid = plan.grid
     return {
         "model": getattr(model, "name", type(model).__name__),
+        "fingerprint": fingerprint(model),
         "recipe": str(recipe),
         "grid": {"name": grid.name, "t": grid.t.tolist(), "sigma_over_alpha": [_json(v) for v in grid.ratio.tolist()]},
         "notes": list(grid.notes),
@@ -387,6 +409,12 @@ def _record(
         "device": device.type,
         "versions": {"diffdescent": __version__, "torch": torch.__version__},
     }
+
+
+def fingerprint(model: Predictor) -> str | None:
+    """What identifies a model's numbers, where it knows: a hash of its weights or of its distribution."""
+    known = getattr(model, "fingerprint", None)
+    return known() if callable(known) else known
 
 
 def _json(value: float) -> float | str:
@@ -431,4 +459,4 @@ def _ending_at_first(grid: Grid) -> Grid:
 
 def noise_for(seed: int, samples: Sequence[int], shape: Sequence[int]) -> Tensor:
     """The initial unit noise of given samples, (len(samples), *shape): what :func:`sample` starts from."""
-    return normals(seed, torch.tensor(list(samples), dtype=torch.int64), shape, -1)
+    return normals(seed, torch.tensor(list(samples), dtype=torch.int64), shape, INITIAL)

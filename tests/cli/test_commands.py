@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 import torch
 
 from diffdescent.cli.app import main
-from diffdescent.images import read_png, save_png
+from diffdescent.images import read_image, save_png
 
 
 class Done(NamedTuple):
@@ -67,14 +68,14 @@ def test_sample_writes_images_sheet_strip_and_record(pictures: Path, tmp_path: P
     )
     assert "5 images" in done.stdout
     assert sorted(images(out)) == [f"{i:06d}.png" for i in range(5)]
-    assert read_png(out / "sheet.png").shape[0] == 3
-    assert read_png(out / "trajectory.png").shape[1] > 5 * 8 * 2  # five rows of doubled pixels
+    assert read_image(out / "sheet.png").shape[0] == 3
+    assert read_image(out / "trajectory.png").shape[1] > 5 * 8 * 2  # five rows of doubled pixels
     record = json.loads((out / "run.json").read_text())
     assert (record["recipe"], record["nfe"], record["seed"]) == ("ddim", 10, 0)
     # The exact denoiser of a finite set leads to a picture of the set.
-    known = torch.stack([read_png(p) for p in sorted(pictures.glob("*.png"))]).float()
+    known = torch.stack([read_image(p) for p in sorted(pictures.glob("*.png"))]).float()
     for name in images(out):
-        assert (known - read_png(out / name).float()).abs().flatten(1).max(1).values.min() <= 4
+        assert (known - read_image(out / name).float()).abs().flatten(1).max(1).values.min() <= 4
 
 
 def test_batch_size_and_split_write_identical_files(pictures: Path, tmp_path: Path) -> None:
@@ -87,6 +88,25 @@ def test_batch_size_and_split_write_identical_files(pictures: Path, tmp_path: Pa
     assert images(tmp_path / "b") == whole
     assert images(tmp_path / "c") == {name: whole[name] for name in images(tmp_path / "c")}
     assert len(images(tmp_path / "c")) == 6
+
+
+def test_a_strip_does_not_depend_on_batches_or_interruptions(pictures: Path, tmp_path: Path) -> None:
+    common = ["sample", f"images:{pictures}", "--steps", 4, "--n", 10, "--quiet", "--trajectory"]
+    run(*common, "--out", tmp_path / "a")
+    run(*common, "--out", tmp_path / "b", "--batch-size", 3)
+    (tmp_path / "b" / "000001.png").unlink()
+    run(*common, "--out", tmp_path / "b", "--batch-size", 4)
+    assert (tmp_path / "a" / "trajectory.png").read_bytes() == (tmp_path / "b" / "trajectory.png").read_bytes()
+    assert images(tmp_path / "a") == images(tmp_path / "b")
+
+
+def test_another_set_of_images_under_the_same_name_is_not_continued(pictures: Path, tmp_path: Path) -> None:
+    source = tmp_path / "set"
+    shutil.copytree(pictures, source)
+    run("sample", f"images:{source}", "--steps", 2, "--n", 2, "--out", tmp_path / "run")
+    next(iter(sorted(source.glob("*.png")))).unlink()
+    refused = run("sample", f"images:{source}", "--steps", 2, "--n", 4, "--out", tmp_path / "run", code=2)
+    assert "another fingerprint" in refused.stderr
 
 
 def test_a_run_is_continued_extended_or_refused(pictures: Path, tmp_path: Path) -> None:
@@ -125,13 +145,14 @@ def test_init_and_mask(pictures: Path, tmp_path: Path) -> None:
         "sample", f"images:{pictures}", "--sampler", "ddim", "--steps", 20, "--n", 1, "--init", first,
         "--mask", tmp_path / "mask.png", "--out", tmp_path / "inpaint", "--quiet",
     )  # fmt: skip
-    kept = read_png(tmp_path / "inpaint" / "000000.png")[:, :, :4].int() - read_png(first)[:, :, :4].int()
+    kept = read_image(tmp_path / "inpaint" / "000000.png")[:, :, :4].int() - read_image(first)[:, :, :4].int()
     assert kept.abs().max() <= 1
-    run(
-        "sample", f"images:{pictures}", "--steps", 20, "--n", 1, "--init", pictures, "--strength", 0.2,
-        "--out", tmp_path / "i2i", "--quiet",
+    done = run(
+        "sample", f"images:{pictures}", "--sampler", "ddim", "--steps", 20, "--n", 1, "--init", pictures,
+        "--strength", 0.2, "--out", tmp_path / "i2i", "--json",
     )  # fmt: skip
-    assert (read_png(tmp_path / "i2i" / "000000.png").int() - read_png(first).int()).abs().max() <= 2
+    assert json.loads(done.stdout)["nfe"] == 4  # t = 199, 149, 99, 49 of 999, 949, …
+    assert (read_image(tmp_path / "i2i" / "000000.png").int() - read_image(first).int()).abs().max() <= 2
 
 
 def test_grid_weights_and_list(tmp_path: Path) -> None:
@@ -162,6 +183,7 @@ def truncated(folder: Path) -> Path:
 
 def test_bad_input_is_one_sentence_and_exit_code_2(pictures: Path, tmp_path: Path) -> None:
     here, out = f"images:{pictures}", ("--out", tmp_path / "x")
+    first = sorted(pictures.glob("*.png"))[0]
     (tmp_path / "empty").mkdir()
     (tmp_path / "weights.pt").write_bytes(b"\x80\x04.")
     (tmp_path / "file").write_text("")
@@ -179,8 +201,28 @@ def test_bad_input_is_one_sentence_and_exit_code_2(pictures: Path, tmp_path: Pat
         (["sample", here, "--steps", 0, *out], "at least 1 step"),
         (["sample", here, "--n", 0, *out], "at least 1"),
         (["sample", here, "--samples", "3-", *out], "sample range"),
-        (["sample", here, "--label", "dog", *out], "names no classes"),
+        (["sample", here, "--label", "dog", *out], "knows no classes"),
         (["sample", here, "--init", tmp_path / "none.png", *out], "none.png"),
+        (["sample", here, "--init", tmp_path / "bad" / "b.png", *out], "b.png"),
+        (["sample", here, "--init", first, "--mask", tmp_path / "none.png", *out], "none.png"),
+        (["sample", here, "--mask", tmp_path / "bad" / "a.png", *out], "needs --init"),
+        (["sample", here, "--init", tmp_path / "bad" / "a.png", *out], "--init has images of shape (3, 32, 32)"),
+        (["sample", here, "--label", "3", *out], "knows no classes"),
+        (["sample", here, "--samples", "5-2", *out], "sample range"),
+        (["sample", here, "--batch-size", 0, *out], "at least 1"),
+        (["sample", here, "--device", "cuda:7", *out], "not available"),
+        (["sample", here, "--device", "abacus", *out], "Unknown device"),
+        (["sample", here, "--sampler", "ge(gamma=inf)", *out], "finite"),
+        (["sample", here, "--sampler", "euler_a(eta=1)", *out], "without options"),
+        (["grid", "karras(rho=0)"], "rho"),
+        (["grid", "quadratic(fraction=-1)"], "fraction"),
+        (["grid", "beta(a=0)"], "a > 0"),
+        (["grid", "explicit(t=[0, 500])"], "fall"),
+        (["grid", "explicit(t=[1999, 500])"], "between"),
+        (["grid", "explicit(ratio=[3, -1])"], "at least 0"),
+        (["grid", "karras", "--plot", tmp_path / "g.foo"], ".png, .pdf or .svg"),
+        (["weights", "ddim", "--plot", tmp_path / "file" / "w.png"], "Cannot make the folder"),
+        (["demo", "--out", tmp_path / "file"], "Cannot make the folder"),
         (["sample", here, "--out", tmp_path / "file"], "is a file"),
         (["sample", here, "--noise", "pink", *out], "brownian"),
         (["weights", "ddim | threshold"], "not linear"),
@@ -193,4 +235,4 @@ def test_bad_input_is_one_sentence_and_exit_code_2(pictures: Path, tmp_path: Pat
         done = run(*arguments, code=2)
         assert words in done.stderr.replace("\n", " "), (arguments, done.stderr)
         assert done.stderr.startswith("Error: ")
-    assert not images(tmp_path / "x") if (tmp_path / "x").exists() else True
+    assert not (tmp_path / "x").exists()  # a mistake leaves nothing behind that would block the corrected command

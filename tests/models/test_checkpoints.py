@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMPipeline, DDIMScheduler, DDPMScheduler, UNet2DModel
+from diffusers import (
+    DDIMPipeline,
+    DDIMScheduler,
+    DDPMScheduler,
+    EDMEulerScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    ScoreSdeVeScheduler,
+    UNet2DModel,
+)
 
 import diffdescent as dd
 from diffdescent.models import load_model
@@ -110,6 +118,8 @@ def test_a_conditional_network_without_null_class_needs_labels(tmp_path: Path) -
     model = load_model(str(labelled(tmp_path)))
     with pytest.raises(dd.UserError, match=r"needs a label"):
         dd.sample(model, "ddim", steps=2)
+    with pytest.raises(dd.UserError, match=r"no label -1"):
+        dd.sample(model, "ddim", steps=2, labels=-1)
 
 
 def test_labels_for_an_unconditional_network_are_refused(pipeline: Path) -> None:
@@ -181,3 +191,42 @@ def test_half_precision_weights_run_in_float32_on_a_cpu(tmp_path: Path) -> None:
     model = load_model(str(tmp_path / "half"))
     assert model.dtype == torch.float32  # type: ignore[attr-defined]
     assert torch.isfinite(dd.sample(model, "ddim", steps=3).images).all()
+
+
+def saved(tmp_path: Path, scheduler: object) -> Path:
+    DDIMPipeline(unet(), DDIMScheduler()).save_pretrained(str(tmp_path / "model"))
+    scheduler.save_pretrained(str(tmp_path / "model" / "scheduler"))  # type: ignore[attr-defined]
+    return tmp_path / "model"
+
+
+def test_an_edm_scheduler_makes_an_edm_model(tmp_path: Path) -> None:
+    folder = saved(tmp_path, EDMEulerScheduler(sigma_data=0.7))
+    model = load_model(str(folder))
+    assert isinstance(model, dd.EDM)
+    assert (model.process, model.sigma_data) == (dd.VE(0.002, 80.0), 0.7)
+    scheduler = EDMEulerScheduler.from_pretrained(str(folder), subfolder="scheduler")
+    x, sigma, network = torch.randn(2, 3, 8, 8), 3.0, unet()
+    scheduler.set_timesteps(5)
+    with torch.no_grad():
+        noise = torch.tensor(sigma)
+        raw = network(scheduler.precondition_inputs(x, noise), scheduler.precondition_noise(noise)).sample
+        expected = scheduler.precondition_outputs(x, raw, noise)
+    found = model(x, dd.Point(sigma, 1.0, sigma)).to("x0", x)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_flow_scheduler_makes_a_flow_model_that_is_told_1000_t(tmp_path: Path) -> None:
+    scheduler = FlowMatchEulerDiscreteScheduler(shift=1.0)
+    model = load_model(str(saved(tmp_path, scheduler)))
+    result = dd.sample(model, "euler", steps=6, n=2)
+    scheduler.set_timesteps(sigmas=result.plan.grid.t[:-1].tolist())
+    x, network = noise_for(0, range(2), (3, 8, 8)), unet()
+    with torch.no_grad():
+        for t in scheduler.timesteps:
+            x = scheduler.step(network(x, t).sample, t, x).prev_sample
+    torch.testing.assert_close(result.images, x, rtol=1e-4, atol=1e-4)
+
+
+def test_a_scheduler_of_unknown_process_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(dd.UserError, match="ScoreSdeVeScheduler"):
+        load_model(str(saved(tmp_path, ScoreSdeVeScheduler())))

@@ -214,6 +214,9 @@ MISTAKES = {
     "batch size": (lambda m: dd.sample(m, batch_size=0), "at least 1"),
     "half precision state": (lambda m: dd.sample(m, dtype=torch.float16), "float32 or float64"),
     "labels": (lambda m: dd.sample(m, n=2, labels=[0, 1, 2]), "3 labels"),
+    "labels are whole": (lambda m: dd.sample(m, n=1, labels=[1.5]), "whole numbers"),
+    "steps": (lambda m: dd.sample(m, steps=2.5), "whole number"),
+    "device": (lambda m: dd.sample(m, device="cuda:9"), "not available"),
     "labels out of range": (lambda m: dd.sample(m, n=2, labels=5), "label"),
     "init shape": (lambda m: dd.sample(m, n=2, init=torch.zeros(3, 9, 9)), r"init has shape \(3, 9, 9\)"),
     "mask without init": (lambda m: dd.sample(m, mask=torch.ones(1, 8, 8)), "needs init"),
@@ -257,3 +260,51 @@ def test_an_eps_network_cannot_start_at_pure_noise() -> None:
 def test_png_values_round_to_nearest() -> None:
     values = torch.tensor([-1.2, -1.0, 0.0, 1.0, 1.3]).reshape(1, 1, 5)
     assert to_uint8(values).flatten().tolist() == [0, 0, 128, 255, 255]
+
+
+def test_a_grey_image_starts_a_colour_run() -> None:
+    model = gaussian()
+    result = dd.sample(model, "ddim", steps=10, init=torch.zeros(2, 1, 8, 8), strength=0.5)
+    assert result.images.shape == (2, 3, 8, 8)  # and one sample for each image
+
+
+def test_strength_counts_with_a_mask_too() -> None:
+    model = gaussian()
+    known = model.sample(2).float()
+    mask = torch.zeros(1, 8, 8)
+    mask[:, :4] = 1
+    result = dd.sample(model, "ddim", steps=20, grid="uniform", n=2, init=known, mask=mask, strength=0.2)
+    assert result.plan.nfe == 4
+    free = dd.sample(model, "ddim", steps=20, grid="uniform", n=2, init=known, mask=mask)
+    assert free.plan.nfe == 20
+    near, far = ((r.images - known)[:, :, 4:].abs().mean() for r in (result, free))
+    assert near < 0.8 * far
+
+
+def test_what_is_no_tensor_is_explained() -> None:
+    model = dd.Network(lambda x, t, cond: (x,), VP, shape=(3, 8, 8))  # type: ignore[arg-type,return-value]
+    with pytest.raises(dd.UserError, match="returned a tuple"):
+        dd.sample(model, "ddim", steps=2)
+    edm = dd.EDM(lambda x, c, cond: x[:, :1], dd.VE(), shape=(3, 8, 8))
+    with pytest.raises(dd.UserError, match="must be equal"):
+        dd.sample(edm, "heun", steps=2)
+
+
+def test_an_update_that_overflows_is_not_blamed_on_the_model() -> None:
+    model = dd.Network(lambda x, t, cond: torch.full_like(x, 1e13), VP, shape=(3, 8, 8))
+    executor = dd.Executor(dd.sampler("ddim").plan(dd.grid("uniform", VP, 2)), torch.zeros(1, 3, 8, 8))
+    while not executor.done:
+        query = executor.ask()
+        executor.tell(model(query.x, query.at))
+    executor.check()
+    executor.edit(torch.full((1, 3, 8, 8), torch.inf))
+    with pytest.raises(dd.UserError, match="own update"):
+        executor.check()
+
+
+def test_a_monitor_is_no_part_of_the_recipe() -> None:
+    monitor = dd.monitor()
+    result = dd.sample(gaussian(), dd.sampler("ddim") | monitor, steps=5, n=2)
+    assert result.record["recipe"] == "ddim"
+    assert [seen.step for seen in monitor.seen] == [0, 1, 2, 3, 4]
+    assert torch.equal(result.images, dd.sample(gaussian(), "ddim", steps=5, n=2).images)

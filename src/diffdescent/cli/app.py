@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 
@@ -27,11 +28,11 @@ def main() -> None:
     app.command("list")(listing.list_names)
     app.command("demo")(demo.demo)
     app.command("train")(train.train)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without Unicode shows "?" for σ, and does not fail
     try:
         app()
     except UserError as error:
         typer.secho(f"Error: {error}", fg=typer.colors.RED, err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.secho("Stopped; what was finished is on disk.", err=True)
-        sys.exit(130)

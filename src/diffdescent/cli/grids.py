@@ -11,6 +11,7 @@ from rich.table import Table
 
 from ..errors import unknown
 from ..grid import Grid
+from ..images import save_figure
 from ..process import VE, VP, Flow, Process
 from ..recipes import parse_grid
 
@@ -80,6 +81,5 @@ def _plot(grids: dict[str, Grid], path: Path) -> None:
         axes.semilogy([i / g.steps for i in range(g.steps + 1) if shown[i]], g.ratio[shown], "o-", ms=3, label=name)
     axes.set(xlabel="step / N", ylabel="σ/α (an end at 0 is not drawn)", title="Noise grids")
     axes.legend()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
     plt.close(figure)

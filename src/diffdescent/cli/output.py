@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import UserError
-from ..images import write_atomically
+from ..images import make_folder, write_atomically
 
 RECORD = "run.json"
 _IMAGE = re.compile(r"\d{6,}\.png")
@@ -19,29 +18,29 @@ _FREE = ("samples", "command", "seconds")
 """Entries of a record in which a continued run may differ from what is on disk."""
 
 
-def prepare(out: Path, settings: dict[str, Any], overwrite: bool) -> None:
-    """Make ``out`` ready for a run with ``settings``: new, continued, or emptied of an earlier run's files.
+def check(out: Path, settings: dict[str, Any], overwrite: bool) -> None:
+    """Whether a run with ``settings`` may write into ``out``: it is new, holds the same run, or may be overwritten.
 
-    Raises :class:`UserError` when it holds a run with other settings, or files that are not a run's.
+    Nothing is changed. Raises :class:`UserError` when it holds a run with other settings, or files that no run wrote.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; give a folder with --out.")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"Cannot make the folder {out}: {error.strerror}; choose another --out.") from None
-    present = [p for p in out.iterdir() if not p.name.endswith(".partial")]
-    if present and overwrite:
-        foreign = [p.name for p in present if not _OURS.fullmatch(p.name)]
-        if foreign:
-            raise UserError(
-                f"{out} holds files that no run wrote ({foreign[0]}, …); empty it yourself or choose another --out."
-            )
-        for path in present:
-            path.unlink() if path.is_file() else shutil.rmtree(path)
-        present = []
-    if present:
+    present = [p for p in out.iterdir() if not p.name.endswith(".partial")] if out.is_dir() else []
+    foreign = [p.name for p in present if not _OURS.fullmatch(p.name)]
+    if overwrite and foreign:
+        raise UserError(
+            f"{out} holds files that no run wrote ({foreign[0]}, …); empty it yourself or choose another --out."
+        )
+    if present and not overwrite:
         _require_same(out, settings)
+
+
+def begin(out: Path, settings: dict[str, Any], overwrite: bool) -> None:
+    """Make the folder, remove an overwritten run and what was left half-written, and write the record."""
+    make_folder(out)
+    for path in out.iterdir():
+        if _OURS.fullmatch(path.name) and (overwrite or path.name.endswith(".partial")):
+            path.unlink()
     write_atomically(out / RECORD, (json.dumps(settings, indent=2) + "\n").encode())
 
 
@@ -77,6 +76,11 @@ def image_path(out: Path, sample: int) -> Path:
 def missing(out: Path, samples: Sequence[int]) -> list[int]:
     """The samples whose image is not on disk yet. Files are written atomically, so a file that is there is whole."""
     return [i for i in samples if not image_path(out, i).is_file()]
+
+
+def present(out: Path) -> list[int]:
+    """The samples whose image is on disk."""
+    return [int(p.stem) for p in images_in(out)] if out.is_dir() else []
 
 
 def images_in(out: Path) -> list[Path]:

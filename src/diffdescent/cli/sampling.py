@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import time
@@ -15,17 +16,30 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from .. import __version__
 from ..data import read_images
+from ..device import pick_device
 from ..errors import UserError, unknown
-from ..images import from_uint8, read_png, save_png, sheet, strip, to_uint8, write_atomically
+from ..images import from_uint8, read_image, save_png, sheet, strip, to_uint8, write_atomically
 from ..models import load_model
 from ..predict import Predictor
-from ..sample import NOISES, make_recipe, resolve_grid
+from ..sample import (
+    NOISES,
+    Result,
+    fingerprint,
+    from_level,
+    initial_state,
+    make_recipe,
+    micro_batch_width,
+    noise_for,
+    resolve_grid,
+)
 from ..sample import Progress as Step
 from ..sample import sample as run_sampler
 from . import output
 
 SHEET_LIMIT = 400
 """A sheet shows at most this many images."""
+STRIP_ROWS = 8
+"""A trajectory strip shows the first samples of a run, at most this many."""
 
 
 def parse_samples(text: str) -> list[int]:
@@ -33,7 +47,7 @@ def parse_samples(text: str) -> list[int]:
     chosen: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        if not first.isdigit() or (dash and not (last.isdigit() and int(first) <= int(last))):
             raise UserError(f"Cannot read the sample range {part!r}; write for example 0-63 or 0-3,8,10-12.")
         chosen += range(int(first), int(last if dash else first) + 1)
     return sorted(set(chosen))
@@ -43,7 +57,9 @@ def parse_labels(text: str | None, model: Predictor, count: int) -> torch.Tensor
     """A class name or number for all samples, or a comma-separated list that is repeated over them."""
     if text is None:
         return None
-    names = getattr(model, "classes", None)
+    names, known = getattr(model, "classes", None), getattr(model, "label_count", None)
+    if names is None and known is None:
+        raise UserError("This model knows no classes; leave --label out.")
     labels = []
     for part in (p.strip() for p in text.split(",")):
         if part.lstrip("-").isdigit():
@@ -57,16 +73,16 @@ def parse_labels(text: str | None, model: Predictor, count: int) -> torch.Tensor
         elif names:
             raise unknown("class", part, names)
         else:
-            raise UserError(f"This model names no classes, so {part!r} means nothing to it; leave --label out.")
+            raise UserError(f"This model names no classes, so {part!r} means nothing to it; give a number as --label.")
         labels.append(label)
     return torch.tensor([labels[i % len(labels)] for i in range(count)])
 
 
-def _read_init(path: Path) -> torch.Tensor:
+def _read_init(path: Path, channels: int) -> torch.Tensor:
     """The images to start from, (n, C, H, W) in [−1, 1]: one file, or a folder, zip or npz."""
-    if path.is_file() and path.suffix.lower() in (".png", ".jpg", ".jpeg", ".bmp", ".webp"):
-        return from_uint8(read_png(path))[None]
-    return from_uint8(read_images(path).images)
+    if path.is_dir() or path.suffix.lower() in (".zip", ".npz"):
+        return from_uint8(read_images(path).images)
+    return from_uint8(read_image(path, channels))[None]
 
 
 def sample(
@@ -83,7 +99,9 @@ def sample(
     batch_size: Annotated[int, typer.Option(help="Samples in memory at a time; changes no image.")] = 64,
     micro_batch: Annotated[int | None, typer.Option(help="Samples that the network sees at once.")] = None,
     init: Annotated[Path | None, typer.Option(help="Start from these images (file, folder, zip or npz).")] = None,
-    strength: Annotated[float, typer.Option(help="How much noise --init gets, in (0, 1].")] = 0.6,
+    strength: Annotated[
+        float | None, typer.Option(help="How much noise --init gets, in (0, 1]; default 0.6, with a mask 1.")
+    ] = None,
     mask: Annotated[Path | None, typer.Option(help="Image: white where --init is kept.")] = None,
     noise: Annotated[str, typer.Option(help="independent or brownian.")] = "independent",
     device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
@@ -100,20 +118,32 @@ def sample(
     An interrupted run is continued by the same command: only the missing images are made.
     """
     started = time.monotonic()
-    net = load_model(model, device)
-    recipe = make_recipe(sampler, steps)
-    levels = resolve_grid(grid, recipe, net.process, steps)
-    chosen = parse_samples(samples) if samples else list(range(n))
-    if not chosen:
-        raise UserError("--n must be at least 1.")
+    if batch_size < 1 or (micro_batch is not None and micro_batch < 1):
+        raise UserError("--batch-size and --micro-batch must be at least 1.")
     if noise not in NOISES:
         raise unknown("noise", noise, NOISES)
+    if mask is not None and init is None:
+        raise UserError("--mask needs --init, the image whose region is kept.")
+    chosen = parse_samples(samples) if samples else list(range(n))
+    if not chosen:
+        raise UserError("There is no sample to draw; give --n of at least 1.")
+    net = load_model(model, device)
+    channels = net.shape[0] if net.shape else 3
+    recipe = make_recipe(sampler, steps)
+    levels = resolve_grid(grid, recipe, net.process, steps)
+    noised = (1.0 if mask else 0.6) if strength is None else strength
+    if init is not None and noised < 1:
+        levels = from_level(levels, noised)
     labels = parse_labels(label, net, max(chosen) + 1)
-    starting = _read_init(init) if init else None
-    region = read_png(mask).float().mean(0, keepdim=True).div(255).round() if mask else None
-    options: dict[str, Any] = {"seed": seed, "noise": noise, "micro_batch": micro_batch, "device": device}
+    starting = _read_init(init, channels) if init else None
+    if starting is not None and net.shape and tuple(starting.shape[1:]) != tuple(net.shape):
+        raise UserError(f"--init has images of shape {tuple(starting.shape[1:])}, the model's are {tuple(net.shape)}.")
+    region = read_image(mask, channels=1).float().div(255).round() if mask else None
+    width = micro_batch_width(net, pick_device(device), micro_batch)
+    options: dict[str, Any] = {"seed": seed, "noise": noise, "micro_batch": width, "device": device}
     record = {
         "model": model,
+        "fingerprint": fingerprint(net),
         "recipe": str(recipe),
         "grid": {
             "name": levels.name,
@@ -123,39 +153,56 @@ def sample(
         },
         "nfe": recipe.plan(levels).nfe,
         "label": label,
-        "init": str(init) if init else None,
-        "mask": str(mask) if mask else None,
-        "strength": strength if init else None,
+        "init": _described(init, starting),
+        "mask": _described(mask, region),
+        "strength": noised if init else None,
+        "dtype": "float32",
         **options,
         "versions": {"diffdescent": __version__, "torch": torch.__version__},
-        "samples": chosen,
+        "samples": sorted({*chosen, *([] if overwrite else output.present(out))}),
         "command": sys.argv[1:],
     }
-    output.prepare(out, record, overwrite)
-    todo = output.missing(out, chosen)
+    output.check(out, record, overwrite)
+    todo = chosen if overwrite else output.missing(out, chosen)
+
+    def run(batch: list[int], **more: Any) -> Result:
+        images = None if starting is None else starting[[i % len(starting) for i in batch]]
+        start = None
+        if images is not None and noised < 1:
+            start = initial_state(noise_for(seed, batch, images.shape[1:]), levels, images)
+        return run_sampler(
+            net,
+            recipe,
+            grid=levels,
+            samples=batch,
+            labels=None if labels is None else labels[batch],
+            start=start,
+            init=images if start is None or region is not None else None,
+            mask=region,
+            batch_size=batch_size,
+            **options,
+            **more,
+        )
+
     with _Bar(len(chosen), done=len(chosen) - len(todo), hidden=quiet or as_json) as bar:
-        for begin in range(0, len(todo), batch_size):
-            batch = todo[begin : begin + batch_size]
-            result = run_sampler(
-                net,
-                recipe,
-                grid=levels,
-                samples=batch,
-                labels=None if labels is None else labels[batch],
-                init=None if starting is None else starting[[i % len(starting) for i in batch]],
-                strength=strength,
-                mask=region,
-                batch_size=batch_size,
-                trajectory=trajectory and begin == 0,
-                callback=bar.step,
-                **options,
-            )
+        begun = False
+        for first in range(0, len(todo), batch_size):
+            batch = todo[first : first + batch_size]
+            result = run(batch, callback=bar.step)
+            if not begun:
+                # Only now: a mistake that shows when the model runs leaves the folder as it was.
+                output.begin(out, record, overwrite)
+                begun = True
             for i, image in zip(batch, to_uint8(result.images), strict=True):
                 save_png(image, output.image_path(out, i))
-            if result.trajectory is not None:
-                save_png(strip(result.trajectory[:, :8], scale=2), out / "trajectory.png")
             bar.finished(len(batch))
-    save_png(sheet(torch.stack([read_png(p) for p in output.images_in(out)[:SHEET_LIMIT]])), out / "sheet.png")
+    if trajectory:
+        # From the first samples whatever the batches were, so that the strip does not depend on them.
+        path = run(chosen[:STRIP_ROWS], trajectory=True).trajectory
+        if path is not None:
+            save_png(strip(path, scale=2), out / "trajectory.png")
+    shown = torch.stack([read_image(p, channels) for p in output.images_in(out)[:SHEET_LIMIT]])
+    save_png(sheet(shown), out / "sheet.png")
     seconds = round(time.monotonic() - started, 3)
     write_atomically(out / output.RECORD, (json.dumps({**record, "seconds": seconds}, indent=2) + "\n").encode())
     there = len(chosen) - len(todo)
@@ -169,6 +216,13 @@ def sample(
             f"{len(todo)} images{f' ({there} were there)' if there else ''} with {recipe} on {levels.name}, "
             f"{record['nfe']} evaluations each, {seconds:.1f} s: {out / 'sheet.png'}"
         )
+
+
+def _described(path: Path | None, images: torch.Tensor | None) -> dict[str, str] | None:
+    """A file of the run and what was in it, so that another one under the same name is not taken for it."""
+    if path is None or images is None:
+        return None
+    return {"path": str(path), "sha256": hashlib.sha256(images.numpy().tobytes()).hexdigest()[:16]}
 
 
 class _Bar:

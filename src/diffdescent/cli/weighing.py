@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import unknown
+from ..images import save_figure
 from ..recipes import default_grid, parse, parse_grid
 from ..weights import Weights, effective_weights
 from .grids import PROCESSES
@@ -60,6 +61,5 @@ def _plot(found: Weights, path: Path) -> None:
     kind = "x0" if found.basis == "x0" else "ε"
     axes.set(xlabel=f"evaluation (estimates of {kind})", ylabel="σ/α of the committed state", title=found.name)
     figure.colorbar(image, label="weight")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
     plt.close(figure)

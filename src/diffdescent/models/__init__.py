@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..device import pick_device
 from ..errors import UserError, unknown
 from ..predict import Predictor
 
@@ -34,12 +35,13 @@ def load_model(name: str, device: str | None = None) -> Predictor:
     ``images:PATH`` is the exact denoiser of a folder, zip or npz of images: the model that has memorised them.
     Raises :class:`UserError` for a name that is none of these.
     """
+    device = None if device is None else str(pick_device(device))
     if name.startswith("images:"):
         from ..data import read_images
         from ..process import VP
         from .dataset import Dataset
 
-        path = Path(name.removeprefix("images:"))
+        path = Path(name.removeprefix("images:").strip() or "?")
         found = read_images(path)
         return Dataset(found.images, VP.named(), labels=found.labels, classes=found.classes, name=name, device=device)
     shipped = bundled()

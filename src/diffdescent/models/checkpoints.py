@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 from pathlib import Path
@@ -11,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..device import pick_device
 from ..errors import UserError
-from ..predict import Kind, Network
-from ..process import VP, Array, Flow, Process, make_betas
+from ..predict import EDM, Kind, Network
+from ..process import VE, VP, Array, Flow, Point, Process, Schedule, make_betas
 
-_SCHEDULES = {
+_SCHEDULES: dict[str, Schedule] = {
     "linear": "linear",
     "scaled_linear": "scaled_linear",
     "squaredcos_cap_v2": "cosine",
@@ -27,27 +29,41 @@ _KINDS: dict[str, Kind] = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"
 def process_from_config(config: dict[str, Any]) -> Process:
     """The process of a diffusers scheduler config.
 
-    Reads ``beta_schedule``, ``beta_start``, ``beta_end``, ``trained_betas``, ``num_train_timesteps``,
-    ``rescale_betas_zero_snr``; a flow-matching scheduler (``shift`` and no betas) gives a :class:`Flow`.
-    Raises :class:`UserError` for a schedule that is not known.
+    A discrete VP process by ``beta_schedule``, ``beta_start``, ``beta_end``, ``trained_betas``,
+    ``num_train_timesteps``, ``rescale_betas_zero_snr``; a :class:`VE` one for ``EDM…`` schedulers; a :class:`Flow` for
+    flow matching (``shift``).
+    Without any of it (no scheduler beside the network) the linear 1000-step process is taken.
+    Raises :class:`UserError` for a scheduler or schedule that is not known.
     """
-    if "FlowMatch" in str(config.get("_class_name", "")) or config.get("prediction_type") == "flow_prediction":
+    name = str(config.get("_class_name", ""))
+    if _is_flow(config):
         return Flow(shift=float(config.get("shift", config.get("flow_shift", 1.0)) or 1.0))
+    if name.startswith("EDM"):
+        return VE(float(config.get("sigma_min", 0.002)), float(config.get("sigma_max", 80.0)))
     trained = config.get("trained_betas")
     if trained is not None:
         betas = np.asarray(trained, dtype=np.float64)
     else:
-        name = config.get("beta_schedule", "linear")
-        if name not in _SCHEDULES:
+        if name and "beta_schedule" not in config:
             raise UserError(
-                f"The scheduler's beta_schedule {name!r} is not known; expected one of {', '.join(_SCHEDULES)}, "
+                f"The scheduler {name} has no beta schedule, and which process it means is not known; wrap the network "
+                "with dd.Network in Python and say its process and prediction type."
+            )
+        schedule = config.get("beta_schedule", "linear")
+        if schedule not in _SCHEDULES:
+            raise UserError(
+                f"The scheduler's beta_schedule {schedule!r} is not known; expected one of {', '.join(_SCHEDULES)}, "
                 "or trained_betas with the values themselves."
             )
         steps = int(config.get("num_train_timesteps", 1000))
-        betas = make_betas(_SCHEDULES[name], steps, config.get("beta_start"), config.get("beta_end"))  # type: ignore[arg-type]
+        betas = make_betas(_SCHEDULES[schedule], steps, config.get("beta_start"), config.get("beta_end"))
     if config.get("rescale_betas_zero_snr"):
         return VP.from_alpha_bar(zero_terminal_snr(np.cumprod(1 - betas, dtype=np.float64)))
     return VP(betas)
+
+
+def _is_flow(config: dict[str, Any]) -> bool:
+    return "FlowMatch" in str(config.get("_class_name", "")) or config.get("prediction_type") == "flow_prediction"
 
 
 def zero_terminal_snr(alpha_bar: Array) -> Array:
@@ -70,9 +86,10 @@ def _read_json(path: Path) -> dict[str, Any]:
     return data
 
 
-def load_checkpoint(folder: str | Path, device: str | None = None) -> Network:
-    """A :class:`Network` from a pipeline folder (``unet/``, ``scheduler/``) or a bare UNet2DModel folder.
+def load_checkpoint(folder: str | Path, device: str | None = None) -> Network | EDM:
+    """The network of a pipeline folder (``unet/``, ``scheduler/``) or of a bare UNet2DModel folder.
 
+    An EDM scheduler beside it makes it an :class:`EDM`, any other a :class:`Network`.
     Without a scheduler config the linear 1000-step process is taken. A class-conditional network whose label count
     has one more entry than ``classes`` (or says so by ``null_class`` in ``diffdescent.json``) is given that last label
     when no label is asked for. Half-precision weights run in float32 on a CPU. Weights are safetensors, or a ``.bin``
@@ -86,7 +103,7 @@ def load_checkpoint(folder: str | Path, device: str | None = None) -> Network:
             "Checkpoint folders need diffusers; install it with: pip install 'diffdescent[diffusers]'."
         ) from None
 
-    root = Path(folder)
+    root, where = Path(folder), pick_device(device or "cpu")
     unet_folder = root / "unet" if (root / "unet").is_dir() else root
     config = _read_json(unet_folder / "config.json")
     if config.get("_class_name") != "UNet2DModel":
@@ -103,31 +120,54 @@ def load_checkpoint(folder: str | Path, device: str | None = None) -> Network:
         unet = UNet2DModel.from_pretrained(str(unet_folder), local_files_only=True, use_safetensors=safe)
     except (pickle.UnpicklingError, OSError, ValueError, RuntimeError) as error:
         raise _explained(unet_folder, error) from None
-    where = torch.device(device or "cpu")
     unet = unet.to(where).eval().requires_grad_(False)
     if where.type == "cpu":
         unet = (
             unet.float()
         )  # half precision is for storage: convolutions in it are emulated on a CPU, many times slower
-    kind = _KINDS.get(sampling.get("prediction_type", "epsilon"))
-    if kind is None:
-        raise UserError(f"The scheduler's prediction_type {sampling['prediction_type']!r} is not known.")
     extra = _read_json(root / "diffdescent.json") if (root / "diffdescent.json").is_file() else {}
     size = unet.config.sample_size
     sides = (size, size) if isinstance(size, int) else tuple(size or ())
-    outputs, inputs = unet.config.out_channels, unet.config.in_channels
+    module = _Labelled(unet, extra.get("null_class", _null_class(unet, extra)))
+    common: dict[str, Any] = {
+        "shape": (unet.config.in_channels, *sides) if sides else None,
+        "dtype": next(unet.parameters()).dtype,
+        "device": where,
+        "name": root.name,
+        "classes": tuple(extra["classes"]) if "classes" in extra else None,
+        "label_count": unet.config.num_class_embeds,
+        "needs_label": module.count is not None and module.null_class is None,
+        "fingerprint": _fingerprint(unet_folder),
+    }
+    process = process_from_config(sampling)
+    if isinstance(process, VE):
+        return EDM(module, process, sigma_data=float(sampling.get("sigma_data", 0.5)), **common)
+    kind = "flow" if _is_flow(sampling) else _KINDS.get(sampling.get("prediction_type", "epsilon"))
+    if kind is None:
+        raise UserError(f"The scheduler's prediction_type {sampling['prediction_type']!r} is not known.")
+    trained_steps = int(sampling.get("num_train_timesteps", 1000))
+
+    def flow_time(at: Point) -> float:
+        return at.t * trained_steps  # a flow network is told 1000 t
+
     return Network(
-        _Labelled(unet, extra.get("null_class", _null_class(unet, extra))),
-        process_from_config(sampling),
+        module,
+        process,
         kind,
-        shape=(inputs, *sides) if sides else None,
-        learned_variance=outputs == 2 * inputs,
-        dtype=next(unet.parameters()).dtype,
-        device=where,
-        name=root.name,
-        classes=tuple(extra["classes"]) if "classes" in extra else None,
-        label_count=unet.config.num_class_embeds,
+        time=flow_time if isinstance(process, Flow) else None,
+        learned_variance=unet.config.out_channels == 2 * unet.config.in_channels,
+        **common,
     )
+
+
+def _fingerprint(folder: Path) -> str:
+    """SHA-256 of the weight files: a run's record says which weights made it."""
+    digest = hashlib.sha256()
+    for path in sorted((*folder.glob("*.safetensors"), *folder.glob("*.bin"))):
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:16]
 
 
 def _null_class(unet: Any, extra: dict[str, Any]) -> int | None:
@@ -155,9 +195,11 @@ class _Labelled:
             return None
         if cond is None:
             if self.null_class is None:
-                raise UserError(f"This network needs a label for each sample (0 … {self.count - 1}); give labels=.")
+                raise UserError(f"This network needs a label for each sample (0 … {self.count - 1}); give a label.")
             return torch.full((n,), self.null_class, dtype=torch.long, device=device)
-        return torch.where(cond < 0, self.null_class if self.null_class is not None else 0, cond).to(device)
+        if self.null_class is None:
+            return cond.to(device)
+        return torch.where(cond < 0, self.null_class, cond).to(device)
 
 
 def _explained(folder: Path, error: Exception) -> UserError:

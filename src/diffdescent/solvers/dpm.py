@@ -95,7 +95,7 @@ class _DPMSolver:
         ):
             if getattr(self, option) not in allowed:
                 raise unknown(f"{self.name} {option}", str(getattr(self, option)), allowed)
-        if self.eta < 0 or (self.eta > 1 and self.noise == "ancestral"):
+        if not 0 <= self.eta < math.inf or (self.eta > 1 and self.noise == "ancestral"):
             raise UserError(f"{self.name}'s eta must be at least 0, with noise=ancestral at most 1, not {self.eta}.")
 
     @property

@@ -6,6 +6,7 @@ e (algorithm 2 of the paper; the first step is plain). The history holds the raw
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
@@ -38,6 +39,9 @@ class GradientEstimation:
             object.__setattr__(self, "gamma", tuple(self.gamma))
             if not self.gamma:
                 raise UserError("ge's gamma is an empty list; give one number, or one per step.")
+        gammas = self.gamma if isinstance(self.gamma, tuple) else (self.gamma,)
+        if not all(map(math.isfinite, gammas)):
+            raise UserError(f"ge's gamma must be finite, not {self.gamma}; the paper's is 2.")
         if self.last not in ("correct", "plain"):
             raise unknown("last-step rule", self.last, ("correct", "plain"))
 
