@@ -148,7 +148,8 @@ def explicit(process: Process, times: ArrayLike, name: str = "explicit") -> Grid
     """A grid of exactly the given times, the last one being the end."""
     t = np.asarray(times, dtype=np.float64)
     lowest = float(process.t_of_ratio(0.0))
-    if t.size and (t.max() > process.t_max or t.min() < lowest):
+    bounded = isinstance(process, (VP, Flow))  # elsewhere α and σ are defined for any time
+    if bounded and t.size and (t.max() > process.t_max or t.min() < lowest):
         raise UserError(
             f"Times must lie between {lowest:g} (the data) and {process.t_max:g}, not {t.min():g} … {t.max():g}."
         )
