@@ -115,16 +115,32 @@ def _check_output(raw: object, x: Tensor) -> None:
         )
 
 
+@dataclass(kw_only=True)
+class _Described:
+    """What is known of a network beside its mathematics.
+
+    ``device`` is where the module lives and ``dtype`` what it is fed with. ``classes`` are the names of its labels,
+    which run from 0 to ``label_count`` − 1 (−1: no label, unless it ``needs_label``). ``name`` and ``fingerprint`` say
+    in a run's record which network it was.
+    """
+
+    dtype: torch.dtype = torch.float32
+    device: torch.device | str = "cpu"
+    name: str = "network"
+    classes: tuple[str, ...] | None = None
+    label_count: int | None = None
+    needs_label: bool = False
+    fingerprint: str | None = None
+
+
 @dataclass
-class Network:
+class Network(_Described):
     """Wraps any ``module(x, t, cond) → raw`` as a :class:`Predictor`.
 
     ``kind`` is what the raw output means. ``time`` maps a noise level to the number that the module is told (default:
     the process's own ``t``, the index of a discrete VP process). With ``learned_variance`` the module returns 2C
     channels, of which the second half is the variance. The module sees tensors of its own ``dtype``; the raw output
-    comes back as it left the module. ``device`` is where the module lives. ``classes`` are the names of its labels,
-    which run from 0 to ``label_count`` − 1 (−1: no label, unless it ``needs_label``). ``name`` and ``fingerprint`` say
-    in a run's record which network it was.
+    comes back as it left the module.
 
     A module in five lines::
 
@@ -142,13 +158,6 @@ class Network:
     shape: tuple[int, ...] | None = None
     time: Callable[[Point], float] | None = None
     learned_variance: bool = False
-    dtype: torch.dtype = torch.float32
-    device: torch.device | str = "cpu"
-    name: str = "network"
-    classes: tuple[str, ...] | None = None
-    label_count: int | None = None
-    needs_label: bool = False
-    fingerprint: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -170,7 +179,7 @@ class Network:
 
 
 @dataclass
-class EDM:
+class EDM(_Described):
     """An EDM-preconditioned network: x0 = c_skip x̃ + c_out F(c_in x̃, c_noise) with x̃ = x/α, σ̃ = σ/α.
 
     c_skip = σd²/(σ̃² + σd²), c_out = σ̃σd/√(σ̃² + σd²), c_in = 1/√(σ̃² + σd²), c_noise = ¼ log σ̃ (Karras et al. 2022,
@@ -181,13 +190,6 @@ class EDM:
     process: Process
     shape: tuple[int, ...] | None = None
     sigma_data: float = 0.5
-    dtype: torch.dtype = torch.float32
-    device: torch.device | str = "cpu"
-    name: str = "network"
-    classes: tuple[str, ...] | None = None
-    label_count: int | None = None
-    needs_label: bool = False
-    fingerprint: str | None = None
 
     def __call__(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Prediction:
         s, d = point.ratio, self.sigma_data
