@@ -21,6 +21,8 @@ SAMPLERS: dict[str, Callable[[float], Solver]] = {
     "sample_euler_ancestral": lambda eta: DDIM(eta=eta),
     "sample_heun": lambda eta: Heun(),
     "sample_dpm_2": lambda eta: DPM(method="singlestep"),
+    "sample_dpm_2_ancestral": lambda eta: DPM(method="singlestep", noise="ancestral", eta=eta),
+    "sample_dpmpp_3m_sde": lambda eta: DPMpp(order=3, eta=eta, released=True, lower_order_final="never"),
     "sample_dpmpp_2m": lambda eta: DPMpp(lower_order_final="never"),
     "sample_dpmpp_2s_ancestral": lambda eta: DPMpp(method="singlestep", noise="ancestral", eta=eta),
     "sample_dpmpp_sde": lambda eta: DPMpp(method="singlestep", eta=eta),
