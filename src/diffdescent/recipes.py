@@ -254,9 +254,9 @@ def _fits(value: object, hint: Any) -> tuple[bool, object]:
         pairs = [_fits(item, member) for item in items]
         return all(ok for ok, _ in pairs), tuple(item for _, item in pairs)
     if hint is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool), float(value) if isinstance(
-            value, (int, float)
-        ) else value
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return True, float(value)
+        return False, value
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool), value
     if hint is type(None):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
 from ..errors import unknown
 from ..images import save_figure
+from ..predict import Basis
 from ..recipes import default_grid, parse, parse_grid
 from ..weights import Weights, effective_weights
 from .grids import PROCESSES
@@ -30,7 +31,7 @@ def weights(
         raise unknown("basis", basis, ("x0", "eps"))
     recipe = parse(sampler)
     levels = parse_grid(grid or default_grid(recipe, PROCESSES[process]), PROCESSES[process], steps)
-    found = effective_weights(recipe, levels, basis=basis)  # type: ignore[arg-type]
+    found = effective_weights(recipe, levels, basis=cast(Basis, basis))
     if as_json:
         import json
 
