@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from diffdescent.errors import UserError
 from diffdescent.models.classifiers import FeatureNet, GuideNet, load_classifier
@@ -221,16 +224,27 @@ def test_a_network_that_cannot_be_built(values: dict[str, Any]) -> None:
         train(make_config(values), quiet=True)
 
 
-def test_tensorboard_is_asked_for_by_name_when_missing(values: dict[str, Any]) -> None:
-    values["run"].update(tensorboard=True, picture_every=6)
-    try:
-        import tensorboard  # noqa: F401
-    except ImportError:
-        with pytest.raises(UserError, match="pip install tensorboard"):
-            train(make_config(values), quiet=True)
-    else:
+def test_tensorboard_is_asked_for_by_name_when_missing(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    values["run"]["tensorboard"] = True
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(UserError, match="pip install tensorboard"):
         train(make_config(values), quiet=True)
-        assert list((Path(values["out"]) / "tensorboard").glob("events*"))
+
+
+def test_tensorboard_holds_what_the_log_holds(values: dict[str, Any]) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    values["run"].update(tensorboard=True, picture_every=6)
+    train(make_config(values), quiet=True)
+    events = EventAccumulator(str(Path(values["out"]) / "tensorboard")).Reload()
+    for name in ("loss", "grad_norm", "lr"):
+        shown = {e.step: e.value for e in events.Scalars(name)}
+        assert shown == pytest.approx({e["step"]: e[name] for e in log_of(values)}, rel=1e-6), name
+    (picture,) = events.Images("samples")
+    written = Image.open(Path(values["out"]) / "samples" / "0000006.png")
+    shown_picture = Image.open(io.BytesIO(picture.encoded_image_string))
+    assert (picture.step, np.array(shown_picture).tolist()) == (6, np.array(written).tolist())
 
 
 def test_the_command_line(values: dict[str, Any], tmp_path: Path) -> None:
