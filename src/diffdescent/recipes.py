@@ -5,7 +5,7 @@
     recipe  := element ("|" element)*
     element := name [ "(" [ item ("," item)* ] ")" ]
     item    := [ key "=" ] value        # values without a key fill the options in order
-    value   := number | true | false | none | word | [ value, … ]
+    value   := number | true | false | none | word | "text" | 'text' | [ value, … ]
 
 A bare value after ``key=`` extends it to a list: ``pxp(delta=1,1,1e-3,1e-3)``. A chain that begins with a transform
 acts on ``ddim``: ``"ge(gamma=2) | momentum(beta=-0.3)"`` is ``"ddim | ge | momentum"``.
@@ -71,7 +71,7 @@ class Recipe:
     def __str__(self) -> str:
         # A monitor only looks: it is no part of what makes the images.
         parts = [t for t in self.transforms if not isinstance(t, Monitor)]
-        return " | ".join(_print(part) for part in (self.solver, *parts))
+        return " | ".join(print_element(part) for part in (self.solver, *parts))
 
     def plan(self, grid: Grid) -> Plan:
         """The rows for ``grid``, linear estimate transforms folded in."""
@@ -149,21 +149,22 @@ GRID_ALIASES: dict[str, str] = {
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_\-+./]*")
 _NUMBER = re.compile(r"[+-]?(?:inf|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?![A-Za-z0-9_.])")
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _CONSTANTS: dict[str, object] = {"true": True, "false": False, "none": None}
 
 
-class _Reader:
-    """A cursor over the text of one element list."""
+class Reader:
+    """A cursor over the text of one element list; ``example`` is what its errors show."""
 
-    def __init__(self, text: str) -> None:
-        self.text, self.at = text, 0
+    def __init__(self, text: str, example: str = "ge(gamma=2) | momentum(beta=-0.3)") -> None:
+        self.text, self.at, self.example = text, 0, example
 
     def error(self, expected: str) -> UserError:
         rest = self.text[self.at : self.at + 12]
         found = repr(rest) if rest else "the end"
         return UserError(
             f"Cannot read {self.text!r}: expected {expected} at position {self.at}, found {found}; "
-            'write for example "ge(gamma=2) | momentum(beta=-0.3)".'
+            f'write for example "{self.example}".'
         )
 
     def skip(self) -> None:
@@ -204,6 +205,9 @@ class _Reader:
         number = self.match(_NUMBER)
         if number is not None:
             return float(number) if re.search(r"[.eEf]", number) else int(number)
+        quoted = self.match(_QUOTED)
+        if quoted is not None:
+            return quoted[1:-1]
         word = self.match(_WORD)
         if word is None:
             raise self.error("a value")
@@ -278,7 +282,7 @@ def _describe(hint: Any) -> str:
     return names.get(hint, str(getattr(hint, "__name__", hint)))
 
 
-def _bind(
+def bind(
     what: str, name: str, hints: Mapping[str, Any], positional: list[object], named: dict[str, object]
 ) -> dict[str, object]:
     """Match values to options by order and by name, and check their types."""
@@ -345,7 +349,7 @@ def parse(text: str) -> Recipe:
     solver = SOLVERS["ddim"]()
     transforms: list[Transform] = []
     for i, part in enumerate(chain):
-        reader = _Reader(part)
+        reader = Reader(part)
         name = reader.name()
         positional, named = reader.arguments()
         reader.skip()
@@ -361,10 +365,10 @@ def parse(text: str) -> Recipe:
         if key not in SOLVERS and key not in TRANSFORMS:
             raise unknown("sampler or transform", name, [*SOLVERS, *TRANSFORMS], ALIASES)
         if i == 0 and key in SOLVERS:
-            solver = SOLVERS[key](**_bind("The sampler", name, options_of(SOLVERS[key]), positional, named))
+            solver = SOLVERS[key](**bind("The sampler", name, options_of(SOLVERS[key]), positional, named))
         else:
             transforms.append(
-                TRANSFORMS[key](**_bind("The transform", name, options_of(TRANSFORMS[key]), positional, named))
+                TRANSFORMS[key](**bind("The transform", name, options_of(TRANSFORMS[key]), positional, named))
             )
     return Recipe(solver, tuple(transforms), grid)
 
@@ -383,10 +387,13 @@ def _print_value(value: object) -> str:
         return str(value).lower()
     if isinstance(value, tuple):
         return "[" + ", ".join(map(_print_value, value)) + "]"
+    if isinstance(value, str) and (not _WORD.fullmatch(value) or value.lower() in _CONSTANTS):
+        return f"'{value}'" if "'" not in value else f'"{value}"'
     return repr(value) if isinstance(value, float) else str(value)
 
 
-def _print(part: Any) -> str:
+def print_element(part: Any) -> str:
+    """The text of a solver, transform or guidance: its name, and the options that are not the default."""
     changed = []
     for field in dataclasses.fields(part):
         value = getattr(part, field.name)
@@ -406,7 +413,7 @@ def parse_grid(text: str, process: Process, steps: int) -> Grid:
     Raises :class:`UserError` for wrong syntax, names and options, and for too few or too many steps.
     """
     text = GRID_ALIASES.get(_normal(text.strip()), text)
-    reader = _Reader(text)
+    reader = Reader(text)
     name = _normal(reader.name())
     positional, named = reader.arguments()
     reader.skip()
@@ -416,7 +423,7 @@ def parse_grid(text: str, process: Process, steps: int) -> Grid:
         raise unknown("grid", name, GRIDS, GRID_ALIASES)
     hints = typing.get_type_hints(GRIDS[name])
     skipped = ("process", "steps", "return")
-    values = _bind("The grid", name, {k: v for k, v in hints.items() if k not in skipped}, positional, named)
+    values = bind("The grid", name, {k: v for k, v in hints.items() if k not in skipped}, positional, named)
     return make_grid(name, process, steps, **values)
 
 
