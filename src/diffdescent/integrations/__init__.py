@@ -1,0 +1,1 @@
+"""The engine behind other libraries' interfaces: diffusers, k-diffusion, ComfyUI, text to image."""
