@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -20,6 +20,7 @@ class _Pass(NamedTuple):
     """Sums over the whole set, relative to the least energy: B samples, d coordinates."""
 
     least: Tensor  # (B,) the least |αy|² − 2α x·y
+    nearest: Tensor  # (B,) int64, the image that has it
     mass: Tensor  # (B,) Σ exp(−(energy − least)/2σ²)
     moment: Tensor  # (B, d) Σ y exp(…)
 
@@ -79,21 +80,31 @@ class Dataset(Exact):
             self._moved[device] = self.images.flatten(1).to(device), labels
         return self._moved[device]
 
+    def _chunks(self, x: Tensor, alpha: float) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """(index of the first image, stored values u (c, d), energies (B, c)) of each chunk of the set.
+
+        The energy is ‖x − αy‖² less what is common to all images: ‖x‖² and the terms of the shift alone.
+        """
+        images, _ = self._on(x.device)
+        for first in range(0, len(images), self.chunk):
+            u = images[first : first + self.chunk].double()
+            squares = self.scale**2 * (u * u).sum(1) + 2 * self.scale * self.shift * u.sum(1)
+            yield first, u, alpha * alpha * squares - (2 * alpha * self.scale) * (x @ u.T)
+
     def _scan(self, x: Tensor, point: Point, cond: Tensor | None) -> _Pass:
-        images, labels = self._on(x.device)
+        _, labels = self._on(x.device)
         _, a, s = point
         # At σ = 0 any positive number below the gaps between distances makes the softmax a choice of the nearest.
         width = max(2 * s * s, 1e-290)
         least = torch.full_like(x[:, 0], math.inf)
+        nearest = torch.zeros(len(x), dtype=torch.long, device=x.device)
         mass, moment = torch.zeros_like(least), torch.zeros_like(x)
-        for first in range(0, len(images), self.chunk):
-            u = images[first : first + self.chunk].double()
-            squares = self.scale**2 * (u * u).sum(1) + 2 * self.scale * self.shift * u.sum(1)
-            # Less the terms that are common to all images: ‖x‖² and those of the shift alone.
-            energy = a * a * squares - (2 * a * self.scale) * (x @ u.T)
+        for first, u, energy in self._chunks(x, a):
             if cond is not None and labels is not None:
                 energy = energy.masked_fill(~member_mask(labels[first : first + self.chunk], cond), math.inf)
-            now = torch.minimum(least, energy.amin(1))
+            own, place = energy.min(1)
+            nearest = torch.where(own < least, first + place, nearest)
+            now = torch.minimum(least, own)
             # Until an image of its class is seen, a sample's least is ∞; any finite stand-in makes its weights 0.
             base = torch.where(now.isinf(), 0.0, now)
             old = ((base - least) / width).exp()
@@ -101,7 +112,31 @@ class Dataset(Exact):
             mass = mass * old + weight.sum(1)
             moment = moment * old[:, None] + weight @ u
             least = now
-        return _Pass(least, mass, self.scale * moment + self.shift * mass[:, None])
+        return _Pass(least, nearest, mass, self.scale * moment + self.shift * mass[:, None])
+
+    def neighbours(self, x: Tensor, count: int = 1) -> tuple[Tensor, Tensor]:
+        """The ``count`` nearest images of each ``x`` (B, *shape): distances (B, count) float64, ascending, and indices.
+
+        Found by the set's energies, chunk by chunk; the distances are then taken from the differences themselves, so
+        that an image that is in the set has distance 0. Raises :class:`UserError` for more neighbours than images.
+        """
+        if not 1 <= count <= len(self.images):
+            raise UserError(f"The set has {len(self.images)} images, so it has no {count} nearest ones; ask for fewer.")
+        flat = self.flat(x)
+        best, index = flat.new_empty(len(flat), 0), torch.empty(len(flat), 0, dtype=torch.long, device=flat.device)
+        for first, u, energy in self._chunks(flat, 1.0):
+            own, place = energy.topk(min(count, len(u)), dim=1, largest=False)
+            best, index = torch.cat((best, own), dim=1), torch.cat((index, first + place), dim=1)
+            best, order = best.topk(min(count, best.shape[1]), dim=1, largest=False)
+            index = index.gather(1, order)
+        distance = torch.stack([(flat - self.values(column).flatten(1)).norm(dim=1) for column in index.T], dim=1)
+        distance, order = distance.sort(dim=1)
+        return distance, index.gather(1, order)
+
+    def values(self, index: Tensor) -> Tensor:
+        """The images of ``index`` (m,), (m, *shape) float64 on the index's device."""
+        images, _ = self._on(index.device)
+        return (self.scale * images[index].double() + self.shift).reshape(-1, *self.sample_shape)
 
     def kind(self, point: Point) -> ExactKind:
         """x0 everywhere: it exists at σ = 0 (where ε does not), and ε = (x − αx0)/σ errs no more than x's own
