@@ -71,8 +71,9 @@ class Prediction:
     """One evaluation: the raw output (same shape as ``x``) and its conversion.
 
     ``parts`` keeps what guidance must see apart, each of ``raw``'s shape: ``"mean"`` and ``"score"`` are gradients of
-    log p(y | x) that the executor adds to the step (to its mean, weighted by its variance, or to the score), and
-    ``"direction"`` is what classifier-free guidance has added to ``raw``. ``variance`` is the second half of a
+    log p(y | x) that the executor adds to the step (to its mean, weighted by its variance, or to the score),
+    ``"direction"`` is what classifier-free guidance has added to ``raw``, and ``"x0"`` is added to the estimate of x0
+    but not to that of ε (CFG++). ``variance`` is the second half of a
     learned-variance network's output, in [−1, 1] between log β̃ and log β (Nichol and Dhariwal 2021, eq. 15).
     """
 
@@ -84,7 +85,8 @@ class Prediction:
     def to(self, basis: Basis, x: Tensor) -> Tensor:
         """x0 or eps as a tensor."""
         p, q = self.conversion.to(basis)
-        return self.raw * q + x * p if p else (self.raw if q == 1 else self.raw * q)
+        value = self.raw * q + x * p if p else (self.raw if q == 1 else self.raw * q)
+        return value + self.parts["x0"] if basis == "x0" and "x0" in self.parts else value
 
 
 @runtime_checkable

@@ -1,19 +1,30 @@
 """Guidance: models with a gradient or a direction beside their estimate, and what is done where these conflict."""
 
-from .cfg import ClassifierFree
+from .cfg import ClassifierFree, ClassifierFreePlus
 from .classifier import Classifier, Guide, Guided
+from .energy import Energy
+from .pretrained import load_guide
 from .projection import Conflicts, Delta
 from .pxp import PAPER, RELEASED, FreePxP, PxP
+from .rivals import APG, Rescale
+from .text import apply_guidance, parse_guidance
 
 __all__ = [
+    "APG",
     "PAPER",
     "RELEASED",
     "Classifier",
     "ClassifierFree",
+    "ClassifierFreePlus",
     "Conflicts",
     "Delta",
+    "Energy",
     "FreePxP",
     "Guide",
     "Guided",
     "PxP",
+    "Rescale",
+    "apply_guidance",
+    "load_guide",
+    "parse_guidance",
 ]

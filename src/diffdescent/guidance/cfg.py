@@ -1,8 +1,11 @@
-"""Classifier-free guidance (Ho and Salimans 2022): D̃ = D_c + w(D_c − D_u), w = scale − 1."""
+"""Classifier-free guidance (Ho and Salimans 2022), D̃ = D_c + w(D_c − D_∅) with w = scale − 1, and CFG++.
+
+D_c and D_∅ are the estimates of x0 with and without the label. An interval of noise levels is every wrapper's option;
+what acts on the direction w(D_c − D_∅) afterwards is in rivals.py and pxp.py.
+"""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +14,7 @@ from torch import Tensor
 from ..errors import UserError
 from ..predict import Prediction, Predictor, conversion
 from ..process import Point
-from .wrapper import Wrapper
+from .wrapper import Wrapper, check_scale, network_calls
 
 
 @dataclass
@@ -22,7 +25,8 @@ class ClassifierFree(Wrapper):
     [−clip, clip] before they are combined (the PixelAsParam code). ``together`` asks both questions in one batch; a
     convolution rounds differently at twice the width, so ``together=False`` is what makes scale 1 bit-identical to the
     conditional model. The direction w(D_c − D_u) stays apart as the prediction's part ``"direction"``.
-    Raises :class:`UserError` without labels, and for a scale that is not finite.
+    Raises :class:`UserError` without labels, for a scale that is not finite, for a model that was trained with labels
+    alone, and around a model that is guided by a gradient.
     """
 
     scale: float = 1.5
@@ -31,33 +35,59 @@ class ClassifierFree(Wrapper):
     together: bool = True
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.scale):
-            raise UserError(f"The guidance scale must be a finite number, not {self.scale}; 1 is no guidance.")
+        check_scale(self.scale, "1 is no guidance")
         if self.clip is not None and not self.clip > 0:
             raise UserError(f"clip must be positive, not {self.clip}; images in [−1, 1] want 1.")
         super().__post_init__()
+        if isinstance(self.model, Wrapper):
+            raise UserError(
+                "Classifier-free guidance goes around the network itself; put other guidance around it, as in "
+                "Guided(ClassifierFree(model), …) or 'cfg(2) | classifier(1)'."
+            )
+        if self.needs_label and self.unconditional is None:
+            raise UserError(
+                f"Classifier-free guidance asks the model without a label too, and {getattr(self.model, 'name', '')!r} "
+                "was trained with labels alone (it has no null class); give unconditional=, another model."
+            )
 
     @property
     def label(self) -> str:
         return f"cfg(scale={self.scale:g})"
 
-    def __call__(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Prediction:
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        return ("direction",)
+
+    @property
+    def calls(self) -> int:
+        return network_calls(self.model) + network_calls(self.unconditional or self.model)
+
+    @property
+    def sources(self) -> tuple[object, ...]:
+        return () if self.unconditional is None else (self.unconditional,)
+
+    def guided(self, x: Tensor, point: Point, cond: Tensor | None) -> Prediction:
+        with_label, without = self._both(x, point, cond)
+        direction = (with_label.raw - without.raw) * (self.scale - 1)
+        raw = with_label.raw + direction
+        return Prediction(raw, with_label.conversion, with_label.variance, {"direction": direction})
+
+    def _both(self, x: Tensor, point: Point, cond: Tensor | None) -> tuple[Prediction, Prediction]:
+        """The predictions with and without the label, in one parameterisation."""
         if cond is None:
             raise UserError("Classifier-free guidance needs to know the class; give labels, one for each sample.")
-        with_label, without = self._both(x, point, cond)
-        if self.clip is None and with_label.conversion == without.conversion:
-            raw, other, how = with_label.raw, without.raw, with_label.conversion
-        else:
-            raw, other, how = self._x0(with_label, x), self._x0(without, x), conversion("x0", point)
-        direction = (raw - other) * (self.scale - 1)
-        return Prediction(raw + direction, how, with_label.variance, {"direction": direction})
+        pair = self._asked(x, point, cond)
+        if self.clip is None and pair[0].conversion == pair[1].conversion:
+            return pair
+        how = conversion("x0", point)
+        with_label, without = (Prediction(self._x0(p, x), how, p.variance) for p in pair)
+        return with_label, without
 
     def _x0(self, prediction: Prediction, x: Tensor) -> Tensor:
         x0 = prediction.to("x0", x)
         return x0 if self.clip is None else x0.clamp(-self.clip, self.clip)
 
-    def _both(self, x: Tensor, point: Point, cond: Tensor) -> tuple[Prediction, Prediction]:
-        """The two predictions: with and without the label."""
+    def _asked(self, x: Tensor, point: Point, cond: Tensor) -> tuple[Prediction, Prediction]:
         none = torch.full_like(cond, -1)
         if self.unconditional is not None:
             return self.model(x, point, cond), self.unconditional(x, point, None)
@@ -67,3 +97,30 @@ class ClassifierFree(Wrapper):
         raw, other = both.raw.chunk(2)
         variance = None if both.variance is None else both.variance.chunk(2)[0]
         return Prediction(raw, both.conversion, variance), Prediction(other, both.conversion)
+
+
+@dataclass
+class ClassifierFreePlus(ClassifierFree):
+    """CFG++ (Chung et al. 2024, algorithm 2): guidance in x0, renoised with the unconditional ε.
+
+    A step of DDIM becomes x_s = α_s (D_∅ + λ(D_c − D_∅)) + σ_s ε_∅, with λ = ``scale`` usually in [0, 1]. The
+    evaluation is the unconditional one, and λ(D_c − D_∅) its part ``"x0"``, which the executor adds to x0 alone: ε
+    does not follow. Any other sampler that uses an evaluation once does the same: its own step from D_∅, plus
+    α_s λ(D_c − D_∅). ``scale`` 0 is the unconditional model. Raises :class:`UserError` as :class:`ClassifierFree` does.
+    """
+
+    scale: float = 0.6
+
+    @property
+    def label(self) -> str:
+        return f"cfgpp(scale={self.scale:g})"
+
+    @property
+    def part_names(self) -> tuple[str, ...]:
+        return ("x0",)
+
+    def guided(self, x: Tensor, point: Point, cond: Tensor | None) -> Prediction:
+        with_label, without = self._both(x, point, cond)
+        per_raw = without.conversion.x0.raw
+        aside = (with_label.raw - without.raw) * (self.scale * per_raw)
+        return Prediction(without.raw, without.conversion, with_label.variance, {"x0": aside})

@@ -1,39 +1,122 @@
-"""What all guided predictors share: they stand for a model."""
+"""What all guided predictors share: they stand for a model, and guide it at some noise levels."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
+from torch import Tensor
 
-from ..predict import Predictor
-from ..process import Process
+from ..errors import UserError
+from ..predict import Prediction, Predictor
+from ..process import Point, Process
 
 
 @dataclass
 class Wrapper(ABC):
-    """A predictor around ``model``, which keeps its process, shape, device, micro-batch width, labels and name."""
+    """A predictor around ``model``, which keeps its process, shape, device, micro-batch width, labels and name.
+
+    ``interval`` = (lo, hi) guides at the noise levels lo ≤ σ/α ≤ hi alone (Kynkäänniemi et al. 2024, for
+    classifier-free guidance); elsewhere the model answers by itself, at its own cost. ``calls`` counts evaluations of
+    networks for one guided answer, :meth:`calls_at` for the answer at one level.
+
+    Raises :class:`UserError` for an interval that is not 0 ≤ lo ≤ hi.
+    """
 
     model: Predictor
+    interval: tuple[float, float] | None = field(default=None, kw_only=True)
     process: Process = field(init=False, repr=False)
     shape: tuple[int, ...] | None = field(init=False, repr=False)
     device: torch.device | str = field(init=False, repr=False)
     width: int | None = field(init=False, repr=False)
     label_count: int | None = field(init=False, repr=False)
+    needs_label: bool = field(init=False, repr=False)
     classes: Sequence[str] | None = field(init=False, repr=False)
     name: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.interval is not None and not (len(self.interval) == 2 and 0 <= self.interval[0] <= self.interval[1]):
+            raise UserError(
+                f"The guidance interval is two noise levels 0 ≤ lo ≤ hi of σ/α, not {self.interval}; write for example "
+                "(0.3, 2)."
+            )
         self.process, self.shape = self.model.process, self.model.shape
         self.device = getattr(self.model, "device", "cpu")
         self.width = getattr(self.model, "width", None)
         self.label_count = getattr(self.model, "label_count", None)
+        self.needs_label = getattr(self.model, "needs_label", False)
         self.classes = getattr(self.model, "classes", None)
-        self.name = f"{getattr(self.model, 'name', type(self.model).__name__)} | {self.label}"
+        within = "" if self.interval is None else f", σ/α in [{self.interval[0]:g}, {self.interval[1]:g}]"
+        self.name = f"{getattr(self.model, 'name', type(self.model).__name__)} | {self.label}{within}"
+
+    def __call__(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Prediction:
+        if self.active(point):
+            return self.guided(x, point, cond)
+        prediction = self.unguided(x, point, cond)
+        # Zeros without memory: what is done with the parts need not know of levels without guidance.
+        parts = {name: prediction.raw.new_zeros(()).expand_as(prediction.raw) for name in self.part_names}
+        return replace(prediction, parts={**parts, **prediction.parts})
+
+    def active(self, point: Point) -> bool:
+        """Whether ``point`` lies in the interval."""
+        return self.interval is None or self.interval[0] <= point.ratio <= self.interval[1]
 
     @property
     @abstractmethod
     def label(self) -> str:
         """The guidance, as a run's record names it."""
+
+    @property
+    @abstractmethod
+    def part_names(self) -> tuple[str, ...]:
+        """The parts that a guided prediction carries (see :class:`Prediction`)."""
+
+    @abstractmethod
+    def guided(self, x: Tensor, point: Point, cond: Tensor | None) -> Prediction:
+        """The prediction under guidance."""
+
+    def unguided(self, x: Tensor, point: Point, cond: Tensor | None) -> Prediction:
+        """The prediction outside the interval: the model's own, with its labels."""
+        return self.model(x, point, cond)
+
+    @property
+    def calls(self) -> int:
+        """Evaluations of networks for one guided answer."""
+        return network_calls(self.model)
+
+    def calls_at(self, point: Point) -> int:
+        """Evaluations of networks for the answer at ``point``."""
+        inside = network_calls(self.model, point)
+        return inside + self.calls - network_calls(self.model) if self.active(point) else inside
+
+    def fingerprint(self) -> str | None:
+        """What identifies the numbers of the model and of everything that guides it; None where the model cannot."""
+        known = [_fingerprint(source) for source in (self.model, *self.sources)]
+        return None if known[0] is None else "+".join(k for k in known if k is not None)
+
+    @property
+    def sources(self) -> tuple[object, ...]:
+        """What guides the model, where that is a thing of its own."""
+        return ()
+
+
+def check_scale(scale: float, neutral: str) -> None:
+    """Refuse a scale that is not finite; ``neutral`` says which one does nothing."""
+    if not math.isfinite(scale):
+        raise UserError(f"The guidance scale must be a finite number, not {scale}; {neutral}.")
+
+
+def network_calls(model: Predictor, point: Point | None = None) -> int:
+    """Evaluations of networks for one answer of ``model``, at ``point`` where that matters."""
+    if point is not None and isinstance(model, Wrapper):
+        return model.calls_at(point)
+    return int(getattr(model, "calls", 1))
+
+
+def _fingerprint(source: object) -> str | None:
+    known = getattr(source, "fingerprint", None)
+    found: str | None = known() if callable(known) else known
+    return found

@@ -137,7 +137,7 @@ def load_checkpoint(folder: str | Path, device: str | None = None) -> Network | 
         "classes": tuple(extra["classes"]) if "classes" in extra else None,
         "label_count": unet.config.num_class_embeds,
         "needs_label": module.count is not None and module.null_class is None,
-        "fingerprint": _fingerprint(unet_folder),
+        "fingerprint": weights_fingerprint(unet_folder),
     }
     process = process_from_config(sampling)
     if isinstance(process, VE):
@@ -160,7 +160,7 @@ def load_checkpoint(folder: str | Path, device: str | None = None) -> Network | 
     )
 
 
-def _fingerprint(folder: Path) -> str:
+def weights_fingerprint(folder: Path) -> str:
     """SHA-256 of the weight files: a run's record says which weights made it."""
     digest = hashlib.sha256()
     for path in sorted((*folder.glob("*.safetensors"), *folder.glob("*.bin"))):

@@ -1,0 +1,117 @@
+"""Classifiers from disk as guides: the bundled ones, and folders that ``diffdescent train`` wrote."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import UserError, unknown
+from ..models import ASSETS
+from ..models.checkpoints import weights_fingerprint
+from ..models.classifiers import GuideNet, load_classifier
+from ..predict import Predictor
+from ..process import VP, Point, Process
+from .classifier import Classifier, Sight
+
+
+@dataclass(frozen=True)
+class NoiseAware:
+    """A network p(y | x_t) of one ``process``, asked at the noise levels of any other.
+
+    The level is found by its σ/α, and x is scaled to the size that it has there; below and above the trained levels the
+    nearest one is told.
+    """
+
+    network: nn.Module
+    process: Process
+
+    def __call__(self, x: Tensor, point: Point) -> Tensor:
+        t = min(max(float(self.process.t_of_ratio(point.ratio)), self.process.t_min), self.process.t_max)
+        own = self.process.point(t).norm
+        time = torch.full((len(x),), t, dtype=torch.float32, device=x.device)
+        logits: Tensor = self.network(x * (own / point.norm), time)
+        return logits
+
+
+def bundled_guides() -> dict[str, Path]:
+    """The classifiers that ship with the package: name → folder."""
+    folders = sorted(ASSETS.iterdir()) if ASSETS.is_dir() else []
+    return {p.name: p for p in folders if (p / "config.json").is_file() and "kind" in _config(p)}
+
+
+def default_guide(model: Predictor) -> str:
+    """The bundled noise-aware classifier of the same classes and channels as ``model``.
+
+    Raises :class:`UserError` when there is none.
+    """
+    classes = tuple(getattr(model, "classes", None) or ())
+    noise_aware = {name: c for name, p in bundled_guides().items() if (c := _config(p))["kind"] == "guide"}
+    for name, config in noise_aware.items():
+        same_channels = model.shape is None or model.shape[0] == config.get("channels")
+        if classes and classes == _classes(config) and same_channels:
+            return name
+    whose = f"the classes of {getattr(model, 'name', 'this model')!r}" if classes else "a model that names no classes"
+    raise UserError(
+        f"There is no bundled classifier for {whose}; name a guide's folder, classifier(model='FOLDER'), trained by "
+        f"diffdescent train with task 'guide' (bundled: {', '.join(noise_aware)})."
+    )
+
+
+def load_guide(
+    name: str, *, on: Sight = "x", temperature: float = 1.0, device: torch.device | str = "cpu"
+) -> Classifier:
+    """The classifier called ``name``, a bundled one or a folder, as a guide.
+
+    A noise-aware network (``kind`` guide) serves x_t and estimates of x0; one of clean images (``kind`` features) only
+    the latter, ``on="x0"`` or ``"x0_frozen"``. It runs in float32. Raises :class:`UserError` for a name that is
+    neither, a damaged folder, and a clean classifier on x_t.
+    """
+    bundled = bundled_guides()
+    folder = bundled.get(name, Path(name))
+    if not folder.is_dir():
+        if "/" in name or name.startswith((".", "~")):
+            raise UserError(f"There is no folder {name!r}; give a classifier's folder or a bundled name.")
+        raise unknown("guide", name, bundled)
+    network = load_classifier(folder).to(device).requires_grad_(False)
+    config = _config(folder)
+    logits: Callable[[Tensor, Point], Tensor]
+    if isinstance(network, GuideNet):
+        logits = NoiseAware(network, VP.named("linear"))
+    elif on == "x":
+        raise UserError(
+            f"The classifier {name!r} knows clean images alone; let it see the estimate of x0 with on=x0, or use one "
+            "that knows noise."
+        )
+    else:
+        logits = _Clean(network)
+    return Classifier(
+        logits, temperature, torch.float32, int(config["classes"]), _classes(config), weights_fingerprint(folder)
+    )
+
+
+@dataclass(frozen=True)
+class _Clean:
+    network: nn.Module
+
+    def __call__(self, x: Tensor, point: Point) -> Tensor:
+        logits: Tensor = self.network(x)
+        return logits
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _classes(config: dict[str, Any]) -> Sequence[str] | None:
+    names = config.get("about", {}).get("classes")
+    return None if names is None else tuple(names)
