@@ -6,6 +6,7 @@ scheduler makes one ``tell`` per ``step``; a k-diffusion function wraps them. No
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,10 +16,14 @@ from torch import Tensor
 from .errors import UserError
 from .linear import combine
 from .noise import NoiseSource
+from .parts import Evaluated, Ingredients, Terms, gradients, per_x0
 from .plan import Output, Plan, Row
 from .predict import Affine, Basis, Prediction
 from .process import Point
-from .transforms.base import Commit, Displacement, Estimate, Evaluation, StepParts
+from .transforms.base import Commit, Displacement, Estimate, Evaluation
+
+DIVERGED = 100.0
+"""A guided state of this many times its usual size is no image any more."""
 
 
 @dataclass(slots=True)
@@ -62,23 +67,26 @@ class Executor:
         self.plan = plan
         self.noise = noise
         self.dtype = dtype
-        self._estimates = [(e, bool(getattr(e, "keeps_eps", False))) for e in estimates]
-        if any(keeps for _, keeps in self._estimates) and any(
-            sum(bool(o.evals) for o in r.outputs) > 1 for r in plan.rows
-        ):
-            raise UserError(f"{plan.name} uses an evaluation in two steps, so ε must follow x0; give eps=recompute.")
+        self._estimates = [(e, bool(getattr(e, "keeps_eps", False)), dict[str, Tensor]()) for e in estimates]
+        if any(keeps for _, keeps, _ in self._estimates):
+            self._require_single_use("give eps=recompute")
         self._displacements = [(d, d.init(plan)) for d in displacements]
-        self._wants_parts = any(bool(getattr(d, "wants_parts", False)) for d in displacements)
+        self._wanted = _wanted_parts(displacements)
         self._current = x.to(dtype)
         self._base = self._current if base is None else base.to(dtype)
         commits = [o.point for r in plan.rows[:first_row] for o in r.outputs if o.commit]
         self._base_point = commits[-1] if commits else plan.grid.points[0]
         self._history: list[Tensor] = list(history)
+        self._known = _from_elsewhere(plan, self._history, first_row, self._wanted)
+        self._inside: Ingredients | None = None
         self._index = first_row
         self._committed = len(commits)
         norm_type = torch.float32 if dtype != torch.float64 else dtype
         self.norms = torch.zeros(len(plan.rows), len(x), dtype=norm_type, device=x.device)
         self._norm_rows = self.norms.unbind(0)
+        self._guided_norms = torch.zeros_like(self.norms)
+        self._guided_norm_rows = self._guided_norms.unbind(0)
+        self._guided = False
         self._pixels = tuple(range(1, x.ndim))
         for out in plan.start if not first_row else ():
             self._advance(out, plan.rows[0].step, None, None)
@@ -124,27 +132,50 @@ class Executor:
             raw = raw.to(self.dtype)
         torch.linalg.vector_norm(raw, dim=self._pixels, out=self._norm_rows[self._index])
         told = _Told(row, self._current, raw, prediction)
+        if prediction.parts:
+            self._guided = True
+            torch.linalg.vector_norm(self._current, dim=self._pixels, out=self._guided_norm_rows[self._index])
+            told.x0_alone = self._x0_part(prediction)
         if self._estimates:
             self._correct(told)
+        if prediction.parts or self._wanted:
+            told.guided = told.evaluated(self._wanted, self._inside)
         for out in row.outputs:
             self._advance(out, row.step, told, prediction)
         if row.keep or self._history:
             self._history = [told.kept() if k == 0 else self._history[k - 1] for k in row.keep]
+            self._known = [told.guided if k == 0 else self._known[k - 1] for k in row.keep]
+            if told.guided is not None and 0 in row.keep:
+                newest = self._history[row.keep.index(0)]
+                told.guided.store(row.keep_basis or row.basis, newest, self._wanted)
         self._index += 1
+
+    def _x0_part(self, prediction: Prediction) -> Tensor | None:
+        """What guidance adds to x0 alone (CFG++)."""
+        part = prediction.parts.get("x0")
+        if part is None:
+            return None
+        self._require_single_use("CFG++ renoises in samplers such as ddim and ddpm")
+        return part.to(self.dtype)
+
+    def _require_single_use(self, instead: str) -> None:
+        """Where ε does not follow x0, an evaluation may enter one step alone."""
+        if any(sum(bool(o.evals) for o in r.outputs) > 1 for r in self.plan.rows):
+            raise UserError(f"{self.plan.name} uses an evaluation in two steps, so ε must follow x0; {instead}.")
 
     def _correct(self, told: _Told) -> None:
         """Let the estimate transforms change x0. What they change is carried beside the evaluation: as a correction
         that ε follows, or as one of x0 alone."""
         row, x = told.row, told.x
         x0 = told.prediction.to("x0", x)
-        direction = told.prediction.parts.get("direction")
-        if direction is not None:
-            direction = direction.to(self.dtype) * told.prediction.conversion.x0.raw
-        for transform, keeps_eps in self._estimates:
-            delta = transform.correct(Evaluation(x0, x, row.at, row.step, self._index, direction))
+        direction = told.direction()
+        for transform, keeps_eps, memory in self._estimates:
+            delta = transform.correct(Evaluation(x0, x, row.at, row.step, self._index, direction, memory))
             if delta is None:
                 continue
             x0 = x0 + delta
+            if direction is not None and getattr(transform, "of_direction", False):
+                told.turned = direction = direction + delta
             if keeps_eps:
                 told.x0_alone = delta if told.x0_alone is None else told.x0_alone + delta
             elif row.at.sigma > 0:  # at σ = 0 the state is x0: there is no estimate to change
@@ -174,22 +205,49 @@ class Executor:
         noise = self._noise_term(out, step, prediction) if out.noise or out.log_var else None
         if noise is not None:
             terms.append(noise)
-        guidance = self._guidance_terms(out, told) if told is not None and told.prediction.parts else None
-        if guidance:
-            terms += guidance
+        guidance = self._guidance_terms(out, told) if told is not None and told.guided is not None else []
+        terms += guidance
         new = combine(terms)
+        made = self._ingredients(out, told, noise, guidance) if self._wanted else None
         if out.commit:
+            kick = noise[1] * noise[0] if noise is not None and self._displacements else None
+            # Made only for who asks: the denoising part costs passes over memory.
+            parts = made.parts(new) if made is not None and prediction is not None and prediction.parts else None
             for i, (transform, state) in enumerate(self._displacements):
-                kick = noise[1] * noise[0] if noise is not None else None
-                parts = None  # made only for who asks: the denoising part costs passes over memory
-                if guidance and told is not None and self._wants_parts:
-                    parts = StepParts(combine(told.denoise_terms(out)), kick, combine(guidance))
                 commit = Commit(step, base, self._base_point, new, out.point, kick, parts)
                 new, state = transform.update(state, commit)
                 self._displacements[i] = transform, state
             self._base, self._base_point = new, out.point
             self._committed += 1
-        self._current = new
+            self._forget(out.point, told)
+        self._current, self._inside = new, None if out.commit else made
+
+    def _forget(self, point: Point, told: _Told | None) -> None:
+        """A step has ended at ``point``: its evaluations are now those of an earlier one, but for one taken there."""
+        for one in self._known:
+            if one is not None:
+                one.forget(keep_guidance=False)
+        if told is not None and told.guided is not None:
+            told.guided.forget(keep_guidance=told.row.at == point)
+
+    def _ingredients(
+        self, out: Output, told: _Told | None, noise: tuple[float, Tensor] | None, guidance: Terms
+    ) -> Ingredients:
+        """What the new state consists of, beside what it takes from the step's start."""
+        assert self._wanted is not None
+        made = Ingredients(guidance=list(guidance), diversity=[noise] if noise is not None else [])
+        if told is None or told.guided is None:
+            return made
+        made.add(out.current, told.guided.inside)
+        for c, one in zip(out.evals, [told.guided, *self._known], strict=False):
+            if one is not None and c:
+                one.contribute(c, self._wanted, made)
+        if told.x0_alone is not None and out.evals:
+            made.denoise.append((out.point.alpha, told.x0_alone))
+            aside = told.prediction.parts.get("x0")
+            if aside is not None:
+                made.move_to_guidance(out.point.alpha, aside.to(self.dtype))
+        return made
 
     def _noise_term(self, out: Output, step: int, prediction: Prediction | None) -> tuple[float, Tensor]:
         assert self.noise is not None
@@ -206,67 +264,81 @@ class Executor:
         fraction = (prediction.variance.to(self.dtype) + 1) / 2
         return torch.exp(0.5 * torch.lerp(torch.full_like(fraction, low), torch.full_like(fraction, high), fraction))
 
-    def _guidance_terms(self, out: Output, told: _Told) -> list[tuple[float, Tensor]]:
-        """The gradients of log p(y | x_t) that a prediction carries, scaled for one step: s²·∇ on the mean of a step of
-        variance s², and through the newest estimate, x0 += σ²/α·∇ or ε −= σ·∇, on the score."""
-        terms: list[tuple[float, Tensor]] = []
-        mean, score = told.prediction.parts.get("mean"), told.prediction.parts.get("score")
-        if (mean is not None or score is not None) and not self.plan.single:
-            raise UserError(
-                f"{self.plan.name} uses several evaluations in a step, and a guidance gradient belongs to one; use a "
-                "sampler of one evaluation a step, such as ddpm, ddim or dpmpp."
-            )
+    def _guidance_terms(self, out: Output, told: _Told) -> Terms:
+        """The gradients of log p(y | x) that the step's own evaluations carry, scaled for one state: s²·∇ on the mean
+        of a step of variance s², and through the estimates, x0 += σ²/α·∇ or ε −= σ·∇, on the score."""
+        terms: Terms = []
+        mean = told.prediction.parts.get("mean")
         if mean is not None:
             if not self.plan.stochastic:
                 raise UserError(
                     f"{self.plan.name} has no noise by whose variance its mean could be moved; give the guidance "
                     "shift='score', or use ddpm or ddim(eta=1)."
                 )
+            if not self.plan.single:
+                raise UserError(
+                    f"{self.plan.name} has inner states in its steps, which are then no Gaussians with a mean to move; "
+                    "give the guidance shift='score', or use ddpm or ddim(eta=1)."
+                )
             mean = mean.to(self.dtype)
             if out.log_var is not None:
                 terms.append((1.0, mean * self._learned_sigma(out.log_var, told.prediction).square()))
             else:
                 terms.append(((out.noise if out.spread is None else out.spread) ** 2, mean))
-        if score is not None and out.evals and told.row.at.alpha > 0:  # at pure noise x says nothing of y
-            at = told.row.at
-            on_score = at.sigma**2 / at.alpha if told.row.basis == "x0" else -at.sigma
-            terms.append((out.evals[0] * on_score, score.to(self.dtype)))
-        return terms
+        return terms + gradients(out.evals, [told.guided, *self._known])
 
     def check(self, samples: Sequence[int] | None = None) -> None:
-        """Raise :class:`UserError` if an evaluation so far, or the state, held NaN, Inf or numbers near overflow.
+        """Raise :class:`UserError` if an evaluation so far, or the state, held NaN, Inf or numbers near overflow, or if
+        guidance has driven a state to :data:`DIVERGED` times the size that data of unit variance has there.
 
         The message names the first bad evaluation, its level and samples (``samples`` translates the batch's rows).
         This is the one place that reads from the device; call it after the loop.
         """
-        last = torch.linalg.vector_norm(self._base, dim=self._pixels)
-        table = (~torch.isfinite(torch.cat([self.norms[: self._index], last[None].to(self.norms.dtype)]))).cpu()
-        if not bool(table.any()):
+        last = torch.linalg.vector_norm(self._base, dim=self._pixels)[None].to(self.norms.dtype)
+        raw = torch.cat([self.norms[: self._index], last]).cpu()
+        bad = ~torch.isfinite(raw)
+        states = torch.cat([self._guided_norms[: self._index], last]).cpu()
+        usual = torch.tensor([r.at.norm for r in self.plan.rows[: self._index]] + [self._base_point.norm])
+        usual = usual[:, None] * math.sqrt(self._base[0].numel())
+        diverged = ~(states <= DIVERGED * usual) & self._guided
+        if not bool((bad | diverged).any()):
             return
-        index = int(table.any(dim=1).nonzero()[0, 0])
-        which = [int(i) if samples is None else samples[int(i)] for i in table[index].nonzero()[:, 0]]
+        index = int((bad | diverged).any(dim=1).nonzero()[0, 0])
+        here = diverged[index] if bool(diverged[index].any()) else bad[index]
+        which = [int(i) if samples is None else samples[int(i)] for i in here.nonzero()[:, 0]]
         shown = ", ".join(map(str, which[:8])) + (", …" if len(which) > 8 else "")
-        who = f"for {len(which)} of {table.shape[1]} samples ({shown})"
-        if index == self._index:
+        who = f"for {len(which)} of {len(here)} samples ({shown})"
+        done = index == self._index
+        row = self.plan.rows[min(index, self._index - 1)]
+        at = self._base_point if done else row.at
+        where = f"t = {at.t:.6g}, σ/α = {at.ratio:.4g}"
+        if bool(diverged[index].any()):
+            when = f"after step {row.step}" if done else f"at step {row.step}"
+            raise UserError(
+                f"Guidance made the images diverge: {when} ({where}) the state has the norm "
+                f"{float(states[index][here].max()):.3g}, where about {float(usual[index]):.3g} is usual, {who}; lower "
+                "the guidance scale, or guide in an interval of noise levels."
+            )
+        if done:
             raise UserError(f"The sampler's own update left NaN or Inf {who}; lower the guidance scale or |beta|.")
-        row = self.plan.rows[index]
         raise UserError(
-            f"The model returned NaN, Inf or values beyond 1e17 at evaluation {index} (step {row.step}, "
-            f"t = {row.at.t:.6g}, σ/α = {row.at.ratio:.4g}) {who}; check the model's dtype (fp16 overflows), its "
-            "prediction type, or lower the guidance scale."
+            f"The model returned NaN, Inf or values beyond 1e17 at evaluation {index} (step {row.step}, {where}) "
+            f"{who}; check the model's dtype (fp16 overflows), its prediction type, or lower the guidance scale."
         )
 
 
 class _Told:
     """One evaluation while its row runs: the newest value is h0 = p·x + q·raw, plus what a correction of x0 adds."""
 
-    __slots__ = ("correction", "p", "prediction", "q", "raw", "row", "x", "x0_alone")
+    __slots__ = ("correction", "guided", "p", "prediction", "q", "raw", "row", "turned", "x", "x0_alone")
 
     def __init__(self, row: Row, x: Tensor, raw: Tensor, prediction: Prediction) -> None:
         self.row, self.x, self.raw, self.prediction = row, x, raw, prediction
         self.p, self.q = self._affine(row.basis)
         self.correction: Tensor | None = None
         self.x0_alone: Tensor | None = None
+        self.turned: Tensor | None = None
+        self.guided: Evaluated | None = None
 
     def _affine(self, basis: Basis) -> Affine:
         affine = self.prediction.conversion.to(basis)
@@ -280,21 +352,27 @@ class _Told:
         return affine
 
     def per_x0(self, basis: Basis) -> float:
-        """How a change of x0 changes the evaluation: ε = (x − α x0)/σ; at σ = 0, where x/α is x0, not at all."""
-        if basis == "x0":
-            return 1.0
-        return -self.row.at.alpha / self.row.at.sigma if self.row.at.sigma else 0.0
+        """How a change of x0 changes the evaluation."""
+        return per_x0(self.row.at, basis)
 
-    def denoise_terms(self, out: Output) -> list[tuple[float, Tensor]]:
-        """c·x0 with everything that corrections add to x0; c is what ``out`` makes of the newest evaluation."""
-        c = out.evals[0] * self.per_x0(self.row.basis)
-        p, q = self._affine("x0")
-        terms = [(c * p, self.x), (c * q, self.raw)]
+    def direction(self) -> Tensor | None:
+        """What classifier-free guidance has added to x0, as the estimate transforms have left it."""
+        if self.turned is not None:
+            return self.turned
+        direction = self.prediction.parts.get("direction")
+        return None if direction is None else direction.to(self.raw.dtype) * self.prediction.conversion.x0.raw
+
+    def evaluated(self, wanted: Basis | None, inside: Ingredients | None) -> Evaluated:
+        """The evaluation beside its guidance, and as ``wanted`` where the parts of steps are asked for."""
+        row, score = self.row, self.prediction.parts.get("score")
+        score = None if score is None else score.to(self.raw.dtype)
+        if wanted is None or (wanted == "eps" and not row.at.sigma):
+            return Evaluated(row.at, row.basis, score)
+        p, q = self._affine(wanted)
+        estimate = [(p, self.x), (q, self.raw)]
         if self.correction is not None:
-            terms.append((c, self.correction))
-        if self.x0_alone is not None:
-            terms.append((out.point.alpha, self.x0_alone))
-        return terms
+            estimate.append((per_x0(row.at, wanted), self.correction))
+        return Evaluated(row.at, row.basis, score, self.direction(), estimate, inside)
 
     def kept(self) -> Tensor:
         """h0 as a tensor of its own, for the history."""
@@ -304,3 +382,29 @@ class _Told:
         if p or q != 1:
             value = combine([(p, self.x), (q, self.raw)]) if p else self.raw * q
         return value if self.correction is None else value.add(self.correction, alpha=self.per_x0(basis))
+
+
+def _wanted_parts(displacements: Sequence[Displacement]) -> Basis | None:
+    """The basis in which a transform wants to see the denoising part of a step, if one does."""
+    wanted: set[Basis] = {basis for d in displacements if (basis := getattr(d, "wants_parts", None))}
+    if len(wanted) > 1:
+        raise UserError(
+            "Two transforms of one chain define the denoising gradient differently; give both one definition."
+        )
+    return next(iter(wanted), None)
+
+
+def _from_elsewhere(
+    plan: Plan, history: Sequence[Tensor], first_row: int, wanted: Basis | None
+) -> list[Evaluated | None]:
+    """Evaluations that a run starts with. What they were taken from is unknown, so they cannot be read otherwise."""
+    if not history or wanted is None:
+        return [None] * len(history)
+    before = plan.rows[first_row - 1]
+    basis = before.keep_basis or before.basis
+    if basis != wanted:
+        raise UserError(
+            f"{plan.name} was given its history as {basis}, from which the parts of its first steps cannot be told; "
+            "start it without a history."
+        )
+    return [Evaluated(before.at, basis, estimate=[(1.0, h)]) for h in history]

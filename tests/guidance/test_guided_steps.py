@@ -228,8 +228,7 @@ def test_mistakes() -> None:
     at = VP.point(500)
     for wrong, message in (
         (lambda: run(plan(DDIM()), guided()), "shift='score'"),
-        (lambda: run(dd.sampler("heun").plan(dd.grid("karras", VP, 4)), guided(1.0, "score")), "several evaluations"),
-        (lambda: run(plan(DPMpp(order=2)), guided(1.0, "score"), displacements=(PxP(),)), "use ddpm or ddim"),
+        (lambda: run(plan(DPMpp(method="singlestep", eta=1.0)), guided()), "inner states"),
         (lambda: run(plan(DDPM()), NoGradient(exact), displacements=(PxP(),)), "has none"),
         (lambda: run(plan(DDPM()), exact, estimates=(FreePxP(),)), "has none"),
         (lambda: dd.sampler("ddpm | momentum") | PxP(), "before momentum"),

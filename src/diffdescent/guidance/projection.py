@@ -11,6 +11,7 @@ What is computed is the part that is taken away, so that δ = 0 takes away exact
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
@@ -41,7 +42,7 @@ class Conflicts:
     """Which conflicts are resolved, and how one is told.
 
     ``pairs``: ``"cls-den"``, ``"cls-div"`` (the paper's two) and ``"den-div"`` (an ablation that it leaves undefined:
-    last, and in full, each current vector loses its projection on the other's raw vector).
+    last, each current vector loses ``den_div`` times its projection on the other's raw vector).
     ``scope``: one inner product for each sample, for the whole batch, or for each channel of each sample.
     ``gate``: whether a pair conflicts is told by the ``"raw"`` vectors (the paper) or by the two ``"pair"`` members
     that are about to be projected (the released code).
@@ -58,8 +59,11 @@ class Conflicts:
     gate: Gate = "raw"
     partner: Partner = "raw"
     zero: ZeroNorm = "own"
+    den_div: float = 1.0
 
     def __post_init__(self) -> None:
+        if not math.isfinite(self.den_div):
+            raise UserError(f"den_div must be a finite number, not {self.den_div}; 1 takes the whole projection away.")
         for pair in self.pairs:
             if pair not in get_args(Pair):
                 raise unknown("pair of gradients", pair, get_args(Pair))
@@ -113,6 +117,12 @@ class Conflicts:
         if "den-div" in self.pairs:
             raw = self.dot(den, div)
             of_den, of_div = self.dot(den - off_den, div), self.dot(div - off_div, den)
-            off_den.add_(self.projection(of_den, div, raw))
-            off_div.add_(self.projection(of_div, den, raw))
+            off_den.add_(self.projection(of_den, div, raw), alpha=self.den_div)
+            off_div.add_(self.projection(of_div, den, raw), alpha=self.den_div)
         return StepParts(off_den, off_div, off_cls)
+
+    def kept(self, parts: StepParts, delta: Delta) -> StepParts:
+        """What is left of each part."""
+        off = self.removed(parts, delta)
+        diversity = None if parts.diversity is None or off.diversity is None else parts.diversity - off.diversity
+        return StepParts(parts.denoise - off.denoise, diversity, parts.guidance - off.guidance)

@@ -11,13 +11,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 from torch import Tensor
 
-from ..errors import UserError
+from ..errors import UserError, unknown
 from ..plan import Plan
+from ..predict import Basis
 from ..transforms.base import Commit, Evaluation, StepParts
+from .definitions import Denoising, basis_of, regrouped
 from .projection import Conflicts, Delta, Gate, Pair, Partner, Scope, ZeroNorm
 
 Four = tuple[float, float, float, float]
@@ -27,10 +29,12 @@ Four = tuple[float, float, float, float]
 class PxP:
     """x_s = S − (what is taken away from each part of the step S); at δ = 0 exactly S.
 
-    ``delta`` is (δ1, δ2, δ3, δ4), or one such for each step (the last one repeats); the other options are those of
-    :class:`Conflicts`. The default is the paper's algorithm: both pairs, per sample, told by the raw vectors. Where a
-    step has no noise there is no diversity part. Raises :class:`UserError` for unknown options and δ that are not four
-    finite numbers, for steps that are not one evaluation of their own, and for a model without a gradient.
+    ``delta`` is (δ1, δ2, δ3, δ4), or one such for each step (the last one repeats). ``denoising`` says what the
+    denoising gradient is (:mod:`.definitions`); the other options are those of :class:`Conflicts`. The default is the
+    paper's algorithm: x0 prediction, both pairs, per sample, told by the raw vectors. It works over any solver, by the
+    parts of each committed step (:mod:`diffdescent.parts`); where a step has no noise there is no diversity part.
+    Raises :class:`UserError` for unknown options and δ that are not four finite numbers, and for a model without
+    guidance.
     """
 
     delta: Four | tuple[Four, ...] = (1.0, 1.0, 1.0, 1.0)
@@ -39,11 +43,14 @@ class PxP:
     gate: Gate = "raw"
     partner: Partner = "raw"
     zero: ZeroNorm = "own"
+    denoising: Denoising = "x0"
+    den_div: float = 1.0
     name: ClassVar[str] = "pxp"
     linear: ClassVar[bool] = False
-    wants_parts: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        if self.denoising not in get_args(Denoising):
+            raise unknown("denoising gradient", self.denoising, get_args(Denoising))
         if not self.deltas:
             raise UserError("pxp's delta is an empty list; give four numbers, or four for each step.")
         if not all(len(four) == 4 and all(map(math.isfinite, four)) for four in self.deltas):
@@ -60,23 +67,35 @@ class PxP:
     @cached_property
     def conflicts(self) -> Conflicts:
         """The rule by which conflicts are told and resolved."""
-        return Conflicts(self.pairs, self.scope, self.gate, self.partner, self.zero)
+        return Conflicts(self.pairs, self.scope, self.gate, self.partner, self.zero, self.den_div)
 
-    def init(self, plan: Plan) -> None:
-        if not plan.single or any(any(out.evals[1:]) for row in plan.rows for out in row.outputs):
-            raise UserError(
-                f"pxp sees the parts of steps of one evaluation, and {plan.name} uses several; use ddpm or ddim(eta)."
-            )
+    @property
+    def wants_parts(self) -> Basis:
+        """The basis in which the denoising part of a step is read."""
+        return basis_of(self.denoising)
 
-    def update(self, state: None, commit: Commit) -> tuple[Tensor, None]:
+    def parts(self, commit: Commit) -> StepParts:
+        """The parts of a step under this definition. Raises :class:`UserError` for a step without guidance."""
         if commit.parts is None:
-            raise UserError("pxp resolves conflicts with a guidance gradient, and this model has none; use Guided(…).")
-        delta = Delta(*self.deltas[min(commit.step, len(self.deltas) - 1)])
-        off = self.conflicts.removed(commit.parts, delta)
+            raise UserError(
+                "pxp resolves conflicts with a guidance gradient, and this model has none; use Guided(…) or "
+                "ClassifierFree(…), on the command line --guidance."
+            )
+        return regrouped(commit.parts, self.denoising)
+
+    def delta_at(self, step: int) -> Delta:
+        """The δ of the step that is the ``step``-th to be committed."""
+        return Delta(*self.deltas[min(step, len(self.deltas) - 1)])
+
+    def init(self, plan: Plan) -> int:
+        return 0
+
+    def update(self, state: int, commit: Commit) -> tuple[Tensor, int]:
+        off = self.conflicts.removed(self.parts(commit), self.delta_at(state))
         total = off.guidance.add_(off.denoise)
         if off.diversity is not None:
             total.add_(off.diversity)
-        return commit.proposal - total, None
+        return commit.proposal - total, state + 1
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ Each is "base plus correction", so a neutral parameter gives the sampler beneath
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -22,7 +22,9 @@ from ..process import Point
 class Evaluation:
     """One evaluation as an estimate transform sees it: x0 (after earlier transforms), the state, and where.
 
-    ``direction`` is what classifier-free guidance has added to x0, or None.
+    ``direction`` is what classifier-free guidance has added to x0 (after earlier transforms that say so by a true
+    attribute ``of_direction``), or None. ``memory`` is the transform's own for the length of one run, empty at first,
+    for what it remembers of each sample.
     """
 
     x0: Tensor
@@ -31,13 +33,15 @@ class Evaluation:
     step: int
     index: int
     direction: Tensor | None = None
+    memory: dict[str, Tensor] = field(default_factory=dict)
 
 
 class StepParts(NamedTuple):
     """What a step S adds to its anchor: S = Z·x_t + denoise + diversity + guidance.
 
-    ``denoise`` is c·x0, ``diversity`` the scaled noise (None where there is none), ``guidance`` the scaled gradient of
-    log p(y | x_t).
+    ``denoise`` is Σ c·x0 (or Σ c·ε) over the evaluations that the step uses, ``diversity`` its scaled noise (None where
+    there is none), ``guidance`` what the gradients of log p(y | x_t), or classifier-free guidance, add to it. A step
+    of several evaluations is taken apart in :mod:`diffdescent.parts`.
     """
 
     denoise: Tensor
@@ -49,8 +53,8 @@ class StepParts(NamedTuple):
 class Commit:
     """One step as a displacement transform sees it: from ``base`` at ``src`` to the ``proposal`` S at ``dst``.
 
-    ``noise`` is the scaled noise that S contains, or None. ``parts`` are those of a step with a guidance gradient, for
-    transforms with an attribute ``wants_parts`` that is true; else None.
+    ``noise`` is the scaled noise that S contains, or None. ``parts`` are those of a guided step, where a transform has
+    an attribute ``wants_parts`` that names the basis of its denoising part, ``"x0"`` or ``"eps"``; else None.
     """
 
     step: int
