@@ -26,6 +26,9 @@ from diffdescent.errors import UserError
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
+BESIDE = ("sheet.png", "trajectory.png")
+"""What ``diffdescent sample`` writes beside the images of a run; no image of the set."""
+
 Pixels = npt.NDArray[np.uint8]
 Source = Iterator[tuple[str, bytes]]
 
@@ -81,27 +84,60 @@ def read_images(
             the wrong type or shape, or labels that do not match the images.
     """
     path = Path(path)
+    if path.suffix.lower() == ".npz" and path.is_file():
+        return _read_npz(path, size, progress)
+    names, source = _listing(path)
+    decoded = list(_decoded(path, names, source, skip_bad, size, progress))
+    kept = [name for name, _ in decoded]
+    labels, classes = _labels_of(kept)
+    return ImageSet(_stack(path, decoded), labels, classes, kept)
+
+
+def stream_images(
+    path: str | Path, *, batch: int = 256, progress: Callable[[int, int], None] | None = None
+) -> Iterator[torch.Tensor]:
+    """The images of a folder or zip in the same order, ``batch`` of them in memory at a time, uint8 (n, C, H, W).
+
+    An npz is one array and is read whole. Raises :class:`UserError` as :func:`read_images` does, when it comes to it.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".npz" and path.is_file():
+        yield from torch.split(_read_npz(path, None, progress).images, batch)
+        return
+    names, source = _listing(path)
+    found = _decoded(path, names, source, False, None, progress)
+    first = next(found)
+    waiting = [first]
+    for item in found:
+        if len(waiting) == batch:
+            yield _stack(path, waiting, first)
+            waiting = []
+        waiting.append(item)
+    yield _stack(path, waiting, first)
+
+
+def _listing(path: Path) -> tuple[list[str], Source]:
+    """The names of the images in a folder or zip, sorted, and a source of them with their bytes."""
     if not path.exists():
         raise UserError(f"There is no file or folder {path}; give an image folder, a .zip of images or an .npz.")
     if path.is_dir():
-        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        beside = {path / name for name in BESIDE} if (path / "run.json").is_file() else set()
+        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file() and p not in beside)
         names = [p.relative_to(path).as_posix() for p in found]
-        return _decode_all(
-            path, names, ((n, p.read_bytes()) for n, p in zip(names, found, strict=True)), skip_bad, size, progress
-        )
-    if path.suffix.lower() == ".npz":
-        return _read_npz(path, size, progress)
+        return names, ((n, p.read_bytes()) for n, p in zip(names, found, strict=True))
     if not zipfile.is_zipfile(path):
         raise UserError(
             f"{path} is neither a folder, a whole .zip nor an .npz; it may be cut short, or of another kind."
         )
     with zipfile.ZipFile(path) as archive:
         names = sorted(n for n in archive.namelist() if PurePosixPath(n).suffix.lower() in SUFFIXES)
-        return _decode_all(path, names, _members(archive, names), skip_bad, size, progress)
+    return names, _members(path, names)
 
 
-def _members(archive: zipfile.ZipFile, names: list[str]) -> Source:
-    return ((name, _member(archive, name)) for name in names)
+def _members(path: Path, names: list[str]) -> Source:
+    with zipfile.ZipFile(path) as archive:
+        for name in names:
+            yield name, _member(archive, name)
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
@@ -112,33 +148,33 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
         return b""
 
 
-def _decode_all(
+def _decoded(
     path: Path,
     names: list[str],
     source: Source,
     skip_bad: bool,
     size: int | None,
     progress: Callable[[int, int], None] | None,
-) -> ImageSet:
-    decoded: list[tuple[str, Pixels]] = []
+) -> Iterator[tuple[str, Pixels]]:
+    some = False
     for count, (name, data) in enumerate(source):
         try:
-            decoded.append((name, _decode(data, size)))
+            pixels = _decode(data, size)
         except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for damaged files, by format
             if not skip_bad:
                 raise UserError(
                     f"The image {name} in {path} cannot be decoded ({error or 'it is empty'}); "
                     "replace or remove it, or leave out such images with skip_bad=True (--skip-bad)."
                 ) from error
+            continue
         if progress is not None and count % 1000 == 0:
             progress(count, len(names))
-    if not decoded:
+        some = True
+        yield name, pixels
+    if not some:
         raise UserError(f"{path} holds no readable image; expected files that end in {', '.join(sorted(SUFFIXES))}.")
     if progress is not None:
         progress(len(names), len(names))
-    kept = [name for name, _ in decoded]
-    labels, classes = _labels_of(kept)
-    return ImageSet(_stack(path, decoded), labels, classes, kept)
 
 
 def _decode(data: bytes, size: int | None) -> Pixels:
@@ -157,8 +193,9 @@ def _decode(data: bytes, size: int | None) -> Pixels:
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 
-def _stack(path: Path, decoded: list[tuple[str, Pixels]]) -> torch.Tensor:
-    first_name, first = decoded[0]
+def _stack(path: Path, decoded: list[tuple[str, Pixels]], like: tuple[str, Pixels] | None = None) -> torch.Tensor:
+    """One tensor of images that are all of the size of ``like`` (None: the first of them)."""
+    first_name, first = like or decoded[0]
     out = np.empty((len(decoded), first.shape[2], first.shape[0], first.shape[1]), np.uint8)
     for i, (name, pixels) in enumerate(decoded):
         if pixels.shape != first.shape:

@@ -1,0 +1,45 @@
+"""Judging images: features, distances to a reference with intervals, and errors on exact models.
+
+from diffdescent.evaluate import load_extractor, read_reference, extract, score
+extractor = load_extractor("cifar10-features")
+reference = read_reference("photos.zip", extractor)
+scores = score(extract(extractor, images), reference, ["fd", "precision", "recall"])
+"""
+
+from .extractors import ModuleExtractor, load_extractor
+from .features import Extractor, Features, extract, join
+from .frechet import frechet_distance
+from .moments import Moments, RunningMoments, moments_of
+from .reference import Reference, make_reference, read_reference, summarise, write_statistics
+from .resize import RESIZES
+from .scores import ALIASES, METRICS, Metric, Score, metric_name, possible, score, score_exact
+from .wasserstein import rmse, sliced_wasserstein
+
+__all__ = [
+    "ALIASES",
+    "METRICS",
+    "RESIZES",
+    "Extractor",
+    "Features",
+    "Metric",
+    "ModuleExtractor",
+    "Moments",
+    "Reference",
+    "RunningMoments",
+    "Score",
+    "extract",
+    "frechet_distance",
+    "join",
+    "load_extractor",
+    "make_reference",
+    "metric_name",
+    "moments_of",
+    "possible",
+    "read_reference",
+    "rmse",
+    "score",
+    "score_exact",
+    "sliced_wasserstein",
+    "summarise",
+    "write_statistics",
+]

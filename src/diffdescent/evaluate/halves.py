@@ -1,0 +1,55 @@
+"""Confidence intervals by half-sampling: how a statistic of n images varies, told by random halves of them.
+
+A half drawn without replacement varies around the whole by Var(half | data) = (1/(n/2) − 1/n)·s² = s²/n, to first
+order exactly as the whole varies around the truth. So the spread of a statistic over halves is its sampling spread, and
+nothing is to be scaled (delete-half jackknife, Shao and Wu 1989). Unlike the bootstrap no image occurs twice, which
+would break nearest-neighbour metrics.
+
+A statistic with a bias of c/n is off by a further c/n on a half. The quantiles are therefore taken around the mean of
+the halves and moved to the value itself: the interval is one for the expectation *at this number of images*, and the
+difference between that mean and the value estimates the bias.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..noise import integers
+
+_STEP = 0x7FFF0001
+"""Keys the draws of halves; no step of a sampler has this number, so that they share nothing with the images' noise."""
+
+LEAST = 8
+"""Fewer images than this have no interval."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95 % interval [``low``, ``high``]; ``bias`` estimates how much the expectation of the value at this number of
+    images exceeds the one at infinitely many."""
+
+    low: float
+    high: float
+    bias: float
+
+
+def halves(n: int, resamples: int, seed: int) -> Tensor:
+    """``resamples`` random halves of n items: bool (resamples, n), n // 2 true in each row, keyed by (seed, row)."""
+    chosen = torch.zeros(resamples, n, dtype=torch.bool)
+    for i in range(resamples):
+        order = integers(seed, torch.tensor([i]), n, _STEP)[0].argsort(stable=True)
+        chosen[i, order[: n // 2]] = True
+    return chosen
+
+
+def interval(value: float, over_halves: Tensor, n: int) -> Interval:
+    """The centred 95 % interval of ``value`` by what it is on the halves of its n items (resamples,)."""
+    values = over_halves.double()
+    # An odd n has halves that are a little smaller than half.
+    scale = ((n // 2) / (n - n // 2)) ** 0.5
+    mean = float(values.mean())
+    low, high = ((torch.quantile(values, q) - mean) * scale for q in (0.025, 0.975))
+    return Interval(value + float(low), value + float(high), mean - value)

@@ -1,0 +1,202 @@
+"""Reference statistics: from images, or from saved means and covariances of ours, of pytorch-fid and of ADM."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..data import stream_images
+from ..errors import UserError
+from ..images import make_folder, write_atomically
+from . import kid, precision_recall
+from .features import JSON, Extractor, Features, OnProgress, differences, join
+from .moments import Moments, RunningMoments, moments_of
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Statistics of a set of images.
+
+    ``moments`` are those of the pooled features, ``spatial`` those of the spatial ones. ``features`` are None where
+    only moments are known (saved files, and sets that were read with ``keep=False``). ``protocol`` is that of the
+    extractor; empty for a foreign file, which does not tell how it was made.
+    """
+
+    moments: Moments
+    spatial: Moments | None = None
+    features: Features | None = None
+    protocol: Mapping[str, JSON] = field(default_factory=dict)
+    name: str = "reference"
+
+    @property
+    def count(self) -> int | None:
+        """How many images there were; None where the file does not tell."""
+        return self.moments.n
+
+    @cached_property
+    def radii(self) -> Tensor:
+        """How far each image's ball of the manifold reaches (precision)."""
+        return precision_recall.radii(self.pool)
+
+    @cached_property
+    def kernel_mean(self) -> float:
+        """The mean of KID's kernel over its pairs."""
+        return kid.mean_of_pairs(self.pool)
+
+    @property
+    def pool(self) -> Tensor:
+        """The pooled features of its images. Raises :class:`UserError` where only moments are known."""
+        if self.features is None:
+            raise UserError(
+                f"{self.name} holds only means and covariances, but this metric needs the images themselves; "
+                "give a folder, zip or npz of images as the reference."
+            )
+        return self.features.pool
+
+
+def make_reference(features: Features, name: str = "reference") -> Reference:
+    """The statistics of ``features``. Raises :class:`UserError` for fewer than two images."""
+    spatial = None if features.spatial is None else moments_of(features.spatial)
+    return Reference(moments_of(features.pool), spatial, features, features.protocol, name)
+
+
+def summarise(batches: Iterable[Tensor], extractor: Extractor, *, name: str = "images", keep: bool = True) -> Reference:
+    """Statistics of batches of images, uint8 (n, C, H, W), one batch in memory at a time.
+
+    With ``keep`` the features of every image are kept too, for the metrics that need them; without, memory depends on
+    the number of features alone. Raises :class:`UserError` for fewer than two images.
+    """
+    if keep:
+        return make_reference(join([extractor(batch) for batch in batches]), name)
+    pool: RunningMoments | None = None
+    spatial: RunningMoments | None = None
+    for batch in batches:
+        found = extractor(batch)
+        pool = pool or RunningMoments(found.pool.shape[1])
+        pool.update(found.pool)
+        if found.spatial is not None:
+            spatial = spatial or RunningMoments(found.spatial.shape[1])
+            spatial.update(found.spatial)
+    if pool is None:
+        raise UserError("There is no image to look at; give at least two.")
+    return Reference(pool.result(), None if spatial is None else spatial.result(), None, dict(extractor.protocol), name)
+
+
+def read_reference(
+    path: str | Path, extractor: Extractor, *, keep: bool = True, progress: OnProgress | None = None
+) -> Reference:
+    """Statistics to compare with.
+
+    Args:
+        path: a folder, zip or npz of images, or an npz of statistics: ``mu`` and ``sigma`` (pytorch-fid), with ``mu_s``
+            and ``sigma_s`` for spatial features (ADM), with ``count`` and ``protocol`` (:func:`write_statistics`).
+            Where a file holds images and statistics (ADM's batches) the moments are the file's and the features those
+            of the images.
+        extractor: what looks at the images; saved statistics must be of the same protocol.
+        keep: keep the features of every image, which KID, precision and recall need.
+        progress: called with (images, in all).
+
+    Raises:
+        UserError: a file that cannot be read, or statistics of another protocol, with what differs.
+    """
+    path = Path(path)
+    saved = _saved(path) if path.suffix.lower() == ".npz" and path.is_file() else None
+    if saved is None:
+        return summarise(stream_images(path, progress=progress), extractor, name=str(path), keep=keep)
+    arrays, has_images = saved
+    protocol = _protocol(path, arrays)
+    if protocol:
+        require_same(extractor.protocol, protocol, str(path))
+    count = int(arrays["count"]) if "count" in arrays else None
+    moments, spatial = _moments(path, arrays, "mu", "sigma", count), None
+    if "mu_s" in arrays and "sigma_s" in arrays:
+        spatial = _moments(path, arrays, "mu_s", "sigma_s", count)
+    features = None
+    if has_images and keep:
+        features = join([extractor(batch) for batch in stream_images(path, progress=progress)])
+    return Reference(moments, spatial, features, protocol, str(path))
+
+
+def require_same(ours: Mapping[str, JSON], theirs: Mapping[str, JSON], name: str) -> None:
+    """Raises :class:`UserError` where two protocols differ, and says in what; an unknown protocol fits any."""
+    different = list(differences(ours, theirs)) if ours and theirs else []
+    if different:
+        raise UserError(
+            f"{name} was made with another protocol ({'; '.join(different)}), so the scores would mean nothing; "
+            "make it anew with these features, or choose its own with --features and --resize."
+        )
+
+
+def write_statistics(path: str | Path, reference: Reference) -> None:
+    """Save the moments of ``reference`` as npz with their protocol inside: ``mu``, ``sigma``, ``mu_s``, ``sigma_s``.
+
+    pytorch-fid and ADM read it as one of theirs. Raises :class:`UserError` where it cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".npz":
+        raise UserError(f"Statistics are written as .npz, not {path.name}; end the name in .npz.")
+    arrays: dict[str, npt.NDArray[np.generic]] = {
+        "mu": reference.moments.mu.numpy(),
+        "sigma": reference.moments.sigma.numpy(),
+        "protocol": np.array(json.dumps(dict(reference.protocol), sort_keys=True)),
+    }
+    if reference.count is not None:
+        arrays["count"] = np.array(reference.count)
+    if reference.spatial is not None:
+        arrays |= {"mu_s": reference.spatial.mu.numpy(), "sigma_s": reference.spatial.sigma.numpy()}
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    make_folder(path.parent)
+    write_atomically(path, buffer.getvalue())
+
+
+def _saved(path: Path) -> tuple[dict[str, npt.NDArray[np.generic]], bool] | None:
+    """The statistics in an npz, and whether it holds images too; None where it holds no statistics."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not {"mu", "sigma"} <= set(file.files):
+                return None
+            wanted = {"mu", "sigma", "mu_s", "sigma_s", "count", "protocol"} & set(file.files)
+            return {key: file[key] for key in wanted}, "arr_0" in file.files
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(
+            f"{path} cannot be read as an npz ({error}); it may be cut short: write or download it again."
+        ) from None
+
+
+def _protocol(path: Path, arrays: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, JSON]:
+    if "protocol" not in arrays:
+        return {}
+    try:
+        found = json.loads(str(arrays["protocol"]))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise UserError(f"The protocol in {path} is no JSON object; write the statistics again.")
+    return found
+
+
+def _moments(
+    path: Path, arrays: Mapping[str, npt.NDArray[np.generic]], mean: str, covariance: str, count: int | None
+) -> Moments:
+    mu, sigma = arrays[mean], arrays[covariance]
+    numbers = np.issubdtype(mu.dtype, np.floating) and np.issubdtype(sigma.dtype, np.floating)
+    if not numbers or mu.ndim != 1 or sigma.shape != (len(mu), len(mu)):
+        raise UserError(
+            f"{path} has {mean} of shape {mu.shape} and {covariance} of shape {sigma.shape}; expected (d,) and (d, d) "
+            "of real numbers."
+        )
+    if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
+        raise UserError(f"The statistics in {path} hold NaN or Inf; make them anew.")
+    return Moments(torch.from_numpy(mu.astype(np.float64)), torch.from_numpy(sigma.astype(np.float64)), count)
