@@ -25,12 +25,13 @@ from torch import Tensor
 
 from ..errors import UserError, unknown
 from ..execute import Executor, Query
+from ..grammar import options_of
 from ..grid import Grid, explicit, explicit_ratios
-from ..noise import Keyed, NoiseSource
+from ..noise import NoiseSource
 from ..predict import Prediction, Predictor, conversion
 from ..process import VE, VP, Flow, Point, Process
-from ..recipes import ALIASES, Recipe, options_of, parse, parse_grid
-from ..sample import evaluate, micro_batch_width, resolve
+from ..recipes import ALIASES, Recipe, parse, parse_grid
+from ..sample import evaluate, micro_batch_width, noise_source, resolve
 from ..solvers import SOLVERS
 from ..transforms import GradientEstimation
 
@@ -94,6 +95,7 @@ class SampleFunction(Protocol):
         eta: float | None = None,
         s_noise: float = 1.0,
         noise_sampler: NoiseSampler | None = None,
+        noise: str = "independent",
         seed: int | None = None,
         samples: Sequence[int] | None = None,
         **options: Any,
@@ -117,8 +119,9 @@ def sampler(recipe: Recipe | str, *, process: Process | None = None) -> SampleFu
     * ``eta`` and other options (``s_churn``, ``order``, ``ge_gamma``, …) replace the recipe's; ``s_noise`` scales the
       noise of every step.
     * ``noise_sampler(sigma, sigma_next)`` gives the noise. Without one it is keyed by (seed, sample, step) as in
-      :func:`diffdescent.sample`: by ``seed``, else ``extra_args["seed"]``, else a number drawn from torch's own
-      generator, so that ``torch.manual_seed`` repeats a run. ``samples`` are the images' indices (default: 0, 1, …).
+      :func:`diffdescent.sample`, ``noise`` being ``"independent"`` or ``"brownian"``. The seed is ``seed``, else
+      ``extra_args["seed"]``, else a number drawn from torch's own generator, so that ``torch.manual_seed`` repeats a
+      run. ``samples`` are the images' indices (default: 0, 1, …).
 
     Nothing in the loop waits for the device. Raises :class:`UserError` for a list of levels that is not strictly
     monotone, options that the recipe does not have, and NaN or Inf from the model.
@@ -136,6 +139,7 @@ def sampler(recipe: Recipe | str, *, process: Process | None = None) -> SampleFu
         eta: float | None = None,
         s_noise: float = 1.0,
         noise_sampler: NoiseSampler | None = None,
+        noise: str = "independent",
         seed: int | None = None,
         samples: Sequence[int] | None = None,
         **options: Any,
@@ -145,12 +149,12 @@ def sampler(recipe: Recipe | str, *, process: Process | None = None) -> SampleFu
         levels, extra = _levels(sigmas), extra_args or {}
         space = Space(process or getattr(model, "process", None) or VE())
         grid = space.grid(levels)
-        noise: NoiseSource
+        source: NoiseSource
         if noise_sampler is not None:
-            noise = _Noise(noise_sampler, space, dict(zip(grid.points, levels, strict=True)))
+            source = _Noise(noise_sampler, space, dict(zip(grid.points, levels, strict=True)))
         else:
-            noise = _keyed(extra.get("seed") if seed is None else seed, samples, x)
-        used, scaled = _with_options(chosen, options), _Scaled(noise, s_noise)
+            source = _keyed(noise, extra.get("seed") if seed is None else seed, samples, x)
+        used, scaled = _with_options(chosen, options), _Scaled(source, s_noise)
         with torch.no_grad():
             return _run(used, grid, space, model, x, levels, extra, callback, disable, scaled)
 
@@ -221,13 +225,13 @@ def _with_options(recipe: Recipe, options: Mapping[str, Any]) -> Recipe:
     return dataclasses.replace(recipe, solver=dataclasses.replace(changed, **solver), transforms=transforms)
 
 
-def _keyed(seed: int | None, samples: Sequence[int] | None, x: Tensor) -> NoiseSource:
+def _keyed(kind: str, seed: int | None, samples: Sequence[int] | None, x: Tensor) -> NoiseSource:
     if seed is None:
         seed = int(torch.randint(2**63 - 1, ()))
     index = range(len(x)) if samples is None else samples
     if len(index) != len(x):
         raise UserError(f"samples has {len(index)} indices for {len(x)} images; give one for each.")
-    return Keyed(seed, torch.tensor(list(index), dtype=torch.int64, device=x.device))
+    return noise_source(kind, seed, index, x.device)
 
 
 @dataclass(frozen=True)
