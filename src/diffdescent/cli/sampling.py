@@ -11,8 +11,6 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from .. import __version__
 from ..data import read_images
@@ -32,9 +30,9 @@ from ..sample import (
     noise_for,
     resolve_grid,
 )
-from ..sample import Progress as Step
 from ..sample import sample as run_sampler
 from . import output
+from .progress import Bar
 
 SHEET_LIMIT = 400
 """A sheet shows at most this many images."""
@@ -184,7 +182,7 @@ def sample(
             **more,
         )
 
-    with _Bar(len(chosen), done=len(chosen) - len(todo), hidden=quiet or as_json) as bar:
+    with Bar(len(chosen), done=len(chosen) - len(todo), hidden=quiet or as_json) as bar:
         begun = False
         for first in range(0, len(todo), batch_size):
             batch = todo[first : first + batch_size]
@@ -223,41 +221,3 @@ def _described(path: Path | None, images: torch.Tensor | None) -> dict[str, str]
     if path is None or images is None:
         return None
     return {"path": str(path), "sha256": hashlib.sha256(images.numpy().tobytes()).hexdigest()[:16]}
-
-
-class _Bar:
-    """A progress bar in images, moved by every evaluation, with rate and time left."""
-
-    def __init__(self, total: int, done: int, hidden: bool) -> None:
-        columns = (
-            TextColumn("sampling"),
-            BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} images"),
-            TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(elapsed_when_finished=False),
-        )
-        self.progress = Progress(*columns, console=Console(stderr=True), disable=hidden)
-        self.task = self.progress.add_task("sampling", total=total, completed=done, rate="")
-        self.done, self.made, self.begun = done, 0, time.monotonic()
-
-    def __enter__(self) -> _Bar:
-        self.progress.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.progress.__exit__(*error)
-
-    def step(self, at: Step) -> None:
-        """After one evaluation of a batch: its share of the batch's images."""
-        part = len(at.samples) * (at.index + 1) / at.nfe
-        self.progress.update(self.task, completed=self.done + part, rate=self._rate(self.made + part))
-
-    def finished(self, count: int) -> None:
-        """After a batch has been written."""
-        self.done, self.made = self.done + count, self.made + count
-        self.progress.update(self.task, completed=self.done, rate=self._rate(self.made))
-
-    def _rate(self, images: float) -> str:
-        return f"{images / max(time.monotonic() - self.begun, 1e-9):.2f} images/s"
