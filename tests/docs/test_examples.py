@@ -1,4 +1,4 @@
-"""Every example in the README runs, as it stands there."""
+"""Every example in the README and on the page of models runs, as it stands there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ import torch
 from diffdescent.cli.app import main
 from diffdescent.images import save_png
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+README = (ROOT / "README.md").read_text()
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 COMMANDS = re.findall(r"^diffdescent .*$", README, re.MULTILINE)
 
@@ -32,6 +34,13 @@ def test_python_examples(monkeypatch: pytest.MonkeyPatch) -> None:
     for block in PYTHON:
         exec(block.replace("n=16", "n=2"), namespace)
     assert torch.isfinite(namespace["again"].images).all()
+
+
+def test_the_adapters_page() -> None:
+    namespace: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", (DOCS / "models.md").read_text(), re.DOTALL):
+        exec(block, namespace)
+        assert torch.isfinite(namespace["images"]).all()
 
 
 @pytest.fixture
