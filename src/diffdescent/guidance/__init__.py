@@ -2,6 +2,7 @@
 
 from .cfg import ClassifierFree, ClassifierFreePlus
 from .classifier import Classifier, Guide, Guided
+from .clip import CLIP
 from .energy import Energy
 from .pretrained import load_guide
 from .projection import Conflicts, Delta
@@ -11,6 +12,7 @@ from .text import apply_guidance, parse_guidance
 
 __all__ = [
     "APG",
+    "CLIP",
     "PAPER",
     "RELEASED",
     "Classifier",
