@@ -1,0 +1,1 @@
+"""Peculiarity: images of people and animals that are sharp and wrong, measured."""
