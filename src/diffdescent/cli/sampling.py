@@ -31,7 +31,7 @@ from ..sample import (
     resolve_grid,
 )
 from ..sample import sample as run_sampler
-from . import output
+from . import output, prompting
 from .progress import Bar
 
 SHEET_LIMIT = 400
@@ -88,12 +88,20 @@ def sample(
     sampler: Annotated[str | None, typer.Option(help='A recipe, e.g. "ge(gamma=2) | momentum(-0.3)".')] = None,
     steps: Annotated[int, typer.Option(help="Steps of the grid.")] = 20,
     grid: Annotated[str | None, typer.Option(help="A grid, e.g. loglinear; default: the recipe's usual one.")] = None,
-    n: Annotated[int, typer.Option(help="How many images.")] = 16,
+    n: Annotated[int | None, typer.Option(help="How many images (16; with --prompts one for each prompt).")] = None,
     samples: Annotated[str | None, typer.Option(help="Exactly these samples, e.g. 0-63 (in place of --n).")] = None,
     seed: Annotated[int, typer.Option(help="Seed; image i of a seed is the same in any batch.")] = 0,
     label: Annotated[
         str | None, typer.Option(help="Class name or number; a list is repeated over the samples.")
     ] = None,
+    prompt: Annotated[str | None, typer.Option(help="Text to image: what a diffusers pipeline folder draws.")] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(help="One image for each prompt of a text file (one a line) or COCO captions.")
+    ] = None,
+    negative_prompt: Annotated[str | None, typer.Option(help="What --prompt shall not draw.")] = None,
+    guidance_scale: Annotated[float | None, typer.Option(help="How strongly the prompt guides.")] = None,
+    width: Annotated[int | None, typer.Option(help="Width of the image of a prompt, in pixels.")] = None,
+    height: Annotated[int | None, typer.Option(help="Its height.")] = None,
     batch_size: Annotated[int, typer.Option(help="Samples in memory at a time; changes no image.")] = 64,
     micro_batch: Annotated[int | None, typer.Option(help="Samples that the network sees at once.")] = None,
     init: Annotated[Path | None, typer.Option(help="Start from these images (file, folder, zip or npz).")] = None,
@@ -122,7 +130,44 @@ def sample(
         raise unknown("noise", noise, NOISES)
     if mask is not None and init is None:
         raise UserError("--mask needs --init, the image whose region is kept.")
-    chosen = parse_samples(samples) if samples else list(range(n))
+    if prompt is not None or prompts is not None:
+        given = {"--label": label, "--init": init, "--mask": mask, "--strength": strength, "--trajectory": trajectory}
+        for option, value in {**given, "--noise": noise != "independent"}.items():
+            if value:
+                raise UserError(f"{option} has no meaning for a prompt; leave it out.")
+        prompting.run(
+            prompting.Request(
+                model=model,
+                prompt=prompt,
+                prompts=prompts,
+                negative_prompt=negative_prompt,
+                guidance_scale=guidance_scale,
+                width=width,
+                height=height,
+                sampler=sampler,
+                steps=steps,
+                grid=grid,
+                n=n,
+                chosen=parse_samples(samples) if samples else None,
+                seed=seed,
+                micro_batch=micro_batch,
+                device=device,
+                out=out,
+                overwrite=overwrite,
+                quiet=quiet,
+                as_json=as_json,
+            )
+        )
+        return
+    for option, asked in (
+        ("--negative-prompt", negative_prompt),
+        ("--guidance-scale", guidance_scale),
+        ("--width", width),
+        ("--height", height),
+    ):
+        if asked is not None:
+            raise UserError(f"{option} belongs to a prompt; give --prompt or --prompts too.")
+    chosen = parse_samples(samples) if samples else list(range(16 if n is None else n))
     if not chosen:
         raise UserError("There is no sample to draw; give --n of at least 1.")
     net = load_model(model, device)
@@ -137,8 +182,8 @@ def sample(
     if starting is not None and net.shape and tuple(starting.shape[1:]) != tuple(net.shape):
         raise UserError(f"--init has images of shape {tuple(starting.shape[1:])}, the model's are {tuple(net.shape)}.")
     region = read_image(mask, channels=1).float().div(255).round() if mask else None
-    width = micro_batch_width(net, pick_device(device), micro_batch)
-    options: dict[str, Any] = {"seed": seed, "noise": noise, "micro_batch": width, "device": device}
+    together = micro_batch_width(net, pick_device(device), micro_batch)
+    options: dict[str, Any] = {"seed": seed, "noise": noise, "micro_batch": together, "device": device}
     record = {
         "model": model,
         "fingerprint": fingerprint(net),
