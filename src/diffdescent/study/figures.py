@@ -1,0 +1,243 @@
+"""The figures of a report, as SVG: curves with intervals, and heat maps of a parameter against the steps."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from .metrics import lower_is_better, title
+from .summary import Line, varying
+
+SERIES = ("name", "sampler", "grid", "guidance", "labels")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6F4E37", "#000000")
+"""Okabe and Ito's, which readers with any colour vision tell apart; yellow is replaced, being too faint on white."""
+MARKERS = "osD^vPX*"
+PANELS = 3
+"""Panels side by side."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One picture with what it shows in a sentence."""
+
+    svg: bytes
+    caption: str
+
+
+def curves(lines: Sequence[Line], metric: str) -> list[Figure]:
+    """Quality against network evaluations, a panel for each grid; where there are at least two budgets."""
+    chosen = [line for line in lines if metric in line.metrics]
+    if len({line.columns["nfe"] for line in chosen}) < 2:
+        return []
+    panels = _groups(chosen, lambda line: line.columns["grid"])
+    names = varying(chosen, [name for name in SERIES if name != "grid"]) or ["sampler"]
+    picture = _drawn(panels, metric, lambda line: float(line.columns["nfe"]), names, "network evaluations", log=True)
+    return [
+        Figure(picture, f"{title(metric)} against network evaluations, with 95 % intervals, a panel for each grid.")
+    ]
+
+
+def sweeps(lines: Sequence[Line], metric: str, parameters: Sequence[str]) -> list[Figure]:
+    """Quality against each numeric parameter of at least three values, a panel for each budget."""
+    figures = []
+    for name in parameters:
+        chosen = [line for line in lines if metric in line.metrics and isinstance(line.columns[name], (int, float))]
+        if len({line.columns[name] for line in chosen}) < 3:
+            continue
+        panels = _groups(chosen, lambda line: f"{line.budget} evaluations")
+        others = [other for other in parameters if other != name]
+        names = varying(chosen, ["name", "template", "grid", "labels", *others]) or ["template"]
+        if len({_open(line.columns["guidance"]) for line in chosen}) > 1:
+            names = [*names, "guidance"]
+
+        def at(line: Line, name: str = name) -> float:
+            return float(line.columns[name])
+
+        figures.append(
+            Figure(
+                _drawn(panels, metric, at, names, name, log=False),
+                f"{title(metric)} against {name}, with 95 % intervals, a panel for each budget.",
+            )
+        )
+    return figures
+
+
+def _open(text: str) -> str:
+    """A text without its numbers: ``cfg(scale=2.0)`` and ``cfg(scale=3.0)`` are one curve."""
+    return "".join(char for char in text if not (char.isdigit() or char == "."))
+
+
+def heat_maps(lines: Sequence[Line], metric: str, parameters: Sequence[str]) -> list[Figure]:
+    """A parameter against the budget, coloured by a metric: β × steps, γ × steps."""
+    figures = []
+    for name in parameters:
+        chosen = [line for line in lines if metric in line.metrics and isinstance(line.columns[name], (int, float))]
+        values = sorted({float(line.columns[name]) for line in chosen})
+        budgets = sorted({line.budget for line in chosen})
+        if len(values) < 2 or len(budgets) < 2:
+            continue
+        others = [other for other in parameters if other != name]
+        keys = varying(chosen, ["name", "template", "grid", "guidance", "labels", *others]) or ["template"]
+        panels = _groups(chosen, lambda line, keys=keys: ", ".join(str(line.columns[k]) for k in keys))  # type: ignore[misc]
+        figures.append(
+            Figure(
+                _heat(panels, metric, name, values, budgets),
+                f"{title(metric)} for each {name} and number of network evaluations; the best of a column is framed.",
+            )
+        )
+    return figures
+
+
+def _groups(lines: Sequence[Line], key: Callable[[Line], Hashable]) -> dict[str, list[Line]]:
+    groups: dict[str, list[Line]] = {}
+    for line in lines:
+        groups.setdefault(str(key(line)), []).append(line)
+    return groups
+
+
+def _drawn(
+    panels: dict[str, list[Line]],
+    metric: str,
+    x_of: Callable[[Line], float],
+    names: Sequence[str],
+    x_title: str,
+    *,
+    log: bool,
+) -> bytes:
+    with _style() as plt:
+        shape = _shape(len(panels))
+        figure, axes = plt.subplots(
+            *shape, figsize=(4.4 * shape[1] + 0.4, 3.5 * shape[0] + 0.5), squeeze=False, sharey=True,
+            layout="constrained",
+        )  # fmt: skip
+        everything = [line for group in panels.values() for line in group]
+        labels = list(dict.fromkeys(_label(line, names) for line in everything))
+        values = [line.metrics[metric].value for line in everything if math.isfinite(line.metrics[metric].value)]
+        wide = bool(values) and min(values) > 0 and max(values) > 8 * min(values)
+        handles: dict[str, Any] = {}
+        for axis, (panel, group) in zip(axes.flat, panels.items(), strict=False):
+            for label in labels:
+                points = sorted((x_of(line), line.metrics[metric]) for line in group if _label(line, names) == label)
+                if not points:
+                    continue
+                number = labels.index(label)
+                low = [p.value - p.low if math.isfinite(p.low) else 0.0 for _, p in points]
+                high = [p.high - p.value if math.isfinite(p.high) else 0.0 for _, p in points]
+                handles[label] = axis.errorbar(
+                    [x for x, _ in points],
+                    [p.value for _, p in points],
+                    yerr=[[max(0.0, v) for v in side] for side in (low, high)],
+                    label=label,
+                    color=COLOURS[number % len(COLOURS)],
+                    marker=MARKERS[number % len(MARKERS)],
+                    linestyle=("-", "--", ":")[number // len(COLOURS) % 3],
+                    markersize=4.5,
+                    linewidth=1.5,
+                    capsize=2.5,
+                )
+            ticks = sorted({x_of(line) for line in group})
+            if log:
+                axis.set_xscale("log")
+            if len(ticks) <= 12:
+                axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+                axis.minorticks_off()
+            if wide:
+                axis.set_yscale("log")
+            axis.set_title(panel)
+            axis.set_xlabel(x_title)
+            axis.grid(alpha=0.25)
+        for axis in list(axes.flat)[len(panels) :]:
+            axis.set_visible(False)
+        for row in axes:
+            row[0].set_ylabel(f"{title(metric)} ({'lower' if lower_is_better(metric) else 'higher'} is better)")
+        ordered = [handles[label] for label in labels if label in handles]
+        figure.legend(
+            ordered, [label for label in labels if label in handles], loc="outside lower center",
+            ncols=min(len(ordered), max(1, round(170 * shape[1] / 3 / (6 + max(map(len, labels)))))), frameon=False,
+        )  # fmt: skip
+        return _svg(figure, plt)
+
+
+def _label(line: Line, names: Sequence[str]) -> str:
+    return ", ".join(str(line.columns[name]) for name in names if line.columns[name] not in ("", None))
+
+
+def _heat(
+    panels: dict[str, list[Line]], metric: str, name: str, values: Sequence[float], budgets: Sequence[int]
+) -> bytes:
+    with _style() as plt:
+        import numpy as np
+        from matplotlib.patches import Rectangle
+
+        tables = []
+        for group in panels.values():
+            table = np.full((len(values), len(budgets)), np.nan)
+            for line in group:
+                place = values.index(float(line.columns[name])), budgets.index(line.budget)
+                table[place] = line.metrics[metric].value
+            tables.append(table)
+        # Budgets differ by far more than the parameter does: each column is coloured by itself, from best to worst.
+        shape = _shape(len(panels), 2)
+        size = ((0.85 * len(budgets) + 1.6) * shape[1], (0.42 * len(values) + 1.3) * shape[0])
+        figure, axes = plt.subplots(*shape, figsize=size, squeeze=False, layout="constrained")
+        lower = lower_is_better(metric)
+        for axis, panel, table in zip(axes.flat, panels, tables, strict=False):
+            best = np.nanmin(table, 0) if lower else np.nanmax(table, 0)
+            worst = np.nanmax(table, 0) if lower else np.nanmin(table, 0)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                shade = np.nan_to_num((table - best) / (worst - best), nan=0.0)
+            axis.imshow(np.ma.masked_where(np.isnan(table), shade), cmap="viridis_r", vmin=0, vmax=1, aspect="auto")
+            for row, column in np.argwhere(~np.isnan(table)):
+                value = table[row, column]
+                axis.text(
+                    column, row, f"{value:.3g}", ha="center", va="center", fontsize=8,
+                    color="white" if shade[row, column] > 0.45 else "black",
+                )  # fmt: skip
+                if value == best[column]:
+                    axis.add_patch(
+                        Rectangle((column - 0.47, row - 0.47), 0.94, 0.94, fill=False, edgecolor="#D55E00", linewidth=2)
+                    )
+            axis.set_xticks(range(len(budgets)), [str(b) for b in budgets])
+            axis.set_yticks(range(len(values)), [f"{v:g}" for v in values])
+            axis.set_xlabel("network evaluations")
+            axis.set_ylabel(name)
+            axis.set_title(panel)
+        for axis in list(axes.flat)[len(panels) :]:
+            axis.set_visible(False)
+        return _svg(figure, plt)
+
+
+def _shape(panels: int, most: int = PANELS) -> tuple[int, int]:
+    """Rows and columns of panels."""
+    columns = min(panels, most)
+    return -(-panels // columns), columns
+
+
+class _style(AbstractContextManager[Any]):
+    """matplotlib without a display, readable at the width of a page, and giving the same bytes every time."""
+
+    def __enter__(self) -> Any:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        import matplotlib.pyplot as plt
+
+        self.context = matplotlib.rc_context(
+            {"svg.hashsalt": "diffdescent", "font.size": 10, "axes.titlesize": 10.5, "legend.fontsize": 9.5}
+        )
+        self.context.__enter__()
+        return plt
+
+    def __exit__(self, *error: Any) -> None:
+        self.context.__exit__(*error)
+
+
+def _svg(figure: Any, plt: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    plt.close(figure)
+    return buffer.getvalue()

@@ -1,0 +1,39 @@
+"""A study from its start, or from wherever it stands, to its report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from . import gather as gathering
+from . import report, runner, shards
+from .config import StudyConfig
+from .gather import Results
+
+
+def execute(
+    config: StudyConfig,
+    out: Path,
+    *,
+    watch: runner.Watch | None = None,
+    scoring: gathering.Watch | None = None,
+    ray: bool = False,
+    address: str | None = None,
+    workers: int | None = None,
+) -> Results:
+    """Run what is missing in ``out``, score it, and write table.parquet, table.csv, report.html and report.md.
+
+    Stop it at any moment and call it again, on this machine or another one with the same versions: the result is that
+    of an uninterrupted run. ``ray`` runs on Ray (:mod:`.ray_runner`), on the cluster at ``address`` or on ``workers``
+    processors of this machine. Raises :class:`UserError` for bad input; what was computed stays.
+    """
+    study = runner.prepare(config, out)
+    todo = shards.missing(study.tasks, out)
+    if ray:
+        from . import ray_runner
+
+        ray_runner.run(study, todo, watch, address=address, workers=workers)
+    else:
+        runner.run(study, todo, watch)
+    results = gathering.gather(study, scoring)
+    report.write(results)
+    return results
