@@ -119,7 +119,8 @@ class Guided(Wrapper):
     * ``"x0_frozen"``: x̂0 with ε̂ held fixed, so that ∂x̂0/∂x_t = 1/α: no pass through the network, and a cruder gradient
       that is too long where noise is high.
 
-    Raises :class:`UserError` for a scale that is not finite, and unknown options.
+    Raises :class:`UserError` for a scale that is not finite, unknown options, and a network that needs labels and gets
+    none.
     """
 
     guide: Guide
@@ -135,6 +136,11 @@ class Guided(Wrapper):
         if self.on not in get_args(Sight):
             raise unknown("image for the guide", self.on, get_args(Sight))
         super().__post_init__()
+        if self.needs_label and not self.conditional and not isinstance(self.model, Wrapper):
+            raise UserError(
+                f"The network {getattr(self.model, 'name', '')!r} needs a label itself (it has no null class), beside "
+                "the guide; say conditional=True, which hands the labels to both."
+            )
         self.label_count = getattr(self.guide, "label_count", None) or self.label_count
         self.classes = getattr(self.guide, "classes", None) or self.classes
 
@@ -161,7 +167,8 @@ class Guided(Wrapper):
             gradient = self.guide(x, point, cond)
         elif self.on == "x0_frozen":
             prediction = self.unguided(x, point, cond)
-            gradient = self._on_estimate(prediction.to("x0", x), point, cond) / point.alpha
+            slope = 1 / point.alpha if point.alpha else 0.0
+            gradient = self._on_estimate(prediction.to("x0", x), point, cond) * slope
         else:
             prediction, gradient = self._through_network(x, point, cond)
         gradient = gradient * self.scale

@@ -41,8 +41,9 @@ class APG:
 
     ``scale`` is that of the :class:`ClassifierFree` beneath, by which r is told in units of D_c − D_∅ as in the paper.
     ``momentum`` is β, negative in the paper's settings; ``norm`` is r, which grows with the square root of the number
-    of pixels; ``eta`` is η. At β = 0, r = ∞ and η = 1 nothing changes. A sample without a direction (outside a
-    guidance interval, or with the label −1) gets none from m. m lives as long as one run, and is each sample's own.
+    of pixels; ``eta`` is η. At β = 0, r = ∞ and η = 1 nothing changes. A sample whose Δ0 is exactly zero (outside a
+    guidance interval, or with the label −1) gets nothing from m either. m lives as long as one run, and is each
+    sample's own.
 
     Raises :class:`UserError` for options that are not finite (or r not positive), and for a model without
     classifier-free guidance.
