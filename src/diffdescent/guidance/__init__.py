@@ -1,8 +1,10 @@
 """Guidance: models with a gradient or a direction beside their estimate, and what is done where these conflict."""
 
+from .analysis import conflicts
 from .cfg import ClassifierFree, ClassifierFreePlus
 from .classifier import Classifier, Guide, Guided
 from .clip import CLIP
+from .conflict_table import ConflictTable
 from .energy import Energy
 from .pretrained import load_guide
 from .projection import Conflicts, Delta
@@ -18,6 +20,7 @@ __all__ = [
     "Classifier",
     "ClassifierFree",
     "ClassifierFreePlus",
+    "ConflictTable",
     "Conflicts",
     "Delta",
     "Energy",
@@ -27,6 +30,7 @@ __all__ = [
     "PxP",
     "Rescale",
     "apply_guidance",
+    "conflicts",
     "load_guide",
     "parse_guidance",
 ]

@@ -1,0 +1,294 @@
+"""Conflict analysis: runs a guided sampler and records how the parts of its steps lie to each other.
+
+What is recorded is the 6 × 6 Gram matrix of each step and sample, of the three parts before and after PxP's
+projections, on the device; it is read once for every 16 samples, after their last step. :mod:`.conflict_table` makes
+figures of it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..device import pick_device
+from ..errors import UserError
+from ..grammar import print_element
+from ..grid import Grid
+from ..images import make_folder, write_atomically
+from ..plan import Plan
+from ..predict import Basis, Predictor
+from ..transforms.base import Commit, StepParts
+from .conflict_table import Array, ConflictTable
+from .pxp import FreePxP, PxP
+
+if TYPE_CHECKING:
+    from ..recipes import Recipe
+    from ..sample import Callback
+
+CHUNK = 16
+"""Samples that are measured and written together."""
+RECORD = "analysis.json"
+
+
+@dataclass
+class Recorder:
+    """A displacement transform that measures the parts of each step under ``rule``; it takes rule's step if that is
+    ``applied``, the sampler's own otherwise. ``grams`` are (B, 6, 6), one a step, on the device."""
+
+    rule: PxP
+    applied: bool
+    grams: list[Tensor] = field(default_factory=list, init=False)
+    name: ClassVar[str] = "recorder"
+    linear: ClassVar[bool] = False
+
+    @property
+    def wants_parts(self) -> Basis:
+        """As the rule does."""
+        return self.rule.wants_parts
+
+    def init(self, plan: Plan) -> int:
+        return self.rule.init(plan)
+
+    def update(self, state: int, commit: Commit) -> tuple[Tensor, int]:
+        raw = _exact(self.rule.parts(commit))
+        self.grams.append(gram(raw, self.rule.conflicts.kept(raw, self.rule.delta_at(state))))
+        return self.rule.update(state, commit) if self.applied else (commit.proposal, state + 1)
+
+
+def _exact(parts: StepParts) -> StepParts:
+    """In double precision, where the device has it: after a projection cosines are zero up to rounding."""
+    dtype = torch.float32 if parts.guidance.device.type == "mps" else torch.float64
+    diversity = None if parts.diversity is None else parts.diversity.to(dtype)
+    return StepParts(parts.denoise.to(dtype), diversity, parts.guidance.to(dtype))
+
+
+def gram(raw: StepParts, kept: StepParts) -> Tensor:
+    """⟨v_i, v_j⟩ of (cls, den, div) before and after the projections, (B, 6, 6); zero where there is no noise."""
+    vectors = []
+    for parts in (raw, kept):
+        nothing = torch.zeros_like(parts.guidance)
+        vectors += [parts.guidance, parts.denoise, nothing if parts.diversity is None else parts.diversity]
+    flat = torch.stack([v.flatten(1) for v in vectors], dim=1)
+    return flat @ flat.mT
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A conflict analysis that can be continued, in chunks of 16 samples.
+
+    A recipe with ``pxp`` (or ``pxp_free``) takes its steps; ``rule`` is then that one. Without it the sampler is left
+    as it is, and "after" is what ``rule`` would make of each step.
+    """
+
+    model: Predictor
+    recipe: Recipe
+    grid: Grid
+    n: int
+    labels: Tensor | None
+    seed: int
+    micro_batch: int
+    device: torch.device
+    rule: PxP
+    folder: Path | None = None
+    held: dict[int, Array] = field(default_factory=dict)
+
+    def settings(self) -> dict[str, Any]:
+        """What makes the figures, JSON-safe; the number of samples is free, so that more can be added."""
+        from ..sample import fingerprint
+
+        return {
+            "model": getattr(self.model, "name", type(self.model).__name__),
+            "fingerprint": fingerprint(self.model),
+            "recipe": str(self.recipe),
+            "rule": print_element(self.rule),
+            "grid": {"name": self.grid.name, "t": self.grid.t.tolist()},
+            "labels": self._labels(),
+            "seed": self.seed,
+            "micro_batch": self.micro_batch,
+            "device": self.device.type,
+        }
+
+    def begin(self) -> None:
+        """Make the folder and write the settings, or find the same ones there.
+
+        Raises :class:`UserError` for a folder that holds another analysis.
+        """
+        if self.folder is None:
+            return
+        settings, record = self.settings(), self.folder / RECORD
+        if not record.is_file():
+            make_folder(self.folder)
+            write_atomically(record, (json.dumps(settings, indent=2) + "\n").encode())
+            return
+        try:
+            before = json.loads(record.read_text(encoding="utf-8"))
+        except ValueError:
+            raise UserError(f"{record} is damaged; choose another folder, or remove this one.") from None
+        for key, value in settings.items():
+            if before.get(key) != value:
+                raise UserError(
+                    f"{self.folder} holds a conflict analysis with another {key}; choose another folder, or the same "
+                    "settings to continue it."
+                )
+
+    def chunks(self) -> list[range]:
+        """The samples of each chunk."""
+        return [range(first, min(first + CHUNK, self.n)) for first in range(0, self.n, CHUNK)]
+
+    def known(self, chunk: range) -> Array | None:
+        """The Gram matrices of a chunk, (steps, samples, 6, 6), if it was measured before."""
+        path = self._path(chunk)
+        if chunk.start not in self.held and path is not None and path.is_file():
+            try:
+                with np.load(path, allow_pickle=False) as file:
+                    self.held[chunk.start] = file["gram"]
+            except (OSError, ValueError, KeyError, EOFError):
+                return None  # damaged: measured again
+        found = self.held.get(chunk.start)
+        return None if found is None or found.shape[1] < len(chunk) else found[:, : len(chunk)]
+
+    def measure(self, chunk: range, callback: Callback | None = None) -> None:
+        """Run and write one chunk."""
+        from ..sample import sample
+
+        recorder = Recorder(self.rule, rule_of(self.recipe) is not None)
+        sample(
+            self.model,
+            with_recorder(self.recipe, recorder),
+            grid=self.grid,
+            samples=chunk,
+            labels=None if self.labels is None else self.labels[chunk.start : chunk.stop],
+            seed=self.seed,
+            batch_size=CHUNK,
+            micro_batch=self.micro_batch,
+            device=self.device,
+            callback=callback,
+        )
+        found: Array = torch.stack(recorder.grams).cpu().double().numpy()
+        self.held[chunk.start] = found
+        path = self._path(chunk)
+        if path is not None:
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, gram=found)
+            write_atomically(path, buffer.getvalue())
+
+    def table(self) -> ConflictTable:
+        """The figures, once every chunk has been measured."""
+        found = np.concatenate([g for chunk in self.chunks() if (g := self.known(chunk)) is not None], axis=1)
+        plan = self.recipe.plan(self.grid)
+        ends = [out.point for row in plan.rows for out in row.outputs if out.commit]
+        starts = [self.grid.points[0], *ends[:-1]]
+        t, ratio = (np.array([getattr(p, name) for p in starts]) for name in ("t", "ratio"))
+        return ConflictTable({**self.settings(), "n": self.n}, t, ratio, found)
+
+    def _labels(self) -> list[int] | str | None:
+        """The labels by their period, so that more samples go on as these do."""
+        if self.labels is None:
+            return None
+        labels = self.labels.tolist()
+        if labels == cycled(self.model, len(labels)):
+            return "all in turn"
+        period = next(p for p in range(1, len(labels) + 1) if labels[p:] == labels[: len(labels) - p])
+        return labels[:period]
+
+    def _path(self, chunk: range) -> Path | None:
+        return None if self.folder is None else self.folder / f"chunk-{chunk.start:06d}.npz"
+
+
+def with_recorder(recipe: Recipe, recorder: Recorder) -> Recipe:
+    """The recipe with the recorder before its other displacements and in the place of its own pxp."""
+    others = tuple(t for t in recipe.transforms if not isinstance(t, (PxP, FreePxP)))
+    return replace(recipe, transforms=(recorder, *others))
+
+
+def rule_of(recipe: Recipe) -> PxP | None:
+    """The PxP of a chain. ``pxp_free`` is the first pair of the step alone: c·A and c·B conflict where A and B do."""
+    for transform in recipe.transforms:
+        if isinstance(transform, PxP):
+            return transform
+        if isinstance(transform, FreePxP):
+            delta = (transform.cond_weight, transform.den_weight, 0.0, 0.0)
+            return PxP(delta, ("cls-den",), transform.scope, zero=transform.zero)
+    return None
+
+
+def cycled(model: Predictor, n: int) -> list[int] | None:
+    """All labels in turn: 0, 1, 2, …, 0, 1, …; None for a model without."""
+    count = getattr(model, "label_count", None) or len(getattr(model, "classes", None) or ())
+    return [i % count for i in range(n)] if count else None
+
+
+def analysis(
+    model: Predictor | str,
+    recipe: Recipe | str = "ddpm",
+    *,
+    n: int = 64,
+    steps: int = 50,
+    grid: Grid | str | None = None,
+    labels: Tensor | int | Sequence[int] | None = None,
+    seed: int = 0,
+    micro_batch: int | None = None,
+    device: torch.device | str | None = None,
+    rule: PxP | None = None,
+    out: Path | str | None = None,
+) -> Analysis:
+    """An :class:`Analysis` that is ready to run; arguments and errors are those of :func:`conflicts`."""
+    from ..sample import make_recipe, micro_batch_width, resolve, resolve_grid
+
+    if n < 1:
+        raise UserError(f"A conflict analysis needs at least one sample, not {n}.")
+    net, chosen = resolve(model), make_recipe(recipe, steps)
+    own = rule_of(chosen)
+    if own is not None and rule is not None and own != rule:
+        raise UserError("The recipe has a pxp of its own, which is the one that is measured; leave out one of the two.")
+    asked = cycled(net, n) if labels is None else labels
+    known = None if asked is None else torch.as_tensor(asked)
+    if known is not None and known.ndim and len(known) != n:
+        raise UserError(f"{len(known)} labels were given for {n} samples; give one, or one for each sample.")
+    where = pick_device(device if device is not None else getattr(net, "device", "cpu"))
+    ready = Analysis(
+        net,
+        chosen,
+        resolve_grid(grid, chosen, net.process, steps),
+        n,
+        None if known is None else known.expand(n),
+        seed,
+        micro_batch_width(net, where, micro_batch),
+        where,
+        own or rule or PxP(),
+        None if out is None else Path(out),
+    )
+    ready.begin()
+    return ready
+
+
+def conflicts(
+    model: Predictor | str, recipe: Recipe | str = "ddpm", *, callback: Callback | None = None, **options: Any
+) -> ConflictTable:
+    """How the gradients of a guided sampler conflict, step by step: the measurement behind PixelAsParam's figure 2.
+
+    Args:
+        model: a guided model: :class:`Guided`, :class:`ClassifierFree`, or both (see :func:`apply_guidance`).
+        recipe: the sampler; with ``pxp`` in its chain PxP's steps are taken, otherwise its rule is only measured.
+        n, steps, grid, seed, micro_batch, device: as in :func:`diffdescent.sample`; n is 64 and steps 50.
+        labels: a class for each sample, or one for all; None takes all classes in turn.
+        rule: the :class:`PxP` by which "after" is told where the recipe has none (default: the paper's).
+        out: a folder for what has been measured, written every 16 samples; the same call continues there.
+        callback: called after each evaluation, as in :func:`diffdescent.sample`.
+
+    Raises :class:`UserError` for a model without guidance, a folder that holds another analysis, and what
+    :func:`diffdescent.sample` refuses.
+    """
+    ready = analysis(model, recipe, **options)
+    for chunk in ready.chunks():
+        if ready.known(chunk) is None:
+            ready.measure(chunk, callback)
+    return ready.table()

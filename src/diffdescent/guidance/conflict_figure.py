@@ -1,0 +1,73 @@
+"""The figure of a conflict analysis: six panels, direction above and magnitude below, a column a pair."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..images import save_figure
+from .conflict_table import PAIRS, ConflictRow, ConflictTable
+
+BLUE, RED, GREY = "#2a6f97", "#bc4749", "#8d99ae"
+NAMES = {"cls": "guidance", "den": "denoising", "div": "noise"}
+
+
+def draw(table: ConflictTable, path: Path) -> None:
+    """Write the figure in the format of the path's suffix.
+
+    Above: the share of samples whose two gradients point against each other, before and after the projections. Below:
+    Φ, where −1 means equal lengths and 0 very different ones. Bands are 95 % intervals over samples.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(2, 3, figsize=(10.5, 5.6), sharex=True, sharey="row", layout="constrained")
+    for column, pair in enumerate(PAIRS):
+        rows = table.steps(pair)
+        above, below = axes[:, column]
+        a, b = (NAMES[v] for v in pair.split("-"))
+        above.set_title(f"({'abc'[column]}) {pair}: {a} and {b}", fontsize=10)
+        below.set_title(f"({'def'[column]}) {pair}", fontsize=10)
+        above.axhline(50, color=GREY, lw=0.8, ls=":", zorder=0)
+        _line(above, rows, "direction", BLUE, "before projection", 100)
+        _line(above, rows, "negative_after", RED, "after: first projected, second as it was", 100, "--")
+        _line(below, rows, "magnitude", BLUE, None)
+        if not any(row.figures["direction"].n for row in rows):
+            above.text(0.5, 0.5, "this sampler draws no noise", transform=above.transAxes, ha="center", fontsize=9)
+        below.set_xlabel("time t at which the step begins", fontsize=9)
+    axes[0, 0].set(ylabel="samples in conflict (%)", ylim=(-3, 103))
+    axes[1, 0].set(ylabel="magnitude figure Φ\n(−1: equal lengths)", ylim=(-1.04, 0.04))
+    axes[0, 0].set_xlim(*_limits(table.t))  # noise on the left, the image on the right
+    for axis in axes.flat:
+        axis.grid(alpha=0.25, lw=0.6)
+        axis.tick_params(labelsize=8)
+        for side in ("top", "right"):
+            axis.spines[side].set_visible(False)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=9, frameon=False)
+    record = table.record
+    title = f"{record['model']}, {record['recipe']}, {len(table.t)} steps, {record['n']} samples"
+    figure.suptitle(title, fontsize=10)
+    save_figure(figure, path, dpi=100)
+    plt.close(figure)
+
+
+def _line(
+    axis: Any, rows: list[ConflictRow], name: str, colour: str, label: str | None, factor: float = 1, style: str = "-"
+) -> None:
+    """One figure over time with its band; steps without one leave a gap."""
+    figures = [row.figures[name] for row in rows]
+    t = np.array([row.t for row in rows])
+    value, low, high = (factor * np.array([getattr(f, k) for f in figures]) for k in ("value", "low", "high"))
+    axis.plot(t, value, style, color=colour, lw=1.4, label=label)
+    axis.fill_between(t, low, high, color=colour, alpha=0.18, lw=0)
+
+
+def _limits(t: Any) -> tuple[float, float]:
+    margin = 0.03 * (float(t.max()) - float(t.min()) or 1.0)
+    first, last = float(t[0]), float(t[-1])
+    return (first + margin, last - margin) if first >= last else (first - margin, last + margin)
