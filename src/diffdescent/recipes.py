@@ -117,7 +117,7 @@ ALIASES: dict[str, str] = {
     "dpmpp_3m_sde": "dpmpp(order=3, eta=1, released=true, lower_order_final=never)",
     "uni_pc": "unipc(order=3, variant=bh1)",
     "uni_pc_bh2": "unipc(order=3, variant=bh2)",
-    "gradient_estimation": "ge",
+    "gradient_estimation": "ge(last=plain)",
     "ddimscheduler": "ddim @ uniform(spacing=leading)",
     "ddpmscheduler": "ddpm @ uniform(spacing=leading)",
     "pndmscheduler": "pndm @ uniform(spacing=leading, end=first)",
@@ -162,7 +162,8 @@ def _resolve_alias(text: str) -> tuple[str, str | None]:
     if name.startswith("sample_"):
         name = name.removeprefix("sample_")
     known = name in ALIASES or name in SOLVERS or name in TRANSFORMS
-    if not known or (grid is None and name not in ALIASES):
+    bare = name == _normal(text.strip())
+    if not known or (bare and name not in ALIASES):
         return text, None
     ours, _, implied_grid = ALIASES.get(name, name).partition("@")
     return ours.strip(), grid or implied_grid.strip() or None
