@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 
-from diffdescent.cli.app import main
 from diffdescent.images import read_image, save_png
 
-
-class Done(NamedTuple):
-    stdout: str
-    stderr: str
-
-
-def run(*arguments: object, code: int = 0) -> Done:
-    """The command in this process (starting a new one costs seconds); its exit code is asserted."""
-    out, err = io.StringIO(), io.StringIO()
-    before = sys.argv
-    sys.argv = ["diffdescent", *map(str, arguments)]
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as stopped:
-            main()
-    finally:
-        sys.argv = before
-    assert (stopped.value.code or 0) == code, f"exit {stopped.value.code}\n{out.getvalue()}\n{err.getvalue()}"
-    return Done(out.getvalue(), err.getvalue())
+from .command import run
 
 
 def test_a_real_process_exits_with_2_and_no_traceback() -> None:

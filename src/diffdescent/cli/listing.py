@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..grid import GRIDS
+from ..guidance.text import ACTIONS, SOURCES
 from ..models import bundled
 from ..recipes import ALIASES, GRID_ALIASES, TRANSFORMS
 from ..solvers import SOLVERS
@@ -20,11 +21,12 @@ from ..solvers import SOLVERS
 def list_names(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
-    """List samplers, transforms, grids (with their options) and bundled models."""
+    """List samplers, transforms, grids, guidance (with their options) and bundled models."""
     found = {
         "samplers": {name: _class_options(cls) for name, cls in sorted(SOLVERS.items())},
         "transforms": {name: _class_options(cls) for name, cls in sorted(TRANSFORMS.items())},
         "grids": {name: _function_options(builder) for name, builder in sorted(GRIDS.items())},
+        "guidance": {name: _class_options(cls) for name, cls in {**SOURCES, **ACTIONS}.items()},
         "models": dict.fromkeys(bundled(), ""),
     }
     if as_json:

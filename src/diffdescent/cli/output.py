@@ -54,8 +54,8 @@ def _require_same(out: Path, settings: dict[str, Any]) -> None:
         raise UserError(
             f"{record} is damaged, so the run cannot be continued; use --overwrite or another --out."
         ) from None
-    for key in sorted({*before, *settings} - {*_FREE}):
-        if before.get(key) != settings.get(key):
+    for key in (*settings, *before):  # as they were written: what a user chose comes before what follows from it
+        if key not in _FREE and before.get(key) != settings.get(key):
             raise UserError(
                 f"{out} holds a run with another {key} ({_short(before.get(key))} there, "
                 f"{_short(settings.get(key))} now); use --overwrite to replace it, another --out to keep both, "

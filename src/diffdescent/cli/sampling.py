@@ -16,6 +16,8 @@ from .. import __version__
 from ..data import read_images
 from ..device import pick_device
 from ..errors import UserError, unknown
+from ..guidance import apply_guidance, parse_guidance
+from ..guidance.wrapper import network_calls
 from ..images import from_uint8, read_image, save_png, sheet, strip, to_uint8, write_atomically
 from ..models import load_model
 from ..predict import Predictor
@@ -94,6 +96,9 @@ def sample(
     label: Annotated[
         str | None, typer.Option(help="Class name or number; a list is repeated over the samples.")
     ] = None,
+    guidance: Annotated[
+        str | None, typer.Option(help='Towards --label, e.g. "classifier(scale=2) | pxp" or "cfg(scale=1.5)".')
+    ] = None,
     prompt: Annotated[str | None, typer.Option(help="Text to image: what a diffusers pipeline folder draws.")] = None,
     prompts: Annotated[
         Path | None, typer.Option(help="One image for each prompt of a text file (one a line) or COCO captions.")
@@ -131,7 +136,14 @@ def sample(
     if mask is not None and init is None:
         raise UserError("--mask needs --init, the image whose region is kept.")
     if prompt is not None or prompts is not None:
-        given = {"--label": label, "--init": init, "--mask": mask, "--strength": strength, "--trajectory": trajectory}
+        given = {
+            "--label": label,
+            "--guidance": guidance,
+            "--init": init,
+            "--mask": mask,
+            "--strength": strength,
+            "--trajectory": trajectory,
+        }
         for option, value in {**given, "--noise": noise != "independent"}.items():
             if value:
                 raise UserError(f"{option} has no meaning for a prompt; leave it out.")
@@ -173,6 +185,9 @@ def sample(
     net = load_model(model, device)
     channels = net.shape[0] if net.shape else 3
     recipe = make_recipe(sampler, steps)
+    text = str(recipe)
+    if guidance is not None:
+        net, recipe = apply_guidance(guidance, net, recipe)
     levels = resolve_grid(grid, recipe, net.process, steps)
     noised = (1.0 if mask else 0.6) if strength is None else strength
     if init is not None and noised < 1:
@@ -184,17 +199,20 @@ def sample(
     region = read_image(mask, channels=1).float().div(255).round() if mask else None
     together = micro_batch_width(net, pick_device(device), micro_batch)
     options: dict[str, Any] = {"seed": seed, "noise": noise, "micro_batch": together, "device": device}
+    plan = recipe.plan(levels)
     record = {
         "model": model,
+        "guidance": None if guidance is None else str(parse_guidance(guidance)),
         "fingerprint": fingerprint(net),
-        "recipe": str(recipe),
+        "recipe": text,
         "grid": {
             "name": levels.name,
             "t": levels.t.tolist(),
             "alpha": levels.alpha.tolist(),
             "sigma": levels.sigma.tolist(),
         },
-        "nfe": recipe.plan(levels).nfe,
+        "nfe": plan.nfe,
+        "network_calls": sum(network_calls(net, row.at) for row in plan.rows),
         "label": label,
         "init": _described(init, starting),
         "mask": _described(mask, region),
@@ -250,14 +268,16 @@ def sample(
     write_atomically(out / output.RECORD, (json.dumps({**record, "seconds": seconds}, indent=2) + "\n").encode())
     there = len(chosen) - len(todo)
     if as_json:
-        summary = {"out": str(out), "images": len(chosen), "made": len(todo), "nfe": record["nfe"], "seconds": seconds}
+        summary = {"out": str(out), "images": len(chosen), "made": len(todo), "nfe": plan.nfe, "seconds": seconds}
         typer.echo(json.dumps(summary))
     elif not quiet:
         for note in levels.notes:
             typer.echo(f"Note: {note}.", err=True)
+        guided = "" if guidance is None else f" under {record['guidance']}"
+        more = "" if record["network_calls"] == plan.nfe else f" ({record['network_calls']} calls of the network)"
         typer.echo(
-            f"{len(todo)} images{f' ({there} were there)' if there else ''} with {recipe} on {levels.name}, "
-            f"{record['nfe']} evaluations each, {seconds:.1f} s: {out / 'sheet.png'}"
+            f"{len(todo)} images{f' ({there} were there)' if there else ''} with {text}{guided} on {levels.name}, "
+            f"{plan.nfe} evaluations{more} each, {seconds:.1f} s: {out / 'sheet.png'}"
         )
 
 
