@@ -12,7 +12,7 @@ from .frechet import frechet_distance
 from .moments import Moments, RunningMoments, moments_of
 from .reference import Reference, make_reference, read_reference, summarise, write_statistics
 from .resize import RESIZES
-from .scores import ALIASES, METRICS, Metric, Score, metric_name, possible, score, score_exact
+from .scores import ALIASES, METRICS, Metric, Score, metric_name, possible, rmse_score, score, score_exact, swd_score
 from .wasserstein import rmse, sliced_wasserstein
 
 __all__ = [
@@ -37,9 +37,11 @@ __all__ = [
     "possible",
     "read_reference",
     "rmse",
+    "rmse_score",
     "score",
     "score_exact",
     "sliced_wasserstein",
     "summarise",
+    "swd_score",
     "write_statistics",
 ]

@@ -14,8 +14,8 @@ from . import inception_score, kid, precision_recall, wasserstein
 from .features import JSON, Features
 from .frechet import factor, frechet_distance, over_halves
 from .halves import LEAST, halves, interval
-from .moments import Moments, moments_of
-from .reference import Reference, require_same
+from .moments import Moments
+from .reference import Reference, make_reference, require_same
 
 OnScore = Callable[[str, int, int], None]
 """Called with (metric, done, in all) while a metric is computed."""
@@ -41,9 +41,12 @@ class Score:
 
 
 class Task(NamedTuple):
-    """What a metric is computed from: ``masks`` are the halves of its interval, None where none is wanted."""
+    """What a metric is computed from: the statistics of the images and of the reference.
 
-    features: Features
+    ``masks`` are the halves of its interval, None where there are none.
+    """
+
+    images: Reference
     reference: Reference
     masks: Tensor | None
     report: Callable[[int, int], None]
@@ -57,8 +60,9 @@ Values = tuple[float, Tensor | None]
 class Metric:
     """A metric by name: its ``title``, whether ``higher`` is better, and how it is computed.
 
-    ``needs`` are what it looks at: "pool", "spatial" or "probs" of the features, and with ``against`` what of the
-    reference: "moments", "spatial" or "pool". ``biased``: its expectation depends on the number of images like 1/n.
+    ``needs`` and ``against`` are what it looks at in the images and in the reference: their "moments", "spatial"
+    moments, "pool" (single features) or "probs". ``biased``: its expectation depends on the number of images, like
+    1/n.
     ``options`` are its part of the protocol.
     """
 
@@ -71,31 +75,35 @@ class Metric:
     options: Mapping[str, JSON] = field(default_factory=dict)
 
 
-def _frechet(x: Tensor, reference: Moments, task: Task) -> Values:
-    value = frechet_distance(moments_of(x), reference)
-    if task.masks is None:
+def _frechet(x: Tensor | None, a: Moments, b: Moments, task: Task) -> Values:
+    value = frechet_distance(a, b)
+    if x is None or task.masks is None:
         return value, None
-    return value, over_halves(x, reference, factor(reference.sigma), task.masks, task.report)
+    return value, over_halves(x, b, factor(b.sigma), task.masks, task.report)
 
 
 def _fd(task: Task) -> Values:
-    return _frechet(task.features.pool, task.reference.moments, task)
+    x = task.images.features
+    return _frechet(None if x is None else x.pool, task.images.moments, task.reference.moments, task)
 
 
 def _sfd(task: Task) -> Values:
-    assert task.features.spatial is not None
-    assert task.reference.spatial is not None
-    return _frechet(task.features.spatial, task.reference.spatial, task)
+    x, a, b = task.images.features, task.images.spatial, task.reference.spatial
+    assert a is not None
+    assert b is not None
+    return _frechet(None if x is None else x.spatial, a, b, task)
 
 
 def _is(task: Task) -> Values:
-    assert task.features.probs is not None
-    value = inception_score.inception_score(task.features.probs)
-    return value, None if task.masks is None else inception_score.over_halves(task.features.probs, task.masks)
+    assert task.images.features is not None
+    probs = task.images.features.probs
+    assert probs is not None
+    value = inception_score.inception_score(probs)
+    return value, None if task.masks is None else inception_score.over_halves(probs, task.masks)
 
 
 def _kid(task: Task) -> Values:
-    x, y, known = task.features.pool, task.reference.pool, task.reference.kernel_mean
+    x, y, known = task.images.pool, task.reference.pool, task.reference.kernel_mean
     if task.masks is None:
         return kid.kid(x, y, pairs_y=known), None
     # The whole is one more mask, so that the kernel's blocks are made once.
@@ -104,13 +112,13 @@ def _kid(task: Task) -> Values:
 
 
 def _precision(task: Task) -> Values:
-    real = precision_recall.precision(task.features.pool, task.reference.pool, reach=task.reference.radii).double()
+    real = precision_recall.precision(task.images.pool, task.reference.pool, reach=task.reference.radii).double()
     masks = task.masks
     return float(real.mean()), None if masks is None else masks.double() @ real / masks.sum(1)
 
 
 def _recall(task: Task) -> Values:
-    found = precision_recall.coverage(task.features.pool, task.reference.pool)
+    found = precision_recall.coverage(task.images.pool, task.reference.pool)
     value = precision_recall.recall(found)
     if task.masks is None:
         return value, None
@@ -121,7 +129,7 @@ _FRECHET: dict[str, JSON] = {"covariance": "n − 1", "trace": "eigenvalues, flo
 _NEIGHBOURS: dict[str, JSON] = {"k": precision_recall.K}
 
 METRICS: dict[str, Metric] = {
-    "fd": Metric("Fréchet distance", False, "pool", "moments", _fd, True, _FRECHET),
+    "fd": Metric("Fréchet distance", False, "moments", "moments", _fd, True, _FRECHET),
     "sfd": Metric("Spatial Fréchet distance", False, "spatial", "spatial", _sfd, True, _FRECHET),
     "is": Metric("Inception Score", True, "probs", None, _is, True, {"split": inception_score.SPLIT}),
     "precision": Metric("Precision", True, "pool", "pool", _precision, options=_NEIGHBOURS),
@@ -145,13 +153,14 @@ def metric_name(name: str) -> str:
     return plain
 
 
-def possible(features: Features, reference: Reference | None) -> list[str]:
+def possible(images: Features | Reference, reference: Reference | None) -> list[str]:
     """The metrics that these features and this reference allow."""
-    return [name for name in METRICS if _lacking(name, features, reference) is None]
+    found = _statistics(images)
+    return [name for name in METRICS if _lacking(name, found, reference) is None]
 
 
 def score(
-    features: Features,
+    images: Features | Reference,
     reference: Reference | None,
     metrics: Sequence[str] | None = None,
     *,
@@ -159,10 +168,11 @@ def score(
     resamples: int = 200,
     progress: OnScore | None = None,
 ) -> list[Score]:
-    """Scores of images by their ``features``, each with a 95 % interval from ``resamples`` random halves of them.
+    """Scores of images by their features, each with a 95 % interval from ``resamples`` random halves of them.
 
     Args:
-        features: of the images, by an extractor.
+        images: their features by an extractor, or their statistics (:func:`diffdescent.evaluate.summarise`); from
+            moments alone there are Fréchet distances without intervals.
         reference: what they are compared with, by the same extractor; the Inception Score alone needs none.
         metrics: names of :data:`METRICS` or aliases (fid, sfid); None: all that are possible.
         seed: keys the halves (:mod:`diffdescent.evaluate.halves`); no value depends on it.
@@ -173,81 +183,99 @@ def score(
         UserError: an unknown metric, one that these features or this reference do not allow, features of another
             protocol than the reference's, or fewer images than the metric can be computed from.
     """
-    names = possible(features, reference) if metrics is None else list(dict.fromkeys(map(metric_name, metrics)))
+    names = None if metrics is None else list(dict.fromkeys(map(metric_name, metrics)))
+    found = _statistics(images)
     if reference is not None:
-        require_same(features.protocol, reference.protocol, reference.name)
-    for name in names:
-        lacking = _lacking(name, features, reference)
+        require_same(found.protocol, reference.protocol, reference.name)
+    for name in names or ():
+        lacking = _lacking(name, found, reference)
         if lacking is not None:
             raise UserError(f"{METRICS[name].title} cannot be computed: {lacking}.")
-    n = len(features)
-    masks = halves(n, resamples, seed) if resamples > 0 and n >= LEAST else None
+    n = found.count
+    if n is None:
+        raise UserError(f"{found.name} does not tell how many images it was made of; give the images themselves.")
+    masks = halves(n, resamples, seed) if resamples > 0 and n >= LEAST and found.features is not None else None
     # The Inception Score looks at no reference, but a task has one.
     against = reference or Reference(Moments(torch.zeros(0), torch.zeros(0, 0), None))
-    return [_one(name, features, against, masks, seed, progress) for name in names]
+    chosen = possible(found, reference) if names is None else names
+    return [_one(name, found, n, against, masks, seed, progress) for name in chosen]
+
+
+def _statistics(images: Features | Reference) -> Reference:
+    return images if isinstance(images, Reference) else make_reference(images, "the images")
 
 
 def _one(
-    name: str, features: Features, reference: Reference, masks: Tensor | None, seed: int, progress: OnScore | None
+    name: str,
+    images: Reference,
+    n: int,
+    reference: Reference,
+    masks: Tensor | None,
+    seed: int,
+    progress: OnScore | None,
 ) -> Score:
-    metric, n = METRICS[name], len(features)
+    metric = METRICS[name]
 
     def report(done: int, total: int) -> None:
         if progress is not None:
             progress(name, done, total)
 
     report(0, 1)
-    value, over = metric.compute(Task(features, reference, masks, report))
+    value, over = metric.compute(Task(images, reference, masks, report))
     report(1, 1)
     found = None if over is None else interval(value, over, n)
     bias = found.bias if found is not None and metric.biased else None
-    protocol: dict[str, JSON] = {"metric": name, **metric.options, "features": dict(features.protocol)}
+    protocol: dict[str, JSON] = {"metric": name, **metric.options, "features": dict(images.protocol)}
     notes: tuple[str, ...] = ()
     if metric.against is not None:
         protocol["reference"] = {"name": reference.name, "count": reference.count}
-        notes = _notes(metric, features, reference, bias)
+        notes = _notes(metric, images, reference, bias)
     if masks is not None:
         protocol["interval"] = _how(masks, seed)
     low, high = (None, None) if found is None else (found.low, found.high)
     return Score(name, value, low, high, n, protocol, bias, notes)
 
 
-def _lacking(name: str, features: Features, reference: Reference | None) -> str | None:
+def _lacking(name: str, images: Reference, reference: Reference | None) -> str | None:
     """Why a metric cannot be computed; None when it can."""
     metric = METRICS[name]
-    if getattr(features, metric.needs) is None:
-        what = {"spatial": "a spatial map", "probs": "class probabilities"}[metric.needs]
-        return f"it needs {what}, which these features have not; leave {name!r} out or take another extractor"
+    if not _has(images, metric.needs):
+        return f"it looks at {_WHAT[metric.needs]}, which {images.name} have not; leave {name!r} out"
     if metric.against is None:
         return None
     if reference is None:
         return "there is nothing to compare with; give a reference"
-    if metric.against == "spatial" and reference.spatial is None:
-        return f"{reference.name} has no spatial statistics; give images or an ADM file as the reference"
-    least = precision_recall.K + 1 if name in ("precision", "recall") else 2
-    counts = [len(features)]
-    if metric.against == "pool":
-        if reference.features is None:
-            return (
-                f"{reference.name} holds only means and covariances, and this metric looks at single images; give a "
-                f"folder, zip or npz of images as the reference, or leave {name!r} out"
-            )
-        counts.append(len(reference.features))
-    if min(counts) < least:
-        return f"it needs at least {least} images on each side, not {min(counts)}"
-    return None
+    if not _has(reference, metric.against):
+        return (
+            f"it looks at {_WHAT[metric.against]}, which {reference.name} has not; give a folder, zip or npz of images "
+            f"as the reference, or leave {name!r} out"
+        )
+    if metric.against != "pool":
+        return None
+    least, fewest = 2 if name == "kid" else precision_recall.K + 1, min(len(images.pool), len(reference.pool))
+    return f"it needs at least {least} images on each side, not {fewest}" if fewest < least else None
 
 
-def _notes(metric: Metric, features: Features, reference: Reference, bias: float | None) -> tuple[str, ...]:
+_WHAT = {"spatial": "a spatial map", "probs": "class probabilities", "pool": "single images"}
+
+
+def _has(side: Reference, what: str) -> bool:
+    if what == "probs":
+        return side.features is not None and side.features.probs is not None
+    return {"moments": True, "spatial": side.spatial is not None, "pool": side.features is not None}[what]
+
+
+def _notes(metric: Metric, images: Reference, reference: Reference, bias: float | None) -> tuple[str, ...]:
     notes = []
     if not reference.protocol:
         notes.append(f"{reference.name} does not say how it was made; that it fits these features is not checked")
     if metric.biased:
-        dimension = getattr(features, metric.needs).shape[1]
+        spatial = images.spatial if metric.needs == "spatial" else None
+        dimension = (spatial or images.moments).dimension
         about = "" if bias is None else f", here by about {bias:.3g}"
-        if len(features) <= dimension:
+        if images.count is not None and images.count <= dimension:
             notes.append(
-                f"{len(features)} images for {dimension} features: their covariance is singular and the distance is "
+                f"{images.count} images for {dimension} features: their covariance is singular and the distance is "
                 f"too large{about}; compare with equal numbers of images only, or give more than {dimension}"
             )
         if reference.count is not None and reference.count <= dimension:
@@ -261,31 +289,43 @@ def _notes(metric: Metric, features: Features, reference: Reference, bias: float
 def score_exact(
     images: Tensor, exact: Tensor, *, seed: int = 0, resamples: int = 200, directions: int = 256
 ) -> list[Score]:
-    """On exact models: "rmse" to the exact solutions ``exact`` (n, …) from the same noise, and "swd", the sliced
-    Wasserstein distance of ``images`` (n, …) as a set to that of the exact solutions.
+    """On exact models: :func:`rmse_score` and :func:`swd_score` of ``images`` (n, …) by the exact solutions ``exact``
+    (n, …) from the same noise (:func:`diffdescent.models.flowmap.exact_solution`).
 
-    Both in pixel units, with intervals as in :func:`score`. RMSE judges the path of each image, SWD only where all of
-    them end up. Raises :class:`UserError` for different shapes.
+    Both in pixel units. RMSE judges the path of each image, the sliced Wasserstein distance only where all of them end
+    up. Raises :class:`UserError` for different shapes.
     """
     errors = wasserstein.squared_errors(images, exact)
     f, g = wasserstein.projections(images, exact, directions, seed)
-    n = len(images)
-    rmse, swd = float(errors.mean().sqrt()), wasserstein.distance_along(f, g)
-    options: dict[str, JSON] = {"against": "exact solutions from the same noise"}
-    along: dict[str, JSON] = {"metric": "swd", "directions": directions, "p": 2, "seed": seed, **options}
-    if resamples < 1 or n < LEAST:
-        return [
-            Score("rmse", rmse, None, None, n, {"metric": "rmse", **options}),
-            Score("swd", swd, None, None, n, along),
-        ]
-    masks = halves(n, resamples, seed)
-    each = torch.tensor([wasserstein.distance_along(f[mask], g) for mask in masks], dtype=torch.float64)
-    a, b = interval(rmse, (masks.double() @ errors / masks.sum(1)).sqrt(), n), interval(swd, each, n)
-    how = {"interval": _how(masks, seed)}
     return [
-        Score("rmse", rmse, a.low, a.high, n, {"metric": "rmse", **options, **how}),
-        Score("swd", swd, b.low, b.high, n, {**along, **how}),
+        rmse_score(errors, seed=seed, resamples=resamples),
+        swd_score(f, g, seed=seed, resamples=resamples),
     ]
+
+
+def rmse_score(squared_errors: Tensor, *, seed: int = 0, resamples: int = 200) -> Score:
+    """ "rmse", the root of the mean of ``squared_errors`` (n,), one of each image, to the exact solution."""
+    errors = squared_errors.double()
+    return _exact("rmse", len(errors), lambda mask: float(errors[mask].mean().sqrt()), {}, seed, resamples)
+
+
+def swd_score(f: Tensor, g: Tensor, *, seed: int = 0, resamples: int = 200) -> Score:
+    """ "swd", the sliced Wasserstein distance (p = 2) by the projections (n, directions) of the images and
+    (m, directions) of the exact solutions on the same directions."""
+    options = {"directions": f.shape[1], "p": 2, "seed": seed}
+    return _exact("swd", len(f), lambda mask: wasserstein.distance_along(f[mask], g), options, seed, resamples)
+
+
+def _exact(
+    name: str, n: int, of: Callable[[Tensor], float], options: dict[str, JSON], seed: int, resamples: int
+) -> Score:
+    value = of(torch.ones(n, dtype=torch.bool))
+    protocol: dict[str, JSON] = {"metric": name, "against": "exact solutions from the same noise", **options}
+    if resamples < 1 or n < LEAST:
+        return Score(name, value, None, None, n, protocol)
+    masks = halves(n, resamples, seed)
+    found = interval(value, torch.tensor([of(mask) for mask in masks], dtype=torch.float64), n)
+    return Score(name, value, found.low, found.high, n, {**protocol, "interval": _how(masks, seed)})
 
 
 def _how(masks: Tensor, seed: int) -> dict[str, JSON]:
