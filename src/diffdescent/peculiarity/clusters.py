@@ -106,7 +106,7 @@ def _kmeans(points: Array, k: int, rng: np.random.Generator, rounds: int) -> Arr
     middle = filled.sum(0) / np.maximum(there.sum(0), 1)
 
     def whole(i: int) -> Array:
-        return np.where(there[i], points[i], middle)
+        return np.asarray(np.where(there[i], points[i], middle))
 
     centres = [whole(int(rng.integers(len(points))))]
     nearest = _squares(points, np.stack(centres))[:, 0]
@@ -127,7 +127,7 @@ def _kmeans(points: Array, k: int, rng: np.random.Generator, rounds: int) -> Arr
             count = there[mine].sum(0)
             # A coordinate that nobody of a cluster has stays where it was.
             current[c] = np.where(count > 0, filled[mine].sum(0) / np.maximum(count, 1), current[c])
-    return current
+    return np.asarray(current)
 
 
 def distances(poses: Poses, clusters: Clusters, k: int) -> Distances:

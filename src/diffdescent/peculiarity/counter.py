@@ -183,7 +183,7 @@ def _elongation(core: Bools) -> float:
 
 def _ndimage() -> Any:
     try:
-        from scipy import ndimage
+        from scipy import ndimage  # type: ignore[import-untyped]
     except ImportError:
         raise UserError("Counting limbs needs scipy; install it with: pip install 'diffdescent[evaluate]'.") from None
     return ndimage
@@ -238,11 +238,11 @@ def _bodies(mask: Bools, cores: Ints) -> tuple[Bools, Bools, list[int]]:
 
 def _grow(pages: Bools, diagonal: bool = True) -> Bools:
     """Each page with its pixels' neighbours: 8, or 4."""
-    tall = pages.copy()
+    tall = np.array(pages)
     tall[:, 1:] |= pages[:, :-1]
     tall[:, :-1] |= pages[:, 1:]
     source = tall if diagonal else pages
-    wide = tall.copy()
+    wide = np.array(tall)
     wide[:, :, 1:] |= source[:, :, :-1]
     wide[:, :, :-1] |= source[:, :, 1:]
     return wide
@@ -251,7 +251,7 @@ def _grow(pages: Bools, diagonal: bool = True) -> Bools:
 def _steps_from(start: Bools, allowed: Bools) -> Ints:
     """Steps from ``start`` through ``allowed``, straight and diagonal in turn (an octagonal metric); 0 elsewhere."""
     steps = np.zeros(start.shape, np.int64)
-    reached, number = start.copy(), 0
+    reached, number = np.array(start), 0
     while True:
         number += 1
         front = _grow(reached, diagonal=number % 2 == 0) & allowed & ~reached
@@ -264,20 +264,20 @@ def _steps_from(start: Bools, allowed: Bools) -> Ints:
 def _tips(steps: Ints, thin: Bools) -> Bools:
     """Where no pixel of the limb within ``_REACH`` is farther from the body, grown so that one tip is one region."""
     highest = np.where(thin, steps, 0).astype(np.int16)
-    own = highest.copy()
+    own = np.array(highest)
     for _ in range(round(_REACH * SCALE)):
         highest = np.where(thin, _neighbourhood_max(highest), 0)
     tips = thin & (own == highest) & (own >= SHORTEST * SCALE)
     for _ in range(2):
         tips = _grow(tips) & thin
-    return tips
+    return np.asarray(tips)
 
 
 def _neighbourhood_max(pages: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
-    tall = pages.copy()
+    tall = np.array(pages)
     np.maximum(tall[:, 1:], pages[:, :-1], out=tall[:, 1:])
     np.maximum(tall[:, :-1], pages[:, 1:], out=tall[:, :-1])
-    wide = tall.copy()
+    wide = np.array(tall)
     np.maximum(wide[:, :, 1:], tall[:, :, :-1], out=wide[:, :, 1:])
     np.maximum(wide[:, :, :-1], tall[:, :, 1:], out=wide[:, :, :-1])
     return wide

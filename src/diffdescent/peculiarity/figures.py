@@ -25,6 +25,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -106,7 +107,7 @@ def _points(limb: Array) -> Array:
     """Points along a limb's axis, the first ``_FREE`` pixels from the body left out."""
     along = np.linspace(0, 1, 9)[:, None]
     points = np.concatenate([(1 - along) * p[:2] + along * p[2:4] for p in limb])
-    return points[np.hypot(*(points - limb[0, :2]).T) > _FREE]
+    return np.asarray(points[np.hypot(*(points - limb[0, :2]).T) > _FREE])
 
 
 def _apart(body: Array, limbs: list[Array]) -> bool:
@@ -230,11 +231,15 @@ def make_figures(
     return render(figures), figures
 
 
-def with_counts(name: str, **counts: int) -> Species:
+def with_counts(
+    name: str, *, heads: int | None = None, arms: int | None = None, legs: int | None = None, fingers: int | None = None
+) -> Species:
     """A species with other counts, such as ``with_counts("person", legs=3)``: a figure that is peculiar by design."""
     if name not in SPECIES:
         raise unknown("species", name, SPECIES)
-    return dataclasses.replace(SPECIES[name], **counts)
+    asked = {"heads": heads, "arms": arms, "legs": legs, "fingers": fingers}
+    changed: dict[str, Any] = {part: number for part, number in asked.items() if number is not None}
+    return dataclasses.replace(SPECIES[name], **changed)
 
 
 def write_figures(path: Path, n: int, seed: int = 0, progress: Callable[[int], None] | None = None) -> None:

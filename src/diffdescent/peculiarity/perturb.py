@@ -30,13 +30,13 @@ def displaced(size: float) -> Callable[[Poses, np.random.Generator], _Changed]:
 
     def change(poses: Poses, rng: np.random.Generator) -> _Changed:
         there = poses.present
-        joints = poses.joints.copy()
+        joints = np.array(poses.joints)
         low, high = np.nanmin(joints, axis=1), np.nanmax(joints, axis=1)
         draws = np.where(there, rng.random(there.shape), -1)
         which, angle = draws.argmax(1), rng.uniform(0, 2 * np.pi, len(poses))
         step = size * (high - low).max(1)[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
         joints[np.arange(len(poses)), which] += step
-        return joints, there.any(1)
+        return joints, np.asarray(there.any(1))
 
     return change
 
@@ -45,9 +45,9 @@ def swapped(a: list[int], b: list[int]) -> Callable[[Poses, np.random.Generator]
     """Two limbs change places: joints ``a`` are where ``b`` were and the other way round."""
 
     def change(poses: Poses, rng: np.random.Generator) -> _Changed:
-        joints = poses.joints.copy()
+        joints = np.array(poses.joints)
         joints[:, a], joints[:, b] = poses.joints[:, b], poses.joints[:, a]
-        return joints, poses.present[:, a + b].all(1)
+        return joints, np.asarray(poses.present[:, a + b].all(1))
 
     return change
 
@@ -56,9 +56,9 @@ def doubled(source: list[int], target: list[int]) -> Callable[[Poses, np.random.
     """One limb found twice: joints ``target`` lie where ``source`` is, as when two legs are drawn on one side."""
 
     def change(poses: Poses, rng: np.random.Generator) -> _Changed:
-        joints = poses.joints.copy()
+        joints = np.array(poses.joints)
         joints[:, target] = poses.joints[:, source]
-        return joints, poses.present[:, source + target].all(1)
+        return joints, np.asarray(poses.present[:, source + target].all(1))
 
     return change
 

@@ -129,13 +129,14 @@ def normalise(poses: Poses) -> Array:
     Source: Jang et al. 2024, Eq. 10.
     """
     if not len(poses):
-        return poses.joints.copy()
+        return np.array(poses.joints)
     there = poses.present[..., None]
     low = np.where(there, poses.joints, np.inf).min(1, keepdims=True)
     high = np.where(there, poses.joints, -np.inf).max(1, keepdims=True)
     span = high - low
     with np.errstate(invalid="ignore"):  # a person without any joint: inf − inf
-        return np.asarray((poses.joints - low) / np.where(span > 0, span, 1.0))
+        scaled: Array = (poses.joints - low) / np.where(span > 0, span, 1.0)
+    return scaled
 
 
 @dataclass(frozen=True)

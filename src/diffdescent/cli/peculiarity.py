@@ -1,0 +1,281 @@
+"""``diffdescent peculiarity …``: figures with known limbs, their counter, the study; and human poses."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ..errors import UserError
+from ..images import write_atomically
+from ..peculiarity import study as studies
+from ..peculiarity.clusters import KS, LEAST, distances, fit_clusters, load_clusters, save_clusters
+from ..peculiarity.counter import count_limbs
+from ..peculiarity.figures import write_figures
+from ..peculiarity.minima import RATIOS, STRENGTHS, Minima, minima
+from ..peculiarity.perturb import Effect, effects
+from ..peculiarity.poses import joint_confidence
+from ..peculiarity.readers import read_poses
+from ..peculiarity.statistics import wilson
+
+app = typer.Typer(help="Sharp and wrong: people and figures with limbs that are not theirs.", no_args_is_help=True)
+
+_Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+_Clusters = Annotated[
+    Path | None, typer.Option("--clusters", help="Clusters from `peculiarity clusters`; default: those of COCO 2017.")
+]
+
+
+def _bar(quiet: bool) -> Progress:
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
+    )  # fmt: skip
+    return Progress(*columns, console=Console(stderr=True), disable=quiet)
+
+
+@app.command()
+def figures(
+    n: Annotated[int, typer.Option(help="How many figures.")] = 50_000,
+    out: Annotated[Path, typer.Option(help="The .npz to write.")] = Path("figures.npz"),
+    seed: Annotated[int, typer.Option(help="Seed; figure i of a seed is always the same.")] = 0,
+    quiet: _Quiet = False,
+) -> None:
+    """Draw figures with known limbs: an npz that `diffdescent train` reads."""
+    with _bar(quiet) as bar:
+        task = bar.add_task("drawing figures", total=n)
+        write_figures(out, n, seed, lambda done: bar.update(task, completed=done))
+    typer.echo(f"{n} figures of seed {seed}: {out}")
+
+
+@app.command()
+def count(
+    images: Annotated[Path, typer.Argument(help="Folder, zip or npz of grey 32×32 images, white on black.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print every image's counts as JSON.")] = False,
+) -> None:
+    """Count heads, arms, legs and fingers of figures: normal, peculiar or unreadable."""
+    from ..data import read_images
+
+    found = read_images(images)
+    readings = count_limbs(found.images)
+    if as_json:
+        rows = zip(found.names, readings.counts.tolist(), readings.species, readings.unreadable, strict=True)
+        keys = ("image", "counts", "species", "unreadable")
+        typer.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=1))
+        return
+    table = Table("read as", "images", "share [95 %]", show_edge=False)
+    for name, number in readings.tally().items():
+        table.add_row(name, str(number), str(wilson(number, len(readings))))
+    Console().print(table)
+
+
+@app.command()
+def clusters(
+    poses: Annotated[Path, typer.Argument(help="COCO keypoint JSON or npz, or OpenPose JSON files.")],
+    out: Annotated[Path, typer.Option(help="The .npz to write.")] = Path("clusters.npz"),
+    k: Annotated[list[int] | None, typer.Option("--k", help="Number of clusters; may be repeated.")] = None,
+    least: Annotated[int, typer.Option(help="Leave out persons with fewer joints.")] = LEAST,
+    seed: Annotated[int, typer.Option(help="Seed of the first centres.")] = 0,
+    quiet: _Quiet = False,
+) -> None:
+    """Pose clusters (K-means of min–max normalised poses), from which the distances of `poses` are measured."""
+    ks = k or list(KS)
+    people = read_poses(poses)
+    with _bar(quiet) as bar:
+        task = bar.add_task("clustering", total=sum(ks))
+        found = fit_clusters(people, ks, seed=seed, least=least, progress=lambda done: bar.advance(task, done))
+    save_clusters(found, out)
+    typer.echo(f"{', '.join(map(str, ks))} clusters of {found.persons} persons (of {len(people)}): {out}")
+
+
+@app.command()
+def poses(
+    path: Annotated[Path, typer.Argument(help="OpenPose JSON folder or zip (BODY_25), COCO keypoint JSON or npz.")],
+    clusters: _Clusters = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Mean joint confidence, and distance of each pose to the nearest of K clusters; single persons and groups."""
+    people, centres = read_poses(path), load_clusters(clusters)
+    confidence = joint_confidence(people)
+    if not len(people):
+        raise UserError(
+            f"No person was found in the {len(people.images)} images of {path}, so nothing can be measured."
+        )
+    alone = people.persons[people.image] == 1
+    rows = []
+    for k in sorted(centres.centres):
+        found = distances(people, centres, k)
+        single = alone[found.measured]
+        for name, some in (("single", single), ("group", ~single), ("all", np.ones_like(single))):
+            if some.any():
+                norm, rmse = float(found.norm[some].mean()), float(found.rmse[some].mean())
+                rows.append({"persons": name, "k": k, "n": int(some.sum()), "norm": norm, "rmse": rmse})
+    if as_json:
+        typer.echo(json.dumps({"confidence": vars(confidence), "distances": rows}, indent=2))
+        return
+    console = Console()
+    console.print(f"{confidence.persons} persons in {confidence.images} images; {confidence.empty} images without one")
+    for name in ("mean", "single", "group"):
+        value = getattr(confidence, name)
+        console.print(f"mean joint confidence, {name}: {'no such image' if value is None else f'{value:.4f}'}")
+    table = Table("persons", "K", "n", "‖norm(J) − Ψ‖", "RMSE", show_edge=False)
+    for row in rows:
+        table.add_row(str(row["persons"]), str(row["k"]), str(row["n"]), f"{row['norm']:.4f}", f"{row['rmse']:.4f}")
+    console.print(table)
+    console.print(f"Persons with fewer than {centres.least} joints of {centres.layout} are left out of the distances.")
+
+
+@app.command()
+def perturb(
+    path: Annotated[Path, typer.Argument(help="Poses, as for `poses`.")],
+    clusters: _Clusters = None,
+    seed: Annotated[int, typer.Option(help="Seed of the changes.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder for effects.csv and effects.png.")] = None,
+) -> None:
+    """Make real poses wrong on purpose: does the distance to the nearest cluster notice?"""
+    found = effects(read_poses(path), load_clusters(clusters), seed=seed)
+    table = Table("change", "K", "n", "distance rises", "p (sign test)", "caught at 5 %", "RMSE", show_edge=False)
+    for e in found:
+        table.add_row(
+            e.change, str(e.k), str(e.rises.total), str(e.rises), f"{e.p:.1g}", str(e.caught),
+            f"{e.before:.3f} → {e.after:.3f}",
+        )  # fmt: skip
+    Console().print(table)
+    if out is not None:
+        from ..peculiarity.pictures import draw_effects
+
+        _write_effects(found, out / "effects.csv")
+        draw_effects(found, out / "effects.png")
+        typer.echo(f"Table: {out / 'effects.csv'}\nPicture: {out / 'effects.png'}")
+
+
+def _write_effects(found: Sequence[Effect], path: Path) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(("change", "k", "n", "rises", "low", "high", "p", "caught", "caught_low", "caught_high", "before",
+                     "after"))  # fmt: skip
+    for e in found:
+        shares = (e.rises.value, e.rises.low, e.rises.high, e.p, e.caught.value, e.caught.low, e.caught.high)
+        writer.writerow((e.change, e.k, e.rises.total, *(f"{s:.4g}" for s in (*shares, e.before, e.after))))
+    from ..images import make_folder
+
+    make_folder(path.parent)
+    write_atomically(path, text.getvalue().encode())
+
+
+@app.command()
+def study(
+    model: Annotated[str, typer.Argument(help="A model of figures: figures, or a folder of your own.")] = "figures",
+    out: Annotated[Path, typer.Option(help="The study's folder; an interrupted study is continued.")] = Path("study"),
+    n: Annotated[int, typer.Option(help="Figures of each point, a multiple of --block.")] = 500,
+    block: Annotated[int, typer.Option(help="Figures a file.")] = 100,
+    steps: Annotated[str, typer.Option(help="Step counts.")] = ",".join(map(str, studies.STEPS)),
+    teacher: Annotated[int, typer.Option(help="Steps of the two teachers.")] = studies.TEACHER,
+    sampler: Annotated[
+        list[str] | None, typer.Option(help="Only these recipes, and the teachers; may be repeated.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the noise that all points start from.")] = 0,
+    bf16: Annotated[bool, typer.Option("--bf16", help="Evaluate the network in bfloat16.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
+    report_only: Annotated[bool, typer.Option("--report-only", help="Table and picture of what is there.")] = False,
+    quiet: _Quiet = False,
+) -> None:
+    """Share of peculiar figures against sampler, steps, β, γ and grid, next to a teacher of 1000 steps.
+
+    Writes study.csv and study.png; every point starts from the same noise and is compared figure by figure.
+    """
+    from ..models import load_model
+    from ..peculiarity.pictures import draw_study
+
+    points = _points(steps, teacher, sampler)
+    if not report_only:
+        net = load_model(model, device)
+        with _bar(quiet) as bar:
+            task = bar.add_task("starting", total=None)
+
+            def show(done: int, total: int, point: studies.Point) -> None:
+                bar.update(task, description=f"{point.recipe}, {point.steps} steps", completed=done, total=total)
+
+            studies.run_study(net, points, n, out, seed=seed, block=block, bf16=bf16, progress=show)
+    found = studies.outcomes(out)
+    rows = studies.table(found, studies.Point(studies.BASE, teacher))
+    studies.write_table(rows, out / "study.csv")
+    draw_study(rows, out / "study.png", teacher)
+    _print_rows(rows)
+    typer.echo(f"Table: {out / 'study.csv'}\nPicture: {out / 'study.png'}")
+
+
+def _points(steps: str, teacher: int, only: list[str] | None) -> list[studies.Point]:
+    try:
+        counts = [int(part) for part in steps.split(",")]
+    except ValueError:
+        raise UserError(f"--steps {steps!r} is no list of step counts; write for example 10,20,50.") from None
+    points = studies.default_points(counts, teacher)
+    if only:
+        points = points[:2] + [studies.Point(recipe, count) for recipe in only for count in counts]
+    return points
+
+
+def _print_rows(rows: Sequence[studies.Row]) -> None:
+    table = Table("recipe", "grid", "steps", "n", "peculiar", "unreadable", "p, teacher", "p, ddim", show_edge=False)
+    for row in rows:
+        tests = ["" if pair is None else f"{pair.p:.2g}" for pair in (row.teacher, row.base)]
+        table.add_row(
+            row.point.recipe, row.point.grid, str(row.point.steps), str(row.n), str(row.peculiar),
+            f"{100 * row.unreadable.value:.1f} %", *tests,
+        )  # fmt: skip
+    Console().print(table)
+
+
+@app.command(name="minima")
+def minima_command(
+    model: Annotated[str, typer.Argument(help="The study's model.")] = "figures",
+    study: Annotated[Path, typer.Option(help="The study's folder; its images are measured.")] = Path("study"),
+    most: Annotated[int, typer.Option(help="At most so many images of each kind.")] = 200,
+    seed: Annotated[int, typer.Option(help="Seed of the noise of the returns.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Also write a table, as JSON.")] = None,
+) -> None:
+    """Are peculiar images local minima? Fixed-point error and return after noising, peculiar against normal outputs."""
+    from ..models import load_model
+
+    net = load_model(model)
+    points = [o for o in studies.outcomes(study) if o.point.steps < studies.TEACHER]
+    images = np.concatenate([o.images for o in points])
+    odd = np.concatenate([o.peculiar for o in points])
+    good = np.concatenate([o.readings.readable for o in points]) & ~odd
+    rng = np.random.default_rng(seed)
+    results = []
+    for kind, which in (("peculiar", odd), ("normal", good)):
+        place = rng.permutation(np.nonzero(which)[0])[:most]
+        results.append(minima(net, images[place], kind, seed=seed))
+    _print_minima(results)
+    if out is not None:
+        write_atomically(out, (json.dumps([_plain(r) for r in results], indent=2) + "\n").encode())
+
+
+def _plain(result: Minima) -> dict[str, object]:
+    returns = [{"strength": r.strength, **{name: [getattr(r, name).count, getattr(r, name).total]
+                for name in ("same", "normal", "peculiar")}} for r in result.returns]  # fmt: skip
+    errors = {str(ratio): list(values) for ratio, values in result.errors.items()}
+    return {"kind": result.kind, "n": result.n, "errors": errors, "returns": returns}
+
+
+def _print_minima(results: Sequence[Minima]) -> None:
+    console = Console()
+    table = Table("‖D(x, σ) − x‖ / (σ√n)", *(f"σ = {ratio}" for ratio in RATIOS), show_edge=False)
+    for r in results:
+        table.add_row(f"{r.kind} ({r.n})", *(f"{m:.3f} ± {1.96 * se:.3f}" for m, se in r.errors.values()))
+    console.print(table, "")
+    table = Table("noised and denoised from", *(f"{s:.0%} of the time" for s in STRENGTHS), show_edge=False)
+    for r in results:
+        for name, label in (("same", "counts as before"), ("normal", "of a species"), ("peculiar", "peculiar")):
+            table.add_row(f"{r.kind}: {label}", *(str(getattr(back, name)) for back in r.returns))
+    console.print(table)

@@ -1,0 +1,282 @@
+"""The share of peculiar figures against sampler, steps, momentum, γ and grid, next to a teacher of many steps.
+
+Every point of the study starts from the same noise, so that two points compare figure by figure. Samples are made in
+blocks, each written to its own file as soon as it is there: a study that is stopped goes on where it was, and one that
+was finished can be given more samples. Blocks go round all points, so that at any moment the table is balanced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..errors import UserError
+from ..images import make_folder, to_uint8, write_atomically
+from ..predict import Predictor
+from ..recipes import parse, parse_grid
+from ..sample import fingerprint, sample
+from .counter import Readings, count_limbs
+from .figures import SPECIES
+from .statistics import Share, sign_test, wilson
+
+UNIFORM = "uniform(spacing=trailing)"
+SAMPLERS = ("ddim", "ddpm", "ge(gamma=2)", "plms", "dpmpp(order=2)", "unipc")
+BETAS = (-0.8, -0.5, -0.3, -0.1, 0.1, 0.2, 0.5, 0.8)
+GAMMAS = (1.5, 2.5, 3.0)
+GRIDS = ("loglinear", "quadratic", "karras")
+STEPS = (5, 10, 20, 50, 100)
+BASE = "ddim"
+"""The recipe that momentum is added to, and that every point is compared with."""
+TEACHER = 1000
+RECORD = "study.json"
+WIDTH = 50
+"""Samples that the network sees at once. Part of the record: another width changes the images' last bits."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One sampler of the study: recipe and grid as text, and the grid's steps."""
+
+    recipe: str
+    steps: int
+    grid: str = UNIFORM
+
+    @property
+    def slug(self) -> str:
+        """A short name for files."""
+        return hashlib.sha256(f"{self.recipe} @ {self.grid} @ {self.steps}".encode()).hexdigest()[:12]
+
+    @property
+    def base(self) -> Point:
+        """The plain sampler with as many steps on the same grid."""
+        return Point(BASE, self.steps, self.grid)
+
+
+def default_points(steps: Sequence[int] = STEPS, teacher: int = TEACHER) -> list[Point]:
+    """The study of the documentation: samplers, β, γ and grids at these steps, and the two teachers.
+
+    β and γ from 10 steps up; grids and momentum over other samplers at 20 and 50 steps.
+    """
+    few = [t for t in steps if t >= 10]
+    some = [t for t in steps if t in (20, 50)]
+    momentum = [f"{BASE} | momentum(beta={beta})" for beta in BETAS]
+    found = [Point(r, t) for r in SAMPLERS for t in steps]
+    found += [Point(r, t) for r in momentum for t in few]
+    found += [Point(f"ge(gamma={g})", t) for g in GAMMAS for t in few]
+    found += [Point(f"{r} | momentum(beta=-0.3)", t) for r in ("plms", "dpmpp(order=2)") for t in some]
+    found += [Point(r, t, g) for g in GRIDS for r in (BASE, f"{BASE} | momentum(beta=-0.3)") for t in some]
+    return [Point(BASE, teacher), Point("ddpm", teacher), *dict.fromkeys(found)]
+
+
+def run_study(
+    model: Predictor,
+    points: Sequence[Point],
+    n: int,
+    out: Path,
+    *,
+    seed: int = 0,
+    block: int = 100,
+    bf16: bool = False,
+    progress: Callable[[int, int, Point], None] | None = None,
+) -> None:
+    """Make samples 0 … n − 1 of every point, count their limbs and write both, a file for each block.
+
+    Args:
+        model: what is sampled; its images must be grey figures.
+        points: recipes, steps and grids.
+        n: samples of each point, a multiple of ``block``.
+        out: the study's folder; blocks that it has already are not made again.
+        seed: of the noise that all points start from.
+        block: samples a file.
+        bf16: evaluate the network under bfloat16 autocast; the update stays in float32.
+        progress: called with (evaluations done, evaluations in all, point) after each block.
+
+    Raises:
+        UserError: n is no multiple of the block, or the folder holds a study of another model, seed or precision.
+    """
+    if n < 1 or block < 1 or n % block:
+        raise UserError(f"n={n} must be a multiple of the block of {block} samples.")
+    record: dict[str, object] = {
+        "model": fingerprint(model), "seed": seed, "block": block, "bf16": bf16, "width": WIDTH, "species": _known()
+    }  # fmt: skip
+    _begin(out, record)
+    cost = {p: parse(p.recipe).plan(parse_grid(p.grid, model.process, p.steps)).nfe for p in points}
+    todo = [(p, b) for b in range(n // block) for p in points if not _shard(out, p, b).is_file()]
+    total, done = sum(cost[p] for p, _ in todo) * block, 0
+    for point, number in todo:
+        with _precision(model, bf16):
+            images = to_uint8(
+                sample(
+                    model, point.recipe, steps=point.steps, grid=point.grid, seed=seed, batch_size=block,
+                    samples=range(number * block, (number + 1) * block), micro_batch=WIDTH,
+                ).images
+            )  # fmt: skip
+        _write(_shard(out, point, number), images[:, 0].numpy(), count_limbs(images), point)
+        done += cost[point] * block
+        if progress is not None:
+            progress(done, total, point)
+
+
+def _known() -> dict[str, list[int]]:
+    return {name: list(s.counts) for name, s in SPECIES.items()}
+
+
+@contextlib.contextmanager
+def _precision(model: Predictor, bf16: bool) -> Iterator[None]:
+    kind = torch.device(getattr(model, "device", "cpu")).type
+    with torch.autocast(kind, dtype=torch.bfloat16, enabled=bf16):
+        yield
+
+
+def _begin(out: Path, record: dict[str, object]) -> None:
+    make_folder(out)
+    path = out / RECORD
+    if path.is_file():
+        try:
+            before = json.loads(path.read_text())
+        except ValueError:
+            raise UserError(f"{path} is damaged; choose another folder.") from None
+        differ = [k for k in record if before.get(k) != record[k]]
+        if differ:
+            raise UserError(
+                f"{out} holds a study with another {differ[0]}; choose another folder, or the same settings."
+            )
+    else:
+        write_atomically(path, (json.dumps(record, indent=2) + "\n").encode())
+
+
+def _shard(out: Path, point: Point, number: int) -> Path:
+    return out / f"{point.slug}-{number:04d}.npz"
+
+
+def _write(path: Path, images: npt.NDArray[np.uint8], readings: Readings, point: Point) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer, images=images, counts=readings.counts.astype(np.int16), unreadable=np.array(readings.unreadable),
+        point=json.dumps([point.recipe, point.steps, point.grid]),
+    )  # fmt: skip
+    write_atomically(path, buffer.getvalue())
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one point gave: its images (n, 32, 32) uint8 and their readings, samples 0 … n − 1."""
+
+    point: Point
+    images: npt.NDArray[np.uint8]
+    readings: Readings
+
+    @property
+    def peculiar(self) -> npt.NDArray[np.bool_]:
+        """Which figures are readable and of no species."""
+        return self.readings.peculiar
+
+
+def outcomes(out: Path) -> list[Outcome]:
+    """All points of a study that have at least one block, each as far as its blocks follow each other from 0.
+
+    Raises:
+        UserError: the folder holds no study.
+    """
+    files = sorted(out.glob("*-[0-9][0-9][0-9][0-9].npz")) if out.is_dir() else []
+    groups: dict[str, list[Path]] = {}
+    for path in files:
+        slug, number = path.stem.rsplit("-", 1)
+        if int(number) == len(groups.setdefault(slug, [])):
+            groups[slug].append(path)
+    found = [_load(paths) for paths in groups.values() if paths]
+    if not found:
+        raise UserError(f"{out} holds no study; run `diffdescent peculiarity study` first.")
+    return found
+
+
+def _load(paths: list[Path]) -> Outcome:
+    images, counts, reasons = [], [], []
+    for path in paths:
+        with np.load(path, allow_pickle=False) as data:
+            images.append(data["images"])
+            counts.append(data["counts"].astype(np.int64))
+            reasons += [str(why) for why in data["unreadable"]]
+            recipe, steps, grid = json.loads(str(data["point"]))
+    return Outcome(Point(recipe, steps, grid), np.concatenate(images), Readings(np.concatenate(counts), reasons))
+
+
+@dataclass(frozen=True)
+class Paired:
+    """The same noise under two points: how many figures are peculiar only in the first, only in the second, and p.
+
+    ``p`` is McNemar's exact two-sided test on these two numbers.
+    """
+
+    only_this: int
+    only_other: int
+    p: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the study's table: shares of all n figures; a point is not compared with itself (None)."""
+
+    point: Point
+    n: int
+    peculiar: Share
+    unreadable: Share
+    teacher: Paired | None
+    base: Paired | None
+
+
+def paired(this: Outcome, other: Outcome) -> Paired:
+    """Compare two points on the samples that both have."""
+    n = min(len(this.readings), len(other.readings))
+    a, b = this.peculiar[:n], other.peculiar[:n]
+    only_this, only_other = int((a & ~b).sum()), int((b & ~a).sum())
+    return Paired(only_this, only_other, sign_test(only_this, only_other))
+
+
+def table(found: Sequence[Outcome], teacher: Point | None = None) -> list[Row]:
+    """A row for each point, compared with the teacher and with the plain sampler of as many steps on the same grid."""
+    best = teacher or Point(BASE, TEACHER)
+    known = {o.point: o for o in found}
+    rows = []
+    for outcome in sorted(found, key=lambda o: (o.point.grid, o.point.recipe, o.point.steps)):
+        point, n = outcome.point, len(outcome.readings)
+        against = [known.get(other) if other != point else None for other in (best, point.base)]
+        rows.append(
+            Row(
+                point, n, wilson(int(outcome.peculiar.sum()), n), wilson(int((~outcome.readings.readable).sum()), n),
+                *(None if other is None else paired(outcome, other) for other in against),
+            )
+        )  # fmt: skip
+    return rows
+
+
+def write_table(rows: Sequence[Row], path: Path) -> None:
+    """The rows as CSV: shares with 95 % intervals (Wilson), and the two paired comparisons."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    names = ("only_here", "only_there", "p")
+    writer.writerow(
+        ("recipe", "grid", "steps", "n", "peculiar", "share", "low", "high", "unreadable", "unreadable_share",
+         *(f"teacher_{x}" for x in names), *(f"base_{x}" for x in names))
+    )  # fmt: skip
+    for row in rows:
+        p, u = row.peculiar, row.unreadable
+        writer.writerow(
+            (row.point.recipe, row.point.grid, row.point.steps, row.n, p.count, f"{p.value:.4f}", f"{p.low:.4f}",
+             f"{p.high:.4f}", u.count, f"{u.value:.4f}", *_cells(row.teacher), *_cells(row.base))
+        )  # fmt: skip
+    write_atomically(path, text.getvalue().encode())
+
+
+def _cells(pair: Paired | None) -> tuple[str, str, str]:
+    return ("", "", "") if pair is None else (str(pair.only_this), str(pair.only_other), f"{pair.p:.3g}")
