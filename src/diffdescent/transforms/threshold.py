@@ -78,23 +78,26 @@ def quantile(values: Tensor, p: float) -> Tensor:
 @dataclass(frozen=True)
 class DynamicThreshold(_Thresholding):
     """Dynamic thresholding (Saharia et al. 2022, Imagen, section 2.3): with s = max(quantile(|x0|, percentile), 1) of
-    each sample, x0 ← clamp(x0, −s, s)/s.
+    each sample, at most ``maximum``, x0 ← clamp(x0, −s, s)/s.
 
     Where s = 1 and nothing is clamped the sampler beneath is unchanged to the bit. Raises :class:`UserError` unless
-    0 < percentile ≤ 1.
+    0 < percentile ≤ 1 and maximum ≥ 1.
     """
 
     percentile: float = 0.995
     eps: EpsRule = "recompute"
+    maximum: float = math.inf
     name: ClassVar[str] = "dynamic_threshold"
 
     def __post_init__(self) -> None:
         self._check_eps()
         if not 0 < self.percentile <= 1:
             raise UserError(f"The percentile must lie in (0, 1], not {self.percentile}; Imagen's is 0.995.")
+        if not self.maximum >= 1:
+            raise UserError(f"The largest bound must be at least 1, not {self.maximum}; images lie in [−1, 1].")
 
     def bound(self, x0: Tensor) -> Tensor:
-        s = quantile(x0.abs().flatten(1), self.percentile).clamp(min=1.0).view(-1, *[1] * (x0.ndim - 1))
+        s = quantile(x0.abs().flatten(1), self.percentile).clamp(1.0, self.maximum).view(-1, *[1] * (x0.ndim - 1))
         return torch.minimum(torch.maximum(x0, -s), s).div_(s)
 
 
