@@ -496,3 +496,30 @@ def ays(process: Process, steps: int, *, model: str = "sd1", snap: bool = False,
     table = np.log(np.asarray(AYS[model]))
     ratios = np.exp(np.interp(np.linspace(0, 1, steps + 1), np.linspace(0, 1, len(table)), table))
     return _from_ratios(process, ratios[:-1], end, f"ays({model})", snap)
+
+
+@register("admissible")
+def admissible(
+    process: Process,
+    steps: int,
+    *,
+    eta: float = 0.2,
+    nu: float = 4.0,
+    start: float | None = None,
+    last: float | None = None,
+    snap: bool = False,
+) -> Grid:
+    """σ̃ log-uniform with a step size that is (η, ν)-admissible (arXiv 2306.04848, section 4; see ``theory.schedules``).
+
+    N + 1 levels, the last of which is the end: from ``start`` to ``last`` where both are given, which is refused when
+    no such schedule is admissible. Otherwise the range is the greatest that N admissible steps allow: down to the
+    process's lowest level from as high as possible (what gave way is noted), or down from ``start`` alone. Its start
+    may lie far below the process's noisiest level, where x is not pure noise: sample from there with an image and a
+    ``strength``, or after other steps.
+    """
+    from .theory.schedules import admissible_ratios
+
+    low, high = float(process.ratio(process.t_min)), float(process.ratio(process.t_max))
+    ratios, note = admissible_ratios(eta, nu, steps, low, high, start, last)
+    grid = _from_ratios(process, ratios[:-1], float(ratios[-1]), "admissible", snap)
+    return grid if note is None else replace(grid, notes=(*grid.notes, note))

@@ -13,7 +13,7 @@ def main() -> None:
     except ImportError:
         sys.exit("The command line needs Typer and Rich; install them with: pip install 'diffdescent[cli]'")
     from ..errors import UserError
-    from . import compare, demo, grids, listing, sampling, study, train, weighing
+    from . import compare, conflicts, demo, evaluate, grids, listing, peculiarity, sampling, study, theory, train, weighing
 
     app = typer.Typer(
         name="diffdescent",
@@ -28,8 +28,12 @@ def main() -> None:
     app.command("list")(listing.list_names)
     app.command("demo")(demo.demo)
     app.command("train")(train.train)
+    app.command("conflicts")(conflicts.conflicts)
+    app.command("evaluate")(evaluate.evaluate)
     app.command("compare")(compare.compare)
     app.command("study")(study.study)
+    app.add_typer(peculiarity.app, name="peculiarity")
+    app.add_typer(theory.app, name="theory")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Unicode shows "?" for σ, and does not fail

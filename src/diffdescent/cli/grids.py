@@ -25,6 +25,13 @@ PROCESSES: dict[str, Process] = {
 }
 
 
+def process_named(name: str) -> Process:
+    """The process called ``name`` on the command line. Raises :class:`UserError` for another name."""
+    if name not in PROCESSES:
+        raise unknown("process", name, PROCESSES)
+    return PROCESSES[name]
+
+
 def grid(
     names: Annotated[list[str], typer.Argument(help='Grids, e.g. loglinear karras "uniform(spacing=trailing)".')],
     steps: Annotated[int, typer.Option(help="Steps of each grid.")] = 10,
@@ -33,9 +40,7 @@ def grid(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Print the levels of noise grids side by side: the time and σ/α at each step, the end included."""
-    if process not in PROCESSES:
-        raise unknown("process", process, PROCESSES)
-    grids = {name: parse_grid(name, PROCESSES[process], steps) for name in names}
+    grids = {name: parse_grid(name, process_named(process), steps) for name in names}
     if as_json:
         import json
 

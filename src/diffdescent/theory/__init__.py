@@ -1,0 +1,33 @@
+"""Denoising as approximate projection, measured: distances, the error model, admissible schedules."""
+
+from .adversary import Adversary
+from .distance import Mahalanobis, Points, Projection, Set, Sphere, Subspace, Union, gradient, support, transformed
+from .error_model import ErrorModel, measure
+from .intrinsic import levina_bickel, manifold_reach, neighbour_distances, two_nn
+from .schedules import check, distance_bounds, greatest_step, least_steps, reach, statement
+
+__all__ = [
+    "Adversary",
+    "ErrorModel",
+    "Mahalanobis",
+    "Points",
+    "Projection",
+    "Set",
+    "Sphere",
+    "Subspace",
+    "Union",
+    "check",
+    "distance_bounds",
+    "gradient",
+    "greatest_step",
+    "least_steps",
+    "levina_bickel",
+    "manifold_reach",
+    "measure",
+    "neighbour_distances",
+    "reach",
+    "statement",
+    "support",
+    "transformed",
+    "two_nn",
+]

@@ -1,0 +1,197 @@
+"""The pictures of the theory: the error model along a run, distances between their bounds, schedules, low rank."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..images import save_figure
+from ..process import Array, ArrayLike
+from .error_model import Errors, Noised
+from .lowrank import METRICS, Row
+from .schedules import Check, distance_bounds
+
+_BINS = 40
+
+
+def _figure(rows: int, columns: int, width: float = 4.6, height: float = 3.5) -> tuple[Any, Any]:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(rows, columns, figsize=(width * columns, height * rows), layout="constrained", squeeze=False)
+
+
+def _done(figure: Any, path: Path, dpi: int = 110) -> None:
+    import matplotlib.pyplot as plt
+
+    save_figure(figure, path, dpi)
+    plt.close(figure)
+
+
+def _edges(ratios: Array) -> Array:
+    """Log-midpoints between falling σ/α, for cells around each."""
+    logs = np.log(ratios)
+    middle = (logs[1:] + logs[:-1]) / 2
+    return np.exp(np.concatenate(([2 * logs[0] - middle[0]], middle, [2 * logs[-1] - middle[-1]])))
+
+
+def _histogram(axes: Any, errors: Errors, name: str, label: str, title: str, log: bool = False) -> Any:
+    """Of each evaluation a column: which share of the samples has which value; the line is the median."""
+    values, ratios = errors.values[name], errors.ratios
+    known = np.isfinite(ratios) & (ratios > 0) & np.isfinite(values).any(axis=1)
+    values, ratios = values[known], ratios[known]
+    finite = values[np.isfinite(values) & ((values > 0) | (not log))]
+    if log:
+        # Exact projections have error 0 up to rounding: they are drawn at the lower edge.
+        low, high = max(float(finite.min()), 1e-6), float(finite.max()) * 1.3
+        cells = np.geomspace(min(low, high / 10), high, _BINS + 1)
+    else:
+        spread = max(float(finite.max() - finite.min()), 1e-3)
+        cells = np.linspace(finite.min() - 0.05 * spread, finite.max() + 0.05 * spread, _BINS + 1)
+    clipped = np.clip(values, cells[0] * (1 + 1e-9) if log else cells[0], cells[-1])
+    counts = np.stack([np.histogram(row[np.isfinite(row)], cells)[0] / np.isfinite(row).sum() for row in clipped])
+    if len(ratios) > 1:
+        shown = np.where(counts.T > 0, counts.T, np.nan)
+        mesh = axes.pcolormesh(_edges(ratios), cells, shown, cmap="Blues", vmin=0, vmax=1, rasterized=True)
+    else:
+        mesh = None
+    axes.plot(ratios, np.clip(np.nanmedian(values, axis=1), cells[0], None), color="C3", lw=1.4, label="median")
+    axes.set(xscale="log", xlabel="noise level σ/α   (sampling runs to the right →)", ylabel=label, title=title)
+    if log:
+        axes.set_yscale("log")
+    axes.invert_xaxis()
+    return mesh
+
+
+def draw_errors(errors: Errors, path: Path, title: str) -> None:
+    """Six panels: η, ν, ‖ε‖/√n, the gradient's change, the released pairing of η, and η against diam/dist."""
+    figure, axes = _figure(2, 3)
+    figure.suptitle(f"{title}\n{len(errors.samples)} trajectories; shade: share of them at each noise level")
+    mesh = _histogram(axes[0, 0], errors, "eta", "η", "relative error η = |x̂0 − proj(x)| / dist(x)")
+    _histogram(axes[0, 1], errors, "nu", "√n σ / dist", "does σ tell the distance?  (1: exactly)")
+    axes[0, 1].axhline(1, color="k", lw=0.8, ls=":")
+    _histogram(axes[0, 2], errors, "norm", "|ε| / √n", "norm of the noise prediction")
+    axes[0, 2].axhline(1, color="k", lw=0.8, ls=":")
+    _histogram(axes[1, 0], errors, "turn", "|∇dist(x_t) − ∇dist(x_t₋₁)|", "how far the gradient turns in a step")
+    axes[1, 0].axhline(np.sqrt(2), color="k", lw=0.8, ls=":", label="√2: at right angles")
+    _histogram(axes[1, 1], errors, "eta_released", "η, released pairing", "x̂0(x_t) against proj(x_t₋₁), as released")
+    _histogram(axes[1, 2], errors, "eta", "η (log)", "η and the high-noise bound diam/dist", log=True)
+    bound = np.nanmedian(np.where(np.isfinite(errors.far_bound), errors.far_bound, np.nan), axis=1)
+    if np.isfinite(bound).any():
+        axes[1, 2].plot(errors.ratios, bound, color="k", ls="--", lw=1.2, label="diam(K)/dist")
+    for panel in axes.flat:
+        panel.legend(fontsize=7, loc="best")
+    if mesh is not None:
+        figure.colorbar(mesh, ax=axes, label="share of trajectories", shrink=0.6)
+    _done(figure, path)
+
+
+def draw_distances(errors: Errors, end: float, eta: ArrayLike, path: Path, title: str) -> None:
+    """dist(x)/dist(x_N) along the run between DDIM's bounds for ``eta`` (one number, or one a step)."""
+    figure, ((axes,),) = _figure(1, 1, 6.5, 4.3)
+    known = np.isfinite(errors.ratios)
+    ratios = errors.ratios[known]
+    dist = errors.values["dist"][known]
+    relative = dist / dist[0]
+    each = np.broadcast_to(np.asarray(eta, dtype=np.float64), (len(errors.ratios),))[known]
+    bounds = distance_bounds(np.append(ratios, end), each)
+    positive = ratios > 0
+    low, high = (np.concatenate(([1.0], b[:-1])) for b in (bounds.lower, bounds.upper))
+    floor = max(float(relative[relative > 0].min()), 1e-6) / 5
+    axes.fill_between(ratios[positive], np.maximum(low, floor)[positive], high[positive], color="C0", alpha=0.2,
+                      label="what DDIM's bounds allow for this η")  # fmt: skip
+    axes.plot(ratios[positive], (ratios / ratios[0])[positive], "k:", lw=1.2, label="σ, relative to the start")
+    quantiles = np.quantile(relative, (0.05, 0.5, 0.95), axis=1)
+    middle = np.maximum(quantiles, floor)
+    axes.errorbar(ratios, middle[1], yerr=np.abs(middle[[0, 2]] - middle[1]), fmt="o-", ms=3, color="C3",
+                  label="measured: median, 5–95 %")  # fmt: skip
+    axes.set(xscale="log", yscale="log", xlabel="noise level σ/α   (sampling runs to the right →)",
+             ylabel="distance to the set, relative to the start", title=title)  # fmt: skip
+    axes.set_ylim(floor / 1.5, max(3.0, min(float(high.max()) * 1.5, 100.0)))
+    axes.invert_xaxis()
+    axes.legend(fontsize=8)
+    _done(figure, path)
+
+
+def draw_check(ratios: ArrayLike, found: Check, path: Path, title: str) -> None:
+    """√nσ/dist along a schedule: how far the worst denoisers within η may take it, and the band that ν allows."""
+    figure, ((axes,),) = _figure(1, 1, 6.5, 4.3)
+    steps = np.arange(1, len(found.beta) + 1)
+    top = np.where(np.isfinite(found.near), found.near * found.nu, np.nan)
+    worst = np.where(np.isfinite(found.near), top, found.nu * 1e3)
+    axes.fill_between([0, steps[-1] + 0.5], 1 / found.nu, found.nu, color="C2", alpha=0.15,
+                      label=f"the band that ν = {found.nu:g} allows")  # fmt: skip
+    axes.plot(steps, worst, "o-", ms=4, color="C3", label=f"denoiser overshoots by η = {found.eta:g}")
+    axes.plot(steps, found.far / found.nu, "s-", ms=4, color="C0", label=f"denoiser falls short by η = {found.eta:g}")
+    if found.step is not None:
+        axes.axvline(found.step + 1, color="k", ls="--", lw=1, label=f"fails here: step {found.step + 1}")
+    axes.set(yscale="log", xlabel="after step", ylabel="√n σ / dist(x)   (1: σ tells the distance)", title=title)
+    axes.set_ylim(1 / found.nu**2.5, found.nu**2.5)
+    axes.set_xlim(0.5, steps[-1] + 0.5)
+    axes.legend(fontsize=8)
+    _done(figure, path)
+
+
+def draw_noised(noised: Noised, path: Path, title: str) -> None:
+    """How far the projection of a noised point lies from where it came from, against σ√d and the reach."""
+    figure, ((axes,),) = _figure(1, 1, 6.5, 4.3)
+    root = np.sqrt(noised.size)
+    low, middle, high = np.quantile(noised.error, (0.05, 0.5, 0.95), axis=1)
+    floor = max(float(noised.sigmas.min()) * 1e-2, 1e-9)
+    axes.fill_between(noised.sigmas, np.maximum(low, floor), np.maximum(high, floor), color="C3", alpha=0.2)
+    axes.plot(
+        noised.sigmas, np.maximum(middle, floor), "o-", ms=3, color="C3", label="|proj(x₀ + σε) − x₀| (median, 5–95 %)"
+    )
+    axes.plot(noised.sigmas, np.median(noised.distance, axis=1), color="C0", label="dist(x₀ + σε)")
+    axes.plot(noised.sigmas, noised.sigmas * root, "k:", lw=1, label="σ√n")
+    if noised.dimension:
+        axes.plot(
+            noised.sigmas,
+            noised.sigmas * np.sqrt(noised.dimension),
+            "k--",
+            lw=1,
+            label=f"σ√d, d = {noised.dimension:.3g}",
+        )
+    if np.isfinite(noised.reach):
+        axes.axvline(noised.reach / root, color="C2", lw=1.2, label="σ√n = reach")
+    axes.set(xscale="log", yscale="log", xlabel="noise level σ", ylabel="distance", title=title)
+    axes.legend(fontsize=8)
+    _done(figure, path)
+
+
+def draw_low_rank(rows: Sequence[Row], path: Path, title: str) -> None:
+    """Three panels over d/n: η under three metrics at low and high noise, the gain of GE, DDIM's distance bounds."""
+    figure, ((left, middle, right),) = _figure(1, 3)
+    figure.suptitle(title)
+    fractions = [r.fraction for r in rows]
+    for name, color in zip(METRICS, ("C0", "C2", "C1"), strict=True):
+        for sigma, style in ((30.0, "-"), (0.3, "--")):
+            eta = [r.eta_at(name, sigma) for r in rows]
+            label = f"{name}, {'high' if sigma > 1 else 'low'} noise (σ ≈ {sigma:g})"
+            left.plot(fractions, eta, style, marker="o", ms=3, color=color, label=label)
+    left.axhline(1, color="k", lw=0.8, ls=":")
+    left.set(xscale="log", yscale="log", xlabel="d/n", ylabel="relative error η", title="denoising is not projecting")
+    left.legend(fontsize=6.5)
+    gains = np.array([r.gain for r in rows])
+    spread = np.abs(np.array([r.gain_interval for r in rows]).T - gains)
+    middle.errorbar(fractions, gains, yerr=spread, fmt="o-", ms=4, capsize=2)
+    middle.axhline(1, color="k", lw=0.8, ls=":")
+    middle.set(xscale="log", xlabel="d/n", ylabel="RMSE of DDIM / RMSE of GE", title="gain of gradient estimation")
+    middle.set_ylim(0, max(2.5, float(gains.max()) * 1.2))
+    known = [r for r in rows if r.measured is not None]
+    x = [r.fraction for r in known]
+    floor = 1e-8
+    right.fill_between(x, [max(r.lower or 0, floor) for r in known], [max(r.upper or 0, floor) for r in known],
+                       alpha=0.2, label="between DDIM's bounds")  # fmt: skip
+    right.plot(x, [r.measured or floor for r in known], "o-", ms=4, color="C3", label="measured (= σ_0/σ_N)")
+    right.set(
+        xscale="log", yscale="log", xlabel="d/n", ylabel="dist(x_0)/dist(x_N)", title="distance at the end of DDIM"
+    )
+    right.set_ylim(floor, 1e4)
+    right.legend(fontsize=8)
+    _done(figure, path)
