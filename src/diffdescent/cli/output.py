@@ -14,7 +14,7 @@ from ..images import make_folder, write_atomically
 RECORD = "run.json"
 _IMAGE = re.compile(r"\d{6,}\.png")
 _OURS = re.compile(r"\d{6,}\.png|run\.json|sheet\.png|trajectory\.png|\..*\.partial")
-_FREE = ("samples", "command", "seconds")
+_FREE = ("samples", "command", "seconds", "network_calls")
 """Entries of a record in which a continued run may differ from what is on disk."""
 
 
