@@ -116,14 +116,17 @@ class Analysis:
             "device": self.device.type,
         }
 
-    def begin(self) -> None:
-        """Make the folder and write the settings, or find the same ones there.
+    def begin(self, overwrite: bool = False) -> None:
+        """Make the folder and write the settings, or find the same ones there; ``overwrite`` removes what was measured.
 
         Raises :class:`UserError` for a folder that holds another analysis.
         """
         if self.folder is None:
             return
         settings, record = self.settings(), self.folder / RECORD
+        if overwrite:
+            for path in (*self.folder.glob("chunk-*.npz"), record):
+                path.unlink(missing_ok=True)
         if not record.is_file():
             make_folder(self.folder)
             write_atomically(record, (json.dumps(settings, indent=2) + "\n").encode())
@@ -131,12 +134,12 @@ class Analysis:
         try:
             before = json.loads(record.read_text(encoding="utf-8"))
         except ValueError:
-            raise UserError(f"{record} is damaged; choose another folder, or remove this one.") from None
+            raise UserError(f"{record} is damaged; choose another folder, or overwrite.") from None
         for key, value in settings.items():
             if before.get(key) != value:
                 raise UserError(
-                    f"{self.folder} holds a conflict analysis with another {key}; choose another folder, or the same "
-                    "settings to continue it."
+                    f"{self.folder} holds a conflict analysis with another {key}; choose another folder, overwrite, or "
+                    "give the same settings to continue it."
                 )
 
     def chunks(self) -> list[range]:
@@ -239,6 +242,7 @@ def analysis(
     device: torch.device | str | None = None,
     rule: PxP | None = None,
     out: Path | str | None = None,
+    overwrite: bool = False,
 ) -> Analysis:
     """An :class:`Analysis` that is ready to run; arguments and errors are those of :func:`conflicts`."""
     from ..sample import make_recipe, micro_batch_width, resolve, resolve_grid
@@ -266,7 +270,7 @@ def analysis(
         own or rule or PxP(),
         None if out is None else Path(out),
     )
-    ready.begin()
+    ready.begin(overwrite)
     return ready
 
 
@@ -281,7 +285,8 @@ def conflicts(
         n, steps, grid, seed, micro_batch, device: as in :func:`diffdescent.sample`; n is 64 and steps 50.
         labels: a class for each sample, or one for all; None takes all classes in turn.
         rule: the :class:`PxP` by which "after" is told where the recipe has none (default: the paper's).
-        out: a folder for what has been measured, written every 16 samples; the same call continues there.
+        out: a folder for what has been measured, written every 16 samples; the same call continues there, and
+            ``overwrite`` begins anew.
         callback: called after each evaluation, as in :func:`diffdescent.sample`.
 
     Raises :class:`UserError` for a model without guidance, a folder that holds another analysis, and what

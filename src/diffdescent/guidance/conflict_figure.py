@@ -25,6 +25,7 @@ def draw(table: ConflictTable, path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    by_level = bool(np.allclose(table.t, table.ratio))  # a process whose time is its noise level
     figure, axes = plt.subplots(2, 3, figsize=(10.5, 5.6), sharex=True, sharey="row", layout="constrained")
     for column, pair in enumerate(PAIRS):
         rows = table.steps(pair)
@@ -38,10 +39,13 @@ def draw(table: ConflictTable, path: Path) -> None:
         _line(below, rows, "magnitude", BLUE, None)
         if not any(row.figures["direction"].n for row in rows):
             above.text(0.5, 0.5, "this sampler draws no noise", transform=above.transAxes, ha="center", fontsize=9)
-        below.set_xlabel("time t at which the step begins", fontsize=9)
+        below.set_xlabel(f"{'σ/α' if by_level else 'time t'} at which the step begins", fontsize=9)
     axes[0, 0].set(ylabel="samples in conflict (%)", ylim=(-3, 103))
     axes[1, 0].set(ylabel="magnitude figure Φ\n(−1: equal lengths)", ylim=(-1.04, 0.04))
-    axes[0, 0].set_xlim(*_limits(table.t))  # noise on the left, the image on the right
+    if by_level:
+        axes[0, 0].set_xscale("log")
+    if table.t[0] > table.t[-1]:
+        axes[0, 0].invert_xaxis()  # noise on the left, the image on the right
     for axis in axes.flat:
         axis.grid(alpha=0.25, lw=0.6)
         axis.tick_params(labelsize=8)
@@ -65,9 +69,3 @@ def _line(
     value, low, high = (factor * np.array([getattr(f, k) for f in figures]) for k in ("value", "low", "high"))
     axis.plot(t, value, style, color=colour, lw=1.4, label=label)
     axis.fill_between(t, low, high, color=colour, alpha=0.18, lw=0)
-
-
-def _limits(t: Any) -> tuple[float, float]:
-    margin = 0.03 * (float(t.max()) - float(t.min()) or 1.0)
-    first, last = float(t[0]), float(t[-1])
-    return (first + margin, last - margin) if first >= last else (first - margin, last + margin)

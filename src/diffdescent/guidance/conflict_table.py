@@ -124,8 +124,11 @@ class ConflictTable:
 
     def overall(self, pair: Pair) -> ConflictRow:
         """One pair over all steps: the mean of each sample's mean over its steps, which are not independent."""
-        values = {k: mean(_over_steps(v)) for k, v in self.values(pair).items()}
-        return ConflictRow(-1, math.nan, math.nan, pair, values)
+        figures = {k: mean(_over_steps(v)) for k, v in self.values(pair).items()}
+        for name in SHARES:
+            f = figures[name]
+            figures[name] = Estimated(f.value, max(0.0, f.low), min(1.0, f.high), f.n) if f.n else f
+        return ConflictRow(-1, math.nan, math.nan, pair, figures)
 
     def rows(self) -> Iterator[ConflictRow]:
         """Every pair at every step."""
