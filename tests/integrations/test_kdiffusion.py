@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -317,3 +319,12 @@ def test_the_loop_reads_nothing_from_the_device() -> None:
         with Watch():
             k.sampler(recipe)(model, latent(), SIGMAS, disable=True, seed=0, callback=lambda at: None)
         assert at[0] == at[-1] == 0
+
+
+def test_the_example_in_the_docs_runs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "kdiffusion.md").read_text()
+    namespace: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(block, namespace)
+    assert namespace["images"].shape == (2, 3, 32, 32)
+    assert torch.isfinite(namespace["images"]).all()
