@@ -64,7 +64,7 @@ def test_no_graph_is_kept() -> None:
     model = dd.Network(network, process=VP, shape=(3, 6, 5), dtype=torch.float64)
     for on in ("x", "x0_frozen", "x0"):
         with torch.no_grad():
-            found = Guided(model, guide, shift="score", on=on)(image(), AT)  # type: ignore[arg-type]
+            found = Guided(model, guide, shift="score", on=on)(image(), AT)
         assert not found.raw.requires_grad
         assert not found.parts["score"].requires_grad
         assert weight.grad is None
@@ -98,7 +98,7 @@ def test_an_estimate_is_shown_as_clean() -> None:
         return x.flatten(1).sum(1)
 
     for on in ("x", "x0", "x0_frozen"):
-        Guided(gaussian(), Energy(energy), on=on)(image(), AT)  # type: ignore[arg-type]
+        Guided(gaussian(), Energy(energy), on=on)(image(), AT)
     assert levels == [AT, CLEAN, CLEAN]
 
 
@@ -297,11 +297,12 @@ def test_the_bundled_guide_at_any_process() -> None:
 
 
 def test_guides_that_do_not_load() -> None:
-    for name, options, message in (
+    cases: tuple[tuple[str, dict[str, Any], str], ...] = (
         ("cifar10-gide", {}, "did you mean 'cifar10-guide'"),
         ("./nowhere", {}, "no folder"),
         ("cifar10-features", {}, "clean images alone"),
-    ):
+    )
+    for name, options, message in cases:
         with pytest.raises(dd.UserError, match=message):
             load_guide(name, **options)
     assert load_guide("cifar10-features", on="x0").label_count == 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -269,3 +270,17 @@ def test_models_that_cannot_be_guided_so() -> None:
     guided, _ = apply_guidance("guide(2)", bare, recipe, guide=towards(0.0))
     assert isinstance(guided, Wrapper)
     assert dd.sample(guided, recipe, steps=2, n=1).images.isfinite().all()
+
+
+def test_the_page_on_guidance() -> None:
+    """Its Python runs, and its texts are understood."""
+    page = (Path(__file__).parents[2] / "docs" / "guidance.md").read_text()
+    namespace: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(block, namespace)
+        assert namespace["images"].isfinite().all()
+    texts = re.findall(r'--guidance "(.*?)"', page)
+    assert len(texts) == 2
+    for text in (*texts, "cfg(2) | pxp | classifier(1) | pxp"):
+        assert text in page
+        parse_guidance(text)
