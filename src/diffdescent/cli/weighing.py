@@ -42,11 +42,12 @@ def weights(
     else:
         typer.echo(f"{found.summary}\ngrid: {levels.name}\n\n{found.table()}")
     if plot is not None:
-        _plot(found, plot)
+        draw_weights(found, plot)
         typer.echo(f"Wrote {plot}", err=True)
 
 
-def _plot(found: Weights, path: Path) -> None:
+def draw_weights(found: Weights, path: Path) -> None:
+    """The effective weights as a heat map: a row for each committed state, a column for each evaluation."""
     import matplotlib
 
     matplotlib.use("Agg")

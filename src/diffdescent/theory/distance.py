@@ -23,7 +23,7 @@ from ..process import Point
 
 
 class Projection(NamedTuple):
-    """Of each x: dist(x) (B,) and proj(x), of the shape of x; float64. Where several points are nearest, one of them."""
+    """Of each x: dist(x) (B,) and proj(x), of the shape of x; float64. Of several nearest points it is one."""
 
     distance: Tensor
     nearest: Tensor
@@ -181,7 +181,7 @@ class Points:
         """An upper bound: twice the distance from the set's mean to its farthest image (at most 2× the diameter)."""
         if self._diameter is None:
             every = torch.arange(len(self))
-            chunks = every.split(self.data.chunk)
+            chunks = torch.split(every, self.data.chunk)
             mean = sum((self.data.values(c).flatten(1).sum(0) for c in chunks), torch.zeros(())) / len(self)
             far = [(self.data.values(c).flatten(1) - mean).norm(dim=1).max() for c in chunks]
             self._diameter = 2 * float(torch.stack(far).max())
@@ -287,7 +287,7 @@ def transformed(k: Set, matrix: Tensor) -> Mahalanobis:
     """``k`` under the metric of ``matrix`` A. Raises :class:`UserError` for a set that is neither points nor affine."""
     a = matrix.double()
     if isinstance(k, Points):
-        values = torch.cat([k.data.values(c).flatten(1) @ a.T for c in torch.arange(len(k)).split(k.data.chunk)])
+        values = torch.cat([k.data.values(c).flatten(1) @ a.T for c in torch.split(torch.arange(len(k)), k.data.chunk)])
         return Mahalanobis(Points(values.reshape(-1, *k.shape), intrinsic=k.intrinsic), a)
     if isinstance(k, Subspace):
         return Mahalanobis(Subspace((a @ k.origin).reshape(k.shape), (a @ k.basis).T), a)

@@ -22,7 +22,6 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
-from ..grid import Grid
 from ..noise import normals
 from ..predict import Predictor
 from ..process import Array, Point
@@ -77,12 +76,12 @@ class Errors:
 
     @property
     def far_bound(self) -> Array:
-        """diam(K)/dist at each evaluation and sample: what η of any prediction in the hull of K is at most (high noise)."""
+        """diam(K)/dist of each state, which bounds η of any prediction in the hull of K (high noise)."""
         return np.asarray(self.diameter / self.values["dist"])
 
     @property
     def near_error(self) -> Array | None:
-        """‖x̂0 − proj‖/(σ̃√d): of the order of 1 where projection is denoising (low noise). None without a known d > 0."""
+        """‖x̂0 − proj‖/(σ̃√d): about 1 where denoising projects (low noise). None without a known d > 0."""
         if not self.dimension:
             return None
         return np.asarray(self.values["eta"] * self.values["dist"] / (self.ratios[:, None] * math.sqrt(self.dimension)))
@@ -208,7 +207,8 @@ def measure(
 class Noised:
     """Images of a set noised to several σ̃, projected back: (levels, images) arrays.
 
-    ``error`` is ‖proj(x_0 + σ̃ε) − x_0‖, ``distance`` dist(x_0 + σ̃ε); ``size`` is n, ``dimension`` d, ``reach`` the set's.
+    ``error`` is ‖proj(x_0 + σ̃ε) − x_0‖, ``distance`` dist(x_0 + σ̃ε); ``size`` is n, ``dimension`` and ``reach`` the
+    set's.
     """
 
     sigmas: Array
@@ -232,10 +232,6 @@ def noised_projection(k: Set, images: Tensor, sigmas: Sequence[float], *, seed: 
         found = k.project(x0 + sigma * noise)
         errors.append((found.nearest - x0).flatten(1).norm(dim=1))
         distances.append(found.distance)
-    stack = [torch.stack(parts).cpu().numpy() for parts in (errors, distances)]
-    return Noised(np.asarray(sigmas, dtype=np.float64), *stack, math.prod(k.shape), k.dimension, k.reach)
-
-
-def grid_of(errors: Errors, grid: Grid) -> Array:
-    """σ/α of the levels at which ``errors`` were measured and of the grid's end: what the bounds are drawn over."""
-    return np.append(errors.ratios, grid.ratio[-1])
+    error, distance = (torch.stack(parts).cpu().numpy() for parts in (errors, distances))
+    levels = np.asarray(sigmas, dtype=np.float64)
+    return Noised(levels, error, distance, math.prod(k.shape), k.dimension, k.reach)

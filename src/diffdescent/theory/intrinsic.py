@@ -15,13 +15,13 @@ ROWS = 256
 
 
 class Near(NamedTuple):
-    """Distances (m, k), ascending, from m points to their k nearest others, and the indices of those (m, k).
+    """Distances (m, k), ascending, from m points to their k nearest others, and the indices ``others`` of those (m, k).
 
     ``which`` (m,) are the points asked about; ``duplicates`` of them lie on another point and are left out.
     """
 
     distance: Tensor
-    index: Tensor
+    others: Tensor
     which: Tensor
     duplicates: int
 
@@ -37,7 +37,7 @@ def neighbour_distances(points: Points, k: int, *, sample: int | None = None, se
     which = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))[: sample or len(points)]
     which = which.to(points.data.device)
     distances, indices = [], []
-    for rows in which.split(ROWS):
+    for rows in torch.split(which, ROWS):
         distance, index = points.data.neighbours(points.data.values(rows), k + 1)
         distances.append(distance)
         indices.append(index)
@@ -47,8 +47,8 @@ def neighbour_distances(points: Points, k: int, *, sample: int | None = None, se
 
 
 def two_nn(near: Near) -> float:
-    """TwoNN (Facco et al. 2017, Scientific Reports 7:12140): μ = r₂/r₁ is Pareto with exponent d; its maximum-likelihood
-    estimate is m/Σ log μ. Needs two neighbours."""
+    """TwoNN (Facco et al. 2017, Scientific Reports 7:12140): μ = r₂/r₁ is Pareto with exponent d, whose
+    maximum-likelihood estimate is m/Σ log μ. Needs two neighbours."""
     ratio = (near.distance[:, 1] / near.distance[:, 0]).log()
     return len(ratio) / float(ratio.sum())
 
@@ -80,10 +80,10 @@ def manifold_reach(points: Points, near: Near, dimension: int) -> float:
     best = torch.tensor(torch.inf, dtype=torch.float64)
     for i, which in enumerate(near.which):
         p = points.data.values(which[None]).flatten(1)
-        around = points.data.values(near.index[i]).flatten(1) - p
+        around = points.data.values(near.others[i]).flatten(1) - p
         _, _, directions = torch.linalg.svd(around, full_matrices=False)
         tangent = directions[:dimension]
-        for chunk in every.split(points.data.chunk):
+        for chunk in torch.split(every, points.data.chunk):
             away = points.data.values(chunk).flatten(1) - p
             length = away.norm(dim=1)
             normal = (away - away @ tangent.T @ tangent).norm(dim=1)

@@ -26,7 +26,7 @@ from ..models.gaussian import Gaussian
 from ..process import VP, Array
 from ..recipes import parse_grid
 from ..sample import Progress, initial_state, noise_for, sample
-from .distance import Projection, Set, Subspace, transformed
+from .distance import Subspace, transformed
 from .schedules import distance_bounds
 
 FRACTIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.97, 1.0)
@@ -38,8 +38,8 @@ _RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Row:
-    """One d/n. ``eta`` and ``nu``: for each metric the median over samples at each σ̃ of ``sigma``; empty at d = n, where
-    every distance is 0.
+    """One d/n. ``eta`` and ``nu``: for each metric the median over samples at each σ̃ of ``sigma``; empty at d = n,
+    where every distance is 0.
 
     ``gain`` is DDIM's distance to the exact end of the flow over gradient estimation's (RMSE), with a 95 % bootstrap
     interval over samples. ``lower``, ``measured`` and ``upper``: dist(x_0)/dist(x_N) of DDIM between its bounds for the
@@ -82,7 +82,8 @@ def low_rank(size: int, rank: int, decay: float, generator: torch.Generator) -> 
 
 def _inverse_root(matrix: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(matrix)
-    return (vectors * values.rsqrt()) @ vectors.T
+    root: Tensor = (vectors * values.rsqrt()) @ vectors.T
+    return root
 
 
 class _Metrics:
@@ -98,8 +99,8 @@ class _Metrics:
         x, x0 = at.x.double() / at.at.alpha, at.x0.double()
         noised = self.covariance + sigma**2 * torch.eye(len(self.fixed), dtype=torch.float64)
         for name, matrix in zip(METRICS, (None, _inverse_root(noised), self.fixed), strict=True):
-            k: Set = self.k if matrix is None else transformed(self.k, matrix)
-            found: Projection = k.project(x)
+            k = self.k if matrix is None else transformed(self.k, matrix)
+            found = k.project(x)
             away = x0 - found.nearest
             size = away.norm(dim=1) if matrix is None else (away @ matrix.T).norm(dim=1)
             trace = len(self.fixed) if matrix is None else float(matrix.square().sum())
@@ -141,7 +142,7 @@ def sweep(
         start = initial_state(noise_for(seed, range(n), (size,)).double(), levels)
         exact = model.flow(start, levels.points[0], levels.points[-1])
         errors = [(x - exact).square().sum(1).numpy() for x in (plain, better)]
-        gain, interval = _gain(*errors, seed)
+        gain, interval = _gain(errors[0], errors[1], seed)
         found: list[float | None] = [None, None, None]
         if rank < size:
             worst = np.array([eta.max() for eta in probe.eta["euclidean"]])

@@ -61,9 +61,10 @@ def read_set(path: Path, *, limit: int | None = None, memory: float = 2.0, rows:
         count, each = size
         if 2 * count * each > room:
             fits = max(int((room / 2) // each), 0)
+            needed = (2 * count * each + INTERPRETER_BYTES) / 2**30
             raise UserError(
-                f"{path} holds {count} images of {each} bytes; reading them takes {(2 * count * each + INTERPRETER_BYTES) / 2**30:.2f} GiB "
-                f"and --memory allows {memory:g}: raise it, or give a set of at most {fits} images."
+                f"{path} holds {count} images of {each} bytes; reading them takes {needed:.2f} GiB and --memory allows "
+                f"{memory:g}: raise it, or give a set of at most {fits} images."
             )
         room -= count * each
     found = read_images(path)

@@ -23,7 +23,10 @@ def _figure(rows: int, columns: int, width: float = 4.6, height: float = 3.5) ->
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    return plt.subplots(rows, columns, figsize=(width * columns, height * rows), layout="constrained", squeeze=False)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(width * columns, height * rows), layout="constrained", squeeze=False
+    )
+    return figure, axes
 
 
 def _done(figure: Any, path: Path, dpi: int = 110) -> None:
@@ -121,18 +124,19 @@ def draw_distances(errors: Errors, end: float, eta: ArrayLike, path: Path, title
 def draw_check(ratios: ArrayLike, found: Check, path: Path, title: str) -> None:
     """√nσ/dist along a schedule: how far the worst denoisers within η may take it, and the band that ν allows."""
     figure, ((axes,),) = _figure(1, 1, 6.5, 4.3)
-    steps = np.arange(1, len(found.beta) + 1)
-    top = np.where(np.isfinite(found.near), found.near * found.nu, np.nan)
-    worst = np.where(np.isfinite(found.near), top, found.nu * 1e3)
+    steps = np.arange(len(found.beta) + 1)
+    near = np.concatenate(([1 / found.nu], found.near))
+    far = np.concatenate(([found.nu], found.far))
+    worst = np.where(np.isfinite(near), near * found.nu, found.nu * 1e3)
     axes.fill_between([0, steps[-1] + 0.5], 1 / found.nu, found.nu, color="C2", alpha=0.15,
                       label=f"the band that ν = {found.nu:g} allows")  # fmt: skip
     axes.plot(steps, worst, "o-", ms=4, color="C3", label=f"denoiser overshoots by η = {found.eta:g}")
-    axes.plot(steps, found.far / found.nu, "s-", ms=4, color="C0", label=f"denoiser falls short by η = {found.eta:g}")
+    axes.plot(steps, far / found.nu, "s-", ms=4, color="C0", label=f"denoiser falls short by η = {found.eta:g}")
     if found.step is not None:
         axes.axvline(found.step + 1, color="k", ls="--", lw=1, label=f"fails here: step {found.step + 1}")
     axes.set(yscale="log", xlabel="after step", ylabel="√n σ / dist(x)   (1: σ tells the distance)", title=title)
     axes.set_ylim(1 / found.nu**2.5, found.nu**2.5)
-    axes.set_xlim(0.5, steps[-1] + 0.5)
+    axes.set_xlim(-0.1, steps[-1] + 0.5)
     axes.legend(fontsize=8)
     _done(figure, path)
 

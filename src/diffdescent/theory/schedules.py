@@ -1,8 +1,9 @@
-"""Admissible schedules: how fast noise may be removed so that the error model stays valid (arXiv 2306.04848, section 4).
+"""Admissible schedules: how fast noise may be removed while the error model holds (arXiv 2306.04848, section 4).
 
 DDIM is gradient descent on ½dist² with the step size β = 1 − σ̃_s/σ̃_t. When the denoiser's relative error is η and
-holds within the band dist/ν ≤ √n σ̃ ≤ ν dist, the distances after the steps i = N, …, t lie between Π(1 − β_i(1 + η)) and
-Π(1 + β_i(η − 1)) of the first one, while σ̃ is at Π(1 − β_i). A schedule is (η, ν)-admissible when for every t
+holds within the band dist/ν ≤ √n σ̃ ≤ ν dist, the distances after the steps i = N, …, t lie between
+Π(1 − β_i(1 + η)) and Π(1 + β_i(η − 1)) of the first one, while σ̃ is at Π(1 − β_i). A schedule is (η, ν)-admissible
+when for every t
 
     (1/ν) Π(1 + β_i(η − 1)) ≤ Π(1 − β_i) ≤ ν Π(1 − β_i(η + 1)),
 
@@ -53,10 +54,8 @@ def reach(eta: float, nu: float, steps: int | None = None) -> float:
     _check(eta, nu)
     if eta == 0:
         return math.inf
-    if steps is None:
-        power = math.log(nu) / eta
-    else:
-        power = steps * math.log1p(-math.expm1(-math.log(nu) / steps) / eta)
+    once = math.log(nu) / eta
+    power = once if steps is None else steps * math.log1p(-math.expm1(-math.log(nu) / steps) / eta)
     return math.exp(power) if power < 700 else math.inf
 
 
@@ -121,9 +120,9 @@ def distance_bounds(ratios: ArrayLike, eta: float | ArrayLike) -> Bounds:
 
     ``eta`` is one number or one per step. They are attained by e = (1 ± η)∇f/σ (:class:`.adversary.Adversary`).
     """
-    beta = step_sizes(ratios)
-    lower = np.cumprod(np.maximum(1 - beta * (1 + np.asarray(eta)), 0))
-    return Bounds(lower, np.cumprod(1 - beta), np.cumprod(1 + beta * (np.asarray(eta) - 1)))
+    beta, error = step_sizes(ratios), np.asarray(eta, dtype=np.float64)
+    factors = (np.maximum(1 - beta * (1 + error), 0), 1 - beta, 1 + beta * (error - 1))
+    return Bounds(*(np.asarray(np.cumprod(f), dtype=np.float64) for f in factors))
 
 
 @dataclass(frozen=True)
