@@ -27,6 +27,7 @@ from diffdescent.guidance import (
     load_guide,
     parse_guidance,
 )
+from diffdescent.guidance.pretrained import NoiseAware
 from diffdescent.guidance.text import ACTIONS, SOURCES
 from diffdescent.guidance.wrapper import Wrapper
 from diffdescent.models.mixture import Mixture
@@ -157,7 +158,11 @@ def test_a_guide_from_a_folder(tmp_path: Path) -> None:
 
     torch.manual_seed(0)
     folder = tmp_path / "my guide"
-    save_classifier(GuideNet(3, widths=(8, 8), groups=4), folder, about={"classes": ["a", "b", "c"]})
+    about = {"classes": ["a", "b", "c"], "process": {"kind": "vp", "schedule": "cosine", "steps": 500}}
+    save_classifier(GuideNet(3, widths=(8, 8), groups=4), folder, about=about)
+    logits = load_guide(str(folder)).logits
+    assert isinstance(logits, NoiseAware)
+    assert logits.process.ratio(250.0) == dd.VP.named("cosine", 500).ratio(250.0)
     model, chain = apply_guidance(f"classifier(2, model='{folder}')", mixture(), dd.sampler("ddpm"))
     assert model.classes == ("a", "b", "c")  # type: ignore[attr-defined]
     with pytest.raises(dd.UserError, match="no label 3"):

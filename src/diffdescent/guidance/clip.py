@@ -37,8 +37,8 @@ def clip_pixels(x: Tensor, size: int, mean: Sequence[float] = MEAN, std: Sequenc
         x = F.interpolate(x, sides, mode="bicubic", align_corners=False, antialias=True)
     top, left = (sides[0] - size) // 2, (sides[1] - size) // 2
     x = x[..., top : top + size, left : left + size].expand(-1, 3, -1, -1)
-    center, spread = (x.new_tensor(v).view(1, 3, 1, 1) for v in (mean, std))
-    return ((x + 1) / 2 - center) / spread
+    # By plain numbers: a tensor made of them here would be a copy to the device at every step.
+    return torch.stack([((c + 1) / 2 - m) / s for c, m, s in zip(x.unbind(1), mean, std, strict=True)], 1)
 
 
 @dataclass(frozen=True)

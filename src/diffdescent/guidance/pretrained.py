@@ -82,7 +82,8 @@ def load_guide(
     config = _config(folder)
     logits: Callable[[Tensor, Point], Tensor]
     if isinstance(network, GuideNet):
-        logits = NoiseAware(network, VP.named("linear"))
+        trained = config.get("about", {}).get("process", {})
+        logits = NoiseAware(network, VP.named(trained.get("schedule", "linear"), int(trained.get("steps", 1000))))
     elif on == "x":
         raise UserError(
             f"The classifier {name!r} knows clean images alone; let it see the estimate of x0 with on=x0, or use one "

@@ -54,6 +54,8 @@ def export_model(
     names = images.classes or [str(k) for k in range(images.num_classes)]
     about: dict[str, Any] = {"classes": names, "images_seen": step * config.run.batch}
     if isinstance(network, (FeatureNet, GuideNet)):
+        if isinstance(network, GuideNet):
+            about["process"] = config.process.model_dump()
         save_classifier(network, folder, half=half, about=about)
         return
     from diffusers import DDPMPipeline
