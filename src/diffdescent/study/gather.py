@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from .runner import Study
 
-Watch = Callable[[int, int], None]
+Scoring = Callable[[int, int], None]
 """Called with (cells scored, in all)."""
 _ABOUT = re.compile(r", here by about [-+.\de]*\d")
 """The part of a metric's note that differs from cell to cell."""
@@ -49,7 +49,7 @@ class Results:
     remarks: tuple[str, ...]
 
 
-def gather(study: Study, watch: Watch | None = None) -> Results:
+def gather(study: Study, watch: Scoring | None = None) -> Results:
     """Score every cell whose shards are all there, and write the table and the report.
 
     Scores and the reference's features are kept in the folder, so that a second call is quick. Raises

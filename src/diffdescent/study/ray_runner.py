@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -56,6 +57,8 @@ def cluster(address: str | None, workers: int | None, threads: int) -> Iterator[
     if ray.is_initialized():
         yield ray
         return
+    if address is not None:
+        _check_reachable(address)
     environment = {"env_vars": {"OMP_NUM_THREADS": str(threads)}}
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "runtime_env": environment}
     if address is None:
@@ -68,6 +71,19 @@ def cluster(address: str | None, workers: int | None, threads: int) -> Iterator[
         yield ray
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Ray waits for minutes for a cluster that is not there; ask first whether anybody listens."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon:
+        return  # "auto" and the like, which Ray looks up by itself
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"There is no Ray cluster at {address} ({error}); start one with: ray start --head, or leave --address out."
+        ) from None
 
 
 def run(

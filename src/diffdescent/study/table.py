@@ -51,7 +51,7 @@ class Scored:
 
 
 def tidy(study: Study, scored: Sequence[Scored]) -> polars.DataFrame:
-    """The table of cells with scores; a parameter of the study is a column. Raises :class:`UserError` without polars."""
+    """The table of scored cells; each parameter of the study is a column. Raises :class:`UserError` without polars."""
     try:
         import polars
     except ImportError:

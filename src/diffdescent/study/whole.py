@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import gather as gathering
 from . import report, runner, shards
 from .config import StudyConfig
-from .gather import Results
+from .gather import Results, Scoring, gather
 
 
 def execute(
@@ -15,7 +14,7 @@ def execute(
     out: Path,
     *,
     watch: runner.Watch | None = None,
-    scoring: gathering.Watch | None = None,
+    scoring: Scoring | None = None,
     ray: bool = False,
     address: str | None = None,
     workers: int | None = None,
@@ -34,6 +33,6 @@ def execute(
         ray_runner.run(study, todo, watch, address=address, workers=workers)
     else:
         runner.run(study, todo, watch)
-    results = gathering.gather(study, scoring)
+    results = gather(study, scoring)
     report.write(results)
     return results

@@ -1,0 +1,92 @@
+"""Published tables beside ours: which orderings hold."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from diffdescent.study.config import Published
+from diffdescent.study.published import compare
+from diffdescent.study.summary import Estimate, Line, lines_of, ranked
+
+TABLE = Published.model_validate(
+    {
+        "table": "T",
+        "metric": "fd",
+        "by": "nfe",
+        "columns": [5, 10],
+        "rows": [
+            {"name": "a", "cells": {"sampler": "a"}, "values": [1.0, None]},
+            {"name": "b", "cells": {"sampler": "b"}, "values": [2.0, 5.0]},
+            {"name": "c", "cells": {"sampler": "c"}, "values": [3.0, 4.0]},
+            {"name": "elsewhere", "values": [0.5, 0.5]},
+        ],
+    }
+)
+
+
+def line(sampler: str, nfe: int, value: float, half: float = 0.1, metric: str = "fd") -> Line:
+    columns = {"name": "", "sampler": sampler, "grid": "g", "nfe_asked": nfe, "nfe": nfe - 1, "steps": nfe}
+    return Line(columns, {metric: Estimate(value, value - half, value + half)}, ("k",), 10, 1.0, 1.0, "")
+
+
+def test_holds_reversed_and_undecided() -> None:
+    # At 5: a < b holds, a < c is reversed, b < c is reversed. At 10: c < b cannot be told.
+    lines = [line("a", 5, 2), line("b", 5, 4), line("c", 5, 1), line("b", 10, 3), line("c", 10, 3.1)]
+    found = compare(TABLE, lines).orderings
+    assert [text.split(" (")[0] for text in found.holds] == ["5: a better than b"]
+    assert [text.split(" (")[0] for text in found.reversed] == ["5: a better than c", "5: b better than c"]
+    assert [text.split(" (")[0] for text in found.undecided] == ["10: c better than b"]
+
+
+def test_entries_stand_beside_ours() -> None:
+    rows = dict(compare(TABLE, [line("a", 5, 2), line("b", 10, 3)]).rows)
+    assert (rows["a"][0].published, rows["a"][0].ours) == (1.0, Estimate(2, 1.9, 2.1))
+    assert (rows["a"][1].published, rows["a"][1].ours) == (None, None)
+    assert rows["elsewhere"][0].ours is None
+
+
+def test_higher_is_better_for_recall() -> None:
+    table = Published.model_validate(
+        {
+            "table": "T", "by": "metric", "columns": ["recall"],
+            "rows": [
+                {"name": "a", "cells": {"sampler": "a"}, "values": [0.9]},
+                {"name": "b", "cells": {"sampler": "b"}, "values": [0.1]},
+            ],
+        }
+    )  # fmt: skip
+    found = compare(table, [line("a", 5, 7, metric="recall"), line("b", 5, 3, metric="recall")]).orderings
+    assert (len(found.holds), len(found.reversed)) == (1, 0)
+
+
+def test_seeds_are_averaged_and_their_intervals_shrink() -> None:
+    row = {"cell": "k", "sampler": "a", "nfe_asked": 5, "nfe": 5, "name": "", "n": 10, "seconds_per_image": 1.0}
+    row |= {"flops_per_image": 3.0, "command": "x", "metric": "fd"}
+    rows = [{**row, "seed": s, "value": v, "low": v - 0.3, "high": v + 0.4} for s, v in enumerate((1.0, 2.0, 3.0, 4.0))]
+    (only,) = lines_of(rows, ["cell", "sampler", "nfe_asked", "nfe", "name", "seed"])
+    assert only.n == 40
+    value, low, high = only.metrics["fd"]
+    assert value == 2.5
+    assert (low, high) == (pytest.approx(2.5 - 0.15), pytest.approx(2.5 + 0.2))
+
+
+def test_ranks_within_a_budget_and_ties_by_interval() -> None:
+    lines = [line("a", 5, 2.0), line("b", 5, 2.15), line("c", 5, 2.5), line("d", 10, 1.0), line("e", 10, math.nan)]
+    found = [(r.line.columns["sampler"], r.rank, r.tied) for r in ranked(lines, "fd")]
+    assert found == [("a", 1, True), ("b", 2, True), ("c", 3, False), ("d", 1, True), ("e", 2, False)]
+
+
+@pytest.mark.parametrize(
+    ("estimate", "text"),
+    [
+        (Estimate(12.3456, 11, 13.98), "12.35 [11.00, 13.98]"),
+        (Estimate(0.0123456, math.nan, math.nan), "0.01235"),
+        (Estimate(math.nan, 1, 2), "–"),
+        (Estimate(0.0, 0.0, 0.0), "0.000 [0.000, 0.000]"),
+        (Estimate(1234.5, 1200, 1300), "1234 [1200, 1300]"),
+    ],
+)
+def test_estimates_as_text(estimate: Estimate, text: str) -> None:
+    assert str(estimate) == text
