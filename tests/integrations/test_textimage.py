@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import string
 from pathlib import Path
 from typing import Any
 
@@ -18,71 +17,20 @@ from diffdescent.recipes import parse
 from ..cli.test_commands import images, run
 
 diffusers = pytest.importorskip("diffusers")
-transformers = pytest.importorskip("transformers")
+pipelines = pytest.importorskip("tests.integrations.pipelines", reason="needs diffusers and transformers")
 
 PROMPTS = ["a red boat", "two dogs", "", "snow on a hill", "an old clock", "a bowl of rice"]
 
 
-def tokenizer(folder: Path) -> Any:
-    """A CLIP tokenizer that knows single letters."""
-    letters = list(string.ascii_lowercase + string.digits + ",.")
-    tokens = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    folder.mkdir()
-    (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
-    (folder / "merges.txt").write_text("#version: 0.2\n")
-    return transformers.CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=24)
+def saved(pipe: Any, folder: Path) -> Path:
+    pipe.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Stable Diffusion folder with random weights and the scheduler config of version 1.5."""
-    root = tmp_path_factory.mktemp("sd")
-    torch.manual_seed(0)
-    words = tokenizer(root / "words")
-    unet = diffusers.UNet2DConditionModel(
-        sample_size=8,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        norm_num_groups=4,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=16,
-        attention_head_dim=4,
-    )
-    vae = diffusers.AutoencoderKL(
-        block_out_channels=(8, 8),
-        norm_num_groups=4,
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-        latent_channels=4,
-        sample_size=16,
-    )
-    text = transformers.CLIPTextModel(
-        transformers.CLIPTextConfig(
-            vocab_size=len(words),
-            hidden_size=16,
-            intermediate_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            max_position_embeddings=24,
-            bos_token_id=words.bos_token_id,
-            eos_token_id=words.eos_token_id,
-            pad_token_id=words.pad_token_id,
-        )
-    )
-    scheduler = diffusers.PNDMScheduler(
-        beta_schedule="scaled_linear",
-        beta_start=0.00085,
-        beta_end=0.012,
-        steps_offset=1,
-        skip_prk_steps=True,
-        set_alpha_to_one=False,
-    )
-    folder = root / "tiny"
-    diffusers.StableDiffusionPipeline(
-        vae, text, words, unet, scheduler, safety_checker=None, feature_extractor=None, requires_safety_checker=False
-    ).save_pretrained(folder)
-    return folder
+    """A Stable Diffusion folder with random weights."""
+    return saved(pipelines.stable_diffusion(), tmp_path_factory.mktemp("sd") / "tiny")
 
 
 @pytest.fixture
@@ -128,6 +76,35 @@ def test_it_is_the_pipelines_own_image(pipeline: Path) -> None:
     ).images[0]
     assert (made.float() / 255 - theirs).abs().max() < 1.5 / 255
     assert theirs.std() > 0.01
+
+
+@pytest.mark.parametrize("make", ["sdxl", "sd3"])
+def test_other_pipelines(make: str, tmp_path: Path) -> None:
+    """Two text encoders, and flow matching: the levels are the pipeline's own unless a grid is asked for."""
+    folder = saved(getattr(pipelines, make)(), tmp_path / make)
+    small = {"height": 16, "width": 16}
+    model = textimage.load(folder, "ge", steps=3, width=2, options=small)
+    together = model(["a boat", "a hill"], [0, 1], seed=1)
+    assert together.shape == (2, 3, 16, 16)
+    assert torch.equal(model(["a hill"], [1], seed=1), together[1:])
+    assert (model.record()["scheduler"]["grid"] is None) == (make == "sd3")
+    assert model.nfe == 3
+
+
+def test_guidance_is_attached(pipeline: Path, tmp_path: Path) -> None:
+    def made(*more: object) -> bytes:
+        out = tmp_path / str(len(list(tmp_path.iterdir())))
+        run("sample", pipeline, "--prompt", "a boat", "--guidance-scale", 20, *SMALL, *more, "--out", out)
+        return images(out)["000000.png"]
+
+    plain = made()
+    assert made("--guidance", "cfg") == plain
+    assert made("--guidance", "cfg(scale=3)") != plain
+    assert made("--guidance", "cfg | rescale(0.7)") != plain
+    refused = run(
+        "sample", pipeline, "--prompt", "a boat", "--guidance", "classifier(scale=2)", "--out", tmp_path / "x", code=2
+    )
+    assert "cannot be attached" in refused.stderr
 
 
 def test_options_reach_the_pipeline(pipeline: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib
 import json
 import sys
 import time
@@ -35,6 +37,7 @@ class Request:
     prompts: Path | None
     negative_prompt: str | None
     guidance_scale: float | None
+    guidance: str | None
     width: int | None
     height: int | None
     sampler: str | None
@@ -64,6 +67,7 @@ def run(asked: Request) -> None:
     texts = read_prompts(asked.prompts) if asked.prompts is not None else None
     chosen = _indices(asked, texts)
     prompts = {i: texts[i] if texts is not None else str(asked.prompt) for i in chosen}
+    _hide_loading()
     model = load(
         asked.model,
         str(make_recipe(asked.sampler, asked.steps)) if asked.sampler is None else asked.sampler,
@@ -71,6 +75,7 @@ def run(asked: Request) -> None:
         steps=asked.steps,
         device=asked.device,
         width=asked.micro_batch,
+        guidance=asked.guidance,
         options={
             "negative_prompt": asked.negative_prompt,
             "guidance_scale": asked.guidance_scale,
@@ -116,6 +121,15 @@ def run(asked: Request) -> None:
             f"{len(todo)} images{f' ({there} were there)' if there else ''} with {record['recipe']}, "
             f"{asked.steps} steps, {seconds:.1f} s: {out / 'sheet.png'}"
         )
+
+
+def _hide_loading() -> None:
+    """The libraries' own bars for reading weights, and their chatter: the command has a bar of its own."""
+    with contextlib.suppress(ImportError):
+        for library in ("diffusers", "transformers"):
+            logging = importlib.import_module(f"{library}.utils.logging")
+            logging.disable_progress_bar()
+            logging.set_verbosity_error()
 
 
 def _indices(asked: Request, texts: Sequence[str] | None) -> list[int]:

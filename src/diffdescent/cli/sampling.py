@@ -97,7 +97,7 @@ def sample(
         str | None, typer.Option(help="Class name or number; a list is repeated over the samples.")
     ] = None,
     guidance: Annotated[
-        str | None, typer.Option(help='Towards --label, e.g. "classifier(scale=2) | pxp" or "cfg(scale=1.5)".')
+        str | None, typer.Option(help='Towards --label, e.g. "classifier(scale=2) | pxp"; with --prompt "cfg | pxp".')
     ] = None,
     prompt: Annotated[str | None, typer.Option(help="Text to image: what a diffusers pipeline folder draws.")] = None,
     prompts: Annotated[
@@ -138,7 +138,6 @@ def sample(
     if prompt is not None or prompts is not None:
         given = {
             "--label": label,
-            "--guidance": guidance,
             "--init": init,
             "--mask": mask,
             "--strength": strength,
@@ -154,6 +153,7 @@ def sample(
                 prompts=prompts,
                 negative_prompt=negative_prompt,
                 guidance_scale=guidance_scale,
+                guidance=guidance,
                 width=width,
                 height=height,
                 sampler=sampler,

@@ -108,6 +108,7 @@ class TextToImage:
     name: str
     fingerprint: str
     width: int
+    guidance: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -127,6 +128,7 @@ class TextToImage:
             "pipeline": type(self.pipe).__name__,
             "fingerprint": self.fingerprint,
             "recipe": str(scheduler.recipe),
+            "guidance": self.guidance,
             "steps": self.steps,
             "scheduler": json.loads(json.dumps(config, default=str)),
             **self.options,
@@ -196,19 +198,21 @@ def load(
     steps: int = 20,
     device: str = "cpu",
     width: int | None = None,
+    guidance: str | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> TextToImage:
     """The pipeline of ``folder``, from the local disk only, with ``recipe`` in place of its scheduler.
 
     ``grid`` None takes the recipe's usual grid, and for flow matching the levels of the pipeline's own config, which
-    may depend on the image's size. ``options`` are the pipeline's own (``negative_prompt``, ``guidance_scale``,
-    ``height``, ``width``); those that are None are left out.
+    may depend on the image's size. ``guidance`` is attached to the pipeline (``"cfg | pxp"``). ``options`` are the
+    pipeline's own (``negative_prompt``, ``guidance_scale``, ``height``, ``width``); those that are None are left out.
+    A second or third text encoder that the folder lacks is left out too (SD3 without its T5).
     Raises :class:`UserError` for a folder that is no such pipeline, and options that it does not have.
     """
     try:
         from diffusers import DiffusionPipeline
 
-        from .diffusers import DescentScheduler
+        from .diffusers import DescentScheduler, attach
         from .diffusers.levels import process_of
     except ImportError:
         raise UserError(
@@ -224,7 +228,9 @@ def load(
     weights = _weights(root)
     variant = "fp16" if weights and all(".fp16." in path.name for path in weights) else None
     try:
-        pipe = DiffusionPipeline.from_pretrained(str(root), local_files_only=True, variant=variant)
+        index = json.loads((root / "model_index.json").read_text())
+        absent = {part: None for part in _further_encoders(cls) if not any(index.get(part) or ())}
+        pipe = DiffusionPipeline.from_pretrained(str(root), local_files_only=True, variant=variant, **absent)
     except (OSError, ValueError, RuntimeError, TypeError, AttributeError, ImportError, KeyError) as error:
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"The pipeline {name!r} cannot be loaded: {said}") from None
@@ -238,14 +244,16 @@ def load(
     process = process_of(scheduler.config, 1.0)
     text = grid if grid is not None or isinstance(process, Flow) else default_grid(parse(recipe), process)
     pipe.scheduler = scheduler if text is None else DescentScheduler.from_config(scheduler.config, grid=text)
-    return TextToImage(
-        pipe,
-        steps,
-        name,
-        _fingerprint(weights),
-        width or (CPU_WIDTH if where.type == "cpu" else GPU_WIDTH),
-        given,
-    )
+    if guidance is not None:
+        attach(pipe, guidance)
+    together = width or (CPU_WIDTH if where.type == "cpu" else GPU_WIDTH)
+    return TextToImage(pipe, steps, name, _fingerprint(weights), together, guidance, given)
+
+
+def _further_encoders(cls: Any) -> set[str]:
+    """The text encoders after the first that a pipeline has room for, and their tokenizers."""
+    parts = inspect.signature(cls.__init__).parameters
+    return {part for part in parts if part.startswith(("text_encoder_", "tokenizer_"))}
 
 
 def _weights(root: Path) -> list[Path]:
