@@ -64,6 +64,7 @@ def doubled(source: list[int], target: list[int]) -> Callable[[Poses, np.random.
 
 
 CHANGES: dict[str, Callable[[Poses, np.random.Generator], _Changed]] = {
+    "joint displaced by 10 %": displaced(0.1),
     "joint displaced by 25 %": displaced(0.25),
     "joint displaced by 50 %": displaced(0.5),
     "joint displaced by 100 %": displaced(1.0),
@@ -81,7 +82,7 @@ class Effect:
 
     ``rises``: share of persons whose distance rises, with its interval. ``p``: two-sided paired sign test, ties left
     out. ``caught``: share whose distance is above the 95th percentile of unchanged persons. ``before``, ``after``:
-    median RMSE. ``share_rising`` of one half says that the measure is blind to the change.
+    median RMSE.
     """
 
     change: str
