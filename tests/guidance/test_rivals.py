@@ -112,6 +112,20 @@ def test_what_an_answer_costs() -> None:
     assert nested.calls_at(VP.point(300)) == 2
 
 
+def test_the_difference_is_taken_in_single_precision() -> None:
+    """A half-precision network's two answers are combined in float32, so that scale 30 does not magnify rounding."""
+    answers = torch.tensor([1.0, 1.0078125]).bfloat16()
+
+    def network(x: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
+        assert cond is not None
+        return answers[(cond < 0).long()].view(-1, 1, 1, 1).expand_as(x)
+
+    model = dd.Network(network, process=VP, kind="x0", shape=(1, 1, 1), dtype=torch.bfloat16, label_count=2)
+    for free in (ClassifierFree(model, 30.0), ClassifierFree(model, 30.0, clip=2.0)):
+        found = free(torch.zeros(1, 1, 1, 1), VP.point(500), torch.tensor([0]))
+        assert found.raw.item() == pytest.approx(1.0 - 29 * 0.0078125, abs=1e-6)
+
+
 # CFG++
 
 

@@ -99,6 +99,8 @@ def test_classifiers_learn_and_come_back(values: dict[str, Any], data: Path, tas
     values["optimizer"] = {"lr": 0.02, "ema": 0.8}
     values["run"].update(steps=40, batch=20, evaluate_every=40, log_every=40, checkpoint_every=40)
     folder = train(make_config(values), quiet=True, half=True).folder
+    about = json.loads((folder / "config.json").read_text())["about"]
+    assert ("process" in about) == (task == "guide")  # a guide is asked at noise levels
     network = load_classifier(folder)
     assert isinstance(network, GuideNet if task == "guide" else FeatureNet)
     figures = log_of(values)[-1]

@@ -6,7 +6,7 @@ what acts on the direction w(D_c − D_∅) afterwards is in rivals.py and pxp.p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -73,12 +73,13 @@ class ClassifierFree(Wrapper):
         return Prediction(raw, with_label.conversion, with_label.variance, {"direction": direction})
 
     def _both(self, x: Tensor, point: Point, cond: Tensor | None) -> tuple[Prediction, Prediction]:
-        """The predictions with and without the label, in one parameterisation."""
+        """The predictions with and without the label, in one parameterisation and in float32 or better: guidance
+        magnifies their difference."""
         if cond is None:
             raise UserError("Classifier-free guidance needs to know the class; give labels, one for each sample.")
-        pair = self._asked(x, point, cond)
-        if self.clip is None and pair[0].conversion == pair[1].conversion:
-            return pair
+        with_label, without = pair = tuple(_widened(p) for p in self._asked(x, point, cond))
+        if self.clip is None and with_label.conversion == without.conversion:
+            return with_label, without
         how = conversion("x0", point)
         with_label, without = (Prediction(self._x0(p, x), how, p.variance) for p in pair)
         return with_label, without
@@ -124,3 +125,8 @@ class ClassifierFreePlus(ClassifierFree):
         per_raw = without.conversion.x0.raw
         aside = (with_label.raw - without.raw) * (self.scale * per_raw)
         return Prediction(without.raw, without.conversion, with_label.variance, {"x0": aside})
+
+
+def _widened(prediction: Prediction) -> Prediction:
+    raw = prediction.raw
+    return replace(prediction, raw=raw.to(torch.promote_types(raw.dtype, torch.float32)))
