@@ -13,7 +13,22 @@ def main() -> None:
     except ImportError:
         sys.exit("The command line needs Typer and Rich; install them with: pip install 'diffdescent[cli]'")
     from ..errors import UserError
-    from . import compare, conflicts, demo, evaluate, explain, grids, listing, peculiarity, sampling, study, theory, train, weighing
+    from . import (
+        compare,
+        conflicts,
+        demo,
+        evaluate,
+        explain,
+        grids,
+        landscape,
+        listing,
+        peculiarity,
+        sampling,
+        study,
+        theory,
+        train,
+        weighing,
+    )
 
     app = typer.Typer(
         name="diffdescent",
@@ -26,6 +41,7 @@ def main() -> None:
     app.command("weights")(weighing.weights)
     app.command("grid")(grids.grid)
     app.command("explain")(explain.explain)
+    app.command("landscape")(landscape.landscape)
     app.command("list")(listing.list_names)
     app.command("demo")(demo.demo)
     app.command("train")(train.train)
