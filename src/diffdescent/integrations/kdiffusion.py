@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -78,37 +78,14 @@ class Space:
         return Point(float(self.process.t_of_ratio(sigma)), float(alpha), float(scaled))
 
 
-class SampleFunction(Protocol):
-    """A ``sample_*`` function; see :func:`sampler`."""
-
-    __name__: str
-
-    def __call__(
-        self,
-        model: KDenoiser,
-        x: Tensor,
-        sigmas: Tensor | Sequence[float],
-        extra_args: Mapping[str, Any] | None = None,
-        callback: Callable[[dict[str, Any]], object] | None = None,
-        disable: bool | None = None,
-        *,
-        eta: float | None = None,
-        s_noise: float = 1.0,
-        noise_sampler: NoiseSampler | None = None,
-        noise: str = "independent",
-        seed: int | None = None,
-        samples: Sequence[int] | None = None,
-        **options: Any,
-    ) -> Tensor: ...
-
-
-def sampler(recipe: Recipe | str, *, process: Process | None = None) -> SampleFunction:
-    """``recipe`` as a k-diffusion function.
+@dataclass(frozen=True)
+class SampleFunction:
+    """A recipe as a k-diffusion function; :func:`sampler` makes it, from a text too.
 
     ``process`` says in whose time and coordinates the plan is made; it matters to methods in the process's own time
     (``deis``), and to flows, whose σ is the time. Default: that of a model made by :func:`wrap`, else :class:`VE`.
 
-    The function's arguments:
+    The arguments of a call:
 
     * ``model(x, sigma, **extra_args)`` gives the denoised images; ``x`` is the state at ``sigmas[0]``, (B, …), at its
       full size (noise·σ). The update runs in float32, or float64 where x is; the model sees x's dtype.
@@ -126,9 +103,17 @@ def sampler(recipe: Recipe | str, *, process: Process | None = None) -> SampleFu
     Nothing in the loop waits for the device. Raises :class:`UserError` for a list of levels that is not strictly
     monotone, options that the recipe does not have, and NaN or Inf from the model.
     """
-    chosen = parse(recipe) if isinstance(recipe, str) else recipe
 
-    def sample(
+    recipe: Recipe
+    process: Process | None = None
+    name: str | None = None
+
+    @property
+    def __name__(self) -> str:
+        return self.name or "sample_" + "".join(c if c.isalnum() else "_" for c in str(self.recipe)).strip("_")
+
+    def __call__(
+        self,
         model: KDenoiser,
         x: Tensor,
         sigmas: Tensor | Sequence[float],
@@ -147,20 +132,21 @@ def sampler(recipe: Recipe | str, *, process: Process | None = None) -> SampleFu
         if eta is not None:
             options["eta"] = eta
         levels, extra = _levels(sigmas), extra_args or {}
-        space = Space(process or getattr(model, "process", None) or VE())
+        space = Space(self.process or (model.process if isinstance(model, Denoiser) else VE()))
         grid = space.grid(levels)
         source: NoiseSource
         if noise_sampler is not None:
             source = _Noise(noise_sampler, space, dict(zip(grid.points, levels, strict=True)))
         else:
             source = _keyed(noise, extra.get("seed") if seed is None else seed, samples, x)
-        used, scaled = _with_options(chosen, options), _Scaled(source, s_noise)
+        used, scaled = _with_options(self.recipe, options), _Scaled(source, s_noise)
         with torch.no_grad():
             return _run(used, grid, space, model, x, levels, extra, callback, disable, scaled)
 
-    sample.__name__ = sample.__qualname__ = f"sample_{_identifier(str(chosen))}"
-    sample.__doc__ = f"{chosen} as a k-diffusion function; see diffdescent.integrations.kdiffusion.sampler."
-    return sample
+
+def sampler(recipe: Recipe | str, *, process: Process | None = None) -> SampleFunction:
+    """``recipe`` as a k-diffusion function; see :class:`SampleFunction`."""
+    return SampleFunction(parse(recipe) if isinstance(recipe, str) else recipe, process)
 
 
 def names() -> list[str]:
@@ -172,17 +158,11 @@ def names() -> list[str]:
 def __getattr__(name: str) -> SampleFunction:
     if name not in names():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(names())}")
-    made = sampler(name.removeprefix("sample_"))
-    made.__name__ = name
-    return made
+    return SampleFunction(parse(name.removeprefix("sample_")), name=name)
 
 
 def __dir__() -> list[str]:
     return [*globals(), *names()]
-
-
-def _identifier(text: str) -> str:
-    return "".join(c if c.isalnum() else "_" for c in text).strip("_")
 
 
 def _levels(sigmas: Tensor | Sequence[float]) -> tuple[float, ...]:
