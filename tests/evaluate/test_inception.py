@@ -88,7 +88,7 @@ def test_safetensors_and_pth_are_the_same_network(file: Path, weights: dict[str,
 
 
 def test_what_is_no_weights_file_of_this_network_is_refused(weights: dict[str, Tensor], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="There is no file .*absent.pth"):
+    with pytest.raises(UserError, match=r"There is no file .*absent\.pth"):
         load_extractor(f"inception:{tmp_path / 'absent.pth'}")
     (tmp_path / "noise.pth").write_bytes(b"not a file of weights")
     with pytest.raises(UserError, match="does not load as plain weights"):

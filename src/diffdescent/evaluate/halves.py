@@ -22,6 +22,9 @@ from ..noise import integers
 _STEP = 0x7FFF0001
 """Keys the draws of halves; no step of a sampler has this number, so that they share nothing with the images' noise."""
 
+_AT_ONCE = 1 << 20
+"""Random numbers in memory at a time."""
+
 LEAST = 8
 """Fewer images than this have no interval."""
 
@@ -39,9 +42,9 @@ class Interval:
 def halves(n: int, resamples: int, seed: int) -> Tensor:
     """``resamples`` random halves of n items: bool (resamples, n), n // 2 true in each row, keyed by (seed, row)."""
     chosen = torch.zeros(resamples, n, dtype=torch.bool)
-    for i in range(resamples):
-        order = integers(seed, torch.tensor([i]), n, _STEP)[0].argsort(stable=True)
-        chosen[i, order[: n // 2]] = True
+    for rows in torch.split(torch.arange(resamples), max(1, _AT_ONCE // n)):
+        first = integers(seed, rows, n, _STEP).argsort(dim=1, stable=True)[:, : n // 2]
+        chosen[rows[:, None], first] = True
     return chosen
 
 

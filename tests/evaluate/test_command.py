@@ -1,0 +1,84 @@
+"""``diffdescent evaluate`` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diffdescent.evaluate import extract, load_extractor, make_reference, score
+
+from ..cli.command import run
+from .pictures import pictures, write
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    root = tmp_path_factory.mktemp("images")
+    return write(root / "ours", pictures(40, size=16)), write(root / "theirs", pictures(50, seed=1, size=16, bright=40))
+
+
+def test_scores_are_those_of_the_library(folders: tuple[Path, Path]) -> None:
+    ours, theirs = folders
+    done = run("evaluate", ours, "--reference", theirs, "--json", "--resamples", 20, "--seed", 3)
+    network = load_extractor()
+    reference = make_reference(extract(network, pictures(50, seed=1, size=16, bright=40)))
+    expected = score(extract(network, pictures(40, size=16)), reference, seed=3, resamples=20)
+    found = json.loads(done.stdout)["scores"]
+    assert [s["metric"] for s in found] == ["fd", "sfd", "is", "precision", "recall", "kid"]
+    for one, other in zip(found, expected, strict=True):
+        assert (one["value"], one["low"], one["high"]) == pytest.approx((other.value, other.low, other.high), rel=1e-9)
+        assert one["count"] == 40
+        assert one["protocol"]["features"]["resize"] == "clean"
+
+
+def test_the_table_names_protocol_and_dangers(folders: tuple[Path, Path]) -> None:
+    done = run("evaluate", folders[0], "--reference", folders[1], "--metrics", "fid,precision", "--resamples", 10)
+    assert "Fréchet distance" in done.stdout
+    assert "Precision" in done.stdout
+    assert "Recall" not in done.stdout
+    assert "features cifar10-features (weights" in done.stdout
+    assert "intervals from 10 random halves, seed 0" in done.stdout
+    assert "40 images for 256 features: their covariance is singular" in done.stderr
+
+
+def test_saved_statistics_are_a_reference(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    stats = tmp_path / "stats.npz"
+    done = run("evaluate", folders[1], "--save-statistics", stats)
+    assert done.stdout == ""
+    assert "the statistics of 50 images" in done.stderr
+    with np.load(stats) as file:
+        assert file["mu"].shape == (256,)
+    options = ("--metrics", "fd,sfd", "--json", "--resamples")
+    saved = json.loads(run("evaluate", folders[0], "--reference", stats, *options, 0).stdout)["scores"]
+    images = json.loads(run("evaluate", folders[0], "--reference", folders[1], *options, 10).stdout)["scores"]
+    assert [s["value"] for s in saved] == pytest.approx([s["value"] for s in images], rel=1e-9)
+    assert saved[0]["low"] is None
+    refused = run("evaluate", folders[0], "--reference", stats, "--resize", "legacy", code=2)
+    assert "resize: legacy here, clean there" in refused.stderr
+
+
+def test_inception_score_needs_no_reference(folders: tuple[Path, Path]) -> None:
+    found = json.loads(run("evaluate", folders[0], "--metrics", "is", "--json", "--resamples", 0).stdout)["scores"]
+    assert [s["metric"] for s in found] == ["is"]
+    assert 1 <= found[0]["value"] <= 10
+
+
+def test_bad_input_is_one_sentence(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    ours, theirs = folders
+    assert "nothing to compare with" in run("evaluate", ours, code=2).stderr
+    assert "did you mean 'precision'" in run("evaluate", ours, "--metrics", "precison", code=2).stderr
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "holds no readable image" in run("evaluate", empty, "--reference", theirs, code=2).stderr
+    mixed = write(tmp_path / "mixed", pictures(3))
+    write(mixed / "more", pictures(1, size=4))
+    assert "differ in size" in run("evaluate", mixed, "--reference", theirs, code=2).stderr
+    (tmp_path / "cut.npz").write_bytes(b"PK")
+    assert "cannot be read as an npz" in run("evaluate", ours, "--reference", tmp_path / "cut.npz", code=2).stderr
+    (tmp_path / "file").write_text("")
+    unwritable = run("evaluate", ours, "--save-statistics", tmp_path / "file" / "stats.npz", code=2)
+    assert "Cannot make the folder" in unwritable.stderr
+    assert "Unknown feature extractor" in run("evaluate", ours, "--features", "vgg", "--metrics", "is", code=2).stderr

@@ -1,0 +1,144 @@
+"""Scores by name: intervals that hold what they promise, notes, and metrics that cannot be computed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from diffdescent.errors import UserError
+from diffdescent.evaluate import METRICS, Features, Reference, Score, make_reference, metric_name, possible, score
+from diffdescent.evaluate.halves import halves, interval
+
+NAMES = ("fd", "sfd", "is", "precision", "recall", "kid")
+
+
+def features(n: int, seed: int, shift: float = 0.0, d: int = 4) -> Features:
+    x = torch.randn(n, d, generator=torch.Generator().manual_seed(seed)) + shift
+    return Features(x, x.square(), (2 * x).softmax(1))
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    return make_reference(features(150, seed=0))
+
+
+def test_intervals_cover_the_expectation_at_this_number_of_images(reference: Reference) -> None:
+    """100 sets of images: the 95 % intervals hold the mean score of such sets about as often as they say."""
+    scores: dict[str, list[Score]] = {name: [] for name in NAMES}
+    for trial in range(100):
+        drawn = score(features(80, seed=1000 + trial, shift=0.4), reference, NAMES, seed=trial, resamples=50)
+        for found in drawn:
+            scores[found.metric].append(found)
+    for name, found in scores.items():
+        truth = sum(s.value for s in found) / len(found)
+        hits = sum(s.low is not None and s.high is not None and s.low <= truth <= s.high for s in found)
+        # 100 trials at 95 % have a standard error of 2.2 %.
+        assert hits / len(found) >= 0.88, f"{name} covers {hits / len(found):.3f}"
+        width = sum(s.high - s.low for s in found if s.low is not None and s.high is not None) / len(found)
+        spread = torch.tensor([s.value for s in found]).std()
+        assert width < 1.5 * 2 * 1.96 * spread, f"{name} is too wide: {width:.3g} for ±1.96·{spread:.3g}"
+
+
+def test_the_bias_of_a_distance_is_found(reference: Reference) -> None:
+    few = [score(features(60, seed=s, shift=0.4), reference, ["fd"], resamples=40)[0] for s in range(40)]
+    many = score(features(60_000, seed=99, shift=0.4), reference, ["fd"], resamples=0)[0].value
+    excess = sum(s.value for s in few) / len(few) - many
+    estimate = sum(s.bias for s in few if s.bias is not None) / len(few)
+    assert excess > 0.05
+    assert estimate == pytest.approx(excess, rel=0.5)
+
+
+def test_halves_are_keyed_and_halves() -> None:
+    a = halves(21, 5, seed=3)
+    assert a.shape == (5, 21)
+    assert (a.sum(1) == 10).all()
+    assert torch.equal(a[:2], halves(21, 2, seed=3))
+    assert not torch.equal(a, halves(21, 5, seed=4))
+    # Every item is as likely as any other: 1000 draws of a half, each within five standard errors.
+    share = halves(30, 1000, seed=0).double().mean(0)
+    assert (share - 0.5).abs().max() < 5 * 0.5 / 1000**0.5
+
+
+def test_an_interval_is_centred_on_the_value() -> None:
+    found = interval(2.0, torch.linspace(10, 12, 1001), 10)
+    assert (found.low, found.high, found.bias) == pytest.approx((2 - 0.95, 2 + 0.95, 9.0))
+
+
+def test_values_do_not_depend_on_the_seed_and_intervals_do(reference: Reference) -> None:
+    x = features(50, seed=5)
+    a, b, again = (score(x, reference, NAMES, seed=s, resamples=20) for s in (0, 1, 0))
+    assert [s.value for s in a] == [s.value for s in b]
+    assert [s.low for s in a] != [s.low for s in b]
+    assert a == again
+    assert [s.value for s in score(x, reference, NAMES, resamples=0)] == pytest.approx([s.value for s in a], rel=1e-12)
+
+
+def test_names_aliases_and_the_nearest_of_a_wrong_one(reference: Reference) -> None:
+    assert [metric_name(n) for n in ("FID", "sfid", " is ")] == ["fd", "sfd", "is"]
+    found = score(features(20, seed=1), reference, ["fid", "fd", "is"])
+    assert [s.metric for s in found] == ["fd", "is"]
+    with pytest.raises(UserError, match=r"Unknown metric 'precison'; did you mean 'precision'\?"):
+        score(features(20, seed=1), reference, ["precison"])
+
+
+def test_what_features_and_reference_allow(reference: Reference) -> None:
+    full, pool = features(20, seed=1), Features(features(20, seed=1).pool)
+    moments = Reference(reference.moments)
+    assert possible(full, reference) == list(METRICS)
+    assert possible(pool, reference) == ["fd", "precision", "recall", "kid"]
+    assert possible(full, moments) == ["fd", "is"]
+    assert possible(full, None) == ["is"]
+    assert [s.metric for s in score(full, moments)] == ["fd", "is"]
+    with pytest.raises(UserError, match="nothing to compare with; give a reference"):
+        score(full, None, ["fd"])
+    with pytest.raises(UserError, match="Inception Score cannot be computed: it looks at class probabilities"):
+        score(pool, reference, ["is"])
+    with pytest.raises(UserError, match="at least 4 images on each side, not 3"):
+        score(features(3, seed=1), reference, ["recall"])
+
+
+def test_fewer_images_than_features_are_noted_with_the_bias(reference: Reference) -> None:
+    wide = make_reference(features(150, seed=0, d=40))
+    found = score(features(30, seed=1, d=40), wide, ["fd"])[0]
+    assert found.bias is not None
+    assert found.bias > 0
+    assert found.notes[1].startswith("30 images for 40 features: their covariance is singular")
+    assert f"here by about {found.bias:.3g}" in found.notes[1]
+    assert len(score(features(50, seed=1, d=40), wide, ["fd"])[0].notes) == 1  # the unknown protocol alone
+    few = score(features(50, seed=1, d=40), make_reference(features(30, seed=0, d=40)), ["fd"])[0]
+    assert "the reference has 30 images for 40 features" in few.notes[1]
+
+
+def test_a_handful_of_images_has_a_value_and_no_interval(reference: Reference) -> None:
+    found = score(features(5, seed=1), reference, NAMES)
+    assert all(s.low is None and s.high is None and s.bias is None for s in found)
+    assert all(s.count == 5 for s in found)
+
+
+def test_the_protocol_is_in_the_result(reference: Reference) -> None:
+    x = features(20, seed=1)
+    found = score(Features(x.pool, protocol={"network": "taps"}), reference, ["kid"], seed=3, resamples=10)[0]
+    assert found.protocol == {
+        "metric": "kid",
+        "kernel": "(x·y/d + 1)³",
+        "estimator": "unbiased, all pairs",
+        "features": {"network": "taps"},
+        "reference": {"name": "reference", "count": 150},
+        "interval": {"method": "random halves", "resamples": 10, "seed": 3},
+    }
+
+
+def test_progress_is_told(reference: Reference) -> None:
+    seen: list[tuple[str, int, int]] = []
+    score(features(20, seed=1), reference, ["fd", "is"], resamples=5, progress=lambda *at: seen.append(at))
+    assert ("fd", 3, 5) in seen
+    assert seen[-1] == ("is", 1, 1)
+
+
+def test_equal_sets_score_perfectly(reference: Reference) -> None:
+    assert reference.features is not None
+    found = {s.metric: s.value for s in score(reference.features, reference)}
+    assert found["fd"] == pytest.approx(0, abs=1e-6)
+    assert found["sfd"] == pytest.approx(0, abs=1e-5)
+    assert found["precision"] == found["recall"] == 1
+    assert found["kid"] < 0  # unbiased: two samples of one distribution are at 0 on average, a set to itself below
