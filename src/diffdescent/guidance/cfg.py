@@ -107,7 +107,8 @@ class ClassifierFreePlus(ClassifierFree):
     A step of DDIM becomes x_s = α_s (D_∅ + λ(D_c − D_∅)) + σ_s ε_∅, with λ = ``scale`` usually in [0, 1]. The
     evaluation is the unconditional one, and λ(D_c − D_∅) its part ``"x0"``, which the executor adds to x0 alone: ε
     does not follow. Any other sampler takes its own step from D_∅ (a multistep one remembers D_∅) and adds
-    α_s λ(D_c − D_∅); one evaluation that makes two states (UniPC) is refused. ``scale`` 0 is the unconditional model. Raises :class:`UserError` as :class:`ClassifierFree` does.
+    α_s λ(D_c − D_∅); one evaluation that makes two states (UniPC) is refused. ``scale`` 0 is the unconditional model.
+    Raises :class:`UserError` as :class:`ClassifierFree` does.
     """
 
     scale: float = 0.6
