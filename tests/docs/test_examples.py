@@ -58,6 +58,10 @@ def test_commands(command: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -
     words = shlex.split(command)
     if words[1] == "sample":
         words += ["--n", "2"]
+    if words[1] == "evaluate":  # the images of an earlier command
+        Path(words[2]).mkdir()
+        for i in range(3):
+            (folder / f"{i}.png").rename(folder / words[2] / f"{i}.png")
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(SystemExit) as stopped:
         main()
