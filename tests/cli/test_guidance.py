@@ -71,7 +71,6 @@ def test_the_calls_of_the_network_are_told(tmp_path: Path) -> None:
         (("--label", "dog", "--guidance", "cfg(2, sacle=3)"), "did you mean 'scale'"),
         (("--label", "dog", "--guidance", "classifier(2)", "--sampler", "ddim"), "shift='score'"),
         (("--label", "dog", "--guidance", "classifier(1e30)"), "diverge"),
-        (("--prompt", "a dog", "--guidance", "cfg"), "--guidance has no meaning for a prompt"),
     ],
 )
 def test_mistakes_leave_no_folder(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:

@@ -136,7 +136,7 @@ def load_clip(
     try:
         from transformers import AutoTokenizer, CLIPModel
     except ImportError:
-        raise UserError("CLIP guidance needs transformers; install it with: pip install transformers.") from None
+        raise UserError("CLIP needs transformers; install it with: pip install 'diffdescent[diffusers]'.") from None
     if not Path(folder).is_dir():
         raise UserError(f"There is no folder {folder!r}; give the folder of a CLIP model, clip(model='FOLDER').")
     if "{}" in prompt and not classes:
