@@ -185,6 +185,7 @@ def test_bad_input(pipeline: Path, captions: Path, tmp_path: Path) -> None:
     assert "--prompt is empty" in says(pipeline, "--prompt", " ")
     assert "--label has no meaning" in says(pipeline, *prompt, "--label", "cat")
     assert "belongs to a prompt" in says("cifar10", "--guidance-scale", 3)
+    assert "say what to draw with --prompt" in says(pipeline)
     assert "no prompt 9" in says(pipeline, "--prompts", captions, "--samples", "9")
     assert "cannot be read" in says(pipeline, "--prompts", tmp_path / "none.txt")
     assert "Unknown sampler" in says(pipeline, *prompt, "--sampler", "gee")

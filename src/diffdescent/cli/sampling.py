@@ -19,6 +19,7 @@ from ..errors import UserError, unknown
 from ..guidance import apply_guidance, parse_guidance
 from ..guidance.wrapper import network_calls
 from ..images import from_uint8, read_image, save_png, sheet, strip, to_uint8, write_atomically
+from ..integrations.textimage import wants_prompt
 from ..models import load_model
 from ..predict import Predictor
 from ..sample import (
@@ -179,6 +180,8 @@ def sample(
     ):
         if asked is not None:
             raise UserError(f"{option} belongs to a prompt; give --prompt or --prompts too.")
+    if wants_prompt(Path(model)):
+        raise UserError(f"{model!r} is a text-to-image pipeline; say what to draw with --prompt, or --prompts FILE.")
     chosen = parse_samples(samples) if samples else list(range(16 if n is None else n))
     if not chosen:
         raise UserError("There is no sample to draw; give --n of at least 1.")

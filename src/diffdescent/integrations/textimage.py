@@ -65,9 +65,20 @@ def _captions(path: Path, text: str) -> list[str]:
     return prompts
 
 
-def is_pipeline(folder: str | Path) -> bool:
+def is_pipeline(folder: Path) -> bool:
     """Whether a folder looks like a diffusers pipeline."""
-    return (Path(folder) / "model_index.json").is_file()
+    return (folder / "model_index.json").is_file()
+
+
+def wants_prompt(folder: Path) -> bool:
+    """Whether a folder is a diffusers pipeline with something that reads text."""
+    if not is_pipeline(folder):
+        return False
+    try:
+        index = json.loads((folder / "model_index.json").read_text())
+    except ValueError:
+        return False
+    return isinstance(index, dict) and any(any(index.get(part) or ()) for part in ("tokenizer", "text_encoder"))
 
 
 def _pipeline_class(folder: Path, name: str) -> Any:
