@@ -79,7 +79,9 @@ def test_paired_comparison_counts_what_differs(tmp_path: Path) -> None:
     def outcome(recipe: str, odd: list[bool]) -> studies.Outcome:
         counts = np.array([(1, 2, 3, 0) if o else (1, 2, 2, 0) for o in odd])
         pages = np.zeros((len(odd), 32, 32), np.uint8)
-        return studies.Outcome(studies.Point(recipe, 10), pages, Readings(counts, [""] * len(odd)))
+        return studies.Outcome(
+            studies.Point(recipe, 10), pages, Readings(counts, [""] * len(odd)), np.arange(len(odd)) % 3
+        )
 
     plain = outcome("ddim", [True, True, False, False, True])
     other = outcome("ddim | momentum(beta=-0.3)", [False, False, False, True, True])
@@ -88,6 +90,7 @@ def test_paired_comparison_counts_what_differs(tmp_path: Path) -> None:
     assert pair.p == pytest.approx(1.0)
     rows = studies.table([plain, other], teacher=plain.point)
     assert [r.peculiar.count for r in rows] == [3, 2]
+    assert [r.other.count for r in rows] == [1, 2]  # a person where a horse or a hand was asked for
     assert rows[0].teacher is None
     assert rows[1].base == pair
 

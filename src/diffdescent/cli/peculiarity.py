@@ -184,6 +184,7 @@ def study(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise that all points start from.")] = 0,
     bf16: Annotated[bool, typer.Option("--bf16", help="Evaluate the network in bfloat16.")] = False,
+    unconditional: Annotated[bool, typer.Option("--unconditional", help="Ask for no species.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
     report_only: Annotated[bool, typer.Option("--report-only", help="Table and picture of what is there.")] = False,
     quiet: _Quiet = False,
@@ -204,7 +205,9 @@ def study(
             def show(done: int, total: int, point: studies.Point) -> None:
                 bar.update(task, description=f"{point.recipe}, {point.steps} steps", completed=done, total=total)
 
-            studies.run_study(net, points, n, out, seed=seed, block=block, bf16=bf16, progress=show)
+            studies.run_study(
+                net, points, n, out, seed=seed, block=block, bf16=bf16, unconditional=unconditional, progress=show
+            )
     found = studies.outcomes(out)
     rows = studies.table(found, studies.Point(studies.BASE, teacher))
     studies.write_table(rows, out / "study.csv")
@@ -225,12 +228,23 @@ def _points(steps: str, teacher: int, only: list[str] | None) -> list[studies.Po
 
 
 def _print_rows(rows: Sequence[studies.Row]) -> None:
-    table = Table("recipe", "grid", "steps", "n", "peculiar", "unreadable", "p, teacher", "p, ddim", show_edge=False)
+    table = Table(
+        "recipe",
+        "grid",
+        "steps",
+        "n",
+        "peculiar",
+        "unreadable",
+        "other species",
+        "p, teacher",
+        "p, ddim",
+        show_edge=False,
+    )
     for row in rows:
         tests = ["" if pair is None else f"{pair.p:.2g}" for pair in (row.teacher, row.base)]
         table.add_row(
             row.point.recipe, row.point.grid, str(row.point.steps), str(row.n), str(row.peculiar),
-            f"{100 * row.unreadable.value:.1f} %", *tests,
+            *(f"{100 * share.value:.1f} %" for share in (row.unreadable, row.other)), *tests,
         )  # fmt: skip
     Console().print(table)
 
@@ -251,11 +265,12 @@ def minima_command(
     images = np.concatenate([o.images for o in points])
     odd = np.concatenate([o.peculiar for o in points])
     good = np.concatenate([o.readings.readable for o in points]) & ~odd
+    labels = np.concatenate([o.labels for o in points])
     rng = np.random.default_rng(seed)
     results = []
     for kind, which in (("peculiar", odd), ("normal", good)):
         place = rng.permutation(np.nonzero(which)[0])[:most]
-        results.append(minima(net, images[place], kind, seed=seed))
+        results.append(minima(net, images[place], kind, labels[place], seed=seed))
     _print_minima(results)
     if out is not None:
         write_atomically(out, (json.dumps([_plain(r) for r in results], indent=2) + "\n").encode())

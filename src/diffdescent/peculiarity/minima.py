@@ -33,25 +33,31 @@ STRENGTHS = (0.2, 0.4, 0.6, 0.8)
 
 
 @torch.no_grad()
-def fixed_point_error(model: Predictor, images: Tensor, ratio: float, batch: int = 50) -> Array:
+def fixed_point_error(
+    model: Predictor, images: Tensor, ratio: float, labels: Tensor | None = None, batch: int = 50
+) -> Array:
     """‖D(x, σ) − x‖ / (σ√n) of each image, σ the noise over the signal; no noise is added to x.
 
     0 at a point that the denoiser leaves where it is; about 1 where it takes x for an image with noise σ.
     """
     point = model.process.point(float(model.process.t_of_ratio(ratio)))
     found = []
-    for x in torch.split(images.float(), batch):
+    for begin in range(0, len(images), batch):
+        x = images[begin : begin + batch].float()
+        cond = None if labels is None else labels[begin : begin + batch]
         state = point.alpha * x
-        moved = model(state, point).to("x0", state).float() - x
+        moved = model(state, point, cond).to("x0", state).float() - x
         found.append(moved.flatten(1).norm(dim=1) / (point.ratio * x[0].numel() ** 0.5))
     return torch.cat(found).double().numpy()
 
 
-def come_back(model: Predictor, images: Tensor, strength: float, *, steps: int = 20, seed: int = 0) -> Tensor:
+def come_back(
+    model: Predictor, images: Tensor, strength: float, labels: Tensor | None = None, *, steps: int = 20, seed: int = 0
+) -> Tensor:
     """Images noised to time ``strength`` (a share of the process), then denoised by DDIM; uint8 (n, C, H, W)."""
     done = sample(
         model, "ddim", grid="uniform(spacing=trailing)", steps=max(steps, round(steps / strength)), seed=seed,
-        init=images, strength=strength, micro_batch=50,
+        init=images, strength=strength, labels=labels, micro_batch=50,
     )  # fmt: skip
     return to_uint8(done.images)
 
@@ -95,12 +101,13 @@ def minima(
     model: Predictor,
     images: npt.NDArray[np.uint8],
     kind: str,
+    labels: npt.NDArray[np.int64] | None = None,
     *,
     ratios: Sequence[float] = RATIOS,
     strengths: Sequence[float] = STRENGTHS,
     seed: int = 0,
 ) -> Minima:
-    """All figures for uint8 images (n, H, W) of one kind.
+    """All figures for uint8 images (n, H, W) of one kind, which ``labels`` (n,) were asked for.
 
     Raises:
         UserError: fewer than two images.
@@ -108,14 +115,15 @@ def minima(
     if len(images) < 2:
         raise UserError(f"There are {len(images)} {kind} images, too few to measure; take more samples.")
     x = torch.from_numpy(images)[:, None].float().div(127.5).sub(1)
+    cond = None if labels is None or (labels < 0).any() else torch.from_numpy(labels)
     before = count_limbs(images)
     errors = {}
     for ratio in ratios:
-        each = fixed_point_error(model, x, ratio)
+        each = fixed_point_error(model, x, ratio, cond)
         errors[ratio] = (float(each.mean()), float(each.std(ddof=1) / len(each) ** 0.5))
     returns = []
     for strength in strengths:
-        after = count_limbs(come_back(model, x, strength, seed=seed))
+        after = count_limbs(come_back(model, x, strength, cond, seed=seed))
         same = int((after.counts == before.counts).all(1).sum())
         odd, n = int(after.peculiar.sum()), len(images)
         normal = int((after.readable & ~after.peculiar).sum())

@@ -87,6 +87,7 @@ def run_study(
     seed: int = 0,
     block: int = 100,
     bf16: bool = False,
+    unconditional: bool = False,
     progress: Callable[[int, int, Point], None] | None = None,
 ) -> None:
     """Make samples 0 … n − 1 of every point, count their limbs and write both, a file for each block.
@@ -99,6 +100,8 @@ def run_study(
         seed: of the noise that all points start from.
         block: samples a file.
         bf16: evaluate the network under bfloat16 autocast; the update stays in float32.
+        unconditional: ask for no species. Otherwise, and where the model knows classes, sample i is asked to be species
+            i mod 3.
         progress: called with (evaluations done, evaluations in all, point) after each block.
 
     Raises:
@@ -107,24 +110,34 @@ def run_study(
     if n < 1 or block < 1 or n % block:
         raise UserError(f"n={n} must be a multiple of the block of {block} samples.")
     record: dict[str, object] = {
-        "model": fingerprint(model), "seed": seed, "block": block, "bf16": bf16, "width": WIDTH, "species": _known()
+        "model": fingerprint(model), "seed": seed, "block": block, "bf16": bf16, "width": WIDTH, "species": _known(),
+        "unconditional": unconditional,
     }  # fmt: skip
     _begin(out, record)
     cost = {p: parse(p.recipe).plan(parse_grid(p.grid, model.process, p.steps)).nfe for p in points}
     todo = [(p, b) for b in range(n // block) for p in points if not _shard(out, p, b).is_file()]
     total, done = sum(cost[p] for p, _ in todo) * block, 0
     for point, number in todo:
+        samples = range(number * block, (number + 1) * block)
+        labels = None if unconditional else asked(model, samples)
         with _precision(model, bf16):
             images = to_uint8(
                 sample(
                     model, point.recipe, steps=point.steps, grid=point.grid, seed=seed, batch_size=block,
-                    samples=range(number * block, (number + 1) * block), micro_batch=WIDTH,
+                    samples=samples, labels=None if labels is None else labels.tolist(), micro_batch=WIDTH,
                 ).images
             )  # fmt: skip
-        _write(_shard(out, point, number), images[:, 0].numpy(), count_limbs(images), point)
+        _write(_shard(out, point, number), images[:, 0].numpy(), count_limbs(images), labels, point)
         done += cost[point] * block
         if progress is not None:
             progress(done, total, point)
+
+
+def asked(model: Predictor, samples: Sequence[int]) -> npt.NDArray[np.int64] | None:
+    """The species that each sample is asked to be, its place in :data:`SPECIES`; None for a model without classes."""
+    if (getattr(model, "label_count", None) or 0) < len(SPECIES):
+        return None
+    return np.array(samples, np.int64) % len(SPECIES)
 
 
 def _known() -> dict[str, list[int]]:
@@ -159,10 +172,13 @@ def _shard(out: Path, point: Point, number: int) -> Path:
     return out / f"{point.slug}-{number:04d}.npz"
 
 
-def _write(path: Path, images: npt.NDArray[np.uint8], readings: Readings, point: Point) -> None:
+def _write(
+    path: Path, images: npt.NDArray[np.uint8], readings: Readings, labels: npt.NDArray[np.int64] | None, point: Point
+) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer, images=images, counts=readings.counts.astype(np.int16), unreadable=np.array(readings.unreadable),
+        labels=np.full(len(images), -1) if labels is None else labels,
         point=json.dumps([point.recipe, point.steps, point.grid]),
     )  # fmt: skip
     write_atomically(path, buffer.getvalue())
@@ -170,11 +186,22 @@ def _write(path: Path, images: npt.NDArray[np.uint8], readings: Readings, point:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one point gave: its images (n, 32, 32) uint8 and their readings, samples 0 … n − 1."""
+    """What one point gave, samples 0 … n − 1: images (n, 32, 32) uint8, their readings, and the species asked for.
+
+    ``labels`` (n,) are places in :data:`SPECIES`, −1 where none was asked for.
+    """
 
     point: Point
     images: npt.NDArray[np.uint8]
     readings: Readings
+    labels: npt.NDArray[np.int64]
+
+    @property
+    def other(self) -> npt.NDArray[np.bool_]:
+        """Which figures are of a species, but not of the one asked for."""
+        names = list(SPECIES)
+        pairs = zip(self.readings.species, self.labels.tolist(), strict=True)
+        return np.array([s in SPECIES and k >= 0 and s != names[k] for s, k in pairs], dtype=bool)
 
     @property
     def peculiar(self) -> npt.NDArray[np.bool_]:
@@ -201,14 +228,16 @@ def outcomes(out: Path) -> list[Outcome]:
 
 
 def _load(paths: list[Path]) -> Outcome:
-    images, counts, reasons = [], [], []
+    images, counts, labels, reasons = [], [], [], []
     for path in paths:
         with np.load(path, allow_pickle=False) as data:
             images.append(data["images"])
             counts.append(data["counts"].astype(np.int64))
+            labels.append(data["labels"])
             reasons += [str(why) for why in data["unreadable"]]
             recipe, steps, grid = json.loads(str(data["point"]))
-    return Outcome(Point(recipe, steps, grid), np.concatenate(images), Readings(np.concatenate(counts), reasons))
+    readings = Readings(np.concatenate(counts), reasons)
+    return Outcome(Point(recipe, steps, grid), np.concatenate(images), readings, np.concatenate(labels))
 
 
 @dataclass(frozen=True)
@@ -231,6 +260,7 @@ class Row:
     n: int
     peculiar: Share
     unreadable: Share
+    other: Share
     teacher: Paired | None
     base: Paired | None
 
@@ -254,6 +284,7 @@ def table(found: Sequence[Outcome], teacher: Point | None = None) -> list[Row]:
         rows.append(
             Row(
                 point, n, wilson(int(outcome.peculiar.sum()), n), wilson(int((~outcome.readings.readable).sum()), n),
+                wilson(int(outcome.other.sum()), n),
                 *(None if other is None else paired(outcome, other) for other in against),
             )
         )  # fmt: skip
@@ -266,14 +297,14 @@ def write_table(rows: Sequence[Row], path: Path) -> None:
     writer = csv.writer(text)
     names = ("only_here", "only_there", "p")
     writer.writerow(
-        ("recipe", "grid", "steps", "n", "peculiar", "share", "low", "high", "unreadable", "unreadable_share",
+        ("recipe", "grid", "steps", "n", "peculiar", "share", "low", "high", "unreadable", "other_species",
          *(f"teacher_{x}" for x in names), *(f"base_{x}" for x in names))
     )  # fmt: skip
     for row in rows:
-        p, u = row.peculiar, row.unreadable
+        p = row.peculiar
         writer.writerow(
             (row.point.recipe, row.point.grid, row.point.steps, row.n, p.count, f"{p.value:.4f}", f"{p.low:.4f}",
-             f"{p.high:.4f}", u.count, f"{u.value:.4f}", *_cells(row.teacher), *_cells(row.base))
+             f"{p.high:.4f}", row.unreadable.count, row.other.count, *_cells(row.teacher), *_cells(row.base))
         )  # fmt: skip
     write_atomically(path, text.getvalue().encode())
 
