@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,16 @@ def test_files(tmp_path: Path) -> None:
         assert float(rows[1]["direction_high"]) == pytest.approx(direction.high, rel=1e-5)
         with Image.open(picture) as image:
             assert min(image.size) > 400
+
+
+def test_the_page_of_pxp() -> None:
+    """Its example runs as it stands there."""
+    page = (Path(__file__).parents[2] / "docs" / "pxp.md").read_text(encoding="utf-8")
+    namespace: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(block, namespace)
+    assert namespace["images"].isfinite().all()
+    assert namespace["table"].overall("cls-den").figures["direction"].n == 4
 
 
 @pytest.mark.parametrize(

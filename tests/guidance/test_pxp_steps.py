@@ -13,7 +13,9 @@ from torch import Tensor
 import diffdescent as dd
 from diffdescent.execute import Executor
 from diffdescent.guidance import ClassifierFree, FreePxP, Guided, PxP
+from diffdescent.guidance.analysis import Recorder
 from diffdescent.guidance.definitions import Denoising
+from diffdescent.guidance.projection import Scope, ZeroNorm
 from diffdescent.noise import Keyed
 from diffdescent.plan import Plan
 from diffdescent.predict import Basis, Kind, Prediction, conversion
@@ -375,3 +377,17 @@ def test_a_history_in_the_wanted_basis_is_taken_apart() -> None:
         query = rest.ask()
         rest.tell(model(query.x, query.at, LABELS))
     assert torch.equal(rest.x, whole.x)
+
+
+@pytest.mark.parametrize("scope", ["sample", "batch", "channel"])
+@pytest.mark.parametrize("zero", ["own", "batch"])
+def test_nothing_waits_for_the_device(scope: Scope, zero: ZeroNorm) -> None:
+    """On tensors without values, reading one is an error: PxP and the recorder of conflicts never do."""
+    x = torch.empty(2, *SHAPE, device="meta")
+    point = VP.point(500)
+    commit = Commit(0, x, point, x, point, x, StepParts(x, x, x))
+    for gate in ("raw", "pair"):
+        rule = PxP(pairs=("cls-den", "cls-div", "den-div"), scope=scope, gate=gate, zero=zero)  # type: ignore[arg-type]
+        recorder = Recorder(rule, applied=True)
+        assert recorder.update(0, commit)[0].shape == x.shape
+        assert recorder.grams[0].shape == (2, 6, 6)

@@ -116,26 +116,24 @@ class Analysis:
             "device": self.device.type,
         }
 
-    def begin(self, overwrite: bool = False) -> None:
-        """Make the folder and write the settings, or find the same ones there; ``overwrite`` removes what was measured.
+    def check(self, overwrite: bool = False) -> None:
+        """Whether the folder is free or holds the same analysis; ``overwrite`` removes what was measured there.
 
-        Raises :class:`UserError` for a folder that holds another analysis.
+        Raises :class:`UserError` for a folder that holds another one.
         """
         if self.folder is None:
             return
-        settings, record = self.settings(), self.folder / RECORD
+        record = self.folder / RECORD
         if overwrite:
             for path in (*self.folder.glob("chunk-*.npz"), record):
                 path.unlink(missing_ok=True)
         if not record.is_file():
-            make_folder(self.folder)
-            write_atomically(record, (json.dumps(settings, indent=2) + "\n").encode())
             return
         try:
             before = json.loads(record.read_text(encoding="utf-8"))
         except ValueError:
             raise UserError(f"{record} is damaged; choose another folder, or overwrite.") from None
-        for key, value in settings.items():
+        for key, value in self.settings().items():
             if before.get(key) != value:
                 raise UserError(
                     f"{self.folder} holds a conflict analysis with another {key}; choose another folder, overwrite, or "
@@ -179,6 +177,9 @@ class Analysis:
         self.held[chunk.start] = found
         path = self._path(chunk)
         if path is not None:
+            # Only now: a mistake that shows when the model runs leaves the folder as it was.
+            make_folder(path.parent)
+            write_atomically(path.parent / RECORD, (json.dumps(self.settings(), indent=2) + "\n").encode())
             buffer = io.BytesIO()
             np.savez_compressed(buffer, gram=found)
             write_atomically(path, buffer.getvalue())
@@ -270,7 +271,7 @@ def analysis(
         own or rule or PxP(),
         None if out is None else Path(out),
     )
-    ready.begin(overwrite)
+    ready.check(overwrite)
     return ready
 
 
