@@ -31,8 +31,9 @@ NONE = "none"
 class Cell:
     """What is run, and what its row says.
 
-    ``sampler`` is the recipe as the study wrote it, ``template`` the same with its parameters left open, ``asked`` the
-    budget (or None, where the study counts steps) and ``nfe`` the network evaluations that are used.
+    ``sampler`` is the recipe as the study wrote it, ``template`` the same with its guidance and with the parameters
+    left open (after ``@`` the grid, where that has parameters), ``asked`` the budget (or None, where the study counts
+    steps) and ``nfe`` the network evaluations that are used.
     ``key`` names everything that makes the images; two cells with one key share their shards.
     """
 
@@ -128,9 +129,11 @@ def expand(config: StudyConfig, guide: Guide, identity: Mapping[str, Any]) -> tu
     left_out: list[LeftOut] = []
     for block in config.products:
         for template, grid, guidance, values in _combinations(block):
-            sampler, grid, guidance_text = (_filled(text, values) for text in (template, grid, guidance))
+            sampler, filled_grid, guidance_text = (_filled(text, values) for text in (template, grid, guidance))
             model, recipe = guide(guidance_text, recipes.parse(sampler))
-            written = recipes.default_grid(recipe, model.process) if grid == USUAL else grid
+            written = recipes.default_grid(recipe, model.process) if grid == USUAL else filled_grid
+            series = f"{template} @ {grid}" if variables(grid) else template
+            series += f", {guidance}" if guidance != NONE else ""
 
             def plan_of(steps: int, recipe: Recipe = recipe, model: Predictor = model, grid: str = written) -> Plan:
                 return recipe.plan(recipes.parse_grid(grid, model.process, steps))
@@ -152,7 +155,7 @@ def expand(config: StudyConfig, guide: Guide, identity: Mapping[str, Any]) -> tu
                     nfe = evaluations(model, plan)
                     cells.append(
                         Cell(
-                            block.name or "", sampler, template, written, guidance_text, labels, asked, nfe, steps,
+                            block.name or "", sampler, series, written, guidance_text, labels, asked, nfe, steps,
                             seed, tuple(values.items()), key,
                         )
                     )  # fmt: skip

@@ -50,9 +50,8 @@ def sweeps(lines: Sequence[Line], metric: str, parameters: Sequence[str]) -> lis
             continue
         panels = _groups(chosen, lambda line: f"{line.budget} evaluations")
         others = [other for other in parameters if other != name]
-        names = varying(chosen, ["name", "template", "grid", "labels", *others]) or ["template"]
-        if len({_open(line.columns["guidance"]) for line in chosen}) > 1:
-            names = [*names, "guidance"]
+        grids = [] if any("@" in line.columns["template"] for line in chosen) else ["grid"]
+        names = varying(chosen, ["name", "template", *grids, "labels", *others]) or ["template"]
 
         def at(line: Line, name: str = name) -> float:
             return float(line.columns[name])
@@ -66,11 +65,6 @@ def sweeps(lines: Sequence[Line], metric: str, parameters: Sequence[str]) -> lis
     return figures
 
 
-def _open(text: str) -> str:
-    """A text without its numbers: ``cfg(scale=2.0)`` and ``cfg(scale=3.0)`` are one curve."""
-    return "".join(char for char in text if not (char.isdigit() or char == "."))
-
-
 def heat_maps(lines: Sequence[Line], metric: str, parameters: Sequence[str]) -> list[Figure]:
     """A parameter against the budget, coloured by a metric: β × steps, γ × steps."""
     figures = []
@@ -81,7 +75,8 @@ def heat_maps(lines: Sequence[Line], metric: str, parameters: Sequence[str]) -> 
         if len(values) < 2 or len(budgets) < 2:
             continue
         others = [other for other in parameters if other != name]
-        keys = varying(chosen, ["name", "template", "grid", "guidance", "labels", *others]) or ["template"]
+        grids = [] if any("@" in line.columns["template"] for line in chosen) else ["grid"]
+        keys = varying(chosen, ["name", "template", *grids, "labels", *others]) or ["template"]
         panels = _groups(chosen, lambda line, keys=keys: ", ".join(str(line.columns[k]) for k in keys))  # type: ignore[misc]
         figures.append(
             Figure(

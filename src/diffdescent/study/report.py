@@ -19,7 +19,7 @@ from . import figures
 from .gather import Results
 from .metrics import lower_is_better, title
 from .published import Beside, Compared
-from .summary import Line, Ranked, flops_text, metrics_in, ranked, varying
+from .summary import Line, Ranked, flops_text, metrics_in, ranked, spreads, varying
 
 SHOWN = 10
 """Images of a cell in its sample sheet."""
@@ -114,6 +114,8 @@ def html(results: Results) -> str:
         figures=[(_data("image/svg+xml", one.svg), one.caption) for one in drawn],
         published=[(one, [(name, [_shown(e) for e in row]) for name, row in one.rows]) for one in results.published],
         sheets=_sheets(results),
+        spreads=_spreads(results),
+        metric_titles=[title(m) for m in metrics],
         costs=_costs(results.lines),
         protocol=[(key, value) for key, value in results.study.protocol.items()],
         protocol_hash=results.study.protocol_hash,
@@ -207,6 +209,18 @@ def _costs(lines: Iterable[Line]) -> list[tuple[str, str, str, str, str]]:
     ]
 
 
+def _spreads(results: Results) -> list[list[str]]:
+    """(parameter, where, values, mean ± std of each metric) of every parameter."""
+    rows = []
+    for one in spreads(results.lines, results.study.parameters):
+        values = ", ".join(f"{value:g}" for value in one.values)
+        found = [one.metrics.get(metric) for metric in metrics_in(results.lines)]
+        rows.append(
+            [one.parameter, one.where, values, *("–" if f is None else f"{f[0]:.4g} ± {f[1]:.2g}" for f in found)]
+        )
+    return rows
+
+
 # --- Markdown
 
 
@@ -223,6 +237,9 @@ def markdown(results: Results) -> str:
     for one in results.published:
         parts += [f"## Published beside ours: {one.table.table}", one.table.setting.strip(), _markdown_published(one)]
         parts.append(orderings_text(one))
+    if over := _spreads(results):
+        header = ["parameter", "where", "values", *(title(m) for m in metrics_in(results.lines))]
+        parts += ["## Over each parameter: mean ± standard deviation", _markdown_table(header, over)]
     parts += ["## Protocol", "\n".join(f"- {key}: `{value}`" for key, value in results.study.protocol.items())]
     parts += ["## Commands", "```\n" + "\n".join(line.command for line in results.lines) + "\n```"]
     return "\n\n".join(part for part in parts if part) + "\n"

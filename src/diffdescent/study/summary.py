@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -131,6 +132,49 @@ def ranked(lines: Sequence[Line], metric: str) -> list[Ranked]:
 
 def _or_worst(value: float, sign: int) -> float:
     return value if math.isfinite(value) else sign * math.inf
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How much a parameter matters: mean and standard deviation of each metric over its values, all else equal."""
+
+    parameter: str
+    values: tuple[float, ...]
+    where: str
+    metrics: dict[str, tuple[float, float]]
+
+
+def spreads(lines: Sequence[Line], parameters: Sequence[str]) -> list[Spread]:
+    """Of each numeric parameter with at least two values, in each group of lines that differ in nothing else.
+
+    The standard deviation is that of a sample (division by n − 1).
+    """
+    found = []
+    for name in parameters:
+        groups: dict[tuple[str, ...], list[Line]] = {}
+        for line in lines:
+            if isinstance(line.columns[name], (int, float)):
+                others = [str(line.columns[other]) for other in parameters if other != name]
+                key = (line.columns["name"], series_of(line), line.columns["labels"], str(line.budget), *others)
+                groups.setdefault(key, []).append(line)
+        for key, group in groups.items():
+            values = tuple(sorted(float(line.columns[name]) for line in group))
+            if len(set(values)) < 2:
+                continue
+            where = ", ".join([*(word for word in key[:2] if word), f"{group[0].budget} evaluations"])
+            found.append(Spread(name, values, where, {m: _spread(group, m) for m in metrics_in(group)}))
+    return found
+
+
+def _spread(group: Sequence[Line], metric: str) -> tuple[float, float]:
+    values = [line.metrics[metric].value for line in group]
+    return statistics.fmean(values), statistics.stdev(values)
+
+
+def series_of(line: Line) -> str:
+    """What a parameter runs over: the sampler, guidance and grid with parameters left open."""
+    template, grid = line.columns["template"], line.columns["grid"]
+    return template if "@" in template else f"{template} on {grid}"
 
 
 def metrics_in(lines: Sequence[Line]) -> list[str]:
