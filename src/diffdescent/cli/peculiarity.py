@@ -142,11 +142,11 @@ def perturb(
 ) -> None:
     """Make real poses wrong on purpose: does the distance to the nearest cluster notice?"""
     found = effects(read_poses(path), load_clusters(clusters), seed=seed)
-    table = Table("change", "K", "n", "distance rises", "p (sign test)", "caught at 5 %", "RMSE", show_edge=False)
+    table = Table("change", "K", "n", "rises, %", "p (sign)", "caught, %", "RMSE", show_edge=False)
     for e in found:
         table.add_row(
-            e.change, str(e.k), str(e.rises.total), str(e.rises), f"{e.p:.1g}", str(e.caught),
-            f"{e.before:.3f} → {e.after:.3f}",
+            e.change, str(e.k), str(e.rises.total), f"{100 * e.rises.value:.1f}", f"{e.p:.0e}" if e.p else "<1e-300",
+            f"{100 * e.caught.value:.1f}{' (blind)' if e.blind else ''}", f"{e.before:.3f}→{e.after:.3f}",
         )  # fmt: skip
     Console().print(table)
     if out is not None:

@@ -76,6 +76,10 @@ CHANGES: dict[str, Callable[[Poses, np.random.Generator], _Changed]] = {
 """A displacement is a share of the longer side of the person's box of joints."""
 
 
+CAUGHT = 0.95
+"""Quantile of unchanged persons' distances beyond which a person is taken for peculiar."""
+
+
 @dataclass(frozen=True)
 class Effect:
     """What one change does to the distance to the nearest of ``k`` centres.
@@ -95,8 +99,8 @@ class Effect:
 
     @property
     def blind(self) -> bool:
-        """Whether not clearly more than half of the persons move away."""
-        return self.rises.low <= 0.5
+        """Whether the distance finds the changed among the unchanged no better than by chance (5 %)."""
+        return self.caught.low <= 1 - CAUGHT
 
 
 def effects(poses: Poses, clusters: Clusters, *, seed: int = 0, ks: list[int] | None = None) -> list[Effect]:
@@ -111,7 +115,7 @@ def effects(poses: Poses, clusters: Clusters, *, seed: int = 0, ks: list[int] | 
         for k in ks or sorted(clusters.centres):
             before, after = distances(unchanged, clusters, k).rmse, distances(changed, clusters, k).rmse
             up, down = int((after > before).sum()), int((after < before).sum())
-            above = int((after > np.quantile(before, 0.95)).sum())
+            above = int((after > np.quantile(before, CAUGHT)).sum())
             found.append(
                 Effect(
                     name, k, wilson(up, len(before)), sign_test(up, down), wilson(above, len(before)),
