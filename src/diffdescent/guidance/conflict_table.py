@@ -14,7 +14,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -48,25 +48,33 @@ NOTHING = Estimated(math.nan, math.nan, math.nan, 0)
 
 def mean(values: Array) -> Estimated:
     """The mean over the values that are no NaN, with ±1.96 standard errors (NaN for a single value)."""
-    values = values[~np.isnan(values)]
-    n = len(values)
-    if not n:
-        return NOTHING
-    centre = float(values.mean())
-    half = Z95 * float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
-    return Estimated(centre, centre - half, centre + half, n)
+    return _estimated(values, _normal)
 
 
 def share(flags: Array) -> Estimated:
     """The share of ones among the zeros and ones that are no NaN, with Wilson's interval."""
-    flags = flags[~np.isnan(flags)]
-    n = len(flags)
-    if not n:
+    return _estimated(flags, _wilson)
+
+
+def _estimated(values: Array, interval: Callable[[float, Array], tuple[float, float]]) -> Estimated:
+    values = values[~np.isnan(values)]
+    if not len(values):
         return NOTHING
-    p = float(flags.mean())
+    centre = float(values.mean())
+    return Estimated(centre, *interval(centre, values), len(values))
+
+
+def _normal(centre: float, values: Array) -> tuple[float, float]:
+    n = len(values)
+    half = Z95 * float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
+    return centre - half, centre + half
+
+
+def _wilson(p: float, flags: Array) -> tuple[float, float]:
+    n = len(flags)
     centre, spread = p + Z95**2 / (2 * n), Z95 * math.sqrt(p * (1 - p) / n + Z95**2 / (4 * n * n))
     total = 1 + Z95**2 / n
-    return Estimated(p, max(0.0, (centre - spread) / total), min(1.0, (centre + spread) / total), n)
+    return max(0.0, (centre - spread) / total), min(1.0, (centre + spread) / total)
 
 
 @dataclass(frozen=True)
