@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -167,7 +168,8 @@ def __dir__() -> list[str]:
 
 def _levels(sigmas: Tensor | Sequence[float]) -> tuple[float, ...]:
     """The noise levels as Python numbers: the one time that a run reads from the device."""
-    table = torch.as_tensor(sigmas, dtype=torch.float64)
+    # A copy of what is no tensor: numpy's read-only arrays make torch warn.
+    table = torch.as_tensor(sigmas if isinstance(sigmas, Tensor) else np.array(sigmas), dtype=torch.float64)
     if table.ndim != 1 or len(table) < 2:
         raise UserError(
             f"sigmas must list at least two levels, the start and the end, not have shape {tuple(table.shape)}; for 10 "
