@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -63,7 +64,7 @@ class Metric:
     ``needs`` and ``against`` are what it looks at in the images and in the reference: their "moments", "spatial"
     moments, "pool" (single features) or "probs". ``biased``: its expectation depends on the number of images, like
     1/n.
-    ``options`` are its part of the protocol.
+    No value lies beyond ``bounds``, and ``options`` are its part of the protocol.
     """
 
     title: str
@@ -71,6 +72,7 @@ class Metric:
     needs: str
     against: str | None
     compute: Callable[[Task], Values] = field(repr=False)
+    bounds: tuple[float, float] = (0.0, math.inf)
     biased: bool = False
     options: Mapping[str, JSON] = field(default_factory=dict)
 
@@ -129,13 +131,15 @@ _FRECHET: dict[str, JSON] = {"covariance": "n − 1", "trace": "eigenvalues, flo
 _NEIGHBOURS: dict[str, JSON] = {"k": precision_recall.K}
 
 METRICS: dict[str, Metric] = {
-    "fd": Metric("Fréchet distance", False, "moments", "moments", _fd, True, _FRECHET),
-    "sfd": Metric("Spatial Fréchet distance", False, "spatial", "spatial", _sfd, True, _FRECHET),
-    "is": Metric("Inception Score", True, "probs", None, _is, True, {"split": inception_score.SPLIT}),
-    "precision": Metric("Precision", True, "pool", "pool", _precision, options=_NEIGHBOURS),
-    "recall": Metric("Recall", True, "pool", "pool", _recall, options=_NEIGHBOURS),
+    "fd": Metric("Fréchet distance", False, "moments", "moments", _fd, biased=True, options=_FRECHET),
+    "sfd": Metric("Spatial Fréchet distance", False, "spatial", "spatial", _sfd, biased=True, options=_FRECHET),
+    "is": Metric(
+        "Inception Score", True, "probs", None, _is, (1.0, math.inf), True, {"split": inception_score.SPLIT}
+    ),
+    "precision": Metric("Precision", True, "pool", "pool", _precision, (0.0, 1.0), options=_NEIGHBOURS),
+    "recall": Metric("Recall", True, "pool", "pool", _recall, (0.0, 1.0), options=_NEIGHBOURS),
     "kid": Metric(
-        "Kernel distance (KID)", False, "pool", "pool", _kid,
+        "Kernel distance (KID)", False, "pool", "pool", _kid, (-math.inf, math.inf),
         options={"kernel": "(x·y/d + 1)³", "estimator": "unbiased, all pairs"},
     ),
 }  # fmt: skip
@@ -223,7 +227,7 @@ def _one(
     report(0, 1)
     value, over = metric.compute(Task(images, reference, masks, report))
     report(1, 1)
-    found = None if over is None else interval(value, over, n)
+    found = None if over is None else interval(value, over, n, metric.bounds)
     bias = found.bias if found is not None and metric.biased else None
     protocol: dict[str, JSON] = {"metric": name, **metric.options, "features": dict(images.protocol)}
     notes: tuple[str, ...] = ()
@@ -324,7 +328,7 @@ def _exact(
     if resamples < 1 or n < LEAST:
         return Score(name, value, None, None, n, protocol)
     masks = halves(n, resamples, seed)
-    found = interval(value, torch.tensor([of(mask) for mask in masks], dtype=torch.float64), n)
+    found = interval(value, torch.tensor([of(mask) for mask in masks], dtype=torch.float64), n, (0.0, math.inf))
     return Score(name, value, found.low, found.high, n, {**protocol, "interval": _how(masks, seed)})
 
 
