@@ -20,9 +20,7 @@ def parts(n: int = 400, seed: int = 0) -> StepParts:
 
 
 def kept(given: StepParts, conflicts: Conflicts, delta: Delta = Delta()) -> StepParts:  # noqa: B008
-    off = conflicts.removed(given, delta)
-    diversity = None if given.diversity is None or off.diversity is None else given.diversity - off.diversity
-    return StepParts(given.denoise - off.denoise, diversity, given.guidance - off.guidance)
+    return conflicts.kept(given, delta)
 
 
 def dot(a: Tensor | None, b: Tensor | None) -> Tensor:

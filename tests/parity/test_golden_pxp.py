@@ -16,7 +16,6 @@ from torch import Tensor
 from diffdescent.execute import Executor
 from diffdescent.grid import Grid, explicit
 from diffdescent.guidance import RELEASED, Classifier, ClassifierFree, Delta, FreePxP, Guided
-from diffdescent.guidance.projection import Conflicts
 from diffdescent.predict import Prediction, conversion
 from diffdescent.process import VP, Point, Process
 from diffdescent.solvers.ddim import DDPM
@@ -147,13 +146,7 @@ def test_step_parts(case: Case) -> None:
     worst = max(error(parts.denoise, _row(case, "g_den")), error(parts.guidance, _row(case, "g_cls")))
     worst = max(worst, error(anchor, _row(case, "x") * _row(case, "coef2")[:, None, None, None]))
 
-    def kept(conflicts: Conflicts) -> StepParts:
-        off = conflicts.removed(parts, Delta())
-        assert parts.diversity is not None
-        diversity = parts.diversity if off.diversity is None else parts.diversity - off.diversity
-        return StepParts(parts.denoise - off.denoise, diversity, parts.guidance - off.guidance)
-
-    mlt, mlt2, cdiv, cdiv2 = (kept(RELEASED[name].conflicts) for name in PRESETS.values())
+    mlt, mlt2, cdiv, cdiv2 = (RELEASED[name].conflicts.kept(parts, Delta()) for name in PRESETS.values())
     for ours, name in (
         (mlt2.guidance, "mlt2_cls"),
         (mlt2.denoise, "mlt2_den"),
