@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from diffdescent.data import read_images
 from diffdescent.errors import UserError
 from diffdescent.peculiarity.counter import count_limbs, wrong
-from diffdescent.peculiarity.figures import SPECIES, draw, make_figures, render, with_counts, write_figures
+from diffdescent.peculiarity.figures import SPECIES, Species, draw, make_figures, render, with_counts, write_figures
 
 pytest.importorskip("scipy", reason="counting limbs needs scipy")
 
@@ -62,20 +63,15 @@ def test_the_counter_reads_held_out_figures() -> None:
     ],
     ids=lambda s: f"{s.kind}-{s.counts}",
 )  # fmt: skip
-def test_the_counter_reads_counts_that_no_species_has(species: object) -> None:
-    figures = [draw(5, i, [species]) for i in range(60) if _drawable(5, i, species)]  # type: ignore[list-item]
-    assert len(figures) >= 30
+def test_the_counter_reads_counts_that_no_species_has(species: Species) -> None:
+    figures = []
+    for index in range(40):
+        with contextlib.suppress(UserError):  # some poses leave no room for one limb more
+            figures.append(draw(5, index, [species]))
+    assert len(figures) >= 20
     readings = count_limbs(render(figures))
     assert readings.peculiar.all()
     assert wrong(readings, [f.species.counts for f in figures]).mean() <= 0.05
-
-
-def _drawable(seed: int, index: int, species: object) -> bool:
-    try:
-        draw(seed, index, [species])  # type: ignore[list-item]
-    except UserError:
-        return False
-    return True
 
 
 def test_what_cannot_be_read_says_why() -> None:
