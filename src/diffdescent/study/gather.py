@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 Scoring = Callable[[int, int], None]
 """Called with (cells scored, in all)."""
-_ABOUT = re.compile(r", here by about [-+.\de]*\d")
-"""The part of a metric's note that differs from cell to cell."""
+_ABOUT = re.compile(r", here by about ([-+.\de]*\d)")
+"""The part of a metric's note that differs from cell to cell: how large a bias is."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,19 @@ def gather(study: Study, watch: Scoring | None = None) -> Results:
     lines = lines_of(frame.to_dicts(), [*study.cells[0].columns(), *study.parameters])
     beside = tuple(compare(one, lines) for one in study.config.published)
     unfinished = tuple(cell for cell in study.cells if cell.key in lacking)
-    remarks = dict.fromkeys(_ABOUT.sub("", note) for one in scored for score in one.scores for note in score.notes)
-    return Results(study, frame, tuple(lines), beside, pictures, unfinished, tuple(remarks))
+    return Results(study, frame, tuple(lines), beside, pictures, unfinished, _remarks(scored))
+
+
+def _remarks(scored: list[table.Scored]) -> tuple[str, ...]:
+    """The notes of all scores, each once, with the range of the biases that they tell."""
+    amounts: dict[str, list[float]] = {}
+    for note in (note for one in scored for score in one.scores for note in score.notes):
+        about = _ABOUT.search(note)
+        amounts.setdefault(_ABOUT.sub("{}", note), []).extend([float(about[1])] if about else [])
+    return tuple(
+        text.replace("{}", f", here by about {min(found):.3g} to {max(found):.3g}") if found else text
+        for text, found in amounts.items()
+    )
 
 
 class _Reference:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -155,7 +156,7 @@ def _exact_score(metric: str, payloads: Sequence[Payload], resamples: int) -> An
     protocol: dict[str, Any] = {"metric": metric, "against": "exact solutions from the same noise"}
     if n >= LEAST and resamples:
         over = torch.tensor([value_of(mask) for mask in halves(n, resamples, 0)], dtype=torch.float64)
-        within = interval(value, over, n)
+        within = interval(value, over, n, (0.0, math.inf))
         low, high = within.low, within.high
         protocol["interval"] = {"method": "random halves", "resamples": resamples, "seed": 0}
     return Score(metric, value, low, high, n, protocol)

@@ -32,6 +32,8 @@ from .shards import Task
 from .worker import Worker
 
 RECORD = "study.json"
+NAMED = 4
+"""A refusal names so many differences between two protocols."""
 Watch = Callable[[Task], None]
 """Called after each shard that was written."""
 
@@ -89,7 +91,7 @@ def prepare(config: StudyConfig, out: Path) -> Study:
         "shard": config.shard,
         "images": config.images,
         "features": dict(worker.extractor.protocol) if worker.needs.features else None,
-        "kept": asdict(worker.needs),
+        "kept": [name for name, needed in asdict(worker.needs).items() if needed],
         "reference": Path(config.reference).name if config.reference and worker.needs.reference else None,
         "versions": {"diffdescent": __version__, "torch": torch.__version__},
     }
@@ -115,12 +117,13 @@ def _check(out: Path, protocol: dict[str, Any]) -> None:
         raise UserError(f"{record} is damaged; remove it to have it made again, or choose another --out.") from None
     different = [
         f"{key} ({_short(before.get(key))} there, {_short(protocol.get(key))} now)"
-        for key in sorted({*before, *protocol})
+        for key in {**protocol, **before}
         if before.get(key) != protocol.get(key)
     ]
     if different:
+        more = f" and {len(different) - NAMED} more differences" if len(different) > NAMED else ""
         raise UserError(
-            f"{out} holds a study with another {' and another '.join(different)}; "
+            f"{out} holds a study with another {' and another '.join(different[:NAMED])}{more}; "
             "choose another --out, or the same settings to continue it."
         )
 
