@@ -50,7 +50,7 @@ class Namesake:
 
     ``open``: N + 1 levels are laid out and the lowest is left out. ``end``: "zero" (σ = 0), "first" (the lowest trained
     level) or what ``set_alpha_to_one`` says, with the default "alpha" (zero) or "no alpha" (first). ``ratios``: it
-    lives in σ̃ = σ/α: times are not rounded, σ̃ between trained levels is linear, and pipelines start it from σ̃·noise.
+    lives in σ̃ = σ/α: linspace times are not rounded, σ̃ between trained levels is linear, and pipelines start it from σ̃·noise.
     ``clips``: it clips x0 where ``clip_sample`` says so, by default.
     """
 
@@ -78,10 +78,11 @@ NAMESAKES: dict[str, Namesake] = {
 SOURCES = frozenset(
     f"{name}Scheduler"
     for name in (
-        "DDIM DDIMParallel DDPM DDPMParallel PNDM LMSDiscrete EulerDiscrete EulerAncestralDiscrete HeunDiscrete "
-        "KDPM2Discrete KDPM2AncestralDiscrete DPMSolverMultistep DPMSolverSinglestep DPMSolverSDE DEISMultistep "
-        "UniPCMultistep SASolver FlowMatchEulerDiscrete FlowMatchHeunDiscrete"
-    ).split()
+        *("DDIM", "DDIMParallel", "DDPM", "DDPMParallel", "PNDM", "LMSDiscrete", "EulerDiscrete"),
+        *("EulerAncestralDiscrete", "HeunDiscrete", "KDPM2Discrete", "KDPM2AncestralDiscrete", "SASolver"),
+        *("DPMSolverMultistep", "DPMSolverSinglestep", "DPMSolverSDE", "DEISMultistep", "UniPCMultistep"),
+        *("FlowMatchEulerDiscrete", "FlowMatchHeunDiscrete"),
+    )
 )
 """The diffusers schedulers whose configs describe a VP or flow process and a plain denoiser."""
 
@@ -112,7 +113,7 @@ def refuse(config: Config, source: str | None = None) -> None:
 
     Raises :class:`UserError` that names the class or the field and says why.
     """
-    if source is not None and source not in SOURCES and "recipe" not in config:
+    if source is not None and source not in SOURCES:
         why = (
             "it preconditions the network itself; wrap the network with dd.EDM and use dd.sample"
             if source.startswith("EDM")
@@ -137,14 +138,14 @@ def check(config: Config) -> None:
         raise unknown("final_sigmas_type", str(config["final_sigmas_type"]), ("zero", "sigma_min"))
     if config.get("use_flow_sigmas") and _respaced(config):
         raise UserError("use_flow_sigmas with Karras, exponential or beta sigmas is not expressed; give a grid= text.")
-    recipe = full_recipe(config, 1)
+    recipe, process = full_recipe(config, 1), process_of(config, 1.0)
     if math.isfinite(config.get("lambda_min_clipped") or -math.inf) and namesake(config, recipe).open:
         raise UserError(
             f"The scheduler's lambda_min_clipped={config['lambda_min_clipped']} cannot be expressed: it cuts the "
             "noisiest levels off; set it to -inf and say where to start with grid='karras(start=…)'."
         )
     if config["grid"] is not None:
-        parse_grid(config["grid"], process_of(config, 1.0), min(10, config["num_train_timesteps"]))
+        parse_grid(config["grid"], process, min(10, config["num_train_timesteps"]))
 
 
 def is_flow(config: Config) -> bool:
@@ -168,19 +169,11 @@ def kind_of(config: Config) -> Kind:
     return KINDS[config["prediction_type"]]
 
 
-def process_of(config: Config, shift: float | None = None, terminal: bool = False) -> Process:
-    """The process that the network was trained on; ``shift`` is that of a flow's grid.
-
-    ``terminal``: with zero terminal SNR diffusers' σ̃-schedulers take ᾱ = 2⁻²⁴ for the last level, where DDIM takes 0.
-    """
+def process_of(config: Config, shift: float | None = None) -> Process:
+    """The process that the network was trained on; ``shift`` is that of a flow's grid."""
     if is_flow(config):
         return Flow(shift=flow_shift(config, None) if shift is None else shift)
-    process = process_from_config({**config, "_class_name": "", "prediction_type": ""})
-    if not (terminal and config["rescale_betas_zero_snr"] and isinstance(process, VP)):
-        return process
-    bar = process.alpha_bar.copy()
-    bar[-1] = 2.0**-24
-    return VP.from_alpha_bar(bar)
+    return process_from_config({**config, "_class_name": "", "prediction_type": ""})
 
 
 def flow_shift(config: Config, mu: float | None) -> float:
@@ -192,7 +185,7 @@ def flow_shift(config: Config, mu: float | None) -> float:
         fixed = config["flow_shift"] if config.get("use_flow_sigmas") else config["shift"]
         return float(fixed if fixed is not None else config["shift"] or config["flow_shift"] or 1.0)
     if mu is None:
-        raise UserError("This config has use_dynamic_shifting=True, so set_timesteps needs mu=, the shift of this size.")
+        raise UserError("This config has use_dynamic_shifting=True, so set_timesteps needs mu=, the shift.")
     return math.exp(mu) if config["time_shift_type"] == "exponential" else float(mu)
 
 
@@ -267,7 +260,7 @@ def lay_out(
     if sigmas is not None and timesteps is not None:
         raise UserError("Give sigmas or timesteps, not both: a VP network's times follow from its levels.")
     text = own_grid(config, recipe)
-    process = process_of(config, terminal=namesake(config, recipe).ratios or namesake(config, recipe).open)
+    process = process_of(config)
     assert isinstance(process, VP)
     if given is None and text is not None and steps is not None:
         return parse_grid(text, process, steps)
@@ -284,6 +277,10 @@ def _vp_levels(
 ) -> Grid:
     like, total = namesake(config, recipe), len(process.betas)
     table = process.ratio(np.arange(total))
+    # With zero terminal SNR diffusers' σ̃-schedulers take ᾱ = 2⁻²⁴ for the last level, where DDIM takes 0.
+    capped = bool(config["rescale_betas_zero_snr"] and (like.ratios or like.open))
+    if capped:
+        table[-1] = math.sqrt(2.0**24 - 1)
     if sigmas is not None:
         if len(sigmas) < 2:
             raise UserError("sigmas are noise-to-signal ratios σ/α with the end, such as [14.6, 1.9, 0.15, 0].")
@@ -301,8 +298,10 @@ def _vp_levels(
         spacing = config["timestep_spacing"] or like.spacing
         layout = {"spacing": spacing, "open": like.open and spacing != "trailing", "end": 0.0}
         offset = config["steps_offset"] if spacing == "leading" else 0
-        times = make_grid("uniform", process, steps, offset=offset, snap=not like.ratios, **layout).t[:-1]
-    levels = np.interp(times, np.arange(total), table) if like.ratios else process.ratio(times)
+        times = make_grid(
+            "uniform", process, steps, offset=offset, snap=not (like.ratios and spacing == "linspace"), **layout
+        ).t[:-1]
+    levels = np.interp(times, np.arange(total), table) if like.ratios or capped else process.ratio(times)
     if timesteps is None and steps is not None and _respaced(config):
         ratios = _respace(config, levels if like.ratios else table[::-1], steps)
         return _grid(process, ratios, _told(config, like, table, ratios), _end(config, like, table))
@@ -366,7 +365,9 @@ def _respace(config: Config, levels: Array, steps: int) -> Array:
     low = config["sigma_min"] if config["sigma_min"] is not None else float(levels[-1])
     high = config["sigma_max"] if config["sigma_max"] is not None else float(levels[0])
     if not 0 < low < high < math.inf:
-        raise UserError(f"Karras, exponential and beta levels need 0 < sigma_min < sigma_max < ∞, not {low:g}, {high:g}.")
+        raise UserError(
+            f"Karras, exponential and beta levels need 0 < sigma_min < sigma_max < ∞, not {low:g}, {high:g}."
+        )
     span = VE(low, high)
     if steps == 1:
         return np.array([high])
@@ -426,7 +427,7 @@ def initial_scale(config: Config, recipe: Recipe, grid: Grid | None) -> float:
         return 1.0
     if grid is not None:
         return float(grid.sigma[0])
-    process = process_of(config, terminal=True)
+    process = process_of(config)
     return process.point(process.t_max).sigma
 
 
@@ -460,6 +461,8 @@ def unjoined(plan: Plan, length: int) -> Plan:
         dst = process.point(begin - length) if begin >= length else end
         basis = basis_at(src, row.basis)
         (a, b), (_, was) = transfer(src, dst, basis), transfer(base, out.point, basis)
-        rows.append(replace(row, outputs=(replace(out, point=dst, base=a, evals=tuple(w * b / was for w in out.evals)),)))
+        rows.append(
+            replace(row, outputs=(replace(out, point=dst, base=a, evals=tuple(w * b / was for w in out.evals)),))
+        )
         base = out.point if out.commit else base
     return plan.with_rows(tuple(rows), plan.name)

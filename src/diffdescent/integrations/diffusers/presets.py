@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from .scheduler import DescentScheduler
+from .scheduler import DescentScheduler, SchedulerMixin
+
+__all__ = [
+    "GradientEstimationScheduler",
+    "MomentumDDIMScheduler",
+    "MomentumGradientEstimationScheduler",
+    "MomentumPLMSScheduler",
+    "PositiveNegativeDDIMScheduler",
+    "SchedulerMixin",  # a pipeline that loads one of these looks for its base class beside it
+]
 
 
 class GradientEstimationScheduler(DescentScheduler):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ class _Run:
 class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
     """Any recipe as a diffusers scheduler.
 
-    ``pipe.scheduler = DescentScheduler.from_config(pipe.scheduler.config, recipe="ge(gamma=2) | momentum(-0.3)")`` is all
+    ``pipe.scheduler = DescentScheduler.from_config(pipe.scheduler.config, recipe="ge | momentum(beta=-0.3)")`` is all
     that is needed, for VP and flow-matching pipelines alike. States are in the network's own coordinates, so
     ``scale_model_input`` changes nothing.
 
@@ -165,8 +166,7 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         max_image_seq_len: int = 4096,
         shift_terminal: float | None = None,
     ) -> None:
-        if recipe is None:
-            self.register_to_config(recipe=self.preset)
+        self._remember(self.preset if recipe is None else recipe)
         levels.check(self.config)
         self.num_inference_steps: int | None = None
         self._grid: Grid | None = None
@@ -180,6 +180,17 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         self._table: Tensor | None = None
         self._place_timesteps(self._training_times(), None)
 
+    def _remember(self, recipe: str) -> None:
+        """Keep in the config what was given by place: diffusers takes such options for defaults, which from_config
+        leaves out. The recipe is never a default."""
+        given = inspect.signature(type(self).__init__).parameters
+        unsaid = [
+            name
+            for name in self.config.get("_use_default_values", ())
+            if name != "recipe" and self.config[name] == given[name].default
+        ]
+        self.register_to_config(recipe=recipe, _use_default_values=unsaid)
+
     @classmethod
     def from_config(cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
         """The scheduler for the network of another scheduler's ``config``; keywords replace its fields.
@@ -188,8 +199,10 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         """
         if isinstance(config, Mapping):
             kwargs = {**_translated(config, cls), **kwargs}
-            levels.refuse({**config, **kwargs}, levels.source_of(config))
-        return super().from_config(config, return_unused_kwargs=return_unused_kwargs, **kwargs)
+            levels.refuse({**config, **kwargs}, None if "recipe" in config else levels.source_of(config))
+        made, unused = super().from_config(config, return_unused_kwargs=True, **kwargs)
+        levels.check(made.config)  # with the fields that only other schedulers have
+        return (made, unused) if return_unused_kwargs else made
 
     def _training_times(self) -> list[float]:
         """Every trained time, which is what a scheduler holds until ``set_timesteps`` is called."""
@@ -213,7 +226,7 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
     @property
     def order(self) -> int:
         """Evaluations in a step, where all but the last have as many; else 1."""
-        plan = self._plan or self._recipe.plan(levels.lay_out(self.config, self._recipe, 4, mu=1.0))
+        plan = self._plan or self._recipe.plan(levels.lay_out(self.config, self._recipe, 8, mu=1.0))
         counts = np.bincount([row.step for row in plan.rows])
         whole = counts[:-1] if len(counts) > 1 else counts
         return int(whole[0]) if (whole == whole[0]).all() and counts[-1] <= whole[0] else 1
@@ -268,11 +281,12 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         Raises :class:`UserError` for levels that the config or the training steps do not allow.
         """
         known = sigmas if sigmas is not None else timesteps
-        self._recipe = levels.full_recipe(self.config, num_inference_steps or len(known or ()))
+        count = num_inference_steps if known is None else len(known)
+        self._recipe = levels.full_recipe(self.config, count or 0)
         self._grid = levels.lay_out(self.config, self._recipe, num_inference_steps, mu, sigmas, timesteps)
         self.num_inference_steps = num_inference_steps or self._grid.steps
-        asked = self.num_inference_steps if known is None else None
-        self._stride = None if asked is None else levels.stride(self.config, self._recipe, self._grid, asked)
+        own = known is None and num_inference_steps is not None
+        self._stride = levels.stride(self.config, self._recipe, self._grid, self.num_inference_steps) if own else None
         self._plan = self._plan_of(self._recipe, self._grid)
         self._begin_index = self._run = None
         self._place_timesteps([levels.told_at(self.config, row.at) for row in self._plan.rows], device)
@@ -375,8 +389,8 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         if not self._begins(begin):
             first = max(i for i in range(begin) if self._begins(i))
             raise UserError(
-                f"A run cannot begin at timestep {begin}, which is inside the step of {rows[first].step + 1} that begins "
-                f"at {first}: {self._recipe} takes several evaluations there."
+                f"A run cannot begin at timestep {begin}, inside the step that begins at {first}: {self._recipe} takes "
+                "several evaluations there; begin at another one (a slightly different strength)."
             )
         recipe = self._asked(eta, clipped)
         plan = self._tail(recipe, grid, begin)
@@ -413,9 +427,7 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             warnings.warn(f"eta={eta} means the eta of ddim; {recipe} does not take it.", stacklevel=4)
         if not clipped:
             return recipe
-        follow = [
-            dataclasses.replace(t, eps="recompute") if isinstance(t, Threshold) else t for t in recipe.transforms
-        ]
+        follow = [dataclasses.replace(t, eps="recompute") if isinstance(t, Threshold) else t for t in recipe.transforms]
         return dataclasses.replace(recipe, transforms=tuple(follow))
 
     def _tail(self, recipe: Recipe, grid: Grid, begin: int) -> Plan:
@@ -428,8 +440,8 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             if [row.at.t for row in plan.rows] == left:
                 return plan
         raise UserError(
-            f"{recipe} begun at timestep {begin} would take {plan.nfe} evaluations, not the {len(left)} that are left in "
-            "timesteps; use a recipe of one evaluation a step for image to image, such as unipc or dpmpp."
+            f"{recipe} begun at timestep {begin} would take {plan.nfe} evaluations, not the {len(left)} that are left; "
+            "use a recipe of one evaluation a step for image to image, such as unipc or dpmpp."
         )
 
     def _plan_of(self, recipe: Recipe, grid: Grid) -> Plan:
@@ -460,26 +472,20 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         alpha, sigma = self._level_of(timesteps, sample)
         return alpha * noise - sigma * sample
 
-    def _level_of(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor | float, Tensor | float]:
-        """(α, σ) at ``timesteps``, of a shape that multiplies ``like``.
-
-        Where a run's levels are not trained steps the told time need not name them: a run that a pipeline has begun
-        means its next level then, as in diffusers, and any other time the nearest one of the run.
-        """
+    def _level_of(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """(α, σ) at ``timesteps``, of a shape that multiplies ``like``: at a time of the run whose level lies between
+        trained steps, that level; else the trained step."""
         times = timesteps.to(device=like.device).flatten().view(-1, *[1] * (like.ndim - 1))
         if levels.is_flow(self.config):
             sigma = times.to(torch.float32) / self.config.num_train_timesteps
             return (1 - sigma).to(like.dtype), sigma.to(like.dtype)
+        table = self._level_table(like)
+        found = table[:, times.round().to(torch.int64).clamp(0, table.shape[1] - 1)]
         if self._plan is not None and self._between():
-            points = [*(row.at for row in self._plan.rows), self._plan.grid.points[-1]]
-            if self._begin_index is not None:
-                at = points[self._run.index if self._run is not None else self._begin_index]
-                return at.alpha, at.sigma
-            table = torch.tensor([(p.alpha, p.sigma) for p in points[:-1]], device=like.device).T
-            place = (times - self.timesteps.to(times.device)).abs().argmin(dim=-1, keepdim=True)
-        else:
-            table, place = self._level_table(like), times.to(torch.int64)
-        alpha, sigma = table[:, place].to(like.dtype)
+            own = torch.tensor([(row.at.alpha, row.at.sigma) for row in self._plan.rows], device=like.device).T
+            off, place = (times[..., None] - self.timesteps.to(times.device)).abs().min(dim=-1)
+            found = torch.where(off < 1e-3, own[:, place], found)
+        alpha, sigma = found.to(like.dtype)
         return alpha, sigma
 
     def _between(self) -> bool:

@@ -1,0 +1,453 @@
+"""DescentScheduler against diffusers' own schedulers, and its contract beyond the conformance suite."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+diffusers = pytest.importorskip("diffusers")
+
+from diffdescent import UserError, sampler  # noqa: E402
+from diffdescent.execute import Executor  # noqa: E402
+from diffdescent.integrations.diffusers import (  # noqa: E402
+    DescentScheduler,
+    GradientEstimationScheduler,
+    MomentumDDIMScheduler,
+    MomentumPLMSScheduler,
+)
+from diffdescent.noise import Keyed  # noqa: E402
+from diffdescent.predict import Prediction, conversion  # noqa: E402
+from diffdescent.recipes import parse_grid  # noqa: E402
+from diffdescent.testing.conformance import run, smooth  # noqa: E402
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning"),  # diffusers' use of numpy
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+SD = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+FLOW = {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "flow_shift": 3.0}
+Sizes = tuple[int, ...]
+
+
+def latents(batch: int = 2) -> Tensor:
+    return torch.randn(batch, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def loop(scheduler: Any, steps: int | None, generator: int = 1, **options: Any) -> Tensor:
+    scheduler.set_timesteps(steps, **options)
+    x = latents() * float(getattr(scheduler, "init_noise_sigma", 1.0))
+    return run(scheduler, x, network=smooth, generator=torch.Generator().manual_seed(generator))
+
+
+def apart(a: Tensor, b: Tensor) -> float:
+    return float((a - b).abs().max() / b.abs().max())
+
+
+NAMES = {
+    "ddim": ("DDIMScheduler", {}),
+    "ddpm": ("DDPMScheduler", {}),
+    "plms": ("PNDMScheduler", {"skip_prk_steps": True, "steps_offset": 1}),
+    "pndm": ("PNDMScheduler", {"steps_offset": 1}),
+    "euler": ("EulerDiscreteScheduler", {}),
+    "heun": ("HeunDiscreteScheduler", {}),
+    "lms": ("LMSDiscreteScheduler", {}),
+    "dpmpp(order=2)": ("DPMSolverMultistepScheduler", {}),
+    "unipc": ("UniPCMultistepScheduler", {}),
+    "deis": ("DEISMultistepScheduler", {}),
+}
+
+
+@pytest.mark.parametrize("recipe", NAMES)
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+def test_reproduces_the_scheduler_of_its_name(recipe: str, spacing: str, kind: str) -> None:
+    if recipe in ("plms", "pndm") and kind == "v_prediction":
+        pytest.skip("diffusers' PNDM adds the v of different timesteps up: see test_pndm_mixes_v")
+    if recipe == "pndm" and spacing == "linspace":
+        pytest.skip("the Runge-Kutta steps of diffusers' PNDM do not meet on linspace timesteps")
+    name, more = NAMES[recipe]
+    theirs = getattr(diffusers, name)(**SD, prediction_type=kind, timestep_spacing=spacing, **more)
+    ours = DescentScheduler.from_config(theirs.config, recipe=recipe)
+    for steps in (7, 10):
+        if recipe == "pndm" and spacing == "trailing" and steps == 7:
+            continue  # nor there, where 7 does not divide 1000
+        off = apart(loop(ours, steps), loop(theirs, steps))
+        assert off < 2e-5, (steps, off, theirs.timesteps, ours.timesteps)
+
+
+def test_pndm_mixes_v() -> None:
+    """A network whose x0 never changes leads any consistent method there; v differs from level to level."""
+    config = {**SD, "skip_prk_steps": True, "steps_offset": 1, "prediction_type": "v_prediction"}
+    theirs = diffusers.PNDMScheduler(**config)
+    ours = DescentScheduler.from_config(theirs.config, recipe="plms")
+    target = latents().tanh()
+    ends = []
+    for scheduler in (theirs, ours):
+        scheduler.set_timesteps(2)
+        x = latents()
+        for t in scheduler.timesteps:
+            alpha = theirs.alphas_cumprod[t].sqrt()
+            sigma = (1 - alpha**2).sqrt()
+            v = alpha * (x - alpha * target) / sigma - sigma * target
+            x = scheduler.step(v, t, x, return_dict=False)[0]
+        ends.append(float((x - target).abs().max()))
+    assert ends[0] > 0.2
+    assert ends[1] < 0.13  # the σ = 0.03 of the lowest level
+
+
+@pytest.mark.parametrize("spread", ["karras", "exponential", "beta"])
+@pytest.mark.parametrize("recipe", ["euler", "heun", "dpmpp(order=2)", "unipc", "deis"])
+def test_sigma_spreads(recipe: str, spread: str) -> None:
+    theirs = getattr(diffusers, NAMES[recipe][0])(**SD, **{f"use_{spread}_sigmas": True})
+    ours = DescentScheduler.from_config(theirs.config, recipe=recipe)
+    # The multistep schedulers cut single-precision times to integers, where one may fall to the other side.
+    assert apart(loop(ours, 12), loop(theirs, 12)) < (2e-5 if recipe in ("euler", "heun") else 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("config", "options"),
+    [
+        ({"shift": 3.0}, {}),
+        ({"use_dynamic_shifting": True}, {"mu": 0.9}),
+        ({"use_dynamic_shifting": True, "time_shift_type": "linear"}, {"mu": 1.9}),
+        ({"shift": 3.0, "shift_terminal": 0.1}, {}),
+        ({"shift": 3.0, "use_karras_sigmas": True}, {}),
+        ({"use_beta_sigmas": True}, {}),
+        ({"use_exponential_sigmas": True}, {}),
+        ({"shift": 2.0}, {"sigmas": [1.0, 0.7, 0.5, 0.2]}),
+    ],
+)
+def test_flow_matching(config: dict[str, Any], options: dict[str, Any]) -> None:
+    theirs = diffusers.FlowMatchEulerDiscreteScheduler(**config)
+    steps = None if "sigmas" in options else 8
+    for recipe in ("euler", "ddim"):
+        ours = DescentScheduler.from_config(theirs.config, recipe=recipe)
+        assert apart(loop(ours, steps, **options), loop(theirs, steps, **options)) < 1e-5
+
+
+@pytest.mark.parametrize("recipe", ["dpmpp(order=2)", "unipc", "deis"])
+def test_flow_sigmas_of_the_multistep_schedulers(recipe: str) -> None:
+    theirs = getattr(diffusers, NAMES[recipe][0])(**FLOW)
+    ours = DescentScheduler.from_config(theirs.config, recipe=recipe)
+    for steps in (5, 20):
+        assert apart(loop(ours, steps), loop(theirs, steps)) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("recipe", "config"),
+    [
+        ("ddim", {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction", "timestep_spacing": "trailing"}),
+        ("euler", {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}),
+        ("unipc", {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}),
+        ("ddim", {"thresholding": True, "sample_max_value": 1.5, "dynamic_thresholding_ratio": 0.9}),
+        ("dpmpp(order=2)", {"thresholding": True, "sample_max_value": 1.5, "dynamic_thresholding_ratio": 0.9}),
+        ("ddpm", {"thresholding": True}),
+        ("ddpm", {"variance_type": "fixed_large"}),
+        ("ddpm", {"prediction_type": "sample"}),
+        ("ddim", {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1}),
+        ("dpmpp(order=2)", {"trained_betas": [0.001 + 0.0002 * i for i in range(100)]}),
+        ("euler", {"beta_schedule": "squaredcos_cap_v2"}),
+        (
+            "euler",
+            {
+                "timestep_type": "continuous",
+                "prediction_type": "v_prediction",
+                "use_karras_sigmas": True,
+                "sigma_min": 0.002,
+                "sigma_max": 700.0,
+            },
+        ),
+    ],
+)
+def test_config_fields(recipe: str, config: dict[str, Any]) -> None:
+    if "trained_betas" in config:
+        config = {**config, "num_train_timesteps": 100}
+    theirs = getattr(diffusers, NAMES[recipe][0])(**config)
+    ours = DescentScheduler.from_config(theirs.config, recipe=recipe)
+    assert apart(loop(ours, 10), loop(theirs, 10)) < 2e-5
+
+
+def test_ancestral_and_given_levels() -> None:
+    theirs = diffusers.EulerAncestralDiscreteScheduler(**SD)
+    assert apart(loop(DescentScheduler.from_config(theirs.config, recipe="euler_a"), 8), loop(theirs, 8)) < 1e-5
+    theirs = diffusers.EulerDiscreteScheduler(**SD)
+    ours = DescentScheduler.from_config(theirs.config, recipe="euler")
+    for given in ({"sigmas": [14.0, 6.0, 3.0, 1.0, 0.3, 0.0]}, {"timesteps": [999, 800, 500, 200, 50]}):
+        assert apart(loop(ours, None, **given), loop(theirs, None, **given)) < 1e-5
+
+
+def test_eta_clipping_and_given_noise_are_passed_to_step() -> None:
+    theirs = diffusers.DDIMScheduler(**SD)
+    ours = DescentScheduler.from_config(theirs.config, recipe="ddim")
+    for options in (
+        {"eta": 1.0},
+        {"eta": 0.4, "use_clipped_model_output": True},
+        {"use_clipped_model_output": True},
+        {"eta": 1.0, "variance_noise": latents().flip(0)},
+    ):
+        ends = []
+        for scheduler in (theirs, ours):
+            scheduler.set_timesteps(6)
+            x, generator = latents(), torch.Generator().manual_seed(3)
+            for t in scheduler.timesteps:
+                drawn = {} if "variance_noise" in options else {"generator": generator}
+                out = scheduler.step(smooth(scheduler, x, float(t)), t, x, **options, **drawn)
+                x = out.prev_sample
+            ends.append((x, out.pred_original_sample))
+        assert apart(ends[1][0], ends[0][0]) < 1e-5
+        assert apart(ends[1][1], ends[0][1]) < 1e-5
+    with pytest.warns(UserWarning, match="eta"):
+        ours = DescentScheduler("unipc")
+        ours.set_timesteps(3)
+        ours.step(latents(), ours.timesteps[0], latents(), eta=0.5)
+
+
+def in_python(scheduler: DescentScheduler, text: str, kind: Any, noise: Keyed | None = None) -> Tensor:
+    """The recipe by the engine alone, on the scheduler's levels."""
+    recipe = sampler(text)
+    assert scheduler.grid is not None
+    executor = Executor(
+        recipe.plan(scheduler.grid), latents(), noise=noise, estimates=recipe.estimates,
+        displacements=recipe.displacements,
+    )  # fmt: skip
+    while not executor.done:
+        query = executor.ask()
+        told = float(torch.tensor(query.at.t))  # in single precision, as timesteps are
+        executor.tell(Prediction(smooth(None, query.x, told), conversion(kind, query.at)))
+    return executor.x
+
+
+@pytest.mark.parametrize(
+    "recipe", ["ge(gamma=2) | momentum(beta=-0.3)", "dpmpp(order=3)", "ddpm", "unipc(order=3)", "heun(alpha=0.5)"]
+)
+def test_same_as_plain_python(recipe: str) -> None:
+    """The scheduler has no mathematics of its own: its recipe's text on its grid is the same sampler, to the bit."""
+    scheduler = DescentScheduler(recipe, grid="karras", noise_seed=7, clip_sample=False)
+    ended = loop(scheduler, 6)
+    assert str(scheduler.recipe) == str(sampler(recipe))
+    assert torch.equal(ended, in_python(scheduler, str(scheduler.recipe), "eps", Keyed(7, torch.arange(2))))
+
+
+def test_recipe_says_what_is_run() -> None:
+    assert str(DescentScheduler("ddim").recipe) == "ddim | threshold(eps=keep)"
+    assert str(DescentScheduler("ge").recipe) == "ddim | ge"
+    assert str(DescentScheduler("plms").recipe) == "plms(start=heun)"
+    assert (
+        str(DescentScheduler("ddpm", variance_type="fixed_large", clip_sample=False).recipe) == "ddpm(variance=large)"
+    )
+    assert GradientEstimationScheduler().config.recipe == "ge(gamma=2)"
+    assert str(MomentumPLMSScheduler().recipe) == "plms(start=heun) | momentum"
+
+
+def test_presets_and_round_trip(tmp_path: Path) -> None:
+    pipeline = diffusers.PNDMScheduler(**SD, steps_offset=1, skip_prk_steps=True)
+    made = DescentScheduler.from_config(pipeline.config, recipe="unipc(order=3)", grid="karras", noise_seed=3)
+    made.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "scheduler_config.json").read_text())["recipe"] == "unipc(order=3)"
+    loaded = DescentScheduler.from_pretrained(tmp_path)
+    assert torch.equal(loop(loaded, 5), loop(made, 5))
+    # A preset is its recipe, whoever's config it is given; and a diffusers scheduler reads ours.
+    preset = MomentumDDIMScheduler.from_config(made.config)
+    assert preset.config.recipe == MomentumDDIMScheduler.preset
+    assert MomentumDDIMScheduler.from_config(preset.config, recipe="ddim").config.recipe == "ddim"
+    assert diffusers.DDIMScheduler.from_config(made.config).config.beta_schedule == "scaled_linear"
+
+
+@contextmanager
+def no_device_reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Any way of getting a tensor's values to the host raises."""
+
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("a value was read from the device")
+
+    with monkeypatch.context() as patch:
+        for name in ("item", "tolist", "numpy", "cpu", "nonzero", "__bool__", "__float__", "__int__", "__index__"):
+            patch.setattr(torch.Tensor, name, refuse)
+        yield
+
+
+@pytest.mark.parametrize("recipe", ["ddim(eta=1)", "ge | momentum", "unipc", "heun", "ddpm", "dpmpp(order=2)"])
+@pytest.mark.parametrize("config", [{}, {"grid": "karras"}, {"prediction_type": "flow_prediction"}])
+def test_nothing_waits_for_the_device(recipe: str, config: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduler = DescentScheduler(recipe, **config)
+    scheduler.set_timesteps(4)
+    x = latents()
+    with no_device_reads(monkeypatch):
+        for i, t in enumerate(scheduler.timesteps):
+            x = scheduler.step(x * 0.3, t, x, return_dict=False)[0]
+            if i == 1:  # inpainting: the known half comes back at the next level
+                x = scheduler.add_noise(latents(), latents(), scheduler.timesteps[2:3]) * 0.5 + x * 0.5
+    assert bool(x.isfinite().all())
+
+
+def test_history_survives_nothing() -> None:
+    """Jumping back, running again without set_timesteps, and a changed sample each start from what they are given."""
+    scheduler = DescentScheduler("dpmpp(order=3)")
+    first = loop(scheduler, 6)
+    x = latents() * scheduler.init_noise_sigma
+    assert torch.equal(run(scheduler, x, network=smooth), first)
+    run(scheduler, x, network=smooth, last=4)
+    assert torch.equal(run(scheduler, x, network=smooth), first)
+
+
+def test_what_a_caller_changes_in_place_is_an_edit() -> None:
+    def ended(change: Callable[[Tensor], Tensor], recipe: str, dtype: torch.dtype) -> Tensor:
+        scheduler = DescentScheduler(recipe)
+        scheduler.set_timesteps(6)
+        x = latents().to(dtype)
+        return run(scheduler, x, network=smooth, between=lambda i, x: change(x) if i == 2 else x)
+
+    def halve_in_place(x: Tensor) -> Tensor:
+        x[..., :4] *= 0.5
+        return x
+
+    def halve(x: Tensor) -> Tensor:
+        return torch.cat([x[..., :4] * 0.5, x[..., 4:]], dim=-1)
+
+    for recipe in ("ge", "unipc", "heun"):
+        for dtype in (torch.float32, torch.bfloat16):
+            assert torch.equal(ended(halve_in_place, recipe, dtype), ended(halve, recipe, dtype))
+            assert not torch.equal(ended(halve, recipe, dtype), ended(lambda x: x, recipe, dtype))
+
+
+def test_half_precision_keeps_the_state_in_float32() -> None:
+    """Small steps vanish in bfloat16 where states are rounded between them; ours are not."""
+    ended = []
+    for dtype in (torch.float32, torch.bfloat16):
+        scheduler = DescentScheduler("ddim", clip_sample=False)
+        scheduler.set_timesteps(200)
+        x = latents().bfloat16().to(dtype)
+        for t in scheduler.timesteps:
+            x = scheduler.step(torch.full_like(x, 0.25), t, x).prev_sample  # the same output, exactly, in both
+        ended.append(x.float())
+    assert apart(ended[1], ended[0]) < 2**-8
+
+
+@pytest.mark.parametrize(
+    ("recipe", "order", "evaluations"),
+    [("ddim", 1, 6), ("heun", 2, 11), ("plms", 1, 7), ("pndm", 1, 15), ("dpmpp(order=2, method=singlestep)", 2, 11)],
+)
+def test_timesteps_list_evaluations(recipe: str, order: int, evaluations: int) -> None:
+    scheduler = DescentScheduler(recipe, timestep_spacing="trailing")
+    assert scheduler.order == order
+    scheduler.set_timesteps(6)
+    assert (scheduler.order, len(scheduler.timesteps)) == (order, evaluations)
+    assert len(scheduler.sigmas) == evaluations + 1
+
+
+def test_beginning_inside() -> None:
+    scheduler = DescentScheduler("heun")
+    scheduler.set_timesteps(6)
+    scheduler.set_begin_index(3)
+    with pytest.raises(UserError, match="inside the step that begins at 2"):
+        scheduler.step(latents(), scheduler.timesteps[3], latents())
+    # PNDM begun after its start has no room for one: its history grows from order one.
+    scheduler = DescentScheduler("pndm", timestep_spacing="trailing")
+    scheduler.set_timesteps(8)
+    target = latents().tanh()
+    first = len(scheduler.timesteps) - 4
+    scheduler.set_begin_index(first)
+    alpha, sigma = (float(v) for v in scheduler._level_of(scheduler.timesteps[first], latents()))
+    ended = run(
+        scheduler, alpha * target + sigma * latents(), first, network=lambda s, x, t: oracle_of(s, x, t, target)
+    )
+    assert float((ended - target).abs().max()) < 0.06
+
+
+def oracle_of(scheduler: DescentScheduler, x: Tensor, t: float, target: Tensor) -> Tensor:
+    bar = float(scheduler.alphas_cumprod[round(t)])
+    return (x - math.sqrt(bar) * target) / math.sqrt(1 - bar)
+
+
+def test_learned_variance() -> None:
+    scheduler = DescentScheduler("ddpm", variance_type="learned_range", clip_sample=False)
+    theirs = diffusers.DDPMScheduler(variance_type="learned_range", clip_sample=False)
+    ends = []
+    for one in (scheduler, theirs):
+        one.set_timesteps(6)
+        x, generator = latents(), torch.Generator().manual_seed(2)
+        for t in one.timesteps:
+            both = torch.cat([smooth(one, x, float(t)), smooth(one, x, float(t) + 50)], dim=1)
+            if one is theirs:  # it draws noise of the network's shape
+                torch.manual_seed(0)
+            x = one.step(both, t, x, generator=generator).prev_sample
+        ends.append(x)
+    assert apart(ends[0], ends[1]) < 1e-5
+
+
+BAD = [
+    ({"recipe": "gee"}, "Unknown sampler"),
+    ({"grid": "karass"}, "Unknown grid"),
+    ({"prediction_type": "noise"}, "prediction_type"),
+    ({"beta_schedule": "laplace"}, "beta_schedule"),
+    ({"timestep_spacing": "even"}, "timestep_spacing"),
+    ({"final_sigmas_type": "one"}, "final_sigmas_type"),
+    ({"use_karras_sigmas": True, "use_beta_sigmas": True}, "Only one"),
+    ({"recipe": "ddpm", "variance_type": "learned"}, "variance_type"),
+]
+
+
+@pytest.mark.parametrize(("config", "message"), BAD)
+def test_bad_configs(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        DescentScheduler(**config)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "message"),
+    [
+        (lambda: diffusers.EDMEulerScheduler(), "preconditions"),
+        (lambda: diffusers.FlowMatchEulerDiscreteScheduler(invert_sigmas=True), "invert_sigmas"),
+        (lambda: diffusers.FlowMatchEulerDiscreteScheduler(stochastic_sampling=True), "stochastic_sampling"),
+        (lambda: diffusers.EulerDiscreteScheduler(interpolation_type="log_linear"), "interpolation_type"),
+        (lambda: diffusers.LCMScheduler(), "consistency"),
+        (lambda: diffusers.DPMSolverMultistepScheduler(lambda_min_clipped=-5.1), "lambda_min_clipped"),
+    ],
+)
+def test_configs_that_cannot_be_expressed(theirs: Callable[[], Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        DescentScheduler.from_config(theirs().config, recipe="dpmpp(order=2)")
+
+
+def test_bad_calls() -> None:
+    scheduler = DescentScheduler("ddim")
+    with pytest.raises(UserError, match="set_timesteps"):
+        scheduler.step(latents(), scheduler.timesteps[0], latents())
+    for options, message in (
+        ({"num_inference_steps": 1001}, "1001 steps are more than the 1000"),
+        ({"timesteps": [1000, 500]}, "leave the 1000 training steps"),
+        ({"timesteps": [500, 500]}, "falling order"),
+        ({"sigmas": [3.0]}, "with the end"),
+        ({}, "num_inference_steps"),
+    ):
+        with pytest.raises(UserError, match=message):
+            scheduler.set_timesteps(**options)
+    with pytest.raises(UserError, match="needs mu"):
+        DescentScheduler("ddim", prediction_type="flow_prediction", use_dynamic_shifting=True).set_timesteps(4)
+    scheduler.set_timesteps(5)
+    with pytest.raises(UserError, match="timestep 123 is not among the 5"):
+        scheduler.step(latents(), 123, latents())
+    with pytest.raises(UserError, match="not both"):
+        scheduler.step(latents(), 800, latents(), generator=torch.Generator(), variance_noise=latents())
+
+
+def test_without_a_generator_noise_is_torch_global() -> None:
+    ends = []
+    for _ in range(2):
+        scheduler = DescentScheduler("ddpm")
+        scheduler.set_timesteps(3)
+        x = latents()
+        torch.manual_seed(5)
+        for t in scheduler.timesteps:
+            x = scheduler.step(0.2 * x, t, x).prev_sample
+        ends.append(x)
+    assert torch.equal(*ends)
