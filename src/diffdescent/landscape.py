@@ -2,8 +2,9 @@
 figures 2, 3 and 5).
 
 Around every state x_t of a run, points x_t + n with n ~ N(0, I) are denoised; their colour is log‖x̂0(x_t + n) − x_ref‖
-with x_ref the end of a long ancestral run from the same initial noise. Two principal components make a picture. Every piece (the reference, a path, the surroundings of one state, one image of the strip) is a file in a cache
-named after what it depends on, written whole: an interrupted run goes on, and a changed setting recomputes what it must.
+with x_ref the end of a long ancestral run from the same initial noise. Two principal components make a picture. Every
+piece (the reference, a path, the surroundings of one state, one image of the strip) is a file in a cache named after
+what it depends on, written whole: an interrupted run goes on, and a changed setting recomputes what it must.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from .sample import Progress, evaluate, fingerprint, micro_batch_width, resolve_
 
 REFERENCE = "ddpm"
 """The ancestral sampler of the reference run."""
+_COLORS = ("C3", "C0", "C1", "C6", "C4", "C5", "C7", "C8", "C9", "C2")
 COUNTS = (20, 40, 60, 80, 100, 120, 140, 160, 180, 200)
 """The step counts of the strip (figure 3)."""
 
@@ -138,7 +140,7 @@ class Landscape:
             near.append(self._piece(settings, partial(self._surround, i, x, point))["x0"])
         norms = torch.tensor([p.norm for p in points])[:, None]
         flat = (found["x"].flatten(1) / norms).float()
-        return Path2D(str(recipe), points, flat, found["x0"].flatten(1), torch.stack(near).flatten(2))
+        return Path2D(sampler.strip(), points, flat, found["x0"].flatten(1), torch.stack(near).flatten(2))
 
     def _trace(self, recipe: Recipe, levels: Grid) -> dict[str, Tensor]:
         xs: list[Tensor] = []
@@ -260,11 +262,11 @@ def draw_landscape(
                             linewidths=0.1, alpha=0.9, mincnt=1)  # fmt: skip
         for i, p in enumerate(paths):
             way = places[i].numpy()
-            color = f"C{i + 1}" if i else "C3"
+            color = _COLORS[i % len(_COLORS)]
             panel.plot(way[:, 0], way[:, 1], "-", color="white", lw=3.2, alpha=0.7)
             panel.plot(way[:, 0], way[:, 1], "o-", color=color, ms=2.6, lw=1.3, label=p.name)
-            panel.plot(*way[-1], "s", color=color, ms=8, mec="k", label="its end" if i == 0 else None)
-        panel.plot(*places[0][0].numpy(), "o", color="white", ms=10, mec="k", label="start: pure noise")
+            panel.plot(*way[-1], "s", color=color, ms=8, mec="k", label="end of a run" if i == 0 else None)
+        panel.plot(*places[0][0].numpy(), "o", color="white", ms=10, mec="k", label="start of all runs")
         if end is not None:
             panel.plot(*places[-1][0].numpy(), "*", color="gold", ms=17, mec="k", label="x_ref")
         panel.set(xlabel="first principal component", ylabel="second principal component")

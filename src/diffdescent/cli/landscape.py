@@ -80,8 +80,7 @@ def landscape(
         strip = [[view.image(text, count) for count in numbers] for text in recipes]
     shares = draw_landscape(view, paths, reference, out / "landscape.png", fit=cast(Literal["runs", "all"], plane))
     if numbers:
-        names = [str(chain) for chain in chains]
-        draw_strip(strip, names, numbers, reference.reshape(view.shape), reference_steps, out / "strip.png")
+        draw_strip(strip, recipes, numbers, reference.reshape(view.shape), reference_steps, out / "strip.png")
     root = reference.numel() ** 0.5
     result: dict[str, Any] = {
         "model": model, "sample": sample, "seed": seed, "steps": steps, "around": around, "spread": spread,

@@ -88,7 +88,7 @@ def describe(
     dimension = levina_bickel(near)
     least = float(near.distance[:, 0].min())
     rounded = min(max(1, round(dimension)), k)
-    few = near._replace(distance=near.distance[:tangents], index=near.index[:tangents], which=near.which[:tangents])
+    few = near._replace(distance=near.distance[:tangents], others=near.others[:tangents], which=near.which[:tangents])
     found: dict[str, Any] = {
         "images": len(points),
         "n": math.prod(points.shape),
@@ -123,8 +123,8 @@ def describe(
         f"intrinsic dimension d: {found['dimension_two_nn']:.1f} (TwoNN), {dimension:.1f} (Levina–Bickel, k = {k}); "
         f"d/n = {dimension / found['n']:.4f}\n"
         f"reach of the images as points: {least / 2:.4g} (half the least distance among those sampled)\n"
-        f"reach of a manifold through them: {_text(found['reach_of_the_manifold'])} (at {len(few.which)} tangent spaces "
-        f"of dimension {rounded})\n"
+        f"reach of a manifold through them: {_text(found['reach_of_the_manifold'])} (at {len(few.which)} tangent "
+        f"spaces of dimension {rounded})\n"
         f"diameter: at most {points.diameter:.4g}\nWrote {out}/set.json and projection.png"
     )
 
@@ -249,7 +249,13 @@ def _report(errors: Errors, end: float, out: Path, title: str, about: dict[str, 
     ratios = np.append(errors.ratios, end)
     ratios = ratios[np.isfinite(ratios)]
     verdict = schedules.check(ratios, eta, nu).sentence(ratios)
-    result["schedule"] = verdict
+    band = schedules.least_band(ratios, eta)
+    result |= {"schedule": verdict, "least_band": _finite(band)}
+    needed = (
+        "no ν makes this schedule admissible for that η: a step may pass the set"
+        if math.isinf(band)
+        else f"if η holds in a wider band, this schedule is admissible from ν = {band:.4g} on"
+    )
     _write(out, "errors.json", result)
     _write(out, "errors.csv", errors.csv())
     draw_errors(errors, out / "errors.png", title)
@@ -269,7 +275,8 @@ def _report(errors: Errors, end: float, out: Path, title: str, about: dict[str, 
         table.add_row(f"{row['t']:.5g}", *("–" if c is None else f"{c:.4g}" for c in cells))
     Console().print(table)
     typer.echo(
-        f"95 % of all states lie within η = {eta:.3g} and ν = {nu:.4g}, each on its own. {verdict}\n"
+        f"95 % of all states lie within η = {eta:.3g} and ν = {nu:.4g}, each on its own.\n"
+        f"{verdict}\nHowever, {needed}.\n"
         f"Wrote {out}/errors.json, errors.csv, errors.png and distances.png"
     )
 
@@ -291,8 +298,8 @@ def schedule(
     result: dict[str, Any] = {"eta": eta, "nu": nu, "steps": steps, "beta": beta, "reach": _finite(factor),
                               "reach_of_any_schedule": _finite(limit)}  # fmt: skip
     lines = [
-        f"The greatest constant step for {steps} steps: β* = {beta:.5g} (σ/α × {1 - beta:.5g} a step), which lowers σ/α "
-        f"by a factor of {factor:.6g}; any number of steps of any schedule: by less than {limit:.6g}."
+        f"The greatest constant step for {steps} steps: β* = {beta:.5g} (σ/α × {1 - beta:.5g} a step), which lowers "
+        f"σ/α by a factor of {factor:.6g}; any number of steps of any schedule: by less than {limit:.6g}."
     ]
     if ratio is not None:
         result["least_steps"] = schedules.least_steps(eta, nu, ratio)
@@ -348,13 +355,13 @@ def lowrank(
     if as_json:
         typer.echo(json.dumps(records))
         return
-    table = Table(show_edge=False, caption="η: medians; high: σ ≈ 30, low: σ ≈ 0.3")
-    for name in ("d/n", *(f"η {m}, {at}" for m in METRICS for at in ("high", "low")), "gain of GE", "95 %"):
+    table = Table(show_edge=False, caption="η: medians; high noise σ/α ≈ 30, low noise σ/α ≈ 0.3")
+    for name in ("d/n", "η high", *(f"η low\n{metric}" for metric in METRICS), "gain of GE\n[95 %]"):
         table.add_column(name, justify="right")
     for row in rows:
-        etas = (row.eta_at(metric, sigma) for metric in METRICS for sigma in (30.0, 0.3))
+        etas = (row.eta_at(METRICS[0], 30.0), *(row.eta_at(metric, 0.3) for metric in METRICS))
         low, high = row.gain_interval
-        table.add_row(f"{row.fraction:.3f}", *("–" if math.isnan(e) else f"{e:.4g}" for e in etas), f"{row.gain:.3f}",
-                      f"{low:.3f} … {high:.3f}")  # fmt: skip
+        cells = ("–" if math.isnan(e) else f"{e:.3g}" for e in etas)
+        table.add_row(f"{row.fraction:.3f}", *cells, f"{row.gain:.3f} [{low:.3f}, {high:.3f}]")
     Console().print(table)
     typer.echo(f"Wrote {out}/lowrank.json and lowrank.png")

@@ -67,8 +67,8 @@ def manifold_reach(points: Points, near: Near, dimension: int) -> float:
         inf over pairs of ‖q − p‖²/(2 dist(q − p, T_p)),
 
     with the tangent space T_p of ``dimension`` taken from the principal directions of p's neighbours. Pairs within a
-    neighbourhood, whose ratio measures the error of T_p, are left out. A finite sample sees only the pairs it has, so
-    on exact tangents this is an upper bound.
+    neighbourhood, whose ratio measures the error of T_p, are left out. A finite sample sees only the pairs it has, which
+    raises the estimate; tangents from few neighbours are tilted, which lowers it.
 
     Raises :class:`UserError` for more dimensions than neighbours.
     """

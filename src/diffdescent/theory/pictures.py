@@ -29,11 +29,18 @@ def _figure(rows: int, columns: int, width: float = 4.6, height: float = 3.5) ->
     return figure, axes
 
 
-def _done(figure: Any, path: Path, dpi: int = 110) -> None:
+def _done(figure: Any, path: Path, dpi: int = 80) -> None:
     import matplotlib.pyplot as plt
 
     save_figure(figure, path, dpi)
     plt.close(figure)
+
+
+def _shade() -> Any:
+    """Shares from 0 to 1, the small ones told apart."""
+    from matplotlib.colors import PowerNorm
+
+    return PowerNorm(0.5, vmin=0, vmax=1)
 
 
 def _edges(ratios: Array) -> Array:
@@ -60,7 +67,7 @@ def _histogram(axes: Any, errors: Errors, name: str, label: str, title: str, log
     counts = np.stack([np.histogram(row[np.isfinite(row)], cells)[0] / np.isfinite(row).sum() for row in clipped])
     if len(ratios) > 1:
         shown = np.where(counts.T > 0, counts.T, np.nan)
-        mesh = axes.pcolormesh(_edges(ratios), cells, shown, cmap="Blues", vmin=0, vmax=1, rasterized=True)
+        mesh = axes.pcolormesh(_edges(ratios), cells, shown, cmap="Blues", norm=_shade(), rasterized=True)
     else:
         mesh = None
     axes.plot(ratios, np.clip(np.nanmedian(values, axis=1), cells[0], None), color="C3", lw=1.4, label="median")
@@ -81,7 +88,6 @@ def draw_errors(errors: Errors, path: Path, title: str) -> None:
     _histogram(axes[0, 2], errors, "norm", "|ε| / √n", "norm of the noise prediction")
     axes[0, 2].axhline(1, color="k", lw=0.8, ls=":")
     _histogram(axes[1, 0], errors, "turn", "|∇dist(x_t) − ∇dist(x_t₋₁)|", "how far the gradient turns in a step")
-    axes[1, 0].axhline(np.sqrt(2), color="k", lw=0.8, ls=":", label="√2: at right angles")
     _histogram(axes[1, 1], errors, "eta_released", "η, released pairing", "x̂0(x_t) against proj(x_t₋₁), as released")
     _histogram(axes[1, 2], errors, "eta", "η (log)", "η and the high-noise bound diam/dist", log=True)
     bound = np.nanmedian(np.where(np.isfinite(errors.far_bound), errors.far_bound, np.nan), axis=1)
@@ -95,29 +101,36 @@ def draw_errors(errors: Errors, path: Path, title: str) -> None:
 
 
 def draw_distances(errors: Errors, end: float, eta: ArrayLike, path: Path, title: str) -> None:
-    """dist(x)/dist(x_N) along the run between DDIM's bounds for ``eta`` (one number, or one a step)."""
-    figure, ((axes,),) = _figure(1, 1, 6.5, 4.3)
-    known = np.isfinite(errors.ratios)
-    ratios = errors.ratios[known]
-    dist = errors.values["dist"][known]
+    """dist(x)/dist(x_N) along the run between DDIM's bounds for ``eta`` (one number, or one a step); at the right the
+    same over σ̃/σ̃_N, which is what an exact projection would leave."""
+    figure, ((left, right),) = _figure(1, 2, 6.0, 4.2)
+    figure.suptitle(title)
+    known = np.isfinite(errors.ratios) & (errors.ratios > 0)
+    ratios, dist = errors.ratios[known], errors.values["dist"][known]
     relative = dist / dist[0]
     each = np.broadcast_to(np.asarray(eta, dtype=np.float64), (len(errors.ratios),))[known]
     bounds = distance_bounds(np.append(ratios, end), each)
-    positive = ratios > 0
     low, high = (np.concatenate(([1.0], b[:-1])) for b in (bounds.lower, bounds.upper))
-    floor = max(float(relative[relative > 0].min()), 1e-6) / 5
-    axes.fill_between(ratios[positive], np.maximum(low, floor)[positive], high[positive], color="C0", alpha=0.2,
-                      label="what DDIM's bounds allow for this η")  # fmt: skip
-    axes.plot(ratios[positive], (ratios / ratios[0])[positive], "k:", lw=1.2, label="σ, relative to the start")
     quantiles = np.quantile(relative, (0.05, 0.5, 0.95), axis=1)
-    middle = np.maximum(quantiles, floor)
-    axes.errorbar(ratios, middle[1], yerr=np.abs(middle[[0, 2]] - middle[1]), fmt="o-", ms=3, color="C3",
-                  label="measured: median, 5–95 %")  # fmt: skip
-    axes.set(xscale="log", yscale="log", xlabel="noise level σ/α   (sampling runs to the right →)",
-             ylabel="distance to the set, relative to the start", title=title)  # fmt: skip
-    axes.set_ylim(floor / 1.5, max(3.0, min(float(high.max()) * 1.5, 100.0)))
-    axes.invert_xaxis()
-    axes.legend(fontsize=8)
+    sigma = ratios / ratios[0]
+    for axes, unit in ((left, np.ones_like(sigma)), (right, sigma)):
+        floor = float(quantiles[1][quantiles[1] > 0].min()) / 20 if axes is left else 1e-3
+        axes.fill_between(ratios, np.maximum(low / unit, floor), high / unit, color="C0", alpha=0.2,
+                          label="what DDIM's bounds allow for this η")  # fmt: skip
+        axes.plot(ratios, sigma / unit, "k:", lw=1.2, label="as σ falls (exact projection)")
+        middle = np.maximum(quantiles / unit, floor)
+        axes.errorbar(ratios, middle[1], yerr=np.abs(middle[[0, 2]] - middle[1]), fmt="o-", ms=3, color="C3",
+                      label="measured: median, 5–95 %")  # fmt: skip
+        axes.set(xscale="log", yscale="log", xlabel="noise level σ/α   (sampling runs to the right →)")
+        top = float(np.max(high / unit))
+        axes.set_ylim(floor, min(top * 1.5, 1e3) if axes is left else None)
+        axes.invert_xaxis()
+    left.set_ylabel("distance to the set, relative to the start")
+    right.set_ylabel("the same, over σ relative to the start")
+    span = max(float((high / sigma).max()), float(np.max(quantiles[2] / sigma)), 1.05)
+    right.set_yscale("linear" if span < 3 else "log")
+    right.set_ylim(1 / min(span, 30) ** 1.3, min(span, 30) ** 1.3)
+    left.legend(fontsize=8)
     _done(figure, path)
 
 

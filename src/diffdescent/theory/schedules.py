@@ -195,6 +195,17 @@ def check(ratios: ArrayLike, eta: float, nu: float) -> Check:
     return Check(eta, nu, step_sizes(r), far, near, first, side)
 
 
+def least_band(ratios: ArrayLike, eta: float) -> float:
+    """The least ν with which falling ``ratios`` are (η, ν)-admissible; infinite where a step may pass the set.
+
+    The assumption is then needed in the band of that ν, not only where a run happened to be.
+    """
+    bounds = distance_bounds(ratios, eta)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        needed = np.maximum(bounds.sigma / bounds.lower, bounds.upper / bounds.sigma)
+    return float(np.nan_to_num(needed, nan=1.0, posinf=np.inf).max())
+
+
 def admissible_ratios(
     eta: float, nu: float, steps: int, low: float, high: float, start: float | None, last: float | None
 ) -> tuple[Array, str | None]:
