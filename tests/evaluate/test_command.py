@@ -70,6 +70,8 @@ def test_bad_input_is_one_sentence(folders: tuple[Path, Path], tmp_path: Path) -
     ours, theirs = folders
     assert "nothing to compare with" in run("evaluate", ours, code=2).stderr
     assert "did you mean 'precision'" in run("evaluate", ours, "--metrics", "precison", code=2).stderr
+    assert "compares with other images" in run("evaluate", ours, "--metrics", "is,kid", code=2).stderr
+    assert "end the name in .npz" in run("evaluate", ours, "--save-statistics", tmp_path / "stats.pt", code=2).stderr
     empty = tmp_path / "empty"
     empty.mkdir()
     assert "holds no readable image" in run("evaluate", empty, "--reference", theirs, code=2).stderr

@@ -28,6 +28,7 @@ from ..evaluate import (
     summarise,
     write_statistics,
 )
+from ..evaluate.reference import statistics_path
 
 
 def evaluate(
@@ -60,6 +61,11 @@ def evaluate(
     if resamples < 0:
         raise UserError(f"--resamples must be 0 or more, not {resamples}.")
     names = None if metrics is None else [metric_name(name) for name in metrics.split(",")]
+    for name in names or ():
+        if reference is None and METRICS[name].against is not None:
+            raise UserError(f"{METRICS[name].title} compares with other images; give them as --reference.")
+    if save_statistics is not None:
+        statistics_path(save_statistics)
     extractor = load_extractor(features, resize=resize, device=device)
     with _Bars(hidden=quiet or as_json) as bars:
         against = None
@@ -68,12 +74,13 @@ def evaluate(
             watched = bars.watch(extractor, "reference")
             against = read_reference(reference, watched, keep=singly, progress=watched.size)
         watched = bars.watch(extractor, "images")
-        moments = names is not None and not resamples and all(METRICS[name].needs != "pool" for name in names)
-        keep = not (moments and names is not None and "is" not in names)
+        scored = reference is not None or names is not None
+        looked_at = {METRICS[name].needs for name in names or METRICS}
+        # Fréchet distances without intervals need no single image: memory then depends on the features alone.
+        keep = scored and (resamples > 0 or bool(looked_at & {"pool", "probs"}))
         found = summarise(stream_images(images, progress=watched.size), watched, name=str(images), keep=keep)
         if save_statistics is not None:
             write_statistics(save_statistics, found)
-        scored = reference is not None or names is not None
         scores = score(found, against, names, seed=seed, resamples=resamples, progress=bars.metric) if scored else []
     if as_json:
         typer.echo(json.dumps({"images": str(images), "scores": [asdict(s) for s in scores]}, indent=2))

@@ -138,14 +138,20 @@ def require_same(ours: Mapping[str, JSON], theirs: Mapping[str, JSON], name: str
         )
 
 
+def statistics_path(path: str | Path) -> Path:
+    """``path`` if statistics can have that name. Raises :class:`UserError` if not."""
+    path = Path(path)
+    if path.suffix.lower() != ".npz":
+        raise UserError(f"Statistics are written as .npz, not {path.name}; end the name in .npz.")
+    return path
+
+
 def write_statistics(path: str | Path, reference: Reference) -> None:
     """Save the moments of ``reference`` as npz with their protocol inside: ``mu``, ``sigma``, ``mu_s``, ``sigma_s``.
 
     pytorch-fid and ADM read it as one of theirs. Raises :class:`UserError` where it cannot be written.
     """
-    path = Path(path)
-    if path.suffix.lower() != ".npz":
-        raise UserError(f"Statistics are written as .npz, not {path.name}; end the name in .npz.")
+    path = statistics_path(path)
     arrays: dict[str, npt.NDArray[np.generic]] = {
         "mu": reference.moments.mu.numpy(),
         "sigma": reference.moments.sigma.numpy(),
