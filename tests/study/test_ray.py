@@ -1,7 +1,11 @@
-"""The same study on a Ray cluster of several local nodes, one of which is killed in the middle."""
+"""The same study on a Ray cluster: one of its nodes, and the workers of another, are killed in the middle."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,18 +35,36 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         found.shutdown()
 
 
-def test_a_node_that_is_killed_changes_no_image(make: Make, cluster: Any, tmp_path: Path) -> None:
+def workers_of(node: Any) -> list[int]:
+    """The process ids of a node's workers: the children of its raylet that are called ray::…"""
+    parent = node.all_processes["raylet"][0].process.pid
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # a process that has just ended
+            same = int(stat.read_text().rpartition(")")[2].split()[1]) == parent
+            if same and (stat.parent / "cmdline").read_bytes().startswith(b"ray::"):
+                found.append(int(stat.parent.name))
+    return found
+
+
+def test_a_killed_node_and_killed_workers_change_no_image(make: Make, cluster: Any, tmp_path: Path) -> None:
     execute(make(), tmp_path / "local")
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     cluster.wait_for_nodes()
     done: list[Task] = []
+    killed: list[int] = []
 
     def watch(task: Task) -> None:
         done.append(task)
         if len(done) == 2:
             cluster.remove_node(nodes[0], allow_graceful=False)
+        if len(done) == 6 and sys.platform == "linux":
+            for pid in workers_of(nodes[1]):
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
 
     execute(make(), tmp_path / "cluster", watch=watch, ray=True, address=cluster.address)
+    assert killed or sys.platform != "linux"
     assert len(done) == len(set(done)) == 12  # every shard once
     assert digests(tmp_path / "cluster") == digests(tmp_path / "local")
     before = times(tmp_path / "cluster")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import UserError
-from .studying import How, launch
+from .studying import Address, How, Quiet, RayFlag, ReportOnly, Share, Workers, launch
 
 
 def parse_parameters(texts: list[str]) -> dict[str, list[Any]]:
@@ -61,12 +61,12 @@ def compare(
     device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
     threads: Annotated[int, typer.Option(help="PyTorch threads of each worker.")] = 1,
     resamples: Annotated[int, typer.Option(help="Random halves behind each interval; 0: none.")] = 200,
-    ray: Annotated[bool, typer.Option("--ray", help="Run on Ray: all processors of this machine.")] = False,
-    address: Annotated[str | None, typer.Option(help="Run on the Ray cluster at this address.")] = None,
-    workers: Annotated[int | None, typer.Option(help="With --ray: how many processors.", min=1)] = None,
-    shard: Annotated[str | None, typer.Option(help="Run share i of n (i/n, from 1), for job arrays.")] = None,
-    report_only: Annotated[bool, typer.Option("--report-only", help="Run nothing: report what is finished.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    ray: RayFlag = False,
+    address: Address = None,
+    workers: Workers = None,
+    shard: Share = None,
+    report_only: ReportOnly = False,
+    quiet: Quiet = False,
 ) -> None:
     """Compare samplers fairly: the same noise, budgets in network evaluations, intervals, cost.
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import UserError
-from .studying import How, launch
+from .studying import Address, How, Quiet, RayFlag, ReportOnly, Share, Workers, launch
 
 
 def study(
@@ -24,12 +24,12 @@ def study(
     out: Annotated[
         Path | None, typer.Option(help="The study's folder; default: results/ and the name of the file.")
     ] = None,
-    ray: Annotated[bool, typer.Option("--ray", help="Run on Ray: all processors of this machine.")] = False,
-    address: Annotated[str | None, typer.Option(help="Run on the Ray cluster at this address.")] = None,
-    workers: Annotated[int | None, typer.Option(help="With --ray: how many processors.", min=1)] = None,
-    shard: Annotated[str | None, typer.Option(help="Run share i of n (i/n, from 1), for job arrays.")] = None,
-    report_only: Annotated[bool, typer.Option("--report-only", help="Run nothing: report what is finished.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    ray: RayFlag = False,
+    address: Address = None,
+    workers: Workers = None,
+    shard: Share = None,
+    report_only: ReportOnly = False,
+    quiet: Quiet = False,
 ) -> None:
     """Run a study file, or go on with it; then write its table and report.
 

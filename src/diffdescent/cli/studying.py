@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,6 +15,13 @@ from ..errors import UserError
 
 if TYPE_CHECKING:
     from ..study import Results, StudyConfig
+
+RayFlag = Annotated[bool, typer.Option("--ray", help="Run on Ray: all processors of this machine.")]
+Address = Annotated[str | None, typer.Option(help="Run on the Ray cluster at this address.")]
+Workers = Annotated[int | None, typer.Option(help="With --ray: how many processors.", min=1)]
+Share = Annotated[str | None, typer.Option(help="Run share i of n (i/n, from 1), for job arrays.")]
+ReportOnly = Annotated[bool, typer.Option("--report-only", help="Run nothing: report what is finished.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 
 @dataclass(frozen=True)
