@@ -78,7 +78,7 @@ def main() -> None:
     x = torch.randn(options.batch, 4, options.size, options.size, device=options.device)
     output = torch.randn_like(x)
     print(
-        f"{tuple(x.shape)} on {options.device}, {options.steps} steps, {options.runs} runs; µs per step, median [95 %]\n"
+        f"{tuple(x.shape)} on {options.device}, {options.steps} steps, {options.runs} runs; µs a step, median [95 %]\n"
     )
     print("| recipe | diffdescent | diffusers | ratio |\n|---|---|---|---|")
     for name, cls in PAIRS.items():

@@ -60,7 +60,7 @@ def test_neutral_guidance_changes_nothing(family: str) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_detach_restores_the_pipeline(family: str) -> None:
-    pipe, given = prepared(family)
+    pipe, _ = prepared(family)
     denoiser = pipe.unet if hasattr(pipe, "unet") else pipe.transformer
     before = {name: id(part) for name, part in pipe.components.items()}
     state = (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,8 +27,8 @@ from diffdescent.integrations.diffusers import (  # noqa: E402
 )
 from diffdescent.noise import Keyed  # noqa: E402
 from diffdescent.predict import Prediction, conversion  # noqa: E402
-from diffdescent.recipes import parse_grid  # noqa: E402
 from diffdescent.testing.conformance import run, smooth  # noqa: E402
+from diffdescent.transforms import DynamicThreshold  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning"),  # diffusers' use of numpy
@@ -205,9 +207,9 @@ def test_eta_clipping_and_given_noise_are_passed_to_step() -> None:
             ends.append((x, out.pred_original_sample))
         assert apart(ends[1][0], ends[0][0]) < 1e-5
         assert apart(ends[1][1], ends[0][1]) < 1e-5
+    ours = DescentScheduler("unipc")
+    ours.set_timesteps(3)
     with pytest.warns(UserWarning, match="eta"):
-        ours = DescentScheduler("unipc")
-        ours.set_timesteps(3)
         ours.step(latents(), ours.timesteps[0], latents(), eta=0.5)
 
 
@@ -451,3 +453,18 @@ def test_without_a_generator_noise_is_torch_global() -> None:
             x = scheduler.step(0.2 * x, t, x).prev_sample
         ends.append(x)
     assert torch.equal(*ends)
+
+
+def test_one_sentence_without_diffusers() -> None:
+    code = "import sys; sys.modules['diffusers'] = None; import diffdescent.integrations.diffusers"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ImportError: diffdescent.integrations.diffusers needs diffusers; install it with")
+
+
+def test_dynamic_threshold_has_a_largest_bound() -> None:
+    x0 = 3 * latents()
+    assert float(DynamicThreshold(1.0, maximum=2.0).bound(x0).abs().max()) == 1.0
+    assert torch.equal(DynamicThreshold(1.0, maximum=2.0).bound(x0), (x0.clamp(-2, 2) / 2))
+    with pytest.raises(UserError, match="at least 1"):
+        DynamicThreshold(maximum=0.5)

@@ -323,23 +323,21 @@ def check_scheduler(make: Factory, checks: Sequence[str] | None = None) -> Repor
 
     What a scheduler does not have is skipped; any exception of a check is a failure with its message.
     """
-    findings = []
-    for name in checks or CHECKS:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                CHECKS[name](make)
-        except Skip as reason:
-            findings.append(Finding(name, "skip", str(reason)))
-        except Exception as error:
-            lines = str(error).strip().splitlines()
-            told = lines[0] if lines else ""
-            findings.append(
-                Finding(name, "fail", told if isinstance(error, AssertionError) else f"{type(error).__name__}: {told}")
-            )
-        else:
-            findings.append(Finding(name, "pass"))
-    return Report(tuple(findings))
+    return Report(tuple(_finding(name, make) for name in checks or CHECKS))
+
+
+def _finding(name: str, make: Factory) -> Finding:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            CHECKS[name](make)
+    except Skip as reason:
+        return Finding(name, "skip", str(reason))
+    except Exception as error:
+        lines = str(error).strip().splitlines()
+        told = lines[0] if lines else ""
+        return Finding(name, "fail", told if isinstance(error, AssertionError) else f"{type(error).__name__}: {told}")
+    return Finding(name, "pass")
 
 
 class SchedulerConformance:

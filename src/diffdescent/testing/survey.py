@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from .conformance import CHECKS, Report, check_scheduler
@@ -88,12 +89,10 @@ def factories() -> dict[str, dict[str, Callable[[], Any]]]:
 
     from ..integrations.diffusers import DescentScheduler
 
-    theirs = {
-        name: lambda cls=getattr(diffusers, cls), config=config: cls(**config)  # type: ignore[misc]
-        for name, (cls, config) in THEIRS.items()
+    return {
+        "diffusers": {name: partial(getattr(diffusers, cls), **config) for name, (cls, config) in THEIRS.items()},
+        "diffdescent": {name: partial(DescentScheduler, **config) for name, config in OURS.items()},
     }
-    ours = {name: lambda config=config: DescentScheduler(**config) for name, config in OURS.items()}  # type: ignore[misc]
-    return {"diffusers": theirs, "diffdescent": ours}
 
 
 def table(reports: Mapping[str, Report]) -> str:

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ...errors import UserError, unknown
 from ...guidance import APG, FreePxP, Rescale, parse_guidance
-from ...guidance.text import FreeProjection, Projected
 from ...guidance.text import Free as FreeGuidance
+from ...guidance.text import FreeProjection, Projected
 from ...transforms import Estimate
 
 Form = Literal["uncond-cond", "cond-uncond", "cond, uncond"]

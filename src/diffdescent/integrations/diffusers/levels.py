@@ -50,8 +50,8 @@ class Namesake:
 
     ``open``: N + 1 levels are laid out and the lowest is left out. ``end``: "zero" (σ = 0), "first" (the lowest trained
     level) or what ``set_alpha_to_one`` says, with the default "alpha" (zero) or "no alpha" (first). ``ratios``: it
-    lives in σ̃ = σ/α: linspace times are not rounded, σ̃ between trained levels is linear, and pipelines start it from σ̃·noise.
-    ``clips``: it clips x0 where ``clip_sample`` says so, by default.
+    lives in σ̃ = σ/α: linspace times are not rounded, σ̃ between trained levels is linear, and pipelines start it from
+    σ̃·noise. ``clips``: it clips x0 where ``clip_sample`` says so, by default.
     """
 
     spacing: Literal["leading", "trailing", "linspace"] = "leading"
@@ -441,7 +441,8 @@ def stride(config: Config, recipe: Recipe, grid: Grid, steps: int) -> int | None
     plain = all(isinstance(t, (Threshold, DynamicThreshold)) for t in recipe.transforms)
     if is_flow(config) or own_grid(config, recipe) is not None or not plain:
         return None
-    if recipe.solver != DDIM() and not isinstance(recipe.solver, PLMS):
+    solver: Any = recipe.solver
+    if solver != DDIM() and not isinstance(solver, PLMS):
         return None
     length = int(config["num_train_timesteps"]) // steps
     return length if (np.diff(grid.t[:-1]) != -length).any() else None

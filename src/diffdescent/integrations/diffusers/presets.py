@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from .scheduler import DescentScheduler, SchedulerMixin
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
+
+from .scheduler import DescentScheduler
 
 __all__ = [
     "GradientEstimationScheduler",

@@ -37,7 +37,7 @@ Generators = torch.Generator | list[torch.Generator] | None
 
 @dataclass
 class DescentSchedulerOutput(BaseOutput):  # type: ignore[misc]
-    """What ``step`` returns: the next state, and the clean image that the recipe estimated (after its thresholds)."""
+    """What ``step`` returns: the next state, and the clean image that was estimated (after the recipe's thresholds)."""
 
     prev_sample: Tensor
     pred_original_sample: Tensor
@@ -76,15 +76,16 @@ class _PipelineNoise:
 @dataclass
 class _Run:
     """One run from a begin index on. ``index`` is the next timestep's; ``given`` is the state handed out last, with its
-    version: it is the executor's own unless somebody has changed it."""
+    version: it is the executor's own unless somebody has changed it. ``remembers``: transforms keep earlier states."""
 
     executor: Executor
     conversions: list[Conversion]
-    seen: _Seen
+    seen: _Seen | None
     noise: _PipelineNoise | None
     begin: int
     index: int
     eta: float
+    remembers: bool
     given: Tensor | None = None
     version: int = -1
 
@@ -93,8 +94,9 @@ class _Run:
         executor = self.executor
         executor.tell(prediction, None if self._unchanged(sample) else sample)
         state = executor.x if executor.done else executor.ask().x
-        # A tensor of its own: what a caller does to it in place must not reach the engine's history.
-        given = state.to(sample.dtype, copy=True)
+        # What a caller does to it in place must reach the engine as an edit, not as another base or memory.
+        shared = state is executor.x and not self.remembers
+        given = state.to(sample.dtype, copy=not shared)
         self.given, self.version = given, -1 if given.is_inference() else given._version
         self.index += 1
         return given
@@ -312,12 +314,13 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         generator: Generators = None,
         variance_noise: Tensor | None = None,
         return_dict: bool = True,
-    ) -> DescentSchedulerOutput | tuple[Tensor, Tensor]:
+    ) -> DescentSchedulerOutput | tuple[Tensor]:
         """One evaluation further: ``model_output`` (B, …) is the network's output at ``sample`` and ``timestep``.
 
         A ``sample`` that is not the one handed out last (inpainting) takes its place; a ``timestep`` other than the
         next one starts a new run there. ``eta`` above 0 makes a ``ddim`` recipe stochastic, and
-        ``use_clipped_model_output`` says that ε follows a clipped x0. Nothing here waits for the device.
+        ``use_clipped_model_output`` says that ε follows a clipped x0. Without ``return_dict`` the next state alone is
+        returned, in a tuple. Nothing here waits for the device.
 
         Raises :class:`UserError` for a timestep that is not on the grid or lies inside a step, where no step can begin.
         """
@@ -331,19 +334,21 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             if generator is not None and variance_noise is not None:
                 raise UserError("Give a generator or variance_noise, not both.")
             run.noise.generator, run.noise.given, run.noise.dtype = generator, variance_noise, model_output.dtype
-        x0_and_next = self._advance(run, model_output, sample)
-        return DescentSchedulerOutput(*x0_and_next) if return_dict else x0_and_next
+        prediction = self._prediction(run, model_output, sample)
+        following = run.tell(prediction, sample)
+        if not return_dict:
+            return (following,)
+        x0 = run.seen.x0 if run.seen is not None else prediction.to("x0", sample)
+        return DescentSchedulerOutput(following, x0.to(sample.dtype))
 
-    def _advance(self, run: _Run, output: Tensor, sample: Tensor) -> tuple[Tensor, Tensor]:
+    def _prediction(self, run: _Run, output: Tensor, sample: Tensor) -> Prediction:
         variance = None
         if output.ndim > 1 and output.shape[1] == 2 * sample.shape[1]:
             output, variance = output.chunk(2, dim=1)
-        parts = {}
+        parts: dict[str, Tensor] = {}
         if self.guidance is not None:
             output, parts = self.guidance.take(output)
-        prediction = Prediction(output, run.conversions[run.index - run.begin], variance, parts)
-        following = run.tell(prediction, sample)
-        return following, run.seen.x0.to(sample.dtype)
+        return Prediction(output, run.conversions[run.index - run.begin], variance, parts)
 
     def _index_of(self, timestep: float | Tensor) -> int | None:
         """Where ``timestep`` stands; None when only the device knows and a run is under way, which then goes on."""
@@ -400,29 +405,32 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
                 f"s_max below σ/α = {plan.grid.ratio[0]:.4g}."
             )
         dtype = torch.float64 if sample.dtype == torch.float64 else torch.float32
-        seen, noise = _Seen(), None
+        noise = None
         source: NoiseSource
         if self.config.noise_seed is None:
             source = noise = _PipelineNoise()
         else:
             source = Keyed(int(self.config.noise_seed), torch.arange(len(sample), device=sample.device))
-        guided = self.guidance.estimates if self.guidance is not None else ()
+        estimates = (*(self.guidance.estimates if self.guidance is not None else ()), *recipe.estimates)
+        seen = _Seen() if estimates else None  # else x0 is the network's own
         executor = Executor(
             plan,
             sample,
             noise=source,
-            estimates=(*guided, *recipe.estimates, seen),
+            estimates=(*estimates, seen) if seen is not None else (),
             displacements=recipe.displacements,
             dtype=dtype,
         )
         kind = levels.kind_of(self.config)
-        return _Run(executor, [conversion(kind, row.at) for row in plan.rows], seen, noise, begin, begin, eta)
+        conversions = [conversion(kind, row.at) for row in plan.rows]
+        return _Run(executor, conversions, seen, noise, begin, begin, eta, bool(recipe.displacements))
 
     def _asked(self, eta: float, clipped: bool) -> Recipe:
         """The recipe with what a pipeline passes to ``step``."""
         recipe = self._recipe
         if eta and isinstance(recipe.solver, DDIM):
-            recipe = dataclasses.replace(recipe, solver=DDIM(float(eta)))
+            noisy: Any = DDIM(float(eta))
+            recipe = dataclasses.replace(recipe, solver=noisy)
         elif eta:
             warnings.warn(f"eta={eta} means the eta of ddim; {recipe} does not take it.", stacklevel=4)
         if not clipped:
@@ -433,6 +441,8 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
     def _tail(self, recipe: Recipe, grid: Grid, begin: int) -> Plan:
         """The plan of the levels from evaluation ``begin`` on: start-up rows come first in it, too."""
         rows = self._rows()
+        if begin == 0 and recipe is self._recipe and self._plan is not None:
+            return self._plan
         level = self._level(grid, begin)
         left = [row.at.t for row in rows[begin:]]
         for tried in (recipe, _without_start(recipe)):
@@ -506,9 +516,10 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
 
 def _without_start(recipe: Recipe) -> Recipe:
     """The recipe with one evaluation a step where its method starts with more: its history grows from order one."""
-    if isinstance(recipe.solver, (PNDM, PLMS)):
-        return dataclasses.replace(recipe, solver=PLMS("ramp", getattr(recipe.solver, "order", 4)))
-    return recipe
+    if not isinstance(recipe.solver, (PNDM, PLMS)):
+        return recipe
+    plain: Any = PLMS("ramp", recipe.solver.order)
+    return dataclasses.replace(recipe, solver=plain)
 
 
 def _translated(config: Mapping[str, Any], cls: type[DescentScheduler]) -> dict[str, Any]:
