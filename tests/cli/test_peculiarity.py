@@ -87,7 +87,7 @@ def test_paired_comparison_counts_what_differs(tmp_path: Path) -> None:
     other = outcome("ddim | momentum(beta=-0.3)", [False, False, False, True, True])
     pair = studies.paired(other, plain)
     assert (pair.only_this, pair.only_other) == (1, 2)
-    assert pair.p == pytest.approx(1.0)
+    assert pair.p == pair.p_abnormal == pytest.approx(1.0)
     rows = studies.table([plain, other], teacher=plain.point)
     assert [r.peculiar.count for r in rows] == [3, 2]
     assert [r.other.count for r in rows] == [1, 2]  # a person where a horse or a hand was asked for

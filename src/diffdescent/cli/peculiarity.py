@@ -234,7 +234,7 @@ def _print_rows(rows: Sequence[studies.Row]) -> None:
         "steps",
         "n",
         "peculiar",
-        "unreadable",
+        "abnormal",
         "other species",
         "p, teacher",
         "p, ddim",
@@ -244,7 +244,7 @@ def _print_rows(rows: Sequence[studies.Row]) -> None:
         tests = ["" if pair is None else f"{pair.p:.2g}" for pair in (row.teacher, row.base)]
         table.add_row(
             row.point.recipe, row.point.grid, str(row.point.steps), str(row.n), str(row.peculiar),
-            *(f"{100 * share.value:.1f} %" for share in (row.unreadable, row.other)), *tests,
+            *(f"{100 * share.value:.1f} %" for share in (row.abnormal, row.other)), *tests,
         )  # fmt: skip
     Console().print(table)
 

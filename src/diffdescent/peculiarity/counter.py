@@ -32,8 +32,10 @@ SHORTEST = 2.5
 """Least length of a limb outside the body in pixels; the shortest of the training set has about 5."""
 SPECK = 3.0
 """Separate pieces up to this area (square pixels) are ignored; a larger one makes the image unreadable."""
+GRAIN = 0.1
+"""Brightness this near to black or white counts as black or white when an image is tested for blur."""
 GREYEST = 0.75
-"""Largest share of grey, Σ4v(1−v)/Σv with v the brightness in [0, 1]; renders have .26 to .53."""
+"""Largest share of grey, Σ4v(1−v)/Σv with v the brightness in [0, 1]; renders have .28 to .47."""
 ROUND = 1.5
 """A body whose longer axis is up to so many times the shorter one is a palm (axes: standard deviations of its core)."""
 LOW = 0.68
@@ -108,7 +110,8 @@ def count_limbs(images: Tensor | npt.NDArray[Any], batch: int = 250) -> Readings
 def _read(light: Tensor) -> tuple[Ints, list[str]]:
     large = F.interpolate(light[:, None], scale_factor=SCALE, mode="bilinear", align_corners=False)[:, 0].numpy()
     mask = large > 0.5
-    grey = (4 * light * (1 - light)).sum((1, 2)) / light.sum((1, 2)).clamp(min=1e-6)
+    firm = ((light - GRAIN) / (1 - 2 * GRAIN)).clamp(0, 1)
+    grey = (4 * firm * (1 - firm)).sum((1, 2)) / firm.sum((1, 2)).clamp(min=1e-6)
     mask, pieces = _largest_piece(mask)
     inside = np.stack([_distance(page) for page in mask]) > THICK * SCALE
     cores = _label(inside)

@@ -208,6 +208,11 @@ class Outcome:
         """Which figures are readable and of no species."""
         return self.readings.peculiar
 
+    @property
+    def abnormal(self) -> npt.NDArray[np.bool_]:
+        """Which figures are of no species, readable or not."""
+        return self.readings.peculiar | ~self.readings.readable
+
 
 def outcomes(out: Path) -> list[Outcome]:
     """All points of a study that have at least one block, each as far as its blocks follow each other from 0.
@@ -244,12 +249,13 @@ def _load(paths: list[Path]) -> Outcome:
 class Paired:
     """The same noise under two points: how many figures are peculiar only in the first, only in the second, and p.
 
-    ``p`` is McNemar's exact two-sided test on these two numbers.
+    ``p`` is McNemar's exact two-sided test on these two numbers, ``p_abnormal`` the same of abnormal figures.
     """
 
     only_this: int
     only_other: int
     p: float
+    p_abnormal: float
 
 
 @dataclass(frozen=True)
@@ -260,6 +266,7 @@ class Row:
     n: int
     peculiar: Share
     unreadable: Share
+    abnormal: Share
     other: Share
     teacher: Paired | None
     base: Paired | None
@@ -268,9 +275,13 @@ class Row:
 def paired(this: Outcome, other: Outcome) -> Paired:
     """Compare two points on the samples that both have."""
     n = min(len(this.readings), len(other.readings))
-    a, b = this.peculiar[:n], other.peculiar[:n]
-    only_this, only_other = int((a & ~b).sum()), int((b & ~a).sum())
-    return Paired(only_this, only_other, sign_test(only_this, only_other))
+    peculiar = _discordant(this.peculiar[:n], other.peculiar[:n])
+    abnormal = _discordant(this.abnormal[:n], other.abnormal[:n])
+    return Paired(*peculiar, sign_test(*peculiar), sign_test(*abnormal))
+
+
+def _discordant(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    return int((a & ~b).sum()), int((b & ~a).sum())
 
 
 def table(found: Sequence[Outcome], teacher: Point | None = None) -> list[Row]:
@@ -284,7 +295,7 @@ def table(found: Sequence[Outcome], teacher: Point | None = None) -> list[Row]:
         rows.append(
             Row(
                 point, n, wilson(int(outcome.peculiar.sum()), n), wilson(int((~outcome.readings.readable).sum()), n),
-                wilson(int(outcome.other.sum()), n),
+                wilson(int(outcome.abnormal.sum()), n), wilson(int(outcome.other.sum()), n),
                 *(None if other is None else paired(outcome, other) for other in against),
             )
         )  # fmt: skip
@@ -295,19 +306,22 @@ def write_table(rows: Sequence[Row], path: Path) -> None:
     """The rows as CSV: shares with 95 % intervals (Wilson), and the two paired comparisons."""
     text = io.StringIO()
     writer = csv.writer(text)
-    names = ("only_here", "only_there", "p")
+    names = ("only_here", "only_there", "p", "p_abnormal")
     writer.writerow(
-        ("recipe", "grid", "steps", "n", "peculiar", "share", "low", "high", "unreadable", "other_species",
+        ("recipe", "grid", "steps", "n", "peculiar", "share", "low", "high", "unreadable", "abnormal", "other_species",
          *(f"teacher_{x}" for x in names), *(f"base_{x}" for x in names))
     )  # fmt: skip
     for row in rows:
         p = row.peculiar
         writer.writerow(
             (row.point.recipe, row.point.grid, row.point.steps, row.n, p.count, f"{p.value:.4f}", f"{p.low:.4f}",
-             f"{p.high:.4f}", row.unreadable.count, row.other.count, *_cells(row.teacher), *_cells(row.base))
+             f"{p.high:.4f}", row.unreadable.count, row.abnormal.count, row.other.count,
+             *_cells(row.teacher), *_cells(row.base))
         )  # fmt: skip
     write_atomically(path, text.getvalue().encode())
 
 
-def _cells(pair: Paired | None) -> tuple[str, str, str]:
-    return ("", "", "") if pair is None else (str(pair.only_this), str(pair.only_other), f"{pair.p:.3g}")
+def _cells(pair: Paired | None) -> tuple[str, ...]:
+    if pair is None:
+        return ("",) * 4
+    return str(pair.only_this), str(pair.only_other), f"{pair.p:.3g}", f"{pair.p_abnormal:.3g}"
