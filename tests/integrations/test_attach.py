@@ -165,6 +165,21 @@ def test_without_guidance_in_the_pipeline() -> None:
     detach(pipe)
 
 
+def test_a_run_that_was_broken_off_leaves_nothing() -> None:
+    pipe, given = prepared("stable_diffusion")
+    attach(pipe, "cfg(scale=5) | rescale(0.7)")
+    expected = ended(pipe, given)
+
+    def stop(pipe: Any, step: int, t: Any, inputs: dict[str, Any]) -> dict[str, Any]:
+        pipe.unet(torch.ones(2, 4, 8, 8), t, encoder_hidden_states=torch.ones(2, 16, 8))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pipe(**given, callback_on_step_end=stop)
+    assert torch.equal(ended(pipe, given), expected)
+    detach(pipe)
+
+
 def test_what_cannot_be_attached() -> None:
     pipe, _ = prepared("stable_diffusion")
     for text, message in (

@@ -213,6 +213,19 @@ def test_eta_clipping_and_given_noise_are_passed_to_step() -> None:
         ours.step(latents(), ours.timesteps[0], latents(), eta=0.5)
 
 
+def test_stochastic_steps_meet() -> None:
+    """With η the steps of ``ddim`` end where the next one begins, on linspace levels too."""
+    ends = []
+    for scheduler, eta in ((DescentScheduler("ddim", clip_sample=False, timestep_spacing="linspace"), 1.0),
+                           (DescentScheduler("ddim(eta=1)", grid="linspace", clip_sample=False), 0.0)):  # fmt: skip
+        scheduler.set_timesteps(7)
+        x, generator = latents(), torch.Generator().manual_seed(3)
+        for t in scheduler.timesteps:
+            x = scheduler.step(smooth(scheduler, x, float(t)), t, x, eta=eta, generator=generator).prev_sample
+        ends.append(x)
+    assert apart(*ends) < 1e-6
+
+
 def in_python(scheduler: DescentScheduler, text: str, kind: Any, noise: Keyed | None = None) -> Tensor:
     """The recipe by the engine alone, on the scheduler's levels."""
     recipe = sampler(text)

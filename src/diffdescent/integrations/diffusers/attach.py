@@ -84,6 +84,10 @@ class Guidance:
         """The forward hook: remember what the denoiser has answered."""
         self._outputs.append(output if isinstance(output, Tensor) else output[0])
 
+    def forget(self) -> None:
+        """Drop the answers of a run that was broken off."""
+        self._outputs.clear()
+
     def take(self, merged: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The guided output, and the prediction's parts. Raises :class:`UserError` where there was one answer only."""
         outputs, self._outputs = self._outputs, []

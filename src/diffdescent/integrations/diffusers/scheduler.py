@@ -291,6 +291,8 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         self._stride = levels.stride(self.config, self._recipe, self._grid, self.num_inference_steps) if own else None
         self._plan = self._plan_of(self._recipe, self._grid)
         self._begin_index = self._run = None
+        if self.guidance is not None:
+            self.guidance.forget()
         self._place_timesteps([levels.told_at(self.config, row.at) for row in self._plan.rows], device)
 
     def _place_timesteps(self, times: Sequence[float], device: str | torch.device | None) -> None:
@@ -456,7 +458,7 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
 
     def _plan_of(self, recipe: Recipe, grid: Grid) -> Plan:
         plan = recipe.plan(grid)
-        return plan if self._stride is None else levels.unjoined(plan, self._stride)
+        return plan if self._stride is None or plan.stochastic else levels.unjoined(plan, self._stride)
 
     def _level(self, grid: Grid, begin: int) -> int:
         """The index in the grid of the level at which evaluation ``begin`` starts a step."""
