@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pytest
 import torch
 
@@ -87,7 +88,9 @@ def test_names_aliases_and_the_nearest_of_a_wrong_one(reference: Reference) -> N
 def test_what_features_and_reference_allow(reference: Reference) -> None:
     full, pool = features(20, seed=1), Features(features(20, seed=1).pool)
     moments = Reference(reference.moments)
-    assert possible(full, reference) == list(METRICS)
+    asked = dataclasses.replace(full, labels=torch.zeros(20, dtype=torch.int64))
+    assert possible(asked, reference) == list(METRICS)
+    assert possible(full, reference) == [name for name in METRICS if name != "agreement"]
     assert possible(pool, reference) == ["fd", "precision", "recall", "kid"]
     assert possible(full, moments) == ["fd", "is"]
     assert possible(full, None) == ["is"]
@@ -98,6 +101,18 @@ def test_what_features_and_reference_allow(reference: Reference) -> None:
         score(pool, reference, ["is"])
     with pytest.raises(UserError, match="at least 4 images on each side, not 3"):
         score(features(3, seed=1), reference, ["recall"])
+
+
+def test_agreement_is_a_share_of_the_images() -> None:
+    probs = torch.eye(4).repeat(25, 1)
+    labels = torch.arange(100) % 4
+    labels[:30] += 1
+    found = score(Features(torch.zeros(100, 2), probs=probs, labels=labels), None, ["agreement"])[0]
+    assert found.value == pytest.approx(0.7)
+    assert found.low is not None
+    assert found.high is not None
+    half = 1.96 * (0.7 * 0.3 / 100) ** 0.5
+    assert (found.low, found.high) == pytest.approx((0.7 - half, 0.7 + half), abs=0.02)
 
 
 def test_fewer_images_than_features_are_noted_with_the_bias(reference: Reference) -> None:

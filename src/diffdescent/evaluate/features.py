@@ -23,13 +23,15 @@ class Features:
     """Features of n images, float32 on the CPU.
 
     ``pool`` (n, d) serves FD, KID, precision and recall; ``spatial`` (n, s), a flattened map, sFD; ``probs`` (n, k),
-    class probabilities, the Inception Score. ``protocol`` is that of the extractor which made them.
+    class probabilities, the Inception Score; ``labels`` (n,), the classes that the images were asked to show, with
+    ``probs`` the agreement. ``protocol`` is that of the extractor which made them.
     """
 
     pool: Tensor
     spatial: Tensor | None = None
     probs: Tensor | None = None
     protocol: Mapping[str, JSON] = field(default_factory=dict)
+    labels: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.pool)
@@ -41,6 +43,7 @@ class Features:
             None if self.spatial is None else self.spatial[index],
             None if self.probs is None else self.probs[index],
             self.protocol,
+            None if self.labels is None else self.labels[index],
         )
 
 
@@ -65,6 +68,7 @@ def join(parts: Sequence[Features]) -> Features:
         None if first.spatial is None else torch.cat([p.spatial for p in parts if p.spatial is not None]),
         None if first.probs is None else torch.cat([p.probs for p in parts if p.probs is not None]),
         first.protocol,
+        None if first.labels is None else torch.cat([p.labels for p in parts if p.labels is not None]),
     )
 
 

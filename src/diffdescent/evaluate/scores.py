@@ -62,8 +62,8 @@ class Metric:
     """A metric by name: its ``title``, whether ``higher`` is better, and how it is computed.
 
     ``needs`` and ``against`` are what it looks at in the images and in the reference: their "moments", "spatial"
-    moments, "pool" (single features) or "probs". ``biased``: its expectation depends on the number of images, like
-    1/n.
+    moments, "pool" (single features), "probs" or "labels" (with probs). ``biased``: its expectation depends on the
+    number of images, like 1/n.
     No value lies beyond ``bounds``, and ``options`` are its part of the protocol.
     """
 
@@ -104,6 +104,15 @@ def _is(task: Task) -> Values:
     return value, None if task.masks is None else inception_score.over_halves(probs, task.masks)
 
 
+def _agreement(task: Task) -> Values:
+    assert task.images.features is not None
+    probs, labels = task.images.features.probs, task.images.features.labels
+    assert probs is not None
+    assert labels is not None
+    right = (probs.argmax(1) == labels).double()
+    return float(right.mean()), None if task.masks is None else task.masks.double() @ right / task.masks.sum(1)
+
+
 def _kid(task: Task) -> Values:
     x, y, known = task.images.pool, task.reference.pool, task.reference.kernel_mean
     if task.masks is None:
@@ -136,6 +145,7 @@ METRICS: dict[str, Metric] = {
     "is": Metric(
         "Inception Score", True, "probs", None, _is, (1.0, math.inf), True, {"split": inception_score.SPLIT}
     ),
+    "agreement": Metric("Agreement with the class asked for", True, "labels", None, _agreement, (0.0, 1.0)),
     "precision": Metric("Precision", True, "pool", "pool", _precision, (0.0, 1.0), options=_NEIGHBOURS),
     "recall": Metric("Recall", True, "pool", "pool", _recall, (0.0, 1.0), options=_NEIGHBOURS),
     "kid": Metric(
@@ -260,12 +270,14 @@ def _lacking(name: str, images: Reference, reference: Reference | None) -> str |
     return f"it needs at least {least} images on each side, not {fewest}" if fewest < least else None
 
 
-_WHAT = {"spatial": "a spatial map", "probs": "class probabilities", "pool": "single images"}
+_WHAT = {"spatial": "a spatial map", "probs": "class probabilities", "labels": "the class asked for", "pool": "single images"}
 
 
 def _has(side: Reference, what: str) -> bool:
     if what == "probs":
         return side.features is not None and side.features.probs is not None
+    if what == "labels":
+        return _has(side, "probs") and side.features is not None and side.features.labels is not None
     return {"moments": True, "spatial": side.spatial is not None, "pool": side.features is not None}[what]
 
 
