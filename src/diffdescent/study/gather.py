@@ -118,7 +118,7 @@ class _Reference:
             return None
         kept = _tensors(shards.read(self.path))
         protocol = self.study.worker.extractor.protocol
-        features = Features(kept["pool"], kept.get("spatial"), kept.get("probs"), protocol)
+        features = Features(**kept, protocol=protocol)
         return make_reference(features, str(self.study.protocol["reference"]))
 
     def _read(self) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +24,8 @@ EXACT = {"rmse": "RMSE to the exact solution", "swd": "Sliced Wasserstein distan
 """Distances to the exact solution from the same noise, with their titles; only exact models have them."""
 DIRECTIONS = 256
 """Of the sliced Wasserstein distance."""
+_OF_CLASSES = {"probs", "labels"}
+"""What metrics of class probabilities need, and of the classes that were asked for."""
 DEFAULT = ("fd", "precision", "recall")
 
 
@@ -97,7 +99,9 @@ def needs_of(config: StudyConfig, model: Predictor) -> Needs:
         )
     if len(others) < len(wanted):
         _check_exact(config, model)
-    return Needs("rmse" in wanted, "swd" in wanted, bool(others), "spatial" in needed, "probs" in needed, bool(against))
+    return Needs(
+        "rmse" in wanted, "swd" in wanted, bool(others), "spatial" in needed, bool(needed & _OF_CLASSES), bool(against)
+    )
 
 
 def _check_exact(config: StudyConfig, model: Predictor) -> None:
@@ -117,12 +121,15 @@ def scores(
     config: StudyConfig, wanted: Sequence[str], payloads: Sequence[Payload], reference: Any, worker: Worker
 ) -> list[Any]:
     """The :class:`~diffdescent.evaluate.Score` of each metric, from the shards of one cell in order."""
-    from ..evaluate import Features, score
+    from ..evaluate import METRICS, Features, score
 
     found = [_exact_score(metric, payloads, config.resamples) for metric in wanted if metric in EXACT]
     others = [metric for metric in wanted if metric not in EXACT]
     if others:
-        kept = {name: _joined(payloads, name) for name in ("pool", "spatial", "probs") if name in payloads[0]}
+        names = [field.name for field in fields(Features) if field.name in payloads[0]]
+        kept: dict[str, Any] = {name: _joined(payloads, name) for name in names}
+        # A cell without labels (an unguided one beside guided ones) has no score of them.
+        others = [metric for metric in others if METRICS[metric].needs != "labels" or "labels" in kept]
         features = Features(**kept, protocol=worker.extractor.protocol)
         found += score(features, reference, others, seed=0, resamples=config.resamples)
     return sorted(found, key=lambda one: list(wanted).index(one.metric))

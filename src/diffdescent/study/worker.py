@@ -88,6 +88,7 @@ class Worker:
         cell = task.cell
         model, recipe = self.guided(cell.guidance, recipes.parse(cell.sampler))
         grid = recipes.parse_grid(cell.grid, model.process, cell.steps)
+        labels = labels_for(cell.labels, model, task.samples)
         begun = time.perf_counter()
         result = sample(
             model,
@@ -95,7 +96,7 @@ class Worker:
             grid=grid,
             samples=task.samples,
             seed=cell.seed,
-            labels=labels_for(cell.labels, model, task.samples),
+            labels=labels,
             batch_size=self.config.batch_size,
             micro_batch=self.width,
             device=self.device,
@@ -116,6 +117,8 @@ class Worker:
             payload |= self._exact_errors(task, grid, result.images, cache)
         if self.needs.features:
             payload |= self._features(pixels)
+            if self.needs.probs and labels is not None:
+                payload["labels"] = labels.numpy()
         return payload
 
     def _features(self, pixels: Tensor) -> Payload:
