@@ -277,7 +277,7 @@ def draw_landscape(
     figure.colorbar(bins, ax=axes, label="log ‖x̂0(x_t + n) − x_ref‖   (dark: near the reference)")
     model = getattr(view.model, "name", "model")
     figure.suptitle(f"{model}, sample {view.number}: {view.steps} steps, {view.around} noisy neighbours of every state")
-    save_figure(figure, path, 80)
+    save_figure(figure, path, 70)
     plt.close(figure)
     return shares
 

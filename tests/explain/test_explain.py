@@ -35,7 +35,7 @@ TINY = dd.grid("explicit(ratio=[8, 7, 6, 5, 4, 3, 2, 1])", dd.VE(), 7)
     ],
 )
 def test_order_and_error_constant(recipe: str, order: int, constant: float) -> None:
-    """Adams–Bashforth's (Hairer, Nørsett and Wanner, table III.2.1), momentum's (1+β)/(1−β) and GE's 3 − 2γ of Euler's."""
+    """Adams–Bashforth's (Hairer, Nørsett and Wanner, III.1); momentum's (1+β)/(1−β) and GE's 3 − 2γ of Euler's."""
     found = explain(dd.sampler(recipe), GRID).linear
     assert found is not None
     assert found.order == order
@@ -87,14 +87,12 @@ def test_stability_of_known_methods() -> None:
         pair = np.array([value], dtype=complex)
         assert growth(dd.sampler("ge"), pair, 200)[0] == pytest.approx(roots(1, -1 - 2 * value, value), rel=0.02)
         ball = roots(1, -1.2 - 0.8 * value, 0.2)
-        assert growth(dd.sampler("ddim | momentum(0.2)"), pair, 200)[0] == pytest.approx(ball, rel=0.02)
+        assert growth(dd.sampler("ddim | momentum(0.2)"), pair, 200)[0] == pytest.approx(ball, rel=0.05)
 
 
 @pytest.mark.parametrize("name", sorted(SOLVERS))
 def test_every_solver_can_be_explained(name: str) -> None:
     """Estimates sum to 1 wherever the step uses an evaluation, and the record is JSON without NaN."""
-    if name == "analytic":
-        pytest.skip("analytic needs data statistics for its grid, which no recipe text carries")
     found = explain(dd.sampler(name), GRID)
     for step in found.steps:
         assert sum(step.weights) == pytest.approx(1, abs=1e-9), step

@@ -109,7 +109,7 @@ def test_statement_6_the_smoothed_distance(sigma: float) -> None:
     """−σ² log Σ exp(−d²/2σ²), whose gradient is σε of the exact denoiser."""
     points = Points(CLOUD)
     value, slope = points.smoothed(X, sigma)
-    torch.testing.assert_close(value, -(sigma**2) * (-torch.cdist(X, CLOUD) ** 2 / (2 * sigma**2)).logsumexp(1))
+    torch.testing.assert_close(value, -(sigma**2) * (-(torch.cdist(X, CLOUD) ** 2) / (2 * sigma**2)).logsumexp(1))
     h = 1e-5
     numeric = torch.stack(
         [(points.smoothed(X + h * e, sigma)[0] - points.smoothed(X - h * e, sigma)[0]) / (2 * h) for e in torch.eye(N)],
@@ -189,8 +189,8 @@ def test_intrinsic_dimension_and_reach_of_spheres() -> None:
         assert two_nn(near) == pytest.approx(d, rel=0.12)
         assert levina_bickel(near) == pytest.approx(d, rel=0.12)
         few = near._replace(distance=near.distance[:40], others=near.others[:40], which=near.which[:40])
-        # Tangents from neighbours are tilted, which lowers the estimate: hardly on a circle, by half on a 3-sphere.
-        assert {1: 0.95, 3: 0.45}[d] * 2.5 < manifold_reach(points, few, d) < 1.02 * 2.5
+        # Tangents from neighbours are tilted, which lowers the estimate (to 0.7 … 0.8 of it on spheres).
+        assert 0.6 * 2.5 < manifold_reach(points, few, d) < 1.02 * 2.5
 
 
 def test_mahalanobis_distance_is_the_euclidean_one_after_the_map() -> None:

@@ -38,7 +38,9 @@ def test_every_quantity_is_its_definition() -> None:
         dist, index = torch.cdist(x, y).min(dim=1)
         sigma = point.sigma / point.alpha
         eps = (native - point.alpha * x0) / point.sigma
-        np.testing.assert_allclose(found.values["eta"][i], ((sigma * eps - (x - y[index])).norm(dim=1) / dist), atol=1e-9)
+        np.testing.assert_allclose(
+            found.values["eta"][i], ((sigma * eps - (x - y[index])).norm(dim=1) / dist), atol=1e-9
+        )
         np.testing.assert_allclose(found.values["nu"][i], 4 * sigma / dist, rtol=1e-9)
         np.testing.assert_allclose(found.values["norm"][i], eps.norm(dim=1) / 4, rtol=1e-9)
         units.append((x - y[index]) / dist[:, None])
@@ -69,7 +71,7 @@ def test_the_ideal_denoisers_single_pass_is_the_measurement() -> None:
 
 
 def test_statement_2_the_ideal_denoiser_projects_at_both_ends() -> None:
-    """Small η at high noise (both point at the set) and at low noise (one image is left); within diam/dist throughout."""
+    """Small η at high noise (both point at the set) and at low noise (one image is left); always within diam/dist."""
     found = measure_ideal(DATA, steps=20, n=30)
     eta = found.quantile("eta", 0.5)
     assert eta[0] < 0.01

@@ -105,7 +105,7 @@ def test_the_least_number_of_steps_is_the_least() -> None:
 
 
 def test_no_uneven_schedule_beats_the_even_one() -> None:
-    """What a step costs of log ν is convex in its log σ ratio: random schedules of the same reach are not admissible."""
+    """A step's cost of log ν is convex in its log σ ratio: random schedules of the same reach are not admissible."""
     eta, nu, steps = 0.4, 2.0, 6
     total = math.log(reach(eta, nu, steps))
     generator = np.random.default_rng(0)

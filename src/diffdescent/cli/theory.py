@@ -15,7 +15,7 @@ from rich.table import Table
 
 from ..data import read_images
 from ..errors import UserError
-from ..images import from_uint8, make_folder, write_atomically
+from ..images import make_folder, write_atomically
 from ..models import load_model
 from ..recipes import parse_grid
 from ..sample import Progress as Step
@@ -145,7 +145,7 @@ def distance(
     """Distance of each image to a data set, and which of its images is nearest."""
     points = Points(read_set(data, limit=limit, memory=memory))
     asked = read_images(images)
-    x = from_uint8(asked.images).double()
+    x = asked.images.double() * (2 / 255) - 1
     found, index = points.data.neighbours(x)
     rows = [
         {"image": name, "distance": float(d), "per_number": float(d) / math.sqrt(x[0].numel()), "nearest": int(i)}

@@ -12,6 +12,8 @@ from .distance import Points
 
 ROWS = 256
 """Points whose neighbours are looked for at a time."""
+_FAR = 3.0
+"""Pairs within this many radii of a neighbourhood measure the tilt of its tangent space more than the curvature."""
 
 
 class Near(NamedTuple):
@@ -66,9 +68,9 @@ def manifold_reach(points: Points, near: Near, dimension: int) -> float:
 
         inf over pairs of ‖q − p‖²/(2 dist(q − p, T_p)),
 
-    with the tangent space T_p of ``dimension`` taken from the principal directions of p's neighbours. Pairs within a
-    neighbourhood, whose ratio measures the error of T_p, are left out. A finite sample sees only the pairs it has, which
-    raises the estimate; tangents from few neighbours are tilted, which lowers it.
+    with the tangent space T_p of ``dimension`` taken from the principal directions of p's neighbours. Pairs nearer
+    than three radii of the neighbourhood, whose ratio measures the error of T_p, are left out. A finite sample sees
+    only the pairs it has, which raises the estimate; tangents from few neighbours are tilted, which lowers it.
 
     Raises :class:`UserError` for more dimensions than neighbours.
     """
@@ -87,7 +89,7 @@ def manifold_reach(points: Points, near: Near, dimension: int) -> float:
             away = points.data.values(chunk).flatten(1) - p
             length = away.norm(dim=1)
             normal = (away - away @ tangent.T @ tangent).norm(dim=1)
-            outside = (length > near.distance[i, -1]) & (normal > 1e-9 * length)
+            outside = (length > _FAR * near.distance[i, -1]) & (normal > 1e-9 * length)
             if bool(outside.any()):
                 best = torch.minimum(best, (length[outside].square() / (2 * normal[outside])).min().cpu())
     return float(best)
