@@ -475,6 +475,20 @@ def test_one_sentence_without_diffusers() -> None:
     assert last.startswith("ImportError: diffdescent.integrations.diffusers needs diffusers; install it with")
 
 
+def test_check_names_the_evaluation_that_broke() -> None:
+    scheduler = DescentScheduler("unipc", timestep_spacing="trailing")
+    scheduler.check()
+    scheduler.set_timesteps(4)
+    x = latents()
+    for i, t in enumerate(scheduler.timesteps):
+        output = 0.2 * x
+        if i == 2:
+            output[1] = math.nan
+        x = scheduler.step(output, t, x).prev_sample
+    with pytest.raises(UserError, match=r"at evaluation 2 .*for 1 of 2 samples \(1\)"):
+        scheduler.check()
+
+
 def test_dynamic_threshold_has_a_largest_bound() -> None:
     x0 = 3 * latents()
     assert float(DynamicThreshold(1.0, maximum=2.0).bound(x0).abs().max()) == 1.0

@@ -343,6 +343,12 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         x0 = run.seen.x0 if run.seen is not None else prediction.to("x0", sample)
         return DescentSchedulerOutput(following, x0.to(sample.dtype))
 
+    def check(self) -> None:
+        """Raise :class:`UserError` if an evaluation of the last run held NaN or Inf: which one, at which level, for
+        which samples. This reads from the device; call it after the pipeline (a black image in float16 …)."""
+        if self._run is not None:
+            self._run.executor.check()
+
     def _prediction(self, run: _Run, output: Tensor, sample: Tensor) -> Prediction:
         variance = None
         if output.ndim > 1 and output.shape[1] == 2 * sample.shape[1]:
