@@ -29,9 +29,13 @@ class Figure:
 
 
 def curves(lines: Sequence[Line], metric: str) -> list[Figure]:
-    """Quality against network evaluations, a panel for each grid; where there are at least two budgets."""
-    chosen = [line for line in lines if metric in line.metrics]
-    if len({line.columns["nfe"] for line in chosen}) < 2:
+    """Quality against network evaluations, a panel for each grid, of the cells that have at least two budgets."""
+    series: dict[str, list[Line]] = {}
+    for line in lines:
+        if metric in line.metrics:
+            series.setdefault(_label(line, SERIES), []).append(line)
+    chosen = [line for group in series.values() if len({one.columns["nfe"] for one in group}) > 1 for line in group]
+    if not chosen:
         return []
     panels = _groups(chosen, lambda line: line.columns["grid"])
     names = varying(chosen, [name for name in SERIES if name != "grid"]) or ["sampler"]
@@ -105,12 +109,11 @@ def _drawn(
 ) -> bytes:
     with _style() as plt:
         shape = _shape(len(panels))
-        figure, axes = plt.subplots(
-            *shape, figsize=(4.4 * shape[1] + 0.4, 3.5 * shape[0] + 0.5), squeeze=False, sharey=True,
-            layout="constrained",
-        )  # fmt: skip
         everything = [line for group in panels.values() for line in group]
         labels = list(dict.fromkeys(_label(line, names) for line in everything))
+        across = min(len(labels), max(1, round(57 * shape[1] / (6 + max(map(len, labels))))))
+        size = (4.4 * shape[1] + 0.4, 3.5 * shape[0] + 0.4 + 0.21 * -(-len(labels) // across))
+        figure, axes = plt.subplots(*shape, figsize=size, squeeze=False, sharey=True, layout="constrained")
         values = [line.metrics[metric].value for line in everything if math.isfinite(line.metrics[metric].value)]
         wide = bool(values) and min(values) > 0 and max(values) > 8 * min(values)
         handles: dict[str, Any] = {}
@@ -149,11 +152,9 @@ def _drawn(
             axis.set_visible(False)
         for row in axes:
             row[0].set_ylabel(f"{title(metric)} ({'lower' if lower_is_better(metric) else 'higher'} is better)")
-        ordered = [handles[label] for label in labels if label in handles]
-        figure.legend(
-            ordered, [label for label in labels if label in handles], loc="outside lower center",
-            ncols=min(len(ordered), max(1, round(170 * shape[1] / 3 / (6 + max(map(len, labels)))))), frameon=False,
-        )  # fmt: skip
+        shown = [label for label in labels if label in handles]
+        ordered = [handles[label] for label in shown]
+        figure.legend(ordered, shown, loc="outside lower center", ncols=across, frameon=False)
         return _svg(figure, plt)
 
 
