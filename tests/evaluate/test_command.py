@@ -60,6 +60,20 @@ def test_saved_statistics_are_a_reference(folders: tuple[Path, Path], tmp_path: 
     assert "resize: legacy here, clean there" in refused.stderr
 
 
+def test_a_random_choice_of_images(folders: tuple[Path, Path]) -> None:
+    def found(*more: object) -> list[tuple[int, float]]:
+        options = ("--reference", folders[1], "--metrics", "fd", "--json", "--resamples", 0, *more)
+        scores = json.loads(run("evaluate", folders[0], *options).stdout)["scores"]
+        return [(s["count"], s["value"]) for s in scores]
+
+    assert found("--n", 40) == found()
+    some, again, others = found("--n", 20), found("--n", 20), found("--n", 20, "--seed", 1)
+    assert some == again != others
+    assert some[0][0] == 20
+    refused = run("evaluate", *folders[:1], "--reference", folders[1], "--n", 41, code=2)
+    assert "--n must lie between 2 and the 40 images" in refused.stderr
+
+
 def test_inception_score_needs_no_reference(folders: tuple[Path, Path]) -> None:
     found = json.loads(run("evaluate", folders[0], "--metrics", "is", "--json", "--resamples", 0).stdout)["scores"]
     assert [s["metric"] for s in found] == ["is"]

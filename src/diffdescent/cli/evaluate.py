@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -20,8 +21,10 @@ from ..evaluate import (
     RESIZES,
     Extractor,
     Features,
+    Reference,
     Score,
     load_extractor,
+    make_reference,
     metric_name,
     read_reference,
     score,
@@ -42,9 +45,12 @@ def evaluate(
     metrics: Annotated[
         str | None, typer.Option(help=f"A list of {', '.join(METRICS)}; default: all that are possible.")
     ] = None,
+    n: Annotated[
+        int | None, typer.Option(help="Judge a random choice of so many images, to compare at equal numbers.")
+    ] = None,
     resize: Annotated[str, typer.Option(help=f"How images are resized: {' or '.join(RESIZES)}.")] = "clean",
     device: Annotated[str, typer.Option(help="Where the network runs: cpu, cuda, mps.")] = "cpu",
-    seed: Annotated[int, typer.Option(help="Seed of the intervals.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the intervals and of --n.")] = 0,
     resamples: Annotated[int, typer.Option(help="Random halves behind each interval; 0: no intervals.")] = 200,
     save_statistics: Annotated[
         Path | None, typer.Option(help="Also save the mean and covariance of DIR to this .npz, to be a --reference.")
@@ -77,8 +83,10 @@ def evaluate(
         scored = reference is not None or names is not None
         looked_at = {METRICS[name].needs for name in names or METRICS}
         # Fréchet distances without intervals need no single image: memory then depends on the features alone.
-        keep = scored and (resamples > 0 or bool(looked_at & {"pool", "probs"}))
+        keep = n is not None or (scored and (resamples > 0 or bool(looked_at & {"pool", "probs"})))
         found = summarise(stream_images(images, progress=watched.size), watched, name=str(images), keep=keep)
+        if n is not None:
+            found = _some(found, n, seed)
         if save_statistics is not None:
             write_statistics(save_statistics, found)
         scores = score(found, against, names, seed=seed, resamples=resamples, progress=bars.metric) if scored else []
@@ -88,6 +96,16 @@ def evaluate(
         _print(scores, images, reference, extractor)
     if save_statistics is not None:
         typer.echo(f"Wrote {save_statistics}: the statistics of {found.count} images.", err=True)
+
+
+def _some(images: Reference, n: int, seed: int) -> Reference:
+    """The statistics of ``n`` random ones of the images."""
+    assert images.features is not None
+    count = len(images.features)
+    if not 2 <= n <= count:
+        raise UserError(f"--n must lie between 2 and the {count} images that there are, not {n}.")
+    chosen = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:n].sort().values
+    return make_reference(images.features[chosen], images.name)
 
 
 def _print(scores: list[Score], images: Path, reference: Path | None, extractor: Extractor) -> None:
