@@ -18,6 +18,7 @@ from rich.table import Table
 from ..errors import UserError
 from ..images import write_atomically
 from ..peculiarity import study as studies
+from ..peculiarity.check import check_counter, check_memory
 from ..peculiarity.clusters import KS, LEAST, distances, fit_clusters, load_clusters, save_clusters
 from ..peculiarity.counter import count_limbs
 from ..peculiarity.figures import write_figures
@@ -247,6 +248,31 @@ def _print_rows(rows: Sequence[studies.Row]) -> None:
             *(f"{100 * share.value:.1f} %" for share in (row.abnormal, row.other)), *tests,
         )  # fmt: skip
     Console().print(table)
+
+
+@app.command()
+def check(
+    model: Annotated[str, typer.Argument(help="A model of figures.")] = "figures",
+    n: Annotated[int, typer.Option(help="Held-out figures, and samples.")] = 300,
+    data: Annotated[Path | None, typer.Option(help="The training set, to look for copies of it.")] = None,
+) -> None:
+    """How the counter reads held-out figures, also noised and denoised; with --data, whether samples are copies."""
+    from ..models import load_model
+
+    net = load_model(model)
+    table = Table("noised to", "read wrongly", "peculiar", "unreadable", show_edge=False)
+    for r in check_counter(net, n):
+        table.add_row(f"{r.strength:.0%} of the time", str(r.wrong), str(r.peculiar), str(r.unreadable))
+    console = Console()
+    console.print(table, "")
+    if data is not None:
+        from ..data import read_images
+
+        found = check_memory(net, read_images(data).images[:, 0].numpy(), n)
+        table = Table("nearest training image, RMS", "1 %", "10 %", "50 %", "90 %", show_edge=False)
+        for name, values in (("held-out figures", found.held_out), ("samples", found.samples)):
+            table.add_row(name, *(f"{v:.3f}" for v in values))
+        console.print(table)
 
 
 @app.command(name="minima")
