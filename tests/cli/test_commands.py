@@ -208,7 +208,6 @@ def test_bad_input_is_one_sentence_and_exit_code_2(pictures: Path, tmp_path: Pat
         (["weights", "ddim", "--basis", "v"], "eps"),
         (["grid", "karras", "--process", "flow"], "start="),
         (["grid", "karras", "--process", "vq"], "'ve'"),
-        (["demo", here, *out], "exact solution"),
     ]
     for arguments, words in cases:
         done = run(*arguments, code=2)

@@ -1,173 +1,112 @@
-"""``diffdescent demo``: the main job on a bundled model — several samplers from the same noise, side by side."""
+"""``diffdescent demo``: the main jobs on the bundled models — images of a network, and samplers compared."""
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
 from torch import Tensor
 
 from ..errors import UserError
-from ..grid import Grid
-from ..images import make_folder, save_figure, sheet, to_uint8, write_atomically
+from ..guidance import apply_guidance
+from ..images import make_folder, save_figure, sheet, to_uint8
 from ..models import load_model
-from ..models.flowmap import exact_solution
-from ..models.mixture import Mixture
-from ..recipes import parse, parse_grid
-from ..sample import initial_state, noise_for
+from ..predict import Predictor
+from ..recipes import parse
 from ..sample import sample as run_sampler
+from .progress import Bar
+from .studying import How, launch
 
+NETWORK, MIXTURE = "cifar10", "cifar10-mixture"
+GUIDANCE = "cfg(scale=4)"
+WAYS = (("ge(gamma=2)", 10), ("ddim", 10), ("ddim", 50))
+"""The rows of the picture: samplers and their steps, all from the same noise."""
+ROWS = 3
+"""Images of each class for each way."""
 SAMPLERS = (
-    "ddim",
-    "ddim | momentum(beta=-0.3)",
-    "ge(gamma=2)",
-    "ge(gamma=2) | momentum(beta=0.1)",
-    "plms",
-    "deis",
-    "dpmpp(order=2)",
-    "unipc",
+    "ddim; ddim | momentum(beta=-0.3); ge(gamma=2); ge(gamma=2) | momentum(beta=0.1); plms; deis; dpmpp(order=2); unipc"
 )
-STEPS = (5, 10, 20)
+STEPS, GRID = "5,10,20", "loglinear"
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One sampler at one step count: its images (n, C, H, W), cost and distance to the exact solution."""
+class Row:
+    """One way to sample: its images (n, C, H, W), a column a class, and what they cost."""
 
-    recipe: str
-    steps: int
-    nfe: int
+    title: str
     images: Tensor
-    rmse: float
     seconds: float
 
 
-def rmse(images: Tensor, reference: Tensor) -> float:
-    """Root mean squared difference per pixel, in the units of [−1, 1]."""
-    return float((images.double() - reference.double()).pow(2).mean().sqrt())
-
-
-def reference(model: Mixture, grid: Grid, noise: Tensor, cache: Path) -> Tensor:
-    """The exact end of the probability-flow ODE from the state in which the samplers start."""
-    start, end = grid.points[0], grid.points[-1]
-    x = initial_state(noise, grid)
-    return exact_solution(model, x.double(), start, end, rtol=1e-5, atol=1e-5, cache=cache).x
-
-
 def demo(
-    model: Annotated[str, typer.Argument(help="A bundled mixture, whose exact solution is known.")] = "cifar10-mixture",
-    grid: Annotated[
-        str, typer.Option(help="One grid for all samplers, so that all start and end alike.")
-    ] = "loglinear",
-    n: Annotated[int, typer.Option(help="Images behind each figure of the table.")] = 32,
-    shown: Annotated[int, typer.Option(help="Images shown for each sampler.")] = 8,
+    n: Annotated[int, typer.Option(help="Images behind each figure of the comparison.")] = 32,
     seed: Annotated[int, typer.Option(help="Seed of the noise that all samplers start from.")] = 0,
-    out: Annotated[Path, typer.Option(help="Folder for the picture and the table.")] = Path("demo-output"),
+    out: Annotated[Path, typer.Option(help="Folder for the picture and the comparison.")] = Path("demo-output"),
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
 ) -> None:
-    """Sample with several samplers at several step counts from the same noise, and measure them.
+    """Images of the bundled CIFAR-10 network, then samplers compared where the truth is known.
 
-    Writes comparison.png (rows: samplers, columns: step counts; the last row is the exact solution) and table.csv. The
-    bundled mixture has the statistics of real images, colours, horizons and contrasts, but draws no objects: what it
-    has is a known truth, so that the table can say how far each sampler is from it.
+    Writes images.png (a column a class; gradient estimation and DDIM from the same noise), and under comparison/ a
+    study on the bundled mixture, whose exact solution is known: table.csv and report.html say how far from it each
+    sampler ends, with intervals. Given again, the comparison goes on where it was.
     """
-    net = load_model(model)
-    if not isinstance(net, Mixture):
-        raise UserError(f"The demo measures against an exact solution, which {model!r} lacks; use cifar10-mixture.")
-    if n < 1 or shown < 1:
-        raise UserError("--n and --shown must be at least 1.")
+    from ..study import make_study
+
+    if n < 1:
+        raise UserError("--n must be at least 1.")
     make_folder(out)
     begun = time.monotonic()
-    grids = {steps: parse_grid(grid, net.process, steps) for steps in STEPS}
-    noise = noise_for(seed, range(n), net.shape or ())
-    cells: list[Cell] = []
-    with Progress(console=Console(stderr=True), disable=quiet) as bar:
-        task = bar.add_task("exact solution", total=len(STEPS) * (1 + len(SAMPLERS)))
-        truth = {}
-        for steps, levels in grids.items():
-            truth[steps] = reference(net, levels, noise, out / "cache")
-            bar.advance(task)
-        for recipe in SAMPLERS:
-            for steps, levels in grids.items():
-                bar.update(task, description=f"{recipe}, {steps} steps")
-                before = time.monotonic()
-                result = run_sampler(net, parse(recipe), grid=levels, n=n, seed=seed)
-                seconds = time.monotonic() - before
-                error = rmse(result.images, truth[steps])
-                cells.append(Cell(recipe, steps, result.plan.nfe, result.images, error, seconds))
-                bar.advance(task)
-    _write_table(cells, out / "table.csv")
-    _write_picture(
-        cells, {steps: image[:shown] for steps, image in truth.items()}, model, shown, out / "comparison.png"
-    )
-    _print_table(cells, grids[STEPS[0]], n, seed)
-    typer.echo(
-        f"Picture: {out / 'comparison.png'}\nTable:   {out / 'table.csv'}\n{time.monotonic() - begun:.0f} s in all"
-    )
+    model = load_model(NETWORK)
+    classes = tuple(getattr(model, "classes", None) or ())
+    labels = torch.arange(ROWS * len(classes)) % len(classes)
+    rows = []
+    with Bar(len(WAYS) * len(labels), done=0, hidden=quiet) as bar:
+        for recipe, steps in WAYS:
+            rows.append(_row(model, recipe, steps, labels, seed, bar))
+            bar.finished(len(labels))
+    _draw(rows, classes, out / "images.png")
+    values = {
+        "title": f"Samplers compared on {MIXTURE}",
+        "model": MIXTURE,
+        "samplers": SAMPLERS,
+        "steps": STEPS,
+        "grids": GRID,
+        "n": n,
+        "seeds": str(seed),
+        "images": 8,
+    }
+    launch(make_study(values, "The demo"), out / "comparison", How(quiet=quiet))
+    typer.echo(f"Images: {out / 'images.png'}\n{time.monotonic() - begun:.0f} s in all")
 
 
-def _write_table(cells: list[Cell], path: Path) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(("sampler", "steps", "evaluations", "rmse_to_exact", "seconds"))
-    writer.writerows((c.recipe, c.steps, c.nfe, f"{c.rmse:.6f}", f"{c.seconds:.3f}") for c in cells)
-    write_atomically(path, text.getvalue().encode())
+def _row(model: Predictor, text: str, steps: int, labels: Tensor, seed: int, bar: Bar) -> Row:
+    guided, recipe = apply_guidance(GUIDANCE, model, parse(text))
+    begun = time.monotonic()
+    result = run_sampler(guided, recipe, steps=steps, labels=labels, n=len(labels), seed=seed, callback=bar.step)
+    return Row(f"{text} | {GUIDANCE}, {result.plan.nfe} steps", result.images, time.monotonic() - begun)
 
 
-def _print_table(cells: list[Cell], grid: Grid, n: int, seed: int) -> None:
-    end = grid.points[-1].ratio
-    table = Table(
-        title=f"RMSE per pixel in [−1, 1] to the exact solution from the same noise\n"
-        f"{n} samples, seed {seed}, grid {grid.name} from σ/α = {grid.points[0].ratio:.4g} to {end:.4g}",
-        show_edge=False,
-    )
-    table.add_column("sampler")
-    for steps in STEPS:
-        table.add_column(f"{steps} steps", justify="right")
-    best = {steps: min(c.rmse for c in cells if c.steps == steps) for steps in STEPS}
-    for recipe in dict.fromkeys(c.recipe for c in cells):
-        row = [next(c for c in cells if c.recipe == recipe and c.steps == steps) for steps in STEPS]
-        table.add_row(
-            recipe, *(f"[bold]{c.rmse:.4f}[/bold]" if c.rmse == best[c.steps] else f"{c.rmse:.4f}" for c in row)
-        )
-    Console().print(table)
-
-
-def _write_picture(cells: list[Cell], truth: dict[int, Tensor], truth_name: str, shown: int, path: Path) -> None:
+def _draw(rows: list[Row], classes: tuple[str, ...], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    names = [*dict.fromkeys(c.recipe for c in cells), "exact solution"]
-    figure, axes = plt.subplots(
-        len(names), len(STEPS), figsize=(1.1 * shown * len(STEPS) / 2 + 2, 0.62 * len(names) + 0.6), squeeze=False,
-        layout="constrained",
-    )  # fmt: skip
-    for row, name in enumerate(names):
-        for column, steps in enumerate(STEPS):
-            found = next((c for c in cells if c.recipe == name and c.steps == steps), None)
-            images = truth[steps] if found is None else found.images[:shown]
-            axis = axes[row][column]
-            axis.imshow(sheet(to_uint8(images), columns=shown).permute(1, 2, 0).numpy(), interpolation="nearest")
-            axis.set_xticks([])
-            axis.set_yticks([])
-            for side in axis.spines.values():
-                side.set_visible(False)
-            if found is not None:
-                axis.set_xlabel(f"RMSE {found.rmse:.3f}", fontsize=6, labelpad=1)
-            if row == 0:
-                axis.set_title(f"{steps} steps", fontsize=9)
-            if column == 0:
-                axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
-    figure.suptitle(f"{truth_name}: from the same noise, next to the exact end of its probability-flow ODE", fontsize=9)
+    width = len(classes)
+    figure, axes = plt.subplots(len(rows), 1, figsize=(0.85 * width, 0.95 * ROWS * len(rows)), layout="constrained")
+    for axis, row in zip(axes, rows, strict=True):
+        picture = sheet(to_uint8(row.images), columns=width).permute(1, 2, 0).numpy()
+        axis.imshow(picture, interpolation="nearest")
+        centres = (torch.arange(width) + 0.5) * picture.shape[1] / width
+        axis.set_xticks(centres.tolist(), classes, fontsize=8)
+        axis.set_yticks([])
+        axis.tick_params(length=0)
+        axis.set_title(f"{row.title}  ·  {row.seconds:.1f} s for {len(row.images)} images", fontsize=9, loc="left")
+        for side in axis.spines.values():
+            side.set_visible(False)
     save_figure(figure, path, dpi=130)
     plt.close(figure)
