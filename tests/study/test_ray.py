@@ -36,13 +36,13 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def workers_of(node: Any) -> list[int]:
-    """The process ids of a node's workers: the children of its raylet that are called ray::…"""
+    """The process ids of a node's workers (its agents are called ray::… too, and a node dies with them)."""
     parent = node.all_processes["raylet"][0].process.pid
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # a process that has just ended
             same = int(stat.read_text().rpartition(")")[2].split()[1]) == parent
-            if same and (stat.parent / "cmdline").read_bytes().startswith(b"ray::"):
+            if same and (stat.parent / "cmdline").read_bytes().startswith((b"ray::shard", b"ray::IDLE")):
                 found.append(int(stat.parent.name))
     return found
 
