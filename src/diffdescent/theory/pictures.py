@@ -162,7 +162,12 @@ def draw_noised(noised: Noised, path: Path, title: str) -> None:
     floor = max(float(noised.sigmas.min()) * 1e-2, 1e-9)
     axes.fill_between(noised.sigmas, np.maximum(low, floor), np.maximum(high, floor), color="C3", alpha=0.2)
     axes.plot(
-        noised.sigmas, np.maximum(middle, floor), "o-", ms=3, color="C3", label="|proj(x₀ + σε) − x₀| (median, 5–95 %)"
+        noised.sigmas,
+        np.maximum(middle, floor),
+        "o-",
+        ms=3,
+        color="C3",
+        label="|proj(x₀ + σε) − x₀|: median, 5–95 % (0: at the edge)",
     )
     axes.plot(noised.sigmas, np.median(noised.distance, axis=1), color="C0", label="dist(x₀ + σε)")
     axes.plot(noised.sigmas, noised.sigmas * root, "k:", lw=1, label="σ√n")
