@@ -18,8 +18,8 @@ import torch
 
 import diffdescent as dd
 from diffdescent.data import ImageSet, read_images
+from diffdescent.images import save_png, sheet, to_uint8
 from diffdescent.models.classifiers import FeatureNet, GuideNet, load_classifier
-from diffdescent.train.preview import save_sheet
 
 ASSETS = Path(dd.__file__).parent / "assets"
 SAMPLERS = {"ge-10": ("ge(gamma=2)", 10), "ddim-50": ("ddim", 50), "ddim-100": ("ddim", 100)}
@@ -46,12 +46,6 @@ def by_level(network: GuideNet, images: ImageSet, count: int) -> dict[int, float
         logits = torch.cat([network(part, torch.tensor(float(t))) for part in noisy.split(250)])
         figures[t] = round(float((logits.argmax(1) == labels).float().mean()), 4)
     return figures
-
-
-def sheet(images: torch.Tensor, rows: int = 8) -> torch.Tensor:
-    """uint8 (3, 32·rows, 320) from samples whose classes run 0 … 9 again and again."""
-    pixels = images[: 10 * rows].clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
-    return pixels.reshape(rows, 10, 3, 32, 32).permute(2, 0, 3, 1, 4).reshape(3, rows * 32, 320)
 
 
 def draw_losses(logs: list[Path], path: Path) -> None:
@@ -103,7 +97,7 @@ def main() -> None:
             "agreement": round(shares(features, result.images.float(), labels), 4),
             "seconds": round(time.perf_counter() - started, 1),
         }
-        save_sheet(sheet(result.images), arguments.out / f"{name}.png")
+        save_png(sheet(to_uint8(result.images[:80]), columns=10, gap=0), arguments.out / f"{name}.png")
         print(json.dumps(figures), flush=True)
 
 

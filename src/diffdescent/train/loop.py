@@ -19,6 +19,7 @@ from torch import nn
 
 from ..data import ImageSet, read_images
 from ..errors import UserError
+from ..images import save_png
 from .batches import Batch, Batches
 from .checkpoint import check_same_run, load_checkpoint, save_checkpoint
 from .config import OptimizerConfig, TrainConfig
@@ -26,7 +27,7 @@ from .ema import EMA
 from .export import export_model, model_folder
 from .networks import build_network, null_class
 from .objectives import EDMLoss, FeaturesLoss, GuideLoss, Objective, VPLoss
-from .preview import accuracy, sample_sheet, save_sheet
+from .preview import accuracy, sample_sheet
 from .report import Report
 
 _GLANCE = 2000  # test images for an accuracy on the way; the last one is over all of them
@@ -202,7 +203,7 @@ class _Run:
         self.network.eval()
         if draw:
             sheet = sample_sheet(self.network, config, self.images.shape, self.null)
-            save_sheet(sheet, Path(config.out) / "samples" / f"{self.step:07d}.png")
+            save_png(sheet, Path(config.out) / "samples" / f"{self.step:07d}.png")
             self.report.picture(self.step, sheet)
         if measure and self.test is not None:
             most = None if self.step == run.steps else _GLANCE

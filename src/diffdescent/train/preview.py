@@ -2,70 +2,48 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-from pathlib import Path
-
 import numpy as np
 import torch
 from torch import nn
 
 from ..data import ImageSet
-from .config import ProcessConfig, TrainConfig
-from .objectives import denoise, edm_denoise, make_vp
+from ..images import sheet, to_uint8
+from ..predict import EDM, Network, Predictor
+from ..process import VE
+from ..sample import sample
+from .config import TrainConfig
+from .objectives import denoise, make_vp
 
 _STEPS = 25
 
 
-@torch.no_grad()
 def sample_sheet(
     network: nn.Module, config: TrainConfig, shape: tuple[int, int, int], null: int | None, rows: int = 8
 ) -> torch.Tensor:
-    """uint8 (C, 8·H, columns·W): column k shows class k (all of the classes, or 8 unconditional columns), from fixed
-    noise.
-
-    Deterministic DDIM on x0 and ε with ``_STEPS`` steps: x ← α' x0 + σ' (x − α x0)/σ, x0 clipped to the data's range.
-    """
+    """uint8 (C, rows·H, columns·W): column k shows class k (all of the classes, or 8 unconditional columns), from fixed
+    noise, by DDIM in ``_STEPS`` steps with x0 clipped to the data's range."""
     columns = 8 if null is None else min(null, 20)
+    n = rows * columns
     device = next(network.parameters()).device
-    x = torch.randn((rows * columns, *shape), generator=torch.Generator().manual_seed(0)).to(device)
-    labels = None if null is None else torch.arange(columns, device=device).repeat(rows)
-    levels = _levels(config.process)
-    x = x * levels[0][2]
-    for (t, a, s), (_, a_next, s_next) in pairwise(levels):
-        x0 = _x0(network, config, x, t, a, s, labels).clamp(-1, 1)
-        x = a_next * x0 + s_next * (x - a * x0) / s
-    pixels = x.clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8).cpu()
-    channels, height, width = shape
-    grid = pixels.reshape(rows, columns, channels, height, width).permute(2, 0, 3, 1, 4)
-    return grid.reshape(channels, rows * height, columns * width)
+    images = sample(
+        _predictor(network, config, shape, device),
+        "ddim | threshold",
+        grid="karras" if config.process.kind == "edm" else "uniform(spacing=trailing)",
+        steps=_STEPS,
+        n=n,
+        labels=None if null is None else torch.arange(n) % columns,
+        batch_size=n,
+    ).images
+    return sheet(to_uint8(images).cpu(), columns=columns, gap=0)
 
 
-def _levels(process: ProcessConfig) -> list[tuple[float, float, float]]:
-    """(t, α, σ) from the noisiest level to σ = 0."""
-    if process.kind == "edm":
-        ramp = np.linspace(80.0 ** (1 / 7), 0.002 ** (1 / 7), _STEPS) ** 7
-        return [(float(s), 1.0, float(s)) for s in ramp] + [(0.0, 1.0, 0.0)]
-    vp = make_vp(process)
-    times = np.linspace(vp.t_max, 0, _STEPS + 1)[:-1].round()
-    alpha, sigma = vp.alpha_sigma(times)
-    return [(float(t), float(a), float(s)) for t, a, s in zip(times, alpha, sigma, strict=True)] + [(-1.0, 1.0, 0.0)]
+def _predictor(network: nn.Module, config: TrainConfig, shape: tuple[int, int, int], device: torch.device) -> Predictor:
+    def module(x: torch.Tensor, t: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
+        return denoise(network, x, t, None if labels is None else labels.to(device))
 
-
-def _x0(
-    network: nn.Module, config: TrainConfig, x: torch.Tensor, t: float, a: float, s: float, labels: torch.Tensor | None
-) -> torch.Tensor:
     if config.process.kind == "edm":
-        return edm_denoise(network, x, np.full(len(x), s), config.process.sigma_data, labels)
-    output = denoise(network, x, torch.full((len(x),), t, device=x.device), labels)
-    return (x - s * output) / a if config.loss.prediction == "eps" else a * x - s * output
-
-
-def save_sheet(sheet: torch.Tensor, path: Path) -> None:
-    """Write uint8 (C, H, W) as a PNG."""
-    from PIL import Image
-
-    pixels = sheet.permute(1, 2, 0).numpy()
-    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(path)
+        return EDM(module, VE(), shape, config.process.sigma_data, device=device)
+    return Network(module, make_vp(config.process), config.loss.prediction, shape, device=device)
 
 
 @torch.no_grad()
