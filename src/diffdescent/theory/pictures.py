@@ -90,8 +90,8 @@ def draw_errors(errors: Errors, path: Path, title: str) -> None:
     _histogram(axes[1, 0], errors, "turn", "|∇dist(x_t) − ∇dist(x_t₋₁)|", "how far the gradient turns in a step")
     _histogram(axes[1, 1], errors, "eta_released", "η, released pairing", "x̂0(x_t) against proj(x_t₋₁), as released")
     _histogram(axes[1, 2], errors, "eta", "η (log)", "η and the high-noise bound diam/dist", log=True)
-    bound = np.nanmedian(np.where(np.isfinite(errors.far_bound), errors.far_bound, np.nan), axis=1)
-    if np.isfinite(bound).any():
+    if np.isfinite(errors.diameter):
+        bound = errors.diameter / errors.quantile("dist", 0.5)
         axes[1, 2].plot(errors.ratios, bound, color="k", ls="--", lw=1.2, label="diam(K)/dist")
     for panel in axes.flat:
         panel.legend(fontsize=7, loc="best")
