@@ -44,7 +44,7 @@ def measure_ideal(
     batch_size: int = 500,
     callback: Callable[[Progress], None] | None = None,
 ) -> Errors:
-    """The error model of ``data``'s exact denoiser along ``n`` trajectories, both pairings of time: the definition's and the released one.
+    """The error model of ``data``'s exact denoiser along ``n`` trajectories, for both pairings of time.
 
     Costs two products of (batch × n) with the whole set for each evaluation: for 50 steps, 500 trajectories and the
     50,000 images of CIFAR-10 1.5e13 operations in float64.
