@@ -30,7 +30,7 @@ def test_it_draws_figures_of_the_species_asked_for() -> None:
 
 
 def test_figures_are_read_as_well_after_a_little_noise_is_taken_away() -> None:
-    renders, again = check_counter(load_model("figures"), 60, (0.1,))
+    renders, again = check_counter(load_model("figures"), 30, (0.1,))
     assert renders.strength == 0
     assert renders.wrong.count <= 1
     assert again.wrong.count <= 1
