@@ -37,7 +37,7 @@ def test_table_figure_and_json(tmp_path: Path) -> None:
     ("words", "message"),
     [
         (("--guidance", "clasifier(2)"), "did you mean 'classifier'"),
-        (("--guidance", "classifier(scale=2)", "--sampler", "ddim"), "shift='score'"),
+        (("--guidance", "classifier(scale=2, shift=mean)", "--sampler", "ddim"), "shift='score'"),
         (("--guidance", "cfg", "--n", 0), "--n of at least 1"),
         (("--guidance", "cfg", "--label", "dgo"), "did you mean 'dog'"),
         (("--guidance", "cfg", "--sampler", "ddpm | pxp(scope=chanel)"), "sample"),

@@ -23,7 +23,7 @@ def test_a_guided_run_is_recorded_and_continued(tmp_path: Path) -> None:
     out = tmp_path / "dogs"
     text = "classifier(2) | pxp(delta=1,1,1e-3,1e-3)"
     done = run(*DOGS, "--guidance", text, "--out", out)
-    written = "classifier(scale=2.0) | pxp(delta=[1.0, 1.0, 0.001, 0.001])"
+    written = "classifier(scale=2.0, shift=mean) | pxp(delta=[1.0, 1.0, 0.001, 0.001])"
     assert f"with ddim(eta=1.0) under {written}" in done.stdout
     record = json.loads((out / "run.json").read_text())
     assert (record["guidance"], record["recipe"], record["network_calls"]) == (written, "ddim(eta=1.0)", 3)
@@ -53,6 +53,12 @@ def test_guidance_changes_the_images_and_an_empty_one_does_not(tmp_path: Path) -
     assert read_image(tmp_path / "free" / "sheet.png").shape[0] == 3
 
 
+def test_the_default_sampler_can_be_guided_by_a_classifier(tmp_path: Path) -> None:
+    done = run("sample", "cifar10", "--label", "dog", "--guidance", "classifier(scale=2)", "--steps", 2, "--n", 1,
+               "--out", tmp_path / "run")  # fmt: skip
+    assert "under classifier(scale=2.0, shift=score)" in done.stdout
+
+
 def test_the_calls_of_the_network_are_told(tmp_path: Path) -> None:
     told = run("sample", "cifar10-mixture", "--label", "cat", "--sampler", "ddim", "--steps", 4, "--n", 1, "--guidance",
                "cfgpp(0.5)", "--out", tmp_path / "run")  # fmt: skip
@@ -69,7 +75,7 @@ def test_the_calls_of_the_network_are_told(tmp_path: Path) -> None:
         (("--guidance", "classifier"), "give labels"),
         (("--label", "dog", "--guidance", "clasifier(2)"), "did you mean 'classifier'"),
         (("--label", "dog", "--guidance", "cfg(2, sacle=3)"), "did you mean 'scale'"),
-        (("--label", "dog", "--guidance", "classifier(2)", "--sampler", "ddim"), "shift='score'"),
+        (("--label", "dog", "--guidance", "classifier(2, shift=mean)", "--sampler", "ddim"), "shift='score'"),
         (("--label", "dog", "--guidance", "classifier(1e30)"), "diverge"),
     ],
 )

@@ -14,6 +14,7 @@ from torch import Tensor
 
 import diffdescent as dd
 from diffdescent.guidance import APG, ClassifierFree, ClassifierFreePlus, FreePxP, Guided, Rescale
+from diffdescent.guidance.rivals import sum_of
 from diffdescent.guidance.wrapper import network_calls
 from diffdescent.plan import Plan
 from diffdescent.predict import Prediction
@@ -305,6 +306,12 @@ def test_pxp_after_a_rival_takes_its_direction_apart() -> None:
     b_hat = b - torch.where(clash, inner / with_label.square().flatten(1).sum(1).view(-1, 1, 1, 1), 0.0) * with_label
     assert bool(clash.any())
     assert torch.allclose(run(table, model, estimates=(*chain, FreePxP())), a_hat + b_hat, atol=1e-9, rtol=0)
+
+
+def test_sums_are_each_samples_own_in_any_number_of_dimensions() -> None:
+    for shape in ((4, 3), (4, 2, 3), (4, 2, 3, 5)):
+        x = torch.arange(math.prod(shape), dtype=torch.float64).view(shape)
+        assert torch.equal(sum_of(x).flatten(), x.flatten(1).sum(1))
 
 
 def test_mistakes() -> None:

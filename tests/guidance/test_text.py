@@ -70,6 +70,7 @@ EXAMPLES: dict[str, Any] = {
         Guided(m, EXACT, 1.5, "score", on="x0", interval=(0.3, 2.0)),
         ddim(),
     ),
+    "classifier(scale=2, shift=mean)": lambda m: (Guided(m, EXACT, 2.0), ddim()),
     "guide(scale=2, conditional=true) | pxp(delta=1,1,1e-3,1e-3, scope=channel)": lambda m: (
         Guided(m, EXACT, 2.0, conditional=True),
         ddim(PxP((1.0, 1.0, 1e-3, 1e-3), scope="channel")),
@@ -129,6 +130,27 @@ def test_options_survive_a_round_trip(scale: float, interval: Any, prompt: str, 
     given = SOURCES["clip"](scale=scale, interval=interval, prompt=prompt, model=folder)
     (back,) = parse_guidance(print_element(given)).elements
     assert back == given
+
+
+@pytest.mark.parametrize(
+    ("recipe", "shift"),
+    [
+        ("ddpm", "mean"),
+        ("ddim(eta=1) | momentum(0.1)", "mean"),
+        ("ddim(eta=0.3)", "mean"),
+        ("dpmpp(order=2, eta=1)", "mean"),
+        ("ddim", "score"),
+        ("ge", "score"),
+        ("unipc", "score"),
+        ("dpmpp(order=2, method=singlestep, eta=1)", "score"),  # an inner state: its steps are no Gaussians
+        ("heun(s_churn=10)", "score"),
+    ],
+)
+def test_shift_auto_is_what_the_sampler_can_do(recipe: str, shift: str) -> None:
+    for process in (VP, dd.VE(), dd.Flow()):
+        text = str(parse_guidance("classifier(2) | guide(shift=score) | pxp").settled(dd.sampler(recipe), process))
+        assert text == f"classifier(scale=2.0, shift={shift}) | guide(shift=score) | pxp"
+    assert torch.equal(under("classifier(2)", recipe), under(f"classifier(2, shift={shift})", recipe))
 
 
 def test_the_guidances_transforms_come_first() -> None:
@@ -234,7 +256,7 @@ def test_clip_from_a_folder(tmp_path: Path, clip: Any) -> None:
         ("cfg(inf)", "finite"),
         ("cfg(2, interval=[2, 1])", "interval"),
         ("cfg(2, interval=0.3)", "interval"),
-        ("classifier(shift=noise)", "'mean' or 'score'"),
+        ("classifier(shift=noise)", "'auto' or 'mean' or 'score'"),
         ("pxp", "acts on a guidance"),
         ("rescale | cfg", "acts on a guidance"),
         ("classifier | rescale", "follows cfg or apg, not classifier"),
@@ -285,7 +307,7 @@ def test_the_page_on_guidance() -> None:
         exec(block, namespace)
         assert namespace["images"].isfinite().all()
     texts = re.findall(r'--guidance "(.*?)"', page)
-    assert len(texts) == 2
+    assert len(texts) == 3
     for text in (*texts, "cfg(2) | pxp | classifier(1) | pxp"):
         assert text in page
         parse_guidance(text)

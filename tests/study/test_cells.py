@@ -134,6 +134,11 @@ def test_mistakes_are_told_before_anything_runs(
     assert not (tmp_path / "out").exists()
 
 
+def test_agreement_needs_labels(make: Make, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="give --labels cycle"):
+        prepare(make(metrics="is, agreement"), tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -143,7 +148,7 @@ def test_mistakes_are_told_before_anything_runs(
         ({"samplers": "ddim", "nfe": [0]}, "at least 1"),
         ({"samplers": "ddim", "nfe": "five"}, "nfe.0: input should be a valid integer"),
         ({"samplers": "ddim", "nfe": 5, "n": 0}, "n: input should be greater than or equal to 1"),
-        ({"samplers": "ddim", "nfe": 5, "sampler": "ge"}, "sampler: extra inputs are not permitted"),
+        ({"samplers": "ddim", "nfe": 5, "sampler": "ge"}, "unknown entry 'sampler'; did you mean 'samplers'"),
         ({"samplers": [], "nfe": 5}, "samplers: an axis needs at least one value"),
         (
             {"samplers": "ddim", "nfe": 5, "published": [

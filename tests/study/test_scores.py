@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from pathlib import Path
 
+import numpy
 import polars
 import pytest
 import torch
 
 import diffdescent as dd
 from diffdescent.errors import UserError
-from diffdescent.evaluate import extract, load_extractor, read_reference, score, score_exact
+from diffdescent.evaluate import extract, load_extractor, read_reference, score, score_exact, write_statistics
 from diffdescent.images import save_png, to_uint8
 from diffdescent.models.flowmap import exact_solution
 from diffdescent.models.mixture import Mixture
 from diffdescent.sample import initial_state, noise_for
 from diffdescent.study import execute, prepare
+from diffdescent.study.runner import begin
 
 from .conftest import Make
 
@@ -76,16 +80,66 @@ def test_metrics_on_features(make: Make, tiny: Path, photos: Path, tmp_path: Pat
 
 
 def test_a_reference_of_another_protocol_is_refused(make: Make, photos: Path, tmp_path: Path) -> None:
-    from diffdescent.evaluate import write_statistics
-
     reference = read_reference(photos, load_extractor("cifar10-features", resize="legacy"))
     write_statistics(tmp_path / "legacy.npz", reference)
     config = make(metrics="fd", reference=str(tmp_path / "legacy.npz"), nfe=4)
     with pytest.raises(UserError, match=r"another protocol \(resize: clean here, legacy there\)"):
-        execute(config, tmp_path / "out")
-    fixed = make(metrics="fd", reference=str(photos), nfe=4)
-    with pytest.raises(UserError, match=r"another reference"):
-        prepare(fixed, tmp_path / "out")
+        prepare(config, tmp_path / "out")
+    means = tmp_path / "means.npz"
+    write_statistics(means, read_reference(photos, load_extractor("cifar10-features")))
+    prepare(make(metrics="fd", reference=str(means)), tmp_path / "out")
+    with pytest.raises(UserError, match="holds only means and covariances"):
+        prepare(make(metrics="fd, recall", reference=str(means)), tmp_path / "out")
+    numpy.savez(tmp_path / "others.npz", mu=numpy.zeros(2048), sigma=numpy.eye(2048))
+    with pytest.raises(UserError, match="of 2048 features, and cifar10-features has 256"):
+        prepare(make(metrics="fd", reference=str(tmp_path / "others.npz")), tmp_path / "out")
+    with pytest.raises(UserError, match=r"no reference nowhere\.zip"):
+        prepare(make(metrics="fd", reference="nowhere.zip"), tmp_path / "out")
+
+
+def test_another_reference_is_noticed_under_any_name(make: Make, photos: Path, tmp_path: Path) -> None:
+    folder, saved = tmp_path / "set", tmp_path / "set.npz"
+    shutil.copytree(photos, folder)
+    extractor = load_extractor("cifar10-features")
+    write_statistics(saved, read_reference(photos, extractor))
+    of_folder, of_file = (make(metrics="fd", reference=str(path), nfe=4, n=4) for path in (folder, saved))
+    begin(prepare(of_folder, tmp_path / "a"))
+    begin(prepare(of_file, tmp_path / "b"))
+    with pytest.raises(UserError, match="another reference"):
+        prepare(of_file, tmp_path / "a")
+    for path in folder.iterdir():
+        path.touch()
+    prepare(of_folder, tmp_path / "a")  # the same images at another time
+    (folder / "00.png").unlink()
+    with pytest.raises(UserError, match="another reference_content"):
+        prepare(of_folder, tmp_path / "a")
+    write_statistics(saved, read_reference(folder, extractor))
+    with pytest.raises(UserError, match="another reference_content"):
+        prepare(of_file, tmp_path / "b")
+
+
+def test_other_formulas_do_not_reuse_scores(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = make(nfe=4, samplers="ddim")
+    execute(config, tmp_path)
+    execute(config, tmp_path)
+    assert len(list((tmp_path / "scores").iterdir())) == 1
+    monkeypatch.setattr(sys.modules["diffdescent.study.gather"], "_formulas", lambda: "other")
+    execute(config, tmp_path)
+    assert len(list((tmp_path / "scores").iterdir())) == 2
+
+
+def test_rmse_of_a_sampler_that_draws_noise_is_told_apart(make: Make, tmp_path: Path) -> None:
+    results = execute(make(nfe=4, samplers="ddim; ddpm", metrics="rmse,swd"), tmp_path)
+    (remark,) = results.remarks
+    assert remark.startswith("ddpm draws noise")
+    assert "swd judges the set" in remark
+
+
+def test_one_guidance_text_under_two_samplers(make: Make, tmp_path: Path) -> None:
+    """shift=auto: the variance's under ancestral noise, the score's under none."""
+    found = prepare(make(model="cifar10", guidance="classifier(2)", samplers="ddpm; ddim", metrics="is"), tmp_path)
+    names = {found.worker.guided(c.guidance, dd.sampler(c.sampler))[0].name for c in found.cells}  # type: ignore[attr-defined]
+    assert {name.rpartition("shift=")[2] for name in names} == {"mean)", "score)"}
 
 
 def test_every_sampler_starts_from_the_same_noise(make: Make, tmp_path: Path) -> None:
@@ -115,7 +169,7 @@ def test_cost(make: Make, tmp_path: Path) -> None:
     assert rows["none"]["seconds_per_image"] > 0
 
 
-def test_half_precision_networks(make: Make, tmp_path: Path) -> None:
+def test_half_precision_networks(make: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     common = {"model": "cifar10", "samplers": "ddim", "grids": "uniform", "nfe": 2, "n": 2, "shard": 2, "metrics": "is",
               "resamples": 0}  # fmt: skip
     full = execute(make(**common), tmp_path / "full")
@@ -123,3 +177,4 @@ def test_half_precision_networks(make: Make, tmp_path: Path) -> None:
     assert half.study.protocol["dtype"] == "bf16"
     one, two = (r.pictures[r.study.cells[0].key].astype(float) for r in (full, half))
     assert 0 < abs(one - two).mean() < 8  # grey levels: another rounding, the same picture
+    assert capfd.readouterr().err == ""

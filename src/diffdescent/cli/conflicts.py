@@ -85,7 +85,8 @@ def _print(found: ConflictTable) -> None:
     record = found.record
     title = (
         f"{record['model']}, {record['recipe']}, {len(found.t)} steps, {record['n']} samples, seed {record['seed']}\n"
-        f"means over steps, [95 % interval] over samples; â, b̂: projected by {record['rule']}"
+        f"means over steps, [95 % interval] over samples; â, b̂: projected by {record['rule']}\n"
+        "cls: guidance, den: denoising, div: noise"
     )
     table = Table(title=escape(title), show_edge=False, show_lines=True)
     table.add_column("")

@@ -205,7 +205,7 @@ def sample(
     plan = recipe.plan(levels)
     record = {
         "model": model,
-        "guidance": None if guidance is None else str(parse_guidance(guidance)),
+        "guidance": None if guidance is None else str(parse_guidance(guidance).settled(recipe, net.process)),
         "fingerprint": fingerprint(net),
         "recipe": text,
         "grid": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
@@ -128,6 +129,46 @@ def read_reference(
     return Reference(moments, spatial, features, protocol, str(path))
 
 
+def check_reference(path: str | Path, extractor: Extractor, *, keep: bool = True) -> str:
+    """A hash of what is at ``path``: of a file's bytes, of a folder's names and sizes.
+
+    Raises :class:`UserError`, before anything is computed, where there is nothing, and for saved statistics of another
+    protocol or number of features than this extractor's, or without images where they are to be kept (``keep``).
+    """
+    path = Path(path)
+    digest = hashlib.sha256()
+    if path.is_dir():
+        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+            digest.update(f"{file.relative_to(path).as_posix()} {file.stat().st_size}\n".encode())
+    elif path.is_file():
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+        saved = _saved(path) if path.suffix.lower() == ".npz" else None
+        if saved is not None:
+            _check_saved(path, *saved, extractor, keep)
+    else:
+        raise UserError(f"There is no reference {path}; give a folder, zip or npz of images, or an npz of statistics.")
+    return digest.hexdigest()[:16]
+
+
+def _check_saved(
+    path: Path, arrays: Mapping[str, npt.NDArray[np.generic]], has_images: bool, extractor: Extractor, keep: bool
+) -> None:
+    require_same(extractor.protocol, _protocol(path, arrays), str(path))
+    ours, theirs = extractor(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)).pool.shape[1], len(arrays["mu"])
+    if ours != theirs:
+        raise UserError(
+            f"The statistics in {path} are of {theirs} features, and {extractor.name} has {ours}; choose the extractor "
+            "that they were made with by --features, or give the images."
+        )
+    if keep and not has_images:
+        raise UserError(
+            f"{path} holds only means and covariances, and a metric needs single images; give a folder, zip or npz of "
+            "images as the reference, or choose --metrics fd."
+        )
+
+
 def require_same(ours: Mapping[str, JSON], theirs: Mapping[str, JSON], name: str) -> None:
     """Raises :class:`UserError` where two protocols differ, and says in what; an unknown protocol fits any."""
     different = list(differences(ours, theirs)) if ours and theirs else []
@@ -175,9 +216,10 @@ def _saved(path: Path) -> tuple[dict[str, npt.NDArray[np.generic]], bool] | None
                 return None
             wanted = {"mu", "sigma", "mu_s", "sigma_s", "count", "protocol"} & set(file.files)
             return {key: file[key] for key in wanted}, "arr_0" in file.files
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+        # numpy's own words speak of pickles, whatever the file is.
         raise UserError(
-            f"{path} cannot be read as an npz ({error}); it may be cut short: write or download it again."
+            f"{path} cannot be read as an npz of plain arrays; it may be cut short: write or download it again."
         ) from None
 
 

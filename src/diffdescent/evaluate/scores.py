@@ -270,7 +270,12 @@ def _lacking(name: str, images: Reference, reference: Reference | None) -> str |
     return f"it needs at least {least} images on each side, not {fewest}" if fewest < least else None
 
 
-_WHAT = {"spatial": "a spatial map", "probs": "class probabilities", "labels": "the class asked for", "pool": "single images"}
+_WHAT = {
+    "spatial": "a spatial map",
+    "probs": "class probabilities",
+    "labels": "the class asked for",
+    "pool": "single images",
+}
 
 
 def _has(side: Reference, what: str) -> bool:

@@ -37,6 +37,14 @@ class Delta(NamedTuple):
     div: float = 1.0
 
 
+def sum_from(x: Tensor, first: int) -> Tensor:
+    """The sum over the dimensions from ``first`` on (the last one always), which stay with length one."""
+    # Rows first: a sum of few long rows is split among threads, and its last bits then depend on the batch.
+    rows = x.sum(-1, keepdim=True)
+    within = tuple(range(first, x.ndim - 1))
+    return rows.sum(within, keepdim=True) if within else rows  # torch takes no dimension for all of them
+
+
 @dataclass(frozen=True)
 class Conflicts:
     """Which conflicts are resolved, and how one is told.
@@ -80,12 +88,7 @@ class Conflicts:
 
     def dot(self, a: Tensor, b: Tensor) -> Tensor:
         """⟨a, b⟩ in the scope, of shape (B, C, …) with ones for what was summed, so that it multiplies a vector."""
-        # Rows first: a sum of few long rows is split among threads, and its last bits then depend on the batch.
-        rows = (a * b).sum(-1, keepdim=True)
-        if self.scope == "batch":
-            return rows.sum().view([1] * a.ndim)
-        within = range(2 if self.scope == "channel" else 1, a.ndim - 1)
-        return rows.sum(tuple(within), keepdim=True) if within else rows
+        return sum_from(a * b, {"batch": 0, "sample": 1, "channel": 2}[self.scope])
 
     def projection(self, inner: Tensor, partner: Tensor, raw: Tensor) -> Tensor:
         """proj(a on ``partner``) where a and it conflict, zero elsewhere; ``inner`` is ⟨a, partner⟩, ``raw`` the raw

@@ -16,14 +16,15 @@ from torch import Tensor
 
 from ..errors import UserError, unknown
 from ..transforms.base import Evaluation
+from .projection import sum_from
 from .wrapper import check_scale
 
 Output = Literal["v", "x0", "eps"]
 
 
 def sum_of(x: Tensor) -> Tensor:
-    """The sum over each sample, (B, 1, …); rows first, so that the order of the sum does not depend on the batch."""
-    return x.sum(-1, keepdim=True).sum(tuple(range(1, x.ndim - 1)), keepdim=True)
+    """The sum over each sample, (B, 1, …)."""
+    return sum_from(x, 1)
 
 
 def _direction(evaluation: Evaluation, name: str) -> Tensor:

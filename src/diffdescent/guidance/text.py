@@ -17,11 +17,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from ..errors import UserError, unknown
 from ..grammar import Reader, bind, options_of, print_element
 from ..predict import Predictor
+from ..process import Process
 from ..transforms.base import Transform
 from .cfg import ClassifierFree, ClassifierFreePlus
 from .classifier import Guide, Guided, Shift, Sight
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from ..recipes import Recipe
 
 Interval = tuple[float, float]
+AnyShift = Literal["auto", "mean", "score"]
+_TRIED = 4
+"""Steps of the plan that tells whether a recipe's steps have a mean to move."""
 
 
 class Element(Protocol):
@@ -98,16 +102,18 @@ class Projected(Free):
 
 @dataclass(frozen=True)
 class Own:
-    """``guide``: :class:`Guided` by the guide that is handed over in Python."""
+    """``guide``: :class:`Guided` by the guide that is handed over in Python; for ``shift="auto"`` see
+    :meth:`Guidance.settled`."""
 
     scale: float = 1.0
-    shift: Shift = "mean"
+    shift: AnyShift = "auto"
     on: Sight = "x"
     interval: Interval | None = None
     conditional: bool = False
     name: ClassVar[str] = "guide"
 
     def apply(self, model: Predictor, guide: Guide | None) -> tuple[Predictor, tuple[Transform, ...]]:
+        assert self.shift != "auto"
         chosen = self.guide(model, guide)
         return Guided(model, chosen, self.scale, self.shift, self.conditional, self.on, interval=self.interval), ()
 
@@ -184,6 +190,28 @@ class Guidance:
     def __str__(self) -> str:
         return " | ".join(print_element(element) for element in self.elements)
 
+    def settled(self, recipe: Recipe, process: Process) -> Guidance:
+        """The same with ``shift=auto`` as what it means under ``recipe``: ``mean`` where every step but the last draws
+        noise around a mean that can be moved (``ddpm``, ``ddim(eta=1)``), else ``score``."""
+        if not any(_is_auto(element) for element in self.elements):
+            return self
+        shift = _shift(recipe, process)
+        return Guidance(tuple(replace(e, shift=shift) if _is_auto(e) else e for e in self.elements))
+
+
+def _is_auto(element: Any) -> bool:
+    return isinstance(element, Own) and element.shift == "auto"
+
+
+def _shift(recipe: Recipe, process: Process) -> Shift:
+    from ..recipes import default_grid, parse_grid
+
+    if not recipe.solver.stochastic:
+        return "score"
+    plan = recipe.plan(parse_grid(default_grid(recipe, process), process, _TRIED))
+    noisy = all(out.noise or out.log_var for row in plan.rows[:-1] for out in row.outputs)
+    return "mean" if plan.single and noisy else "score"
+
 
 def parse_guidance(text: str) -> Guidance:
     """The guidance that ``text`` describes (see the module's grammar).
@@ -248,7 +276,7 @@ def apply_guidance(
     guided so, and for files that are missing.
     """
     front: list[Transform] = []
-    for element in parse_guidance(text).elements:
+    for element in parse_guidance(text).settled(recipe, model.process).elements:
         if isinstance(element, (Rescale, PxP)):
             front.append(element)
             continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import UserError
+from ..errors import UserError, unknown
 
 try:
     import yaml
@@ -207,12 +207,15 @@ def make_study(values: dict[str, Any], where: str = "The study") -> StudyConfig:
     try:
         return StudyConfig.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(_problem(e["loc"], e["msg"]) for e in error.errors())
+        problems = "; ".join(_problem(e["loc"], e["msg"], e["type"]) for e in error.errors())
         raise UserError(f"{where} cannot be run: {problems}. See docs/studies.md.") from None
 
 
-def _problem(place: tuple[int | str, ...], message: str) -> str:
+def _problem(place: tuple[int | str, ...], message: str, kind: str) -> str:
     name = ".".join(str(part) for part in place)
+    if kind == "extra_forbidden" and len(place) == 1:
+        text = str(unknown("entry", name, StudyConfig.model_fields)).rstrip(".")
+        return text[0].lower() + text[1:]
     text = message.removeprefix("Value error, ")
     return f"{name}: {text[0].lower()}{text[1:]}" if name else text
 

@@ -7,12 +7,14 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from .. import evaluate
 from ..errors import UserError
 from ..images import make_folder, write_atomically
 from . import metrics, shards, table
@@ -106,7 +108,7 @@ class _Reference:
 
     @property
     def path(self) -> Path:
-        protocol = [self.study.protocol["features"], self.study.protocol["reference"]]
+        protocol = [self.study.protocol[key] for key in ("features", "reference", "reference_content")]
         name = hashlib.sha256(json.dumps(protocol, sort_keys=True).encode()).hexdigest()[:12]
         return self.study.cache / f"reference-{name}.npz"
 
@@ -138,17 +140,24 @@ def _tensors(payload: Payload) -> dict[str, Any]:
     return {name: torch.from_numpy(array) for name, array in payload.items()}
 
 
+@cache
+def _formulas() -> str:
+    """A hash of the programs that score, so that what others have computed is not taken for theirs."""
+    sources = (*sorted(Path(evaluate.__file__).parent.glob("*.py")), Path(metrics.__file__))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+
+
 def _scores(study: Study, cell: Cell, payloads: list[Payload], reference: _Reference) -> list[Any]:
     """The scores of a cell, from the folder where they are known."""
     from ..evaluate import Score
 
-    what = [cell.key, study.config.n, study.config.resamples, study.metrics, study.protocol]
+    what = [cell.key, study.config.n, study.config.resamples, study.metrics, study.protocol, _formulas()]
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
     path = study.out / "scores" / f"{digest}.json"
     try:
         return [Score(**one) for one in json.loads(path.read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError):
-        found = metrics.scores(study.config, study.metrics, payloads, reference(), study.worker)
+        found = metrics.scores(study.config, cell, study.metrics, payloads, reference(), study.worker)
         make_folder(path.parent)
         write_atomically(path, json.dumps([asdict(one) for one in found]).encode())
         # What is read back later is what is used now.

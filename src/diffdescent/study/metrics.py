@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .. import recipes
 from ..errors import UserError, unknown
 from ..models.exact import Exact
 from ..predict import Predictor
+from .cells import Cell
 from .config import StudyConfig
 from .shards import Payload
 
@@ -94,9 +95,11 @@ def needs_of(config: StudyConfig, model: Predictor) -> Needs:
     against = [metric for metric in others if METRICS[metric].against is not None]
     if against and config.reference is None:
         raise UserError(
-            f"{', '.join(against)} compare with real images: give a folder, zip or npz of them as --reference "
+            f"{', '.join(against)}: to compare with real images, give a folder, zip or npz of them as --reference "
             "(reference: in a study file); without one, exact models such as cifar10-mixture measure rmse."
         )
+    if "labels" in needed and not any((block.labels or "none") != "none" for block in config.products):
+        raise UserError("agreement is with the class that was asked for, and no class is; give --labels cycle.")
     if len(others) < len(wanted):
         _check_exact(config, model)
     return Needs(
@@ -118,12 +121,12 @@ def _check_exact(config: StudyConfig, model: Predictor) -> None:
 
 
 def scores(
-    config: StudyConfig, wanted: Sequence[str], payloads: Sequence[Payload], reference: Any, worker: Worker
+    config: StudyConfig, cell: Cell, wanted: Sequence[str], payloads: Sequence[Payload], reference: Any, worker: Worker
 ) -> list[Any]:
-    """The :class:`~diffdescent.evaluate.Score` of each metric, from the shards of one cell in order."""
+    """The :class:`~diffdescent.evaluate.Score` of each metric, from the shards of ``cell`` in order."""
     from ..evaluate import METRICS, Features, score
 
-    found = [_exact_score(metric, payloads, config.resamples) for metric in wanted if metric in EXACT]
+    found = [_exact_score(metric, cell, payloads, config.resamples) for metric in wanted if metric in EXACT]
     others = [metric for metric in wanted if metric not in EXACT]
     if others:
         names = [field.name for field in fields(Features) if field.name in payloads[0]]
@@ -139,31 +142,16 @@ def _joined(payloads: Sequence[Payload], name: str) -> Tensor:
     return torch.from_numpy(np.concatenate([payload[name] for payload in payloads]))
 
 
-def _exact_score(metric: str, payloads: Sequence[Payload], resamples: int) -> Any:
-    """A distance to the exact solutions, with an interval over the images (evaluate.halves)."""
-    from ..evaluate import Score
-    from ..evaluate.halves import LEAST, halves, interval
-    from ..evaluate.wasserstein import distance_along
+def _exact_score(metric: str, cell: Cell, payloads: Sequence[Payload], resamples: int) -> Any:
+    from ..evaluate import rmse_score, swd_score
 
-    if metric == "rmse":
-        errors = _joined(payloads, "squared_errors")
-
-        def value_of(mask: Tensor | None) -> float:
-            return float((errors if mask is None else errors[mask]).mean().sqrt())
-
-        n = len(errors)
-    else:
-        ours, exact = _joined(payloads, "slices"), _joined(payloads, "exact_slices")
-
-        def value_of(mask: Tensor | None) -> float:
-            return distance_along(ours if mask is None else ours[mask], exact)
-
-        n = len(ours)
-    value, low, high = value_of(None), None, None
-    protocol: dict[str, Any] = {"metric": metric, "against": "exact solutions from the same noise"}
-    if n >= LEAST and resamples:
-        over = torch.tensor([value_of(mask) for mask in halves(n, resamples, 0)], dtype=torch.float64)
-        within = interval(value, over, n, (0.0, math.inf))
-        low, high = within.low, within.high
-        protocol["interval"] = {"method": "random halves", "resamples": resamples, "seed": 0}
-    return Score(metric, value, low, high, n, protocol)
+    if metric == "swd":
+        return swd_score(_joined(payloads, "slices"), _joined(payloads, "exact_slices"), resamples=resamples)
+    found = rmse_score(_joined(payloads, "squared_errors"), resamples=resamples)
+    if not recipes.parse(cell.sampler).solver.stochastic:
+        return found
+    note = (
+        f"{cell.sampler} draws noise on the way, so that however good its images are, they are not the exact solutions "
+        "from the same start: rmse says little of it, swd judges the set"
+    )
+    return replace(found, notes=(note,))

@@ -92,7 +92,7 @@ def prepare(config: StudyConfig, out: Path) -> Study:
         "images": config.images,
         "features": dict(worker.extractor.protocol) if worker.needs.features else None,
         "kept": [name for name, needed in asdict(worker.needs).items() if needed],
-        "reference": Path(config.reference).name if config.reference and worker.needs.reference else None,
+        **_reference(config, worker, out),
         "versions": {"diffdescent": __version__, "torch": torch.__version__},
     }
     protocol = json.loads(json.dumps(protocol))  # as it will be read back
@@ -102,23 +102,46 @@ def prepare(config: StudyConfig, out: Path) -> Study:
     return Study(config, out, tuple(cells), tuple(left_out), protocol, worker)
 
 
+def _reference(config: StudyConfig, worker: Worker, out: Path) -> dict[str, str | None]:
+    """The reference's name and a hash of its content. Where the images are gone, what the folder's record says."""
+    if config.reference is None or not worker.needs.reference:
+        return {"reference": None, "reference_content": None}
+    from ..evaluate import METRICS
+    from ..evaluate.reference import check_reference
+
+    path = Path(config.reference)
+    before = None if path.exists() else (_recorded(out) or {}).get("reference_content")
+    singly = any(name in METRICS and METRICS[name].against == "pool" for name in metrics_of(config, worker.model))
+    found = before or check_reference(path, worker.extractor, keep=singly)
+    return {"reference": path.name, "reference_content": found}
+
+
+def _recorded(out: Path) -> dict[str, Any] | None:
+    """The protocol of the study in ``out``; None where there is none."""
+    record = out / RECORD
+    if not record.is_file():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))["protocol"]
+    except (ValueError, KeyError):
+        raise UserError(f"{record} is damaged; remove it to have it made again, or choose another --out.") from None
+    return found
+
+
 def _check(out: Path, protocol: dict[str, Any]) -> None:
     """Refuse a folder of another protocol, naming what differs, and one that is no study's."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; give a folder as --out.")
-    record = out / RECORD
-    if not record.is_file():
+    before = _recorded(out)
+    if before is None:
         if out.is_dir() and any(not p.name.startswith(".") for p in out.iterdir()):
             raise UserError(f"{out} holds files but no {RECORD}, so it is no study's folder; choose another --out.")
         return
-    try:
-        before = json.loads(record.read_text(encoding="utf-8"))["protocol"]
-    except (ValueError, KeyError):
-        raise UserError(f"{record} is damaged; remove it to have it made again, or choose another --out.") from None
+    # What an older record does not say cannot be compared.
     different = [
-        f"{key} ({_short(before.get(key))} there, {_short(protocol.get(key))} now)"
-        for key in {**protocol, **before}
-        if before.get(key) != protocol.get(key)
+        f"{key} ({_short(value)} there, {_short(protocol.get(key))} now)"
+        for key, value in before.items()
+        if value != protocol.get(key)
     ]
     if different:
         more = f" and {len(different) - NAMED} more differences" if len(different) > NAMED else ""

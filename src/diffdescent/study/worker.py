@@ -44,7 +44,8 @@ def cast(model: Predictor, dtype: str) -> Predictor:
     if isinstance(model, (Network, EDM)):
         network = getattr(model.module, "unet", model.module)
         if isinstance(network, nn.Module):
-            network.to(DTYPES[dtype])
+            # Not network.to: that of diffusers warns of modules to be kept in float32, of which there are none.
+            nn.Module.to(network, DTYPES[dtype])
             return dataclasses.replace(model, dtype=DTYPES[dtype])
     raise UserError(f"dtype {dtype} is for networks; this model computes in its own precision, so leave dtype out.")
 
@@ -60,7 +61,7 @@ class Worker:
         self.model = cast(load_model(config.model, config.device), config.dtype)
         self.width = micro_batch_width(self.model, self.device, config.micro_batch)
         self.needs: Needs = needs_of(config, self.model)
-        self._guided: dict[str, Predictor] = {}
+        self._guided: dict[tuple[str, str], tuple[Predictor, Recipe]] = {}
         self._extractor: Any = None
         self._flops: dict[tuple[str, bool, bool], int] = {}
         self._solved: dict[tuple[int, int, int, Point, Point], Tensor] = {}
@@ -71,8 +72,10 @@ class Worker:
             return self.model, recipe
         from ..guidance import apply_guidance
 
-        model, changed = apply_guidance(text, self.model, recipe)
-        return self._guided.setdefault(text, model), changed
+        key = (text, str(recipe))  # the recipe decides what shift=auto means
+        if key not in self._guided:
+            self._guided[key] = apply_guidance(text, self.model, recipe)
+        return self._guided[key]
 
     @property
     def extractor(self) -> Any:
