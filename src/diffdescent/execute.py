@@ -46,6 +46,7 @@ class Executor:
     of the next evaluation.
 
     ``norms`` holds ‖raw‖₂ of every evaluation and sample, (evaluations, B), on the device; :meth:`check` reads it.
+    Without ``record`` there are none, which saves a pass over memory at each evaluation, and only the state is checked.
     Raises :class:`UserError` when a stochastic plan gets no noise.
     """
 
@@ -61,6 +62,7 @@ class Executor:
         history: Sequence[Tensor] = (),
         first_row: int = 0,
         base: Tensor | None = None,
+        record: bool = True,
     ) -> None:
         if plan.stochastic and noise is None:
             raise UserError(f"{plan.name} adds noise at every step; give it a noise source (a seed).")
@@ -82,7 +84,8 @@ class Executor:
         self._index = first_row
         self._committed = len(commits)
         norm_type = torch.float32 if dtype != torch.float64 else dtype
-        self.norms = torch.zeros(len(plan.rows), len(x), dtype=norm_type, device=x.device)
+        self._record = record
+        self.norms = torch.zeros(len(plan.rows) if record else 0, len(x), dtype=norm_type, device=x.device)
         self._norm_rows = self.norms.unbind(0)
         self._guided_norms = torch.zeros_like(self.norms)
         self._guided_norm_rows = self._guided_norms.unbind(0)
@@ -100,6 +103,11 @@ class Executor:
     def x(self) -> Tensor:
         """The last committed state."""
         return self._base
+
+    @property
+    def current(self) -> Tensor:
+        """The state to evaluate next (``ask().x``); :attr:`x` between steps and once :attr:`done`."""
+        return self._current
 
     @property
     def point(self) -> Point:
@@ -130,11 +138,13 @@ class Executor:
         raw = prediction.raw
         if raw.dtype != self.dtype:
             raw = raw.to(self.dtype)
-        torch.linalg.vector_norm(raw, dim=self._pixels, out=self._norm_rows[self._index])
+        if self._record:
+            torch.linalg.vector_norm(raw, dim=self._pixels, out=self._norm_rows[self._index])
         told = _Told(row, self._current, raw, prediction)
         if prediction.parts:
             self._guided = True
-            torch.linalg.vector_norm(self._current, dim=self._pixels, out=self._guided_norm_rows[self._index])
+            if self._record:
+                torch.linalg.vector_norm(self._current, dim=self._pixels, out=self._guided_norm_rows[self._index])
             told.x0_alone = self._x0_part(prediction)
         if self._estimates:
             self._correct(told)
@@ -295,6 +305,9 @@ class Executor:
         This is the one place that reads from the device; call it after the loop.
         """
         last = torch.linalg.vector_norm(self._base, dim=self._pixels)[None].to(self.norms.dtype)
+        if not self._record:
+            self._check_state(last[0].cpu(), samples)
+            return
         raw = torch.cat([self.norms[: self._index], last]).cpu()
         bad = ~torch.isfinite(raw)
         states = torch.cat([self._guided_norms[: self._index], last]).cpu()
@@ -324,6 +337,18 @@ class Executor:
         raise UserError(
             f"The model returned NaN, Inf or values beyond 1e17 at evaluation {index} (step {row.step}, {where}) "
             f"{who}; check the model's dtype (fp16 overflows), its prediction type, or lower the guidance scale."
+        )
+
+    def _check_state(self, norms: Tensor, samples: Sequence[int] | None) -> None:
+        """:meth:`check` where no evaluation was recorded."""
+        bad = ~torch.isfinite(norms)
+        if not bool(bad.any()):
+            return
+        which = [int(i) if samples is None else samples[int(i)] for i in bad.nonzero()[:, 0]]
+        shown = ", ".join(map(str, which[:8])) + (", …" if len(which) > 8 else "")
+        raise UserError(
+            f"The state holds NaN or Inf after step {self._committed - 1} for {len(which)} of {len(bad)} samples "
+            f"({shown}); check the model's dtype and its prediction type."
         )
 
 

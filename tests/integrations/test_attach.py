@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,6 +25,15 @@ from .test_diffusers_pipelines import apart, flux_inputs  # noqa: E402
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
 SCALE = 3.0
+
+
+@pytest.fixture(autouse=True)
+def clean_denoisers() -> Iterator[None]:
+    """A test that fails leaves no hook on the networks that all tests share."""
+    yield
+    for family in FAMILIES:
+        made = getattr(tiny, family)()
+        (made.unet if hasattr(made, "unet") else made.transformer)._forward_hooks.clear()
 
 
 def prepared(family: str, recipe: str = "ddim") -> tuple[Any, dict[str, Any]]:

@@ -92,7 +92,9 @@ class _Churned:
         raised = [self._raised(grid, p) for p in points[:-1]]
         rows: list[Row] = []
         for i, (src, dst) in enumerate(zip(raised, points[1:], strict=True)):
-            if math.isinf(src.lam) or dst.alpha == 0:
+            if self.clock == "time" and isinstance(grid.process, Flow) and src.sigma and dst.alpha:
+                rows += self._flow_rows(i, src, dst)
+            elif math.isinf(src.lam) or dst.alpha == 0:
                 rows.append(euler_row(i, src, dst, "eps"))
             else:
                 rows += self._rows(grid, i, src, dst)
@@ -116,6 +118,11 @@ class _Churned:
 
     def _rows(self, grid: Grid, step: int, src: Point, dst: Point) -> list[Row]:
         return [self._straight(grid, step, src, dst)]
+
+    def _flow_rows(self, step: int, src: Point, dst: Point) -> list[Row]:
+        """Steps along a flow's velocity v = dx/dσ = (x − x0)/σ, which is finite at pure noise."""
+        length = (dst.sigma - src.sigma) / src.sigma
+        return [Row(step, src, "x0", (Output(dst, current=1 + length, evals=(-length,)),))]
 
     def _straight(self, grid: Grid, step: int, src: Point, dst: Point, to: Point | None = None) -> Row:
         """Along the slope at ``src`` to ``dst``, or to the inner level ``to`` on the way.
@@ -182,6 +189,19 @@ class Heun(_Churned):
             ),
         )
         return [first, Row(step, middle, "eps", (out,), order=2)]
+
+    def _flow_rows(self, step: int, src: Point, dst: Point) -> list[Row]:
+        if dst.sigma == 0:
+            return super()._flow_rows(step, src, dst)
+        sigma = src.sigma + self.alpha * (dst.sigma - src.sigma)
+        middle = dst if self.alpha == 1 else Point(sigma, 1 - sigma, sigma)
+        reach, length, share = (middle.sigma - src.sigma) / src.sigma, dst.sigma - src.sigma, 1 / (2 * self.alpha)
+        inner = Output(middle, commit=False, current=1 + reach, evals=(-reach,))
+        old, new = length * (1 - share) / src.sigma, length * share / middle.sigma
+        # The start of the step comes back from the inner state, as the base lacks what churn added: see _rows.
+        on_start = (1 + old) / (1 + reach)
+        out = Output(dst, current=on_start + new, evals=(-new, on_start * reach - old))
+        return [Row(step, src, "x0", (inner,), keep=(0,)), Row(step, middle, "x0", (out,), order=2)]
 
     def _inner(self, grid: Grid, src: Point, dst: Point) -> Point:
         """The level at the fraction alpha of the step on the clock."""

@@ -60,11 +60,17 @@ OURS: Mapping[str, dict[str, Any]] = {
     "unipc": {"recipe": "unipc"},
     "deis": {"recipe": "deis"},
     "lms": {"recipe": "lms"},
+    "pndm": {"recipe": "pndm", "steps_offset": 1},
     "ge": {"recipe": "ge"},
     "ge | momentum": {"recipe": "ge(gamma=2) | momentum(beta=-0.3)"},
     "unipc, loglinear": {"recipe": "unipc", "grid": "loglinear"},
     "flow, ddim": {"recipe": "ddim", **FLOW},
     "flow, unipc": {"recipe": "unipc", **FLOW},
+    "flow, heun": {"recipe": "heun", **FLOW},
+    "flow, heun(alpha=0.5, clock=time)": {"recipe": "heun(alpha=0.5, clock=time)", **FLOW},
+    "flow, plms": {"recipe": "plms", **FLOW},
+    "flow, dpmpp(order=2, method=singlestep)": {"recipe": "dpmpp(order=2, method=singlestep)", **FLOW},
+    "the same, use_flow_sigmas": {"recipe": "dpmpp(order=2, method=singlestep)", "use_flow_sigmas": True, **FLOW},
     "flow, ge | momentum, dynamic shift": {
         "recipe": "ge | momentum", "prediction_type": "flow_prediction", "use_dynamic_shifting": True,
     },
@@ -73,6 +79,11 @@ OURS: Mapping[str, dict[str, Any]] = {
 
 COMPARING = ("state reset", "generators", "training noise", "round trip", "outputs")
 """The checks that need no network that knows x*: momentum moves on past what the network says."""
+
+
+REFUSES = {"pndm": "A run cannot begin", "flow, dpmpp(order=2, method=singlestep)": "A run cannot begin"}
+"""Ours that fail "begin index" and "strength", and what they say: their first steps take another number of evaluations,
+so that pipelines begin them inside a step, which is refused."""
 
 
 def checks_for(name: str) -> list[str]:

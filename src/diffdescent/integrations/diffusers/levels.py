@@ -23,6 +23,7 @@ from ...recipes import Recipe, parse, parse_grid
 from ...solvers.adams import PLMS
 from ...solvers.ddim import DDIM, DDPM
 from ...solvers.deis import DEIS
+from ...solvers.edm import Heun
 from ...transforms import DynamicThreshold, Threshold
 
 Config = Mapping[str, Any]
@@ -82,9 +83,18 @@ SOURCES = frozenset(
         *("EulerAncestralDiscrete", "HeunDiscrete", "KDPM2Discrete", "KDPM2AncestralDiscrete", "SASolver"),
         *("DPMSolverMultistep", "DPMSolverSinglestep", "DPMSolverSDE", "DEISMultistep", "UniPCMultistep"),
         *("FlowMatchEulerDiscrete", "FlowMatchHeunDiscrete"),
+        *("DDIMInverse", "DPMSolverMultistepInverse", "RePaint"),
     )
 )
 """The diffusers schedulers whose configs describe a VP or flow process and a plain denoiser."""
+
+_MARKS = {
+    "sigma_data": "EDMEulerScheduler or one like it",
+    "scale_factors": "FlowMatchLCMScheduler",
+    "stages": "HeliosScheduler",
+    "n_grid": "PiflowScheduler",
+}
+"""Fields that only the schedulers of a class have which cannot be expressed."""
 
 _CANNOT: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("invert_sigmas", bool, "its network takes a time that runs backwards"),
@@ -101,11 +111,15 @@ def source_of(config: Config) -> str:
     """The class that wrote a config; told by its fields where it does not say (a scheduler made in this process)."""
     if "_class_name" in config:
         return str(config["_class_name"])
-    if "sigma_data" in config:
-        return "EDMEulerScheduler"
-    if "beta_schedule" in config or "trained_betas" in config:
+    for field, source in _MARKS.items():
+        if field in config:
+            return source
+    if "beta_schedule" in config:
         return "DDIMScheduler"
-    return "FlowMatchEulerDiscreteScheduler" if "shift" in config else "a scheduler of unknown class"
+    if "trained_betas" in config:
+        return "IPNDMScheduler"
+    flow = "shift" in config and "num_train_timesteps" in config
+    return "FlowMatchEulerDiscreteScheduler" if flow else "a scheduler of unknown class"
 
 
 def refuse(config: Config, source: str | None = None) -> None:
@@ -128,6 +142,10 @@ def refuse(config: Config, source: str | None = None) -> None:
 def check(config: Config) -> None:
     """Refuse what cannot be expressed or read in a scheduler's own config (:class:`UserError`)."""
     refuse(config)
+    if not isinstance(config["recipe"], str):
+        raise UserError(f"recipe must be a text such as 'ge | momentum', not {config['recipe']!r}.")
+    if not isinstance(config["noise_seed"], (int, type(None))):
+        raise UserError(f"noise_seed must be a whole number or None, not {config['noise_seed']!r}.")
     if config["prediction_type"] not in KINDS:
         raise unknown("prediction_type", str(config["prediction_type"]), KINDS)
     if sum(bool(config.get(f"use_{name}_sigmas")) for name in ("karras", "exponential", "beta")) > 1:
@@ -192,7 +210,8 @@ def flow_shift(config: Config, mu: float | None) -> float:
 def full_recipe(config: Config, steps: int) -> Recipe:
     """The recipe with what the config adds to it; its text gives the same images outside diffusers.
 
-    * ``deis`` and ``plms`` by name alone are the variants of diffusers' schedulers of those names;
+    * ``deis`` and ``plms`` by name alone are the variants of diffusers' schedulers of those names, and ``heun`` on a
+      flow is straight in time, as ``FlowMatchHeunDiscreteScheduler`` is (in σ̃ no second order begins at pure noise);
     * ``ddpm`` takes its variance from ``variance_type``;
     * chains on ``ddim`` and ``ddpm`` clip x0 as ``clip_sample`` says (by default, without a transform), and all but
       σ̃-solvers as ``thresholding`` says, unless the recipe has a threshold of its own.
@@ -206,6 +225,8 @@ def full_recipe(config: Config, steps: int) -> Recipe:
         # Elsewhere the level at which its order falls is the end itself, which a grid does not repeat.
         falls = steps < 15 and not is_flow(config) and not _respaced(config)
         solver = DEIS(2, "logrho", lower_order_final="always" if falls else "never")
+    elif bare == "heun" and is_flow(config):
+        solver = Heun(clock="time")
     elif solver == DDPM() and config["variance_type"]:
         if config["variance_type"] not in VARIANCES:
             raise unknown("variance_type", config["variance_type"], VARIANCES)

@@ -75,8 +75,9 @@ class _PipelineNoise:
 
 @dataclass
 class _Run:
-    """One run from a begin index on. ``index`` is the next timestep's; ``given`` is the state handed out last, with its
-    version: it is the executor's own unless somebody has changed it. ``remembers``: transforms keep earlier states."""
+    """One run. ``index`` is the next timestep's, and ``begin`` where the run's first step begins: until then it waits.
+    ``given`` is the state handed out last, with its version: it is the executor's own unless somebody has changed it.
+    ``remembers``: transforms keep earlier states."""
 
     executor: Executor
     conversions: list[Conversion]
@@ -86,17 +87,22 @@ class _Run:
     index: int
     eta: float
     remembers: bool
+    shape: torch.Size
     given: Tensor | None = None
     version: int = -1
 
     def tell(self, prediction: Prediction, sample: Tensor) -> Tensor:
         """Advance by one evaluation at ``sample``; the next state, in the sample's dtype."""
+        if self.index < self.begin:
+            self.index += 1
+            return sample
         executor = self.executor
         executor.tell(prediction, None if self._unchanged(sample) else sample)
-        state = executor.x if executor.done else executor.ask().x
+        given = executor.current
         # What a caller does to it in place must reach the engine as an edit, not as another base or memory.
-        shared = state is executor.x and not self.remembers
-        given = state.to(sample.dtype, copy=not shared)
+        shared = given is executor.x and not self.remembers
+        if not shared or given.dtype != sample.dtype:
+            given = given.to(sample.dtype, copy=not shared)
         self.given, self.version = given, -1 if given.is_inference() else given._version
         self.index += 1
         return given
@@ -227,11 +233,18 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
 
     @property
     def order(self) -> int:
-        """Evaluations in a step, where all but the last have as many; else 1."""
+        """Evaluations in a step, where all but the last have as many; else 1 (see :attr:`evaluations`)."""
         plan = self._plan or self._recipe.plan(levels.lay_out(self.config, self._recipe, 8, mu=1.0))
-        counts = np.bincount([row.step for row in plan.rows])
+        counts = _counts(plan)
         whole = counts[:-1] if len(counts) > 1 else counts
         return int(whole[0]) if (whole == whole[0]).all() and counts[-1] <= whole[0] else 1
+
+    @property
+    def evaluations(self) -> list[int]:
+        """How many of the :attr:`timesteps` belong to each step; of another number at PNDM's start and Heun's end."""
+        self._rows()
+        assert self._plan is not None
+        return [int(count) for count in _counts(self._plan)]
 
     @property
     def init_noise_sigma(self) -> float:
@@ -290,6 +303,8 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         own = known is None and num_inference_steps is not None
         self._stride = levels.stride(self.config, self._recipe, self._grid, self.num_inference_steps) if own else None
         self._plan = self._plan_of(self._recipe, self._grid)
+        kind = levels.kind_of(self.config)
+        self._conversions = [conversion(kind, row.at) for row in self._plan.rows]
         self._begin_index = self._run = None
         if self.guidance is not None:
             self.guidance.forget()
@@ -329,34 +344,51 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         index = self._index_of(timestep)
         run = self._run
         if run is None or (index is not None and index != run.index) or (index is None and run.executor.done):
-            run = self._run = self._begin(index, sample, eta, bool(use_clipped_model_output))
+            half = isinstance(model_output, Tensor) and model_output.dtype == torch.float16
+            run = self._run = self._begin(index, sample, eta, bool(use_clipped_model_output), half)
         elif eta != run.eta:
             raise UserError(f"eta changed from {run.eta} to {eta} during a run; it belongs to the whole run.")
+        prediction = self._prediction(run, model_output, sample)
         if run.noise is not None:
             if generator is not None and variance_noise is not None:
                 raise UserError("Give a generator or variance_noise, not both.")
             run.noise.generator, run.noise.given, run.noise.dtype = generator, variance_noise, model_output.dtype
-        prediction = self._prediction(run, model_output, sample)
         following = run.tell(prediction, sample)
         if not return_dict:
             return (following,)
-        x0 = run.seen.x0 if run.seen is not None else prediction.to("x0", sample)
+        x0 = run.seen.x0 if run.seen is not None and run.index > run.begin else prediction.to("x0", sample)
         return DescentSchedulerOutput(following, x0.to(sample.dtype))
 
     def check(self) -> None:
-        """Raise :class:`UserError` if an evaluation of the last run held NaN or Inf: which one, at which level, for
-        which samples. This reads from the device; call it after the pipeline (a black image in float16 …)."""
+        """Raise :class:`UserError` if the last run holds NaN or Inf, for which samples, and with a float16 network,
+        where numbers overflow, at which evaluation and level it began. This reads from the device; call it after the
+        pipeline (a black image …)."""
         if self._run is not None:
             self._run.executor.check()
 
     def _prediction(self, run: _Run, output: Tensor, sample: Tensor) -> Prediction:
-        variance = None
-        if output.ndim > 1 and output.shape[1] == 2 * sample.shape[1]:
-            output, variance = output.chunk(2, dim=1)
+        if not isinstance(output, Tensor):
+            raise UserError(
+                f"model_output is a {type(output).__name__}, not a tensor; pass the network's .sample, or its [0]."
+            )
+        variance, shape = None, sample.shape
+        if shape != run.shape:
+            raise UserError(
+                f"The run began with a sample of shape {tuple(run.shape)}, and is given one of shape {tuple(shape)}; "
+                "call set_timesteps before another run."
+            )
+        if output.shape != shape:
+            if output.ndim > 1 and output.shape[1] == 2 * shape[1]:
+                output, variance = output.chunk(2, dim=1)
+            if output.shape != shape:
+                raise UserError(
+                    f"model_output has the shape {tuple(output.shape)}, for a sample of shape {tuple(shape)}; they "
+                    "must be equal (twice the channels where the variance is learned)."
+                )
         parts: dict[str, Tensor] = {}
         if self.guidance is not None:
             output, parts = self.guidance.take(output)
-        return Prediction(output, run.conversions[run.index - run.begin], variance, parts)
+        return Prediction(output, run.conversions[max(run.index - run.begin, 0)], variance, parts)
 
     def _index_of(self, timestep: float | Tensor) -> int | None:
         """Where ``timestep`` stands; None when only the device knows and a run is under way, which then goes on."""
@@ -389,8 +421,9 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             raise UserError("No levels are laid out yet; call set_timesteps before step.")
         return self._plan.rows
 
-    def _begin(self, index: int | None, sample: Tensor, eta: float, clipped: bool) -> _Run:
-        """A run from evaluation ``index`` on, its plan made for the levels that are left."""
+    def _begin(self, index: int | None, sample: Tensor, eta: float, clipped: bool, half: bool) -> _Run:
+        """A run from evaluation ``index`` on, its plan made for the levels that are left. The evaluations of a
+        float16 network (``half``) are recorded for :meth:`check`."""
         rows, grid = self._rows(), self._grid
         assert grid is not None
         begin = self._begin_index if self._run is None and self._begin_index is not None else index
@@ -399,12 +432,7 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
                 f"There is no timestep {begin if begin is not None else len(rows)} in a run of {len(rows)}; call "
                 "set_timesteps before another run."
             )
-        if not self._begins(begin):
-            first = max(i for i in range(begin) if self._begins(i))
-            raise UserError(
-                f"A run cannot begin at timestep {begin}, inside the step that begins at {first}: {self._recipe} takes "
-                "several evaluations there; begin at another one (a slightly different strength)."
-            )
+        first, begin = begin, self._step_from(begin)
         recipe = self._asked(eta, clipped)
         plan = self._tail(recipe, grid, begin)
         if plan.start:
@@ -428,10 +456,36 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             estimates=(*estimates, seen) if seen is not None else (),
             displacements=recipe.displacements,
             dtype=dtype,
+            record=half,
         )
-        kind = levels.kind_of(self.config)
-        conversions = [conversion(kind, row.at) for row in plan.rows]
-        return _Run(executor, conversions, seen, noise, begin, begin, eta, bool(recipe.displacements))
+        return _Run(
+            executor,
+            self._conversions[begin:],
+            seen,
+            noise,
+            begin,
+            first,
+            eta,
+            bool(recipe.displacements),
+            sample.shape,
+        )
+
+    def _step_from(self, index: int) -> int:
+        """Where the step begins that a run begun at evaluation ``index`` takes first: there, or at the next evaluation
+        where pipelines count evaluations (``order`` 1) and that is of the same level.
+
+        Raises :class:`UserError` inside a step.
+        """
+        rows = self._rows()
+        if self._begins(index):
+            return index
+        if self.order == 1 and self._begins(index + 1) and rows[index + 1].at == rows[index].at:
+            return index + 1
+        first = max(i for i in range(index) if self._begins(i))
+        raise UserError(
+            f"A run cannot begin at timestep {index}, inside the step that begins at {first}: {self._recipe} takes "
+            "several evaluations there; begin at another one (a slightly different strength)."
+        )
 
     def _asked(self, eta: float, clipped: bool) -> Recipe:
         """The recipe with what a pipeline passes to ``step``."""
@@ -520,6 +574,11 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             pair = np.stack(process.alpha_sigma(np.arange(self.config.num_train_timesteps)))
             self._table = torch.from_numpy(pair).to(torch.float32).to(like.device)
         return self._table
+
+
+def _counts(plan: Plan) -> Any:
+    """Evaluations in each step."""
+    return np.bincount([row.step for row in plan.rows])
 
 
 def _without_start(recipe: Recipe) -> Recipe:
