@@ -83,7 +83,7 @@ class Reader:
             return quoted[1:-1]
         word = self.match(_WORD)
         if word is None:
-            raise self.error("a value")
+            raise self.error("a value (paths and texts stand in quotes)")
         return _CONSTANTS.get(word.lower(), word)
 
     def arguments(self) -> tuple[list[object], dict[str, object]]:
