@@ -145,6 +145,7 @@ GRID_ALIASES: dict[str, str] = {
     "log_snr": "logsnr",
 }
 
+
 def _normal(name: str) -> str:
     """``"DPM++ 2M Karras"`` → ``"dpmpp_2m_karras"``."""
     return name.lower().replace("++", "pp").replace("-", "_").replace(" ", "_")
