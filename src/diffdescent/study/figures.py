@@ -182,8 +182,10 @@ def _heat(
         figure, axes = plt.subplots(*shape, figsize=size, squeeze=False, layout="constrained")
         lower = lower_is_better(metric)
         for axis, panel, table in zip(axes.flat, panels, tables, strict=False):
-            best = np.nanmin(table, 0) if lower else np.nanmax(table, 0)
-            worst = np.nanmax(table, 0) if lower else np.nanmin(table, 0)
+            # A panel may have no cell at a budget: classifier-free guidance costs two evaluations a step, others one.
+            known = np.ma.masked_invalid(table)
+            least, greatest = known.min(0).filled(np.nan), known.max(0).filled(np.nan)
+            best, worst = (least, greatest) if lower else (greatest, least)
             with np.errstate(invalid="ignore", divide="ignore"):
                 shade = np.nan_to_num((table - best) / (worst - best), nan=0.0)
             axis.imshow(np.ma.masked_where(np.isnan(table), shade), cmap="viridis_r", vmin=0, vmax=1, aspect="auto")
