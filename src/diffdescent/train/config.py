@@ -59,7 +59,10 @@ class LossConfig(Section):
 
 
 class OptimizerConfig(Section):
-    """AdamW; the rate rises over ``warmup`` steps, stays, and falls linearly to zero over the last ``decay`` steps."""
+    """AdamW; the rate rises over ``warmup`` steps, stays, and falls linearly to zero over the last ``decay`` steps.
+
+    ``freeze``: tensors whose names start with one of these keep the values they start with (``init_from``).
+    """
 
     lr: float = Field(default=2e-4, gt=0)
     betas: tuple[float, float] = (0.9, 0.999)
@@ -68,6 +71,7 @@ class OptimizerConfig(Section):
     decay: int = Field(default=0, ge=0)
     clip: float = Field(default=1.0, gt=0)  # largest gradient norm
     ema: float = Field(default=0.999, ge=0, lt=1)
+    freeze: tuple[str, ...] = ()
 
 
 class RunConfig(Section):

@@ -24,7 +24,7 @@ def build_network(config: TrainConfig, images: ImageSet) -> nn.Module:
 
     Raises:
         UserError: labels are missing for a task that needs them, the constructor refuses ``model:``, or ``init_from``
-            does not fit.
+            does not fit, or ``optimizer.freeze`` names nothing.
     """
     if config.task != "denoiser" and images.labels is None:
         raise UserError(
@@ -44,6 +44,7 @@ def build_network(config: TrainConfig, images: ImageSet) -> nn.Module:
         ) from error
     if config.init_from is not None:
         _initialise(network, Path(config.init_from))
+    _freeze(network, config.optimizer.freeze)
     return network
 
 
@@ -81,3 +82,17 @@ def _initialise(network: nn.Module, source: Path) -> None:
             "give model: the values that they were trained with."
         )
     network.load_state_dict({k: v.to(own[k].dtype) for k, v in state.items()})
+
+
+def _freeze(network: nn.Module, prefixes: tuple[str, ...]) -> None:
+    """Take the tensors whose names start with one of ``prefixes`` out of the training."""
+    for prefix in prefixes:
+        named = [p for name, p in network.named_parameters() if name == prefix or name.startswith(f"{prefix}.")]
+        if not named:
+            parts = sorted({name.split(".")[0] for name, _ in network.named_parameters()})
+            raise UserError(
+                f"optimizer.freeze names {prefix!r}, but no tensor of the network is called so; its parts are "
+                f"{', '.join(parts)}."
+            )
+        for parameter in named:
+            parameter.requires_grad_(False)
