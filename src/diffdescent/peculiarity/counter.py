@@ -286,6 +286,14 @@ def _neighbourhood_max(pages: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
     return wide
 
 
+def thresholds() -> dict[str, float]:
+    """The numbers that decide a reading: readings of other thresholds are not to be mixed with these."""
+    return {
+        "scale": SCALE, "thick": THICK, "margin": MARGIN, "shortest": SHORTEST, "speck": SPECK, "grain": GRAIN,
+        "greyest": GREYEST, "round": ROUND, "low": LOW, "reach": _REACH,
+    }  # fmt: skip
+
+
 def wrong(readings: Readings, truth: Sequence[Sequence[int]]) -> Bools:
     """Which readings differ from the true (heads, arms, legs, fingers); an unreadable image is wrong."""
     return np.asarray((readings.counts != np.asarray(truth)).any(1))

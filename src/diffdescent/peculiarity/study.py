@@ -22,10 +22,11 @@ import torch
 
 from ..errors import UserError
 from ..images import make_folder, to_uint8, write_atomically
+from ..pieces import model_identity
 from ..predict import Predictor
 from ..recipes import parse, parse_grid
-from ..sample import fingerprint, sample
-from .counter import Readings, count_limbs
+from ..sample import sample
+from .counter import Readings, count_limbs, thresholds
 from .figures import SPECIES
 from .statistics import Share, sign_test, wilson
 
@@ -35,6 +36,10 @@ BETAS = (-0.8, -0.5, -0.3, -0.1, 0.1, 0.2, 0.5, 0.8)
 GAMMAS = (1.5, 2.5, 3.0)
 GRIDS = ("loglinear", "quadratic", "karras")
 STEPS = (5, 10, 20, 50, 100)
+MANY = 100
+"""From so many steps on, where samplers agree, γ is left out and of β only ``PAPER`` is measured."""
+PAPER = (-0.8, -0.3, 0.2, 0.8)
+"""β of the paper's tables, and .8."""
 BASE = "ddim"
 """The recipe that momentum is added to, and that every point is compared with."""
 TEACHER = 1000
@@ -65,17 +70,19 @@ class Point:
 def default_points(steps: Sequence[int] = STEPS, teacher: int = TEACHER) -> list[Point]:
     """The study of the documentation: samplers, β, γ and grids at these steps, and the two teachers.
 
-    β and γ from 10 steps up; grids and momentum over other samplers at 20 and 50 steps.
+    β and γ from 10 steps up (few of them from ``MANY`` up); grids and momentum over other samplers at 20 and 50 steps.
     """
-    few = [t for t in steps if t >= 10]
-    some = [t for t in steps if t in (20, 50)]
-    momentum = [f"{BASE} | momentum(beta={beta})" for beta in BETAS]
+    few, some = [t for t in steps if t >= 10], [t for t in steps if t in (20, 50)]
     found = [Point(r, t) for r in SAMPLERS for t in steps]
-    found += [Point(r, t) for r in momentum for t in few]
-    found += [Point(f"ge(gamma={g})", t) for g in GAMMAS for t in few]
-    found += [Point(f"{r} | momentum(beta=-0.3)", t) for r in ("plms", "dpmpp(order=2)") for t in some]
-    found += [Point(r, t, g) for g in GRIDS for r in (BASE, f"{BASE} | momentum(beta=-0.3)") for t in some]
+    found += [Point(_momentum(beta), t) for t in few for beta in (BETAS if t < MANY else PAPER)]
+    found += [Point(f"ge(gamma={g})", t) for g in GAMMAS for t in few if t < MANY]
+    found += [Point(_momentum(-0.3, r), t) for r in ("plms", "dpmpp(order=2)", "ddpm") for t in some]
+    found += [Point(r, t, g) for g in GRIDS for r in (BASE, _momentum(-0.3)) for t in some]
     return [Point(BASE, teacher), Point("ddpm", teacher), *dict.fromkeys(found)]
+
+
+def _momentum(beta: float, recipe: str = BASE) -> str:
+    return f"{recipe} | momentum(beta={beta})"
 
 
 def run_study(
@@ -108,13 +115,16 @@ def run_study(
         UserError: n is no multiple of the block, or the folder holds a study of another model, seed or precision.
     """
     if n < 1 or block < 1 or n % block:
-        raise UserError(f"n={n} must be a multiple of the block of {block} samples.")
+        raise UserError(f"n={n} must be a multiple of the block of {block} samples, and at least one block.")
+    if model.shape is not None and model.shape[0] != 1:
+        raise UserError(f"The study needs a model of grey figures, one channel; this one's images are {model.shape}.")
+    points = list(dict.fromkeys(points))
+    cost = {p: parse(p.recipe).plan(parse_grid(p.grid, model.process, p.steps)).nfe for p in points}
     record: dict[str, object] = {
-        "model": fingerprint(model), "seed": seed, "block": block, "bf16": bf16, "width": WIDTH, "species": _known(),
-        "unconditional": unconditional,
+        "model": model_identity(model), "seed": seed, "block": block, "bf16": bf16, "width": WIDTH,
+        "species": _known(), "counter": thresholds(), "unconditional": unconditional,
     }  # fmt: skip
     _begin(out, record)
-    cost = {p: parse(p.recipe).plan(parse_grid(p.grid, model.process, p.steps)).nfe for p in points}
     todo = [(p, b) for b in range(n // block) for p in points if not _shard(out, p, b).is_file()]
     total, done = sum(cost[p] for p, _ in todo) * block, 0
     for point, number in todo:
@@ -158,18 +168,28 @@ def _begin(out: Path, record: dict[str, object]) -> None:
         try:
             before = json.loads(path.read_text())
         except ValueError:
-            raise UserError(f"{path} is damaged; choose another folder.") from None
+            before = None
+        if not isinstance(before, dict):
+            raise UserError(f"{path} is damaged; choose another folder.")
         differ = [k for k in record if before.get(k) != record[k]]
         if differ:
             raise UserError(
                 f"{out} holds a study with another {differ[0]}; choose another folder, or the same settings."
             )
+    elif _blocks(out):
+        raise UserError(
+            f"{out} holds blocks of a study, but not the {RECORD} that says of which; choose another folder."
+        )
     else:
         write_atomically(path, (json.dumps(record, indent=2) + "\n").encode())
 
 
 def _shard(out: Path, point: Point, number: int) -> Path:
     return out / f"{point.slug}-{number:04d}.npz"
+
+
+def _blocks(out: Path) -> list[Path]:
+    return sorted(out.glob("*-[0-9][0-9][0-9][0-9].npz")) if out.is_dir() else []
 
 
 def _write(
@@ -220,9 +240,8 @@ def outcomes(out: Path) -> list[Outcome]:
     Raises:
         UserError: the folder holds no study.
     """
-    files = sorted(out.glob("*-[0-9][0-9][0-9][0-9].npz")) if out.is_dir() else []
     groups: dict[str, list[Path]] = {}
-    for path in files:
+    for path in _blocks(out):
         slug, number = path.stem.rsplit("-", 1)
         if int(number) == len(groups.setdefault(slug, [])):
             groups[slug].append(path)
