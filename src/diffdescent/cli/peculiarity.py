@@ -279,6 +279,10 @@ def check(
 def minima_command(
     model: Annotated[str, typer.Argument(help="The study's model.")] = "figures",
     study: Annotated[Path, typer.Option(help="The study's folder; its images are measured.")] = Path("study"),
+    sampler: Annotated[
+        str, typer.Option(help="The recipe whose outputs are measured, each sample once.")
+    ] = studies.BASE,
+    steps: Annotated[int, typer.Option(help="Its steps.")] = 50,
     most: Annotated[int, typer.Option(help="At most so many images of each kind.")] = 200,
     seed: Annotated[int, typer.Option(help="Seed of the noise of the returns.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Also write a table, as JSON.")] = None,
@@ -286,17 +290,16 @@ def minima_command(
     """Are peculiar images local minima? Fixed-point error and return after noising, peculiar against normal outputs."""
     from ..models import load_model
 
-    net = load_model(model)
-    points = [o for o in studies.outcomes(study) if o.point.steps < studies.TEACHER]
-    images = np.concatenate([o.images for o in points])
-    odd = np.concatenate([o.peculiar for o in points])
-    good = np.concatenate([o.readings.readable for o in points]) & ~odd
-    labels = np.concatenate([o.labels for o in points])
+    point = studies.Point(sampler, steps)
+    outcome = next((o for o in studies.outcomes(study) if o.point == point), None)
+    if outcome is None:
+        raise UserError(f"{study} has no outputs of {sampler} with {steps} steps; name a point of its study.csv.")
+    studies.same_model(study, net := load_model(model))
     rng = np.random.default_rng(seed)
     results = []
-    for kind, which in (("peculiar", odd), ("normal", good)):
+    for kind, which in (("peculiar", outcome.peculiar), ("normal", outcome.normal)):
         place = rng.permutation(np.nonzero(which)[0])[:most]
-        results.append(minima(net, images[place], kind, labels[place], seed=seed))
+        results.append(minima(net, outcome.images[place], kind, outcome.labels[place], seed=seed))
     _print_minima(results)
     if out is not None:
         write_atomically(out, (json.dumps([_plain(r) for r in results], indent=2) + "\n").encode())

@@ -165,12 +165,7 @@ def _begin(out: Path, record: dict[str, object]) -> None:
     make_folder(out)
     path = out / RECORD
     if path.is_file():
-        try:
-            before = json.loads(path.read_text())
-        except ValueError:
-            before = None
-        if not isinstance(before, dict):
-            raise UserError(f"{path} is damaged; choose another folder.")
+        before = _record(path)
         differ = [k for k in record if before.get(k) != record[k]]
         if differ:
             raise UserError(
@@ -182,6 +177,23 @@ def _begin(out: Path, record: dict[str, object]) -> None:
         )
     else:
         write_atomically(path, (json.dumps(record, indent=2) + "\n").encode())
+
+
+def same_model(out: Path, model: Predictor) -> None:
+    """Raise :class:`UserError` where ``model`` is not the one whose samples the study's folder holds."""
+    before = _record(out / RECORD)
+    if before.get("model") != model_identity(model):
+        raise UserError(f"{out} holds samples of another model; name the one that the study was made with.")
+
+
+def _record(path: Path) -> dict[str, object]:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is damaged or missing; choose another folder.")
+    return found
 
 
 def _shard(out: Path, point: Point, number: int) -> Path:
@@ -227,6 +239,11 @@ class Outcome:
     def peculiar(self) -> npt.NDArray[np.bool_]:
         """Which figures are readable and of no species."""
         return self.readings.peculiar
+
+    @property
+    def normal(self) -> npt.NDArray[np.bool_]:
+        """Which figures are of a species, asked for or not."""
+        return ~self.abnormal
 
     @property
     def abnormal(self) -> npt.NDArray[np.bool_]:
