@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
+from torch import Tensor
 
 from diffdescent.study.config import Published
 from diffdescent.study.published import compare
@@ -26,9 +28,16 @@ TABLE = Published.model_validate(
 )
 
 
+def draws(half: float, seed: int) -> Tensor:
+    """Draws of a 95 % interval of this half width, independent for different seeds."""
+    found = torch.randn(4000, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return found / found.std() * (half / 1.96)
+
+
 def line(sampler: str, nfe: int, value: float, half: float = 0.1, metric: str = "fd") -> Line:
     columns = {"name": "", "sampler": sampler, "grid": "g", "nfe_asked": nfe, "nfe": nfe - 1, "steps": nfe}
-    return Line(columns, {metric: Estimate(value, value - half, value + half)}, ("k",), 10, 1.0, 1.0, "")
+    drawn = {0: draws(half, ord(sampler))}
+    return Line(columns, {metric: Estimate(value, value - half, value + half, drawn)}, ("k",), 10, 1.0, 1.0, "")
 
 
 def test_holds_reversed_and_undecided() -> None:
@@ -64,18 +73,42 @@ def test_higher_is_better_for_recall() -> None:
 def test_seeds_are_averaged_and_their_intervals_shrink() -> None:
     row = {"cell": "k", "sampler": "a", "nfe_asked": 5, "nfe": 5, "name": "", "n": 10, "seconds_per_image": 1.0}
     row |= {"flops_per_image": 3.0, "command": "x", "metric": "fd"}
-    rows = [{**row, "seed": s, "value": v, "low": v - 0.3, "high": v + 0.4} for s, v in enumerate((1.0, 2.0, 3.0, 4.0))]
+    rows = [
+        {**row, "seed": s, "value": v, "low": v - 0.3, "high": v + 0.4, "draws": draws(0.35, s).tolist()}
+        for s, v in enumerate((1.0, 2.0, 3.0, 4.0))
+    ]
     (only,) = lines_of(rows, ["cell", "sampler", "nfe_asked", "nfe", "name", "seed"])
     assert only.n == 40
-    value, low, high = only.metrics["fd"]
-    assert value == 2.5
-    assert (low, high) == (pytest.approx(2.5 - 0.15), pytest.approx(2.5 + 0.2))
+    found = only.metrics["fd"]
+    assert found.value == 2.5
+    assert (found.low, found.high) == (pytest.approx(2.5 - 0.15), pytest.approx(2.5 + 0.2))
+    # A difference from something known exactly is as uncertain as the mean of the four: √4·0.35/4.
+    gap = found.minus(Estimate(0.0, 0.0, 0.0, {0: torch.zeros(4000, dtype=torch.float64)}))
+    assert gap.high - gap.value == pytest.approx(0.175)
 
 
 def test_ranks_within_a_budget_and_ties_by_interval() -> None:
-    lines = [line("a", 5, 2.0), line("b", 5, 2.15), line("c", 5, 2.5), line("d", 10, 1.0), line("e", 10, math.nan)]
+    # Half widths of 0.1 each, independent: differences are known to ±0.141.
+    lines = [line("a", 5, 2.0), line("b", 5, 2.13), line("c", 5, 2.15), line("d", 10, 1.0), line("e", 10, math.nan)]
     found = [(r.line.columns["sampler"], r.rank, r.tied) for r in ranked(lines, "fd")]
     assert found == [("a", 1, True), ("b", 2, True), ("c", 3, False), ("d", 1, True), ("e", 2, False)]
+    assert [r.behind.value for r in ranked(lines, "fd")][:4] == [0, pytest.approx(0.13), pytest.approx(0.15), 0]
+
+
+def test_higher_is_better_and_how_far_behind() -> None:
+    lines = [line("a", 5, 0.2, metric="recall"), line("b", 5, 0.9, metric="recall")]
+    found = [(r.line.columns["sampler"], pytest.approx(r.behind.value), r.tied) for r in ranked(lines, "recall")]
+    assert found == [("b", 0, True), ("a", 0.7, False)]
+
+
+def test_without_intervals_nothing_is_decided() -> None:
+    bare = Estimate(1.0, math.nan, math.nan).minus(Estimate(5.0, math.nan, math.nan))
+    assert bare.value == -4
+    assert math.isnan(bare.low)
+    lines = [line("a", 5, 1), line("b", 5, 3)]
+    for one in lines:
+        one.metrics["fd"] = Estimate(one.metrics["fd"].value, math.nan, math.nan)
+    assert len(compare(TABLE, lines).orderings.undecided) == 1
 
 
 @pytest.mark.parametrize(

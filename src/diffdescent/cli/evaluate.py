@@ -91,7 +91,8 @@ def evaluate(
             write_statistics(save_statistics, found)
         scores = score(found, against, names, seed=seed, resamples=resamples, progress=bars.metric) if scored else []
     if as_json:
-        typer.echo(json.dumps({"images": str(images), "scores": [asdict(s) for s in scores]}, indent=2))
+        told = [{name: value for name, value in asdict(s).items() if name != "draws"} for s in scores]
+        typer.echo(json.dumps({"images": str(images), "scores": told}, indent=2))
     elif scores:
         _print(scores, images, reference, extractor)
     if save_statistics is not None:

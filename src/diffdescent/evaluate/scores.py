@@ -14,7 +14,7 @@ from ..errors import UserError, unknown
 from . import inception_score, kid, precision_recall, wasserstein
 from .features import JSON, Features
 from .frechet import factor, frechet_distance, over_halves
-from .halves import LEAST, halves, interval
+from .halves import LEAST, Interval, halves, interval
 from .moments import Moments
 from .reference import Reference, make_reference, require_same
 
@@ -29,6 +29,8 @@ class Score:
     ``low`` and ``high`` are its 95 % interval (None where there is none), for its expectation at this ``count``
     against this reference; ``bias`` estimates how much that expectation exceeds the one at infinitely many images.
     ``protocol`` is all that the value depends on besides the images; ``notes`` is what a reader should beware of.
+    ``draws`` (one for each half, or none) say how the value varies, together with those of any other score of as many
+    images: of samplers that start from the same noise, the difference varies like the difference of their draws.
     """
 
     metric: str
@@ -39,6 +41,7 @@ class Score:
     protocol: dict[str, JSON]
     bias: float | None = None
     notes: tuple[str, ...] = ()
+    draws: tuple[float, ...] = field(default=(), repr=False)
 
 
 class Task(NamedTuple):
@@ -243,11 +246,12 @@ def _one(
     notes: tuple[str, ...] = ()
     if metric.against is not None:
         protocol["reference"] = {"name": reference.name, "count": reference.count}
-        notes = _notes(metric, images, reference, bias)
+        notes = _notes(metric, images, reference, value, found)
     if masks is not None:
         protocol["interval"] = _how(masks, seed)
-    low, high = (None, None) if found is None else (found.low, found.high)
-    return Score(name, value, low, high, n, protocol, bias, notes)
+    if found is None:
+        return Score(name, value, None, None, n, protocol, bias, notes)
+    return Score(name, value, found.low, found.high, n, protocol, bias, notes, tuple(found.draws.tolist()))
 
 
 def _lacking(name: str, images: Reference, reference: Reference | None) -> str | None:
@@ -286,18 +290,25 @@ def _has(side: Reference, what: str) -> bool:
     return {"moments": True, "spatial": side.spatial is not None, "pool": side.features is not None}[what]
 
 
-def _notes(metric: Metric, images: Reference, reference: Reference, bias: float | None) -> tuple[str, ...]:
+def _notes(
+    metric: Metric, images: Reference, reference: Reference, value: float, found: Interval | None
+) -> tuple[str, ...]:
     notes = []
     if not reference.protocol:
         notes.append(f"{reference.name} does not say how it was made; that it fits these features is not checked")
     if metric.biased:
         spatial = images.spatial if metric.needs == "spatial" else None
         dimension = (spatial or images.moments).dimension
-        about = "" if bias is None else f", here by about {bias:.3g}"
+        about = "" if found is None else f", here by about {found.bias:.3g}"
         if images.count is not None and images.count <= dimension:
             notes.append(
                 f"{images.count} images for {dimension} features: their covariance is singular and the distance is "
                 f"too large{about}; compare with equal numbers of images only, or give more than {dimension}"
+            )
+        elif found is not None and found.bias > found.high - value:
+            notes.append(
+                f"with {images.count} images the distance is too large by more than its interval reaches{about}; "
+                "compare with equal numbers of images only"
             )
         if reference.count is not None and reference.count <= dimension:
             notes.append(
@@ -346,7 +357,8 @@ def _exact(
         return Score(name, value, None, None, n, protocol)
     masks = halves(n, resamples, seed)
     found = interval(value, torch.tensor([of(mask) for mask in masks], dtype=torch.float64), n, (0.0, math.inf))
-    return Score(name, value, found.low, found.high, n, {**protocol, "interval": _how(masks, seed)})
+    protocol["interval"] = _how(masks, seed)
+    return Score(name, value, found.low, found.high, n, protocol, draws=tuple(found.draws.tolist()))
 
 
 def _how(masks: Tensor, seed: int) -> dict[str, JSON]:

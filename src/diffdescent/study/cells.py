@@ -192,9 +192,12 @@ def _key(
 def labels_for(text: str, model: Predictor, samples: range) -> Tensor | None:
     """The label of each sample: ``none``, ``cycle`` through the model's classes, or a list repeated over the samples.
 
-    Raises :class:`UserError` for labels that the model does not know.
+    Raises :class:`UserError` for labels that the model does not know, and for none where it cannot do without.
     """
+    needed = bool(getattr(model, "needs_label", False))
     if text == NONE:
+        if needed:
+            raise UserError("This network needs a label for each sample; give labels: cycle (--labels cycle).")
         return None
     names = list(getattr(model, "classes", None) or ())
     known = getattr(model, "class_labels", None)
@@ -208,7 +211,7 @@ def labels_for(text: str, model: Predictor, samples: range) -> Tensor | None:
         for part in (p.strip() for p in text.split(",")):
             if part in names:
                 chosen.append(names.index(part))
-            elif part.lstrip("-").isdigit() and -1 <= int(part) < count:
+            elif part.lstrip("-").isdigit() and needed - 1 <= int(part) < count:
                 chosen.append(int(part))
             else:
                 raise unknown("class", part, names or map(str, range(count)), ("cycle", NONE))

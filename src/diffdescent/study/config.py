@@ -147,6 +147,8 @@ class StudyConfig(Axes):
     ``features`` the extractor with its ``resize`` protocol. ``images`` are kept of each cell for the sample sheets.
     ``dtype`` is that of the network, ``micro_batch`` its width, ``threads`` PyTorch's, both part of what makes images
     bit-identical. ``metrics`` default to ``rmse`` on exact models without a reference, else fd, precision and recall.
+    ``changes`` says what else than its file a study measures (:func:`load_study` fills it in), each as "steps = 50 in
+    place of 250".
     """
 
     title: str = "Comparison"
@@ -169,6 +171,7 @@ class StudyConfig(Axes):
     resamples: int = Field(default=200, ge=0)
     blocks: tuple[Axes, ...] = ()
     published: tuple[Published, ...] = ()
+    changes: tuple[str, ...] = ()
 
     @field_validator("metrics", mode="before")
     @classmethod
@@ -178,7 +181,7 @@ class StudyConfig(Axes):
     @model_validator(mode="after")
     def _samplers_and_budgets(self) -> StudyConfig:
         for number, block in enumerate(self.products):
-            where = f"block {number + 1}" if self.blocks else "the study"
+            where = f"blocks.{number}" if self.blocks else "the study"
             if block.samplers is None:
                 raise ValueError(f"{where} names no samplers")
             if block.nfe is None and block.steps is None:
@@ -221,9 +224,10 @@ def _problem(place: tuple[int | str, ...], message: str, kind: str) -> str:
 
 
 def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> StudyConfig:
-    """Read a study file; ``overrides`` replace its top-level entries.
+    """Read a study file; ``overrides`` replace its entries, by name or by path: ``blocks.0.steps``, counted from 0.
 
-    Raises :class:`UserError` for a file that is missing, no YAML, or no study.
+    The study's ``changes`` say which of them change what is measured. Raises :class:`UserError` for a file that is
+    missing, no YAML, or no study, and for a path that does not lead into it.
     """
     path = Path(path)
     if not path.is_file():
@@ -234,4 +238,34 @@ def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> Stu
         raise UserError(f"{path} is not YAML ({' '.join(str(error).split())}).") from None
     if not isinstance(values, dict):
         raise UserError(f"{path} holds no study; expected YAML with model:, samplers: and nfe:, as in docs/studies.md.")
-    return make_study({**values, **(overrides or {})}, str(path))
+    changes = []
+    for name, value in (overrides or {}).items():
+        before = _replace(values, name, value, path)
+        if before not in (None, value, [value]) and name.rpartition(".")[2] in _MEASURED:
+            changes.append(f"{name} = {_text(value)} in place of {_text(before)}")
+    return make_study({**values, "changes": changes}, str(path))
+
+
+_MEASURED = {*Axes.model_fields, "n", "model", "dtype", "features", "resize", "metrics"}
+"""Entries that change what a study measures; the others only where it runs and what it shows."""
+
+
+def _replace(values: dict[str, Any], name: str, value: Any, path: Path) -> Any:
+    """Put ``value`` at ``name`` ("blocks.0.steps"); what stood there, the study's default where nothing did."""
+    *way, last = name.split(".")
+    place: Any = values
+    try:
+        for part in way:
+            place = place[int(part)] if isinstance(place, list) else place[part]
+        if not isinstance(place, dict):
+            raise KeyError(last)
+    except (KeyError, ValueError, IndexError, TypeError):
+        raise UserError(f"{path} has no entry {name}; write a path in it, such as blocks.0.steps.") from None
+    default = StudyConfig.model_fields[name].default if name in StudyConfig.model_fields else None
+    before = place.get(last, default)
+    place[last] = value
+    return before
+
+
+def _text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -74,9 +74,10 @@ def gather(study: Study, watch: Scoring | None = None) -> Results:
         pictures[cell.key] = np.concatenate([payload["images"] for payload in payloads])
         if watch is not None:
             watch(count + 1, len(finished))
-    frame = table.tidy(study, scored)
+    rows = table.rows_of(study, scored)
+    frame = table.tidy(rows)
     table.write(frame, study.out)
-    lines = lines_of(frame.to_dicts(), [*study.cells[0].columns(), *study.parameters])
+    lines = lines_of(rows, [*study.cells[0].columns(), *study.parameters])
     beside = tuple(compare(one, lines) for one in study.config.published)
     unfinished = tuple(cell for cell in study.cells if cell.key in lacking)
     return Results(study, frame, tuple(lines), beside, pictures, unfinished, _remarks(scored))

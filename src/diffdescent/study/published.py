@@ -26,8 +26,8 @@ class Beside:
 class Orderings:
     """Pairs of rows that a published table orders and we measured too.
 
-    ``holds``: our intervals do not overlap and lie in the published order; ``reversed``: the other way round (each as a
-    sentence); ``undecided``: they overlap.
+    ``holds``: our difference lies in the published order, and its paired 95 % interval excludes 0; ``reversed``: the
+    other way round; ``undecided``: the interval holds 0. Each as a sentence.
     """
 
     holds: tuple[str, ...]
@@ -103,12 +103,13 @@ def _orderings(table: Published, rows: Sequence[tuple[str, tuple[Beside, ...]]])
             first_better = sign * one.published < sign * two.published
             better, worse = (a, b) if first_better else (b, a)
             ours_better, ours_worse = (one.ours, two.ours) if first_better else (two.ours, one.ours)
+            gap = ours_worse.minus(ours_better) if sign > 0 else ours_better.minus(ours_worse)
             name = (table.shown or table.columns)[at]
-            text = f"{name}: {better} better than {worse} (here {ours_better} and {ours_worse})"
-            if not ours_better.apart_from(ours_worse):
-                undecided.append(text)
-            elif sign * ours_better.value < sign * ours_worse.value:
+            text = f"{name}: {better} better than {worse} (here by {gap}: {ours_better} and {ours_worse})"
+            if gap.low > 0:
                 holds.append(text)
-            else:
+            elif gap.high < 0:
                 reverse.append(text)
+            else:
+                undecided.append(text)
     return Orderings(tuple(holds), tuple(reverse), tuple(undecided))

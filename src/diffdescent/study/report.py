@@ -16,6 +16,7 @@ import torch
 
 from ..images import sheet, write_atomically
 from . import figures
+from .config import StudyConfig
 from .gather import Results
 from .metrics import lower_is_better, title
 from .published import Beside, Compared
@@ -23,6 +24,10 @@ from .summary import Line, Ranked, flops_text, metrics_in, ranked, spreads, vary
 
 SHOWN = 10
 """Images of a cell in its sample sheet."""
+PAIRED = (
+    "Samples of one number have the same noise in all cells, so what differs is told by 95 % intervals of paired "
+    "differences, which are narrower than those of the values: two cells may differ though their intervals overlap."
+)
 _DESCRIBING = ("grid", "guidance", "labels")
 
 
@@ -52,7 +57,10 @@ class Table:
 
 
 def ranked_table(results: Results) -> Table:
-    """Cells by budget and rank. Of each budget the best of every metric, and what cannot be told from it, is marked."""
+    """Cells by budget and rank, and how far behind the best of its budget each is by the first metric.
+
+    Of each budget the best of every metric, and what cannot be told from it, is marked.
+    """
     lines = results.lines
     metrics = metrics_in(lines)
     describing = varying(lines, _DESCRIBING)
@@ -60,7 +68,7 @@ def ranked_table(results: Results) -> Table:
     columns += [Column(name.capitalize(), number=False) for name in describing]
     columns += [Column("Evaluations"), Column("Steps")]
     columns += [Column(f"{title(m)} {'↓' if lower_is_better(m) else '↑'}") for m in metrics]
-    columns += [Column("s/image"), Column("FLOPs/image")]
+    columns += [Column("Behind the best"), Column("s/image"), Column("FLOPs/image")]
     marked = {m: {id(r.line) for r in ranked(lines, m) if r.tied} for m in metrics}
     rows = [_row(one, describing, metrics, marked) for one in ranked(lines, metrics[0])]
     return Table(tuple(columns), tuple(rows))
@@ -79,8 +87,14 @@ def _row(one: Ranked, describing: Sequence[str], metrics: Sequence[str], marked:
             entries.append(Entry("–", 1e308))
         else:
             entries.append(Entry(str(estimate), estimate.value, id(line) in marked[metric]))
+    entries.append(Entry(str(one.behind) if one.behind.value else "–", _last(one.behind.value)))
     entries += [Entry(f"{line.seconds:.3g}", line.seconds), Entry(flops_text(line.flops).strip(), line.flops)]
     return tuple(entries)
+
+
+def _last(value: float) -> float:
+    """What a number is sorted by; one that is none comes last."""
+    return 1e308 if math.isnan(value) else value
 
 
 def write(results: Results) -> Path:
@@ -109,9 +123,11 @@ def html(results: Results) -> str:
     return environment.from_string(source).render(
         config=results.study.config,
         facts=facts(results),
+        paired=PAIRED,
         table=ranked_table(results),
         notes=notes(results),
         figures=[(_data("image/svg+xml", one.svg), one.caption) for one in drawn],
+        changed=changed(results.study.config),
         published=[(one, [(name, [_shown(e) for e in row]) for name, row in one.rows]) for one in results.published],
         sheets=_sheets(results),
         spreads=_spreads(results),
@@ -144,10 +160,16 @@ def facts(results: Results) -> list[tuple[str, str]]:
     return found
 
 
+def changed(config: StudyConfig) -> str:
+    """What is measured otherwise than the study file says; empty where nothing is."""
+    return f"Ours are measured with {'; '.join(config.changes)}." if config.changes else ""
+
+
 def notes(results: Results) -> list[str]:
     """What a reader should beware of, each thing once."""
     study = results.study
-    found = [
+    found = [f"The study file is changed: {'; '.join(study.config.changes)}."] if study.config.changes else []
+    found += [
         f"{left.sampler} on {left.grid} with a budget of {left.asked} is left out: {left.reason.rstrip('.')}."
         for left in study.left_out
     ]
@@ -232,10 +254,11 @@ def markdown(results: Results) -> str:
     table = ranked_table(results)
     rows = [[f"**{e.text}**" if e.best else e.text for e in row] for row in table.rows]
     parts += ["## Ranked by budget", _markdown_table([c.title for c in table.columns], rows)]
-    parts.append("Bold: the best of its budget, and what cannot be told from it (overlapping 95 % intervals).")
+    parts.append(f"Bold: the best of its budget, and what cannot be told from it. {PAIRED}")
     parts += [f"- {note}" for note in notes(results)]
     for one in results.published:
-        parts += [f"## Published beside ours: {one.table.table}", one.table.setting.strip(), _markdown_published(one)]
+        parts += [f"## Published beside ours: {one.table.table}", one.table.setting.strip(), changed(config)]
+        parts.append(_markdown_published(one))
         parts.append(orderings_text(one))
     if over := _spreads(results):
         header = ["parameter", "where", "values", *(title(m) for m in metrics_in(results.lines))]
@@ -266,7 +289,7 @@ def orderings_text(one: Compared) -> str:
         return "No two rows of it are measured here."
     text = (
         f"Of {total} published orderings {len(found.holds)} hold here, {len(found.reversed)} are reversed and "
-        f"{len(found.undecided)} cannot be told (the intervals overlap)."
+        f"{len(found.undecided)} cannot be told (the interval of the difference holds 0)."
     )
     return text + "".join(f"\n- reversed: {line}" for line in found.reversed)
 
@@ -284,7 +307,7 @@ def terminal(results: Results) -> Any:
     config = results.study.config
     shown = RichTable(
         title=f"{config.title}: {config.model}, {config.n} images a cell",
-        caption="bold: the best of its budget, and what cannot be told from it (95 % intervals overlap)",
+        caption="bold: the best of its budget, and what cannot be told from it (paired 95 % intervals)",
         box=box.SIMPLE_HEAD,
     )
     for column in table.columns:

@@ -32,6 +32,7 @@ from .shards import Task
 from .worker import Worker
 
 RECORD = "study.json"
+CACHE = "cache"
 NAMED = 4
 """A refusal names so many differences between two protocols."""
 Watch = Callable[[Task], None]
@@ -72,7 +73,7 @@ class Study:
     @property
     def cache(self) -> Path:
         """Where exact solutions and the reference's features are kept."""
-        return self.out / "cache"
+        return self.out / CACHE
 
 
 def prepare(config: StudyConfig, out: Path) -> Study:
@@ -98,6 +99,8 @@ def prepare(config: StudyConfig, out: Path) -> Study:
     protocol = json.loads(json.dumps(protocol))  # as it will be read back
     images = {k: protocol[k] for k in ("fingerprint", "dtype", "device", "micro_batch", "threads")}
     cells, left_out = expand(config, worker.guided, images)
+    for cell in cells:
+        worker.check(cell)
     _check(out, protocol)
     return Study(config, out, tuple(cells), tuple(left_out), protocol, worker)
 
@@ -134,7 +137,8 @@ def _check(out: Path, protocol: dict[str, Any]) -> None:
         raise UserError(f"{out} is a file; give a folder as --out.")
     before = _recorded(out)
     if before is None:
-        if out.is_dir() and any(not p.name.startswith(".") for p in out.iterdir()):
+        # Another study's cache may be there already: it saves reading the same reference again.
+        if out.is_dir() and any(not p.name.startswith(".") and p.name != CACHE for p in out.iterdir()):
             raise UserError(f"{out} holds files but no {RECORD}, so it is no study's folder; choose another --out.")
         return
     # What an older record does not say cannot be compared.

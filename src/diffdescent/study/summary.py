@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+import torch
+from torch import Tensor
+
+from ..evaluate.halves import reach
 from .metrics import lower_is_better
 
 
-class Estimate(NamedTuple):
-    """A value with its 95 % interval (NaN where there is none)."""
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval (NaN where there is none).
+
+    ``draws`` say for each seed how the value varies with the images of that seed, (resamples,).
+    """
 
     value: float
     low: float
     high: float
+    draws: Mapping[int, Tensor] = field(default_factory=dict, compare=False, repr=False)
 
     def __str__(self) -> str:
         if not math.isfinite(self.value):
@@ -25,9 +34,21 @@ class Estimate(NamedTuple):
         text = f"{self.value:.{digits}f}"
         return text if math.isnan(self.low) else f"{text} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
 
-    def apart_from(self, other: Estimate) -> bool:
-        """Whether the two intervals do not overlap; False where one is unknown."""
-        return self.low > other.high or self.high < other.low
+    def minus(self, other: Estimate) -> Estimate:
+        """The difference, with the interval of a paired one: sample i of both has the same noise.
+
+        Both vary over the same halves of the samples, so Var(a − b) is the variance of the difference of their draws,
+        summed over the seeds, which are independent.
+        """
+        value = self.value - other.value
+        if not (self.draws and other.draws):
+            return Estimate(value, math.nan, math.nan)
+        nothing = torch.zeros(())
+        draws = {
+            seed: self.draws.get(seed, nothing) - other.draws.get(seed, nothing) for seed in {*self.draws, *other.draws}
+        }
+        half = math.hypot(*map(reach, draws.values()))
+        return Estimate(value, value - half, value + half, draws)
 
 
 def _decimals(value: float) -> int:
@@ -61,11 +82,19 @@ class Line:
 
 @dataclass(frozen=True)
 class Ranked:
-    """A line with its rank among those of its budget; ``tied`` says that its interval meets that of the best."""
+    """A line with its rank among those of its budget.
+
+    ``behind`` is how much worse than the best it is, above 0 for all metrics; ``tied`` says that it cannot be told from
+    the best: its paired interval holds 0.
+    """
 
     rank: int
-    tied: bool
+    behind: Estimate
     line: Line
+
+    @property
+    def tied(self) -> bool:
+        return self.behind.value == 0 or self.behind.low <= 0
 
 
 _OF_SEED = ("cell", "seed")
@@ -85,7 +114,8 @@ def lines_of(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> list[Lin
         by_metric: dict[str, list[Estimate]] = {}
         for row in group:
             low, high = (math.nan if row[side] is None else row[side] for side in ("low", "high"))
-            by_metric.setdefault(row["metric"], []).append(Estimate(row["value"], low, high))
+            draws = {row["seed"]: torch.tensor(row["draws"], dtype=torch.float64)} if row["draws"] else {}
+            by_metric.setdefault(row["metric"], []).append(Estimate(row["value"], low, high, draws))
         cells = tuple(dict.fromkeys(row["cell"] for row in group))
         lines.append(
             Line(
@@ -108,7 +138,8 @@ def _mean(found: list[Estimate]) -> Estimate:
     value = sum(e.value for e in found) / k
     below = math.sqrt(sum((e.value - e.low) ** 2 for e in found)) / k
     above = math.sqrt(sum((e.high - e.value) ** 2 for e in found)) / k
-    return Estimate(value, value - below, value + above)
+    draws = {seed: one / k for e in found for seed, one in e.draws.items()}
+    return Estimate(value, value - below, value + above, draws)
 
 
 def ranked(lines: Sequence[Line], metric: str) -> list[Ranked]:
@@ -125,8 +156,8 @@ def ranked(lines: Sequence[Line], metric: str) -> list[Ranked]:
         values = [line.metrics[metric].value for line in order]
         for line in order:
             own = line.metrics[metric]
-            tied = own == best or (not math.isnan(own.low + best.low) and not own.apart_from(best))
-            result.append(Ranked(values.index(own.value) + 1 if own.value in values else len(values), tied, line))
+            behind = own.minus(best) if sign > 0 else best.minus(own)
+            result.append(Ranked(values.index(own.value) + 1 if own.value in values else len(values), behind, line))
     return result
 
 

@@ -50,13 +50,9 @@ class Scored:
     flops: float
 
 
-def tidy(study: Study, scored: Sequence[Scored]) -> polars.DataFrame:
-    """The table of scored cells; each parameter of the study is a column. Raises :class:`UserError` without polars."""
-    try:
-        import polars
-    except ImportError:
-        raise UserError("Tables need polars; install it with: pip install 'diffdescent[evaluate]'.") from None
-    rows = [
+def rows_of(study: Study, scored: Sequence[Scored]) -> list[dict[str, Any]]:
+    """A row for each score; each parameter of the study is a column."""
+    return [
         {
             "study": study.config.title,
             "cell": one.cell.key,
@@ -66,6 +62,7 @@ def tidy(study: Study, scored: Sequence[Scored]) -> polars.DataFrame:
             "value": score.value,
             "low": score.low,
             "high": score.high,
+            "draws": score.draws,
             "n": score.count,
             "seconds_per_image": one.seconds,
             "flops_per_image": one.flops,
@@ -78,7 +75,15 @@ def tidy(study: Study, scored: Sequence[Scored]) -> polars.DataFrame:
         for one in scored
         for score in one.scores
     ]
-    return polars.from_dicts(rows, infer_schema_length=None)
+
+
+def tidy(rows: Sequence[dict[str, Any]]) -> polars.DataFrame:
+    """The rows as a table, without the draws. Raises :class:`UserError` without polars."""
+    try:
+        import polars
+    except ImportError:
+        raise UserError("Tables need polars; install it with: pip install 'diffdescent[evaluate]'.") from None
+    return polars.from_dicts(list(rows), infer_schema_length=None).drop("draws")
 
 
 def _number(value: Value | None) -> Value | None:

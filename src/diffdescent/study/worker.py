@@ -77,6 +77,17 @@ class Worker:
             self._guided[key] = apply_guidance(text, self.model, recipe)
         return self._guided[key]
 
+    def check(self, cell: Cell) -> None:
+        """Raise :class:`UserError` for labels that the model does not know, and for guidance that lacks them."""
+        model, _ = self.guided(cell.guidance, recipes.parse(cell.sampler))
+        labels_for(cell.labels, model, range(1))
+        if isinstance(model, Wrapper) and cell.labels == NONE:
+            # Whether guidance can do without labels (a text for all, an energy) is known when it is asked.
+            points = recipes.parse_grid(cell.grid, model.process, cell.steps).points
+            guided = next(filter(model.active, points), None)
+            if guided is not None:
+                self.flops(cell, model, guided)
+
     @property
     def extractor(self) -> Any:
         """The feature extractor of the study."""
