@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from diffdescent.peculiarity import report
 from diffdescent.peculiarity import study as studies
 
 from .command import run
@@ -85,14 +86,15 @@ def test_paired_comparison_counts_what_differs(tmp_path: Path) -> None:
 
     plain = outcome("ddim", [True, True, False, False, True])
     other = outcome("ddim | momentum(beta=-0.3)", [False, False, False, True, True])
-    pair = studies.paired(other, plain)
-    assert (pair.only_this, pair.only_other) == (1, 2)
-    assert pair.p == pair.p_abnormal == pytest.approx(1.0)
-    rows = studies.table([plain, other], teacher=plain.point)
+    pair = report.paired(other, plain).peculiar
+    assert (pair.here, pair.there, pair.n) == (1, 2, 5)
+    assert pair.p == pytest.approx(1.0)
+    assert pair.difference.value == pytest.approx(-0.2)
+    rows = report.table([plain, other], teacher=10)
     assert [r.peculiar.count for r in rows] == [3, 2]
     assert [r.other.count for r in rows] == [1, 2]  # a person where a horse or a hand was asked for
-    assert rows[0].teacher is None
-    assert rows[1].base == pair
+    assert rows[0].against == {}
+    assert rows[1].against["base"].peculiar == pair
 
 
 def test_peculiar_and_normal_images_are_compared_as_minima(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from ..peculiarity.minima import RATIOS, STRENGTHS, Minima, minima
 from ..peculiarity.perturb import Effect, effects
 from ..peculiarity.poses import joint_confidence
 from ..peculiarity.readers import read_poses
+from ..peculiarity.report import REFERENCES, Row, table, verdict, write_table
 from ..peculiarity.statistics import wilson
 
 app = typer.Typer(help="Sharp and wrong: people and figures with limbs that are not theirs.", no_args_is_help=True)
@@ -41,6 +42,12 @@ def _bar(quiet: bool) -> Progress:
         TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
     )  # fmt: skip
     return Progress(*columns, console=Console(stderr=True), disable=quiet)
+
+
+def _console() -> Console:
+    """As wide as the terminal; in a file or a pipe wide enough for the tables here."""
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
 
 
 @app.command()
@@ -75,7 +82,7 @@ def count(
     table = Table("read as", "images", "share [95 %]", show_edge=False)
     for name, number in readings.tally().items():
         table.add_row(name, str(number), str(wilson(number, len(readings))))
-    Console().print(table)
+    _console().print(table)
 
 
 @app.command()
@@ -122,7 +129,7 @@ def poses(
     if as_json:
         typer.echo(json.dumps({"confidence": vars(confidence), "distances": rows}, indent=2))
         return
-    console = Console()
+    console = _console()
     console.print(f"{confidence.persons} persons in {confidence.images} images; {confidence.empty} images without one")
     for name in ("mean", "single", "group"):
         value = getattr(confidence, name)
@@ -149,7 +156,7 @@ def perturb(
             e.change, str(e.k), str(e.rises.total), f"{100 * e.rises.value:.1f}", f"{e.p:.0e}" if e.p else "<1e-300",
             f"{100 * e.caught.value:.1f}{' (blind)' if e.blind else ''}", f"{e.before:.3f}→{e.after:.3f}",
         )  # fmt: skip
-    Console().print(table)
+    _console().print(table)
     if out is not None:
         from ..peculiarity.pictures import draw_effects
 
@@ -195,7 +202,7 @@ def study(
     Writes study.csv and study.png; every point starts from the same noise and is compared figure by figure.
     """
     from ..models import load_model
-    from ..peculiarity.pictures import draw_study
+    from ..peculiarity.pictures import draw_differences, draw_study
 
     points = _points(steps, teacher, sampler)
     if not report_only:
@@ -210,11 +217,15 @@ def study(
                 net, points, n, out, seed=seed, block=block, bf16=bf16, unconditional=unconditional, progress=show
             )
     found = studies.outcomes(out)
-    rows = studies.table(found, studies.Point(studies.BASE, teacher))
-    studies.write_table(rows, out / "study.csv")
-    draw_study(rows, out / "study.png", teacher)
+    rows, written = table(found, teacher), {kind: out / f"study.{kind}" for kind in ("csv", "md", "png")}
+    answer = verdict(rows, teacher)
+    write_table(rows, written["csv"])
+    write_atomically(written["md"], f"{answer}\n".encode())
+    draw_study(rows, written["png"], teacher)
+    draw_differences(rows, out / "differences.png")
     _print_rows(rows)
-    typer.echo(f"Table: {out / 'study.csv'}\nPicture: {out / 'study.png'}")
+    typer.echo(f"\n{answer}\n\nTable: {written['csv']}\nVerdict: {written['md']}")
+    typer.echo(f"Pictures: {written['png']}, {out / 'differences.png'}")
 
 
 def _points(steps: str, teacher: int, only: list[str] | None) -> list[studies.Point]:
@@ -228,26 +239,16 @@ def _points(steps: str, teacher: int, only: list[str] | None) -> list[studies.Po
     return points
 
 
-def _print_rows(rows: Sequence[studies.Row]) -> None:
-    table = Table(
-        "recipe",
-        "grid",
-        "steps",
-        "n",
-        "peculiar",
-        "abnormal",
-        "other species",
-        "p, teacher",
-        "p, ddim",
-        show_edge=False,
-    )
+def _print_rows(rows: Sequence[Row]) -> None:
+    names = [f"p, {name}" for name in ("DDIM", "ancestral", "base")]
+    shown = Table("recipe", "grid", "steps", "n", "peculiar", "abnormal", "other species", *names, show_edge=False)
     for row in rows:
-        tests = ["" if pair is None else f"{pair.p:.2g}" for pair in (row.teacher, row.base)]
-        table.add_row(
-            row.point.recipe, row.point.grid, str(row.point.steps), str(row.n), str(row.peculiar),
+        tests = [f"{row.against[ref].peculiar.p:.2g}" if ref in row.against else "" for ref in REFERENCES]
+        shown.add_row(
+            row.point.recipe, row.point.grid.partition("(")[0], str(row.point.steps), str(row.n), str(row.peculiar),
             *(f"{100 * share.value:.1f} %" for share in (row.abnormal, row.other)), *tests,
         )  # fmt: skip
-    Console().print(table)
+    _console().print(shown)
 
 
 @app.command()
@@ -263,7 +264,7 @@ def check(
     table = Table("noised to", "read wrongly", "peculiar", "unreadable", show_edge=False)
     for r in check_counter(net, n):
         table.add_row(f"{r.strength:.0%} of the time", str(r.wrong), str(r.peculiar), str(r.unreadable))
-    console = Console()
+    console = _console()
     console.print(table, "")
     if data is not None:
         from ..data import read_images
@@ -313,7 +314,7 @@ def _plain(result: Minima) -> dict[str, object]:
 
 
 def _print_minima(results: Sequence[Minima]) -> None:
-    console = Console()
+    console = _console()
     table = Table("‖D(x, σ) − x‖ / (σ√n)", *(f"σ = {ratio}" for ratio in RATIOS), show_edge=False)
     for r in results:
         table.add_row(f"{r.kind} ({r.n})", *(f"{m:.3f} ± {1.96 * se:.3f}" for m, se in r.errors.values()))

@@ -10,57 +10,105 @@ import numpy as np
 
 from ..images import save_figure
 from .perturb import Effect
-from .study import BASE, BETAS, SAMPLERS, TEACHER, UNIFORM, Point, Row
+from .report import REFERENCES, Reference, Row
+from .statistics import Difference, Share
+from .study import BASE, BETAS, SAMPLERS, TEACHER, UNIFORM, Point, momentum
+
+_TEACHERS: tuple[Reference, Reference] = ("teacher", "ancestral")
 
 
-def _plots(columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
+def _plots(columns: int, size: tuple[float, float], rows: int = 1) -> tuple[Any, Any]:
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, columns, figsize=size, layout="constrained", sharey=True)
+    figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", sharey="row", sharex="col")
     return figure, axes
 
 
-def _bars(rows: Sequence[Row]) -> tuple[list[float], tuple[list[float], list[float]]]:
-    """Shares in per cent and the lengths of their intervals below and above."""
-    shares = [r.peculiar for r in rows]
+def _bars(shares: Sequence[Share | Difference]) -> tuple[list[float], tuple[list[float], list[float]]]:
+    """Values in per cent and the lengths of their intervals below and above."""
     values = [100 * s.value for s in shares]
-    return values, ([100 * (s.value - s.low) for s in shares], [100 * (s.high - s.value) for s in shares])
+    return values, (
+        [100 * max(0.0, s.value - s.low) for s in shares],
+        [100 * max(0.0, s.high - s.value) for s in shares],
+    )
+
+
+def _momentum_points(rows: Sequence[Row]) -> dict[int, dict[float, Row]]:
+    """Rows of DDIM on the study's own grid by steps and β, 0 without momentum; only steps that have momentum."""
+    known = {r.point: r for r in rows}
+    found: dict[int, dict[float, Row]] = {}
+    for count in sorted({r.point.steps for r in rows if "momentum" in r.point.recipe and r.point.grid == UNIFORM}):
+        points = {b: Point(momentum(b) if b else BASE, count) for b in sorted((*BETAS, 0.0))}
+        found[count] = {b: known[p] for b, p in points.items() if p in known}
+    return found
 
 
 def draw_study(rows: Sequence[Row], path: Path, teacher: int = TEACHER) -> None:
-    """Share of peculiar figures against steps for each sampler, and against β for each number of steps."""
+    """Peculiar (top) and abnormal figures (bottom) against steps for each sampler, and against β for each number of
+    steps; the teachers and their intervals as bands."""
     known = {r.point: r for r in rows}
-    figure, (left, right) = _plots(2, (9.5, 3.8))
-    for recipe in SAMPLERS:
-        line = sorted((r for r in rows if r.point.recipe == recipe and r.point.grid == UNIFORM
-                       and r.point.steps < teacher), key=lambda r: r.point.steps)  # fmt: skip
-        if line:
-            values, bars = _bars(line)
-            left.errorbar([r.point.steps for r in line], values, yerr=bars, capsize=2, marker="o", ms=3, label=recipe)
-    left.set_xscale("log")
-    left.set_xlabel("steps")
-    left.set_ylabel("peculiar figures, %")
-    steps = sorted({r.point.steps for r in rows if "momentum" in r.point.recipe and r.point.grid == UNIFORM})
-    for number, count in enumerate(steps):
-        recipes = {b: f"{BASE} | momentum(beta={b})" if b else BASE for b in sorted((*BETAS, 0.0))}
-        found = {b: known[Point(r, count)] for b, r in recipes.items() if Point(r, count) in known}
-        if found:
-            values, bars = _bars(list(found.values()))
-            shift = 0.012 * (number - (len(steps) - 1) / 2)  # side by side, so that the intervals can be told apart
-            right.errorbar([b + shift for b in found], values, yerr=bars, capsize=2, marker="o", ms=3,
-                           label=f"{count} steps")  # fmt: skip
-    right.set_xlabel("β (ddim | momentum)")
-    for axis in (left, right):
-        for recipe, style in ((BASE, "-"), ("ddpm", ":")):
-            best = known.get(Point(recipe, teacher))
-            if best is not None:
-                share = best.peculiar
-                axis.axhline(100 * share.value, color="black", ls=style, lw=1, label=f"{recipe}, {teacher} steps")
-                axis.axhspan(100 * share.low, 100 * share.high, color="black", alpha=0.07, lw=0)
-        axis.legend(fontsize=7)
+    figure, axes = _plots(2, (9.5, 6.8), rows=2)
+    by_steps = _momentum_points(rows)
+    for kind, (left, right) in zip(("peculiar", "abnormal"), axes, strict=True):
+        for recipe in SAMPLERS:
+            line = sorted((r for r in rows if r.point.recipe == recipe and r.point.grid == UNIFORM
+                           and r.point.steps < teacher), key=lambda r: r.point.steps)  # fmt: skip
+            if line:
+                values, bars = _bars([getattr(r, kind) for r in line])
+                places = [r.point.steps for r in line]
+                left.errorbar(places, values, yerr=bars, capsize=2, marker="o", ms=3, label=recipe)
+        for number, (count, found) in enumerate(by_steps.items()):
+            values, bars = _bars([getattr(r, kind) for r in found.values()])
+            shift = 0.012 * (number - (len(by_steps) - 1) / 2)  # side by side, so that the intervals can be told apart
+            right.errorbar(
+                [b + shift for b in found], values, yerr=bars, capsize=2, marker="o", ms=3, label=f"{count} steps"
+            )
+        for axis in (left, right):
+            for recipe, style in ((BASE, "-"), ("ddpm", ":")):
+                best = known.get(Point(recipe, teacher))
+                if best is not None:
+                    share = getattr(best, kind)
+                    axis.axhline(100 * share.value, color="black", ls=style, lw=1, label=f"{recipe}, {teacher} steps")
+                    axis.axhspan(100 * share.low, 100 * share.high, color="black", alpha=0.07, lw=0)
+        left.set_ylabel(f"{kind} figures, %")
+    axes[0][0].set_xscale("log")
+    counts = sorted({r.point.steps for r in rows if r.point.steps < teacher})
+    axes[1][0].set_xticks(counts, [str(c) for c in counts])
+    axes[1][0].set_xticks([], minor=True)
+    axes[1][0].set_xlabel("steps")
+    axes[1][1].set_xlabel("β (ddim | momentum)")
+    for axis in axes[0]:
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(fontsize=7)
+    save_figure(figure, path, dpi=110)
+
+
+def draw_differences(rows: Sequence[Row], path: Path) -> None:
+    """DDIM with momentum minus the teachers, figure by figure: peculiar and abnormal, against β by number of steps.
+
+    Below zero is better than the teacher; 95 % intervals, each for itself. No picture where there is no teacher.
+    """
+    by_steps = _momentum_points(rows)
+    shown = [ref for ref in _TEACHERS if any(ref in r.against for found in by_steps.values() for r in found.values())]
+    if not shown:
+        return
+    figure, axes = _plots(len(by_steps), (1.2 + 2.6 * len(by_steps), 0.6 + 2.5 * len(shown)), rows=len(shown))
+    grid = np.reshape(axes, (len(shown), len(by_steps)))
+    for line, reference in zip(grid, shown, strict=True):
+        for axis, (count, found) in zip(line, by_steps.items(), strict=True):
+            pairs = {b: r.against[reference] for b, r in found.items() if reference in r.against}
+            for kind, shift in (("peculiar", -0.02), ("abnormal", 0.02)):
+                values, bars = _bars([getattr(p, kind).difference for p in pairs.values()])
+                axis.errorbar([b + shift for b in pairs], values, yerr=bars, fmt="o", ms=3, capsize=2, label=kind)
+            axis.axhline(0, color="black", lw=0.8)
+            axis.set_title(f"{count} steps, against {REFERENCES[reference]}", fontsize=8)
+        line[0].set_ylabel("difference, points")
+    for axis in grid[-1]:
+        axis.set_xlabel("β")
+    grid[0, 0].legend(fontsize=7)
     save_figure(figure, path, dpi=110)
 
 

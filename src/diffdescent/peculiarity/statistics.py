@@ -1,8 +1,9 @@
-"""Shares with intervals, and the paired sign test."""
+"""Shares and differences with intervals, the paired sign test, and many tests at once."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,6 +42,58 @@ def wilson(count: int, total: int) -> Share:
     middle = (share + z2 / (2 * total)) / (1 + z2 / total)
     half = _Z95 / (1 + z2 / total) * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2))
     return Share(count, total, max(0.0, middle - half), min(1.0, middle + half))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference with its 95 % interval [``low``, ``high``]; printed in points, hundredths."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{100 * self.value:+.1f} points [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
+
+
+def paired_difference(here: int, there: int, n: int) -> Difference:
+    """Difference of two shares of the same ``n``, of which ``here`` count in the first alone, ``there`` in the second.
+
+    Value (here − there)/n. Interval: d ± z·√((a + b − d²)/(n + 2)) with a = (here + 1)/(n + 2), b = (there + 1)/(n + 2)
+    and d = a − b, which has a width also where nothing differs.
+
+    Source: Bonett and Price 2012, Journal of Educational and Behavioral Statistics 37, 479–488.
+    """
+    if n < 1 or here + there > n:
+        raise UserError(
+            f"{here} + {there} of {n} samples cannot differ; give at least one, and no more than there are."
+        )
+    a, b = (here + 1) / (n + 2), (there + 1) / (n + 2)
+    half = _Z95 * math.sqrt((a + b - (a - b) ** 2) / (n + 2))
+    return Difference((here - there) / n, max(-1.0, a - b - half), min(1.0, a - b + half))
+
+
+def share_difference(a: Share, b: Share) -> Difference:
+    """Difference a − b of two independent shares; interval from their Wilson intervals.
+
+    Source: Newcombe 1998, Statistics in Medicine 17, 873–890, method 10.
+    """
+    gap = a.value - b.value
+    return Difference(
+        gap, gap - math.hypot(a.value - a.low, b.high - b.value), gap + math.hypot(a.high - a.value, b.value - b.low)
+    )
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """p-values adjusted for their number: the k-th smallest of m times m − k + 1, made monotone, at most 1.
+
+    Source: Holm 1979, Scandinavian Journal of Statistics 6, 65–70.
+    """
+    adjusted, highest = [0.0] * len(ps), 0.0
+    for rank, place in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
+        highest = max(highest, min(1.0, (len(ps) - rank) * ps[place]))
+        adjusted[place] = highest
+    return adjusted
 
 
 def sign_test(up: int, down: int) -> float:

@@ -8,7 +8,6 @@ was finished can be given more samples. Blocks go round all points, so that at a
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
 import io
 import json
@@ -28,7 +27,6 @@ from ..recipes import parse, parse_grid
 from ..sample import sample
 from .counter import Readings, count_limbs, thresholds
 from .figures import SPECIES
-from .statistics import Share, sign_test, wilson
 
 UNIFORM = "uniform(spacing=trailing)"
 SAMPLERS = ("ddim", "ddpm", "ge(gamma=2)", "plms", "dpmpp(order=2)", "unipc")
@@ -41,7 +39,7 @@ MANY = 100
 PAPER = (-0.8, -0.3, 0.2, 0.8)
 """β of the paper's tables, and .8."""
 BASE = "ddim"
-"""The recipe that momentum is added to, and that every point is compared with."""
+"""The recipe that momentum is added to, and that samplers are compared with."""
 TEACHER = 1000
 RECORD = "study.json"
 WIDTH = 50
@@ -63,8 +61,14 @@ class Point:
 
     @property
     def base(self) -> Point:
-        """The plain sampler with as many steps on the same grid."""
-        return Point(BASE, self.steps, self.grid)
+        """What this point is to improve on: the sampler without momentum, of all others DDIM; same grid and steps."""
+        sampler, bar, _ = self.recipe.partition(" | momentum")
+        return Point(sampler if bar else BASE, self.steps, self.grid)
+
+
+def momentum(beta: float, recipe: str = BASE) -> str:
+    """A recipe with momentum, as the study writes it."""
+    return f"{recipe} | momentum(beta={beta})"
 
 
 def default_points(steps: Sequence[int] = STEPS, teacher: int = TEACHER) -> list[Point]:
@@ -74,15 +78,11 @@ def default_points(steps: Sequence[int] = STEPS, teacher: int = TEACHER) -> list
     """
     few, some = [t for t in steps if t >= 10], [t for t in steps if t in (20, 50)]
     found = [Point(r, t) for r in SAMPLERS for t in steps]
-    found += [Point(_momentum(beta), t) for t in few for beta in (BETAS if t < MANY else PAPER)]
+    found += [Point(momentum(beta), t) for t in few for beta in (BETAS if t < MANY else PAPER)]
     found += [Point(f"ge(gamma={g})", t) for g in GAMMAS for t in few if t < MANY]
-    found += [Point(_momentum(-0.3, r), t) for r in ("plms", "dpmpp(order=2)", "ddpm") for t in some]
-    found += [Point(r, t, g) for g in GRIDS for r in (BASE, _momentum(-0.3)) for t in some]
+    found += [Point(momentum(-0.3, r), t) for r in ("plms", "dpmpp(order=2)", "ddpm") for t in some]
+    found += [Point(r, t, g) for g in GRIDS for r in (BASE, momentum(-0.3)) for t in some]
     return [Point(BASE, teacher), Point("ddpm", teacher), *dict.fromkeys(found)]
-
-
-def _momentum(beta: float, recipe: str = BASE) -> str:
-    return f"{recipe} | momentum(beta={beta})"
 
 
 def run_study(
@@ -279,85 +279,3 @@ def _load(paths: list[Path]) -> Outcome:
             recipe, steps, grid = json.loads(str(data["point"]))
     readings = Readings(np.concatenate(counts), reasons)
     return Outcome(Point(recipe, steps, grid), np.concatenate(images), readings, np.concatenate(labels))
-
-
-@dataclass(frozen=True)
-class Paired:
-    """The same noise under two points: how many figures are peculiar only in the first, only in the second, and p.
-
-    ``p`` is McNemar's exact two-sided test on these two numbers, ``p_abnormal`` the same of abnormal figures.
-    """
-
-    only_this: int
-    only_other: int
-    p: float
-    p_abnormal: float
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the study's table: shares of all n figures; a point is not compared with itself (None)."""
-
-    point: Point
-    n: int
-    peculiar: Share
-    unreadable: Share
-    abnormal: Share
-    other: Share
-    teacher: Paired | None
-    base: Paired | None
-
-
-def paired(this: Outcome, other: Outcome) -> Paired:
-    """Compare two points on the samples that both have."""
-    n = min(len(this.readings), len(other.readings))
-    peculiar = _discordant(this.peculiar[:n], other.peculiar[:n])
-    abnormal = _discordant(this.abnormal[:n], other.abnormal[:n])
-    return Paired(*peculiar, sign_test(*peculiar), sign_test(*abnormal))
-
-
-def _discordant(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> tuple[int, int]:
-    return int((a & ~b).sum()), int((b & ~a).sum())
-
-
-def table(found: Sequence[Outcome], teacher: Point | None = None) -> list[Row]:
-    """A row for each point, compared with the teacher and with the plain sampler of as many steps on the same grid."""
-    best = teacher or Point(BASE, TEACHER)
-    known = {o.point: o for o in found}
-    rows = []
-    for outcome in sorted(found, key=lambda o: (o.point.grid, o.point.recipe, o.point.steps)):
-        point, n = outcome.point, len(outcome.readings)
-        against = [known.get(other) if other != point else None for other in (best, point.base)]
-        rows.append(
-            Row(
-                point, n, wilson(int(outcome.peculiar.sum()), n), wilson(int((~outcome.readings.readable).sum()), n),
-                wilson(int(outcome.abnormal.sum()), n), wilson(int(outcome.other.sum()), n),
-                *(None if other is None else paired(outcome, other) for other in against),
-            )
-        )  # fmt: skip
-    return rows
-
-
-def write_table(rows: Sequence[Row], path: Path) -> None:
-    """The rows as CSV: shares with 95 % intervals (Wilson), and the two paired comparisons."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    names = ("only_here", "only_there", "p", "p_abnormal")
-    writer.writerow(
-        ("recipe", "grid", "steps", "n", "peculiar", "share", "low", "high", "unreadable", "abnormal", "other_species",
-         *(f"teacher_{x}" for x in names), *(f"base_{x}" for x in names))
-    )  # fmt: skip
-    for row in rows:
-        p = row.peculiar
-        writer.writerow(
-            (row.point.recipe, row.point.grid, row.point.steps, row.n, p.count, f"{p.value:.4f}", f"{p.low:.4f}",
-             f"{p.high:.4f}", row.unreadable.count, row.abnormal.count, row.other.count,
-             *_cells(row.teacher), *_cells(row.base))
-        )  # fmt: skip
-    write_atomically(path, text.getvalue().encode())
-
-
-def _cells(pair: Paired | None) -> tuple[str, ...]:
-    if pair is None:
-        return ("",) * 4
-    return str(pair.only_this), str(pair.only_other), f"{pair.p:.3g}", f"{pair.p_abnormal:.3g}"
