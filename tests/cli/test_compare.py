@@ -51,6 +51,18 @@ def test_shares_then_the_report(tiny: Path, basics: list[object]) -> None:
     assert "Report:" in run(*command, "--report-only").stdout
 
 
+def test_both_commands_say_the_same_of_where_they_run(tiny: Path) -> None:
+    shared = ["--ray", "--address", "--workers", "--shard", "--report-only", "--quiet"]
+    compare, study = (run(name, "--help").stdout for name in ("compare", "study"))
+    for option in shared:
+        (one,), (other,) = (
+            [line.partition("  ")[2].replace(" ", "") for line in text.splitlines() if f" {option} " in line]
+            for text in (compare, study)
+        )
+        assert one == other
+        assert len(one) > len("<bool>")
+
+
 def test_a_study_file(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mine.yaml").write_text(
@@ -61,6 +73,8 @@ def test_a_study_file(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     frame = polars.read_csv(tmp_path / "results" / "mine" / "table.csv")
     assert set(frame["n"]) == {4}
     assert set(frame["seed"]) == {3}
+    assert "n = 4 in place of 40" in done.stderr
+    assert "n = 4 in place of 40" in (tmp_path / "results" / "mine" / "report.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -68,6 +82,7 @@ def test_a_study_file(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     [
         (["--samplers", "ddimm"], "Unknown sampler or transform 'ddimm'"),
         (["--metrics", "fud"], "Unknown metric 'fud'"),
+        (["--metrics", "is", "--labels", "z"], "Unknown class 'z'"),
         (["--metrics", "fd"], "--reference"),
         (["--vary", "b"], "Cannot read --vary 'b'"),
         (["--nfe", "five"], "valid integer"),

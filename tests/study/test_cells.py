@@ -118,6 +118,14 @@ def test_separators_within_brackets_do_not_count() -> None:
         ({"metrics": "fud"}, "Unknown metric 'fud'; did you mean 'fd'"),
         ({"metrics": "fd"}, "give a folder, zip or npz of them as --reference"),
         ({"metrics": "rmse", "labels": "cycle"}, "without labels and guidance"),
+        ({"metrics": "is", "labels": "a,c"}, "Unknown class 'c'"),
+        ({"metrics": "is", "labels": ["2"]}, "Unknown class '2'"),
+        ({"metrics": "is", "blocks": [{"labels": "a"}, {"labels": "aa"}]}, "Unknown class 'aa'; did you mean 'a'"),
+        ({"metrics": "is", "model": "cifar10", "guidance": "none; cfg(2)"}, "needs to know the class; give labels"),
+        (
+            {"metrics": "is", "model": "cifar10", "guidance": "classifier(2, interval=[0.3, 2])"},
+            "needs to know the class; give labels",
+        ),
         ({"dtype": "bf16"}, "this model computes in its own precision"),
         ({"nfe": [4, 2000]}, None),
     ],
@@ -176,3 +184,20 @@ def test_files(tmp_path: Path) -> None:
     path.write_text("samplers: ddim; ge\nnfe: 5, 10\nn: 100\n")
     config = load_study(path, {"n": 7})
     assert (config.samplers, config.nfe, config.n) == (("ddim", "ge"), (5, 10), 7)
+
+
+def test_entries_are_replaced_by_path_and_what_changes_the_measurement_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text("samplers: ddim\nsteps: [250]\nn: 100\nblocks: [{name: a}, {name: b, steps: [9, 8]}]\n")
+    assert load_study(path).changes == ()
+    changed = {"steps": 50, "blocks.1.steps": [4], "n": 100, "dtype": "bf16", "shard": 7, "reference": "photos.zip"}
+    config = load_study(path, changed)
+    assert [(block.name, block.steps) for block in config.products] == [("a", (50,)), ("b", (4,))]
+    assert config.changes == (
+        "steps = 50 in place of 250", "blocks.1.steps = 4 in place of 9, 8", "dtype = bf16 in place of float32",
+    )  # fmt: skip
+    for wrong in ("blocks.2.steps", "blocks.x.steps", "n.steps", "samplers.0.steps", "block.0.steps"):
+        with pytest.raises(UserError, match=f"no entry {wrong}; write a path"):
+            load_study(path, {wrong: 1})
+    with pytest.raises(UserError, match="unknown entry 'step'; did you mean 'steps'"):
+        load_study(path, {"step": 1})

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import UserError
-from .studying import Address, How, Quiet, RayFlag, ReportOnly, Share, Workers, launch
+from .studying import running
+
+if TYPE_CHECKING:
+    from ..study import StudyConfig
 
 
 def parse_parameters(texts: list[str]) -> dict[str, list[Any]]:
@@ -24,6 +27,7 @@ def parse_parameters(texts: list[str]) -> dict[str, list[Any]]:
     return found
 
 
+@running
 def compare(
     model: Annotated[str, typer.Argument(help="A bundled name, a diffusers checkpoint folder, or images:PATH.")],
     samplers: Annotated[
@@ -61,13 +65,7 @@ def compare(
     device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
     threads: Annotated[int, typer.Option(help="PyTorch threads of each worker.")] = 1,
     resamples: Annotated[int, typer.Option(help="Random halves behind each interval; 0: none.")] = 200,
-    ray: RayFlag = False,
-    address: Address = None,
-    workers: Workers = None,
-    shard: Share = None,
-    report_only: ReportOnly = False,
-    quiet: Quiet = False,
-) -> None:
+) -> tuple[StudyConfig, Path]:
     """Compare samplers fairly: the same noise, budgets in network evaluations, intervals, cost.
 
     Writes table.parquet, table.csv, report.html and report.md. Stop it at any moment and give the same command again:
@@ -100,5 +98,4 @@ def compare(
         "threads": threads,
         "resamples": resamples,
     }
-    config = make_study(values, "The comparison")
-    launch(config, out, How(ray, address, workers, shard, report_only, quiet))
+    return make_study(values, "The comparison"), out

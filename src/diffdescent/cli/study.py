@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import UserError
-from .studying import Address, How, Quiet, RayFlag, ReportOnly, Share, Workers, launch
+from .studying import running
+
+if TYPE_CHECKING:
+    from ..study import StudyConfig
 
 
+@running
 def study(
     file: Annotated[Path, typer.Argument(help="The study, a YAML file such as studies/gamma.yaml.", metavar="FILE")],
     n: Annotated[int | None, typer.Option(help="Images for each cell and seed, in place of the file's n.")] = None,
@@ -19,18 +23,13 @@ def study(
     reference: Annotated[Path | None, typer.Option(help="Real images or saved statistics to compare with.")] = None,
     features: Annotated[str | None, typer.Option(help="Another feature extractor than the file's.")] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", "-s", help="Another entry of the file: name=value, in YAML.")
+        list[str] | None,
+        typer.Option("--set", "-s", help="Another entry of the file: name=value, in YAML; or blocks.0.steps=[50]."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The study's folder; default: results/ and the name of the file.")
     ] = None,
-    ray: RayFlag = False,
-    address: Address = None,
-    workers: Workers = None,
-    shard: Share = None,
-    report_only: ReportOnly = False,
-    quiet: Quiet = False,
-) -> None:
+) -> tuple[StudyConfig, Path]:
     """Run a study file, or go on with it; then write its table and report.
 
     The same command continues a study that was stopped. The papers' experiments are in studies/.
@@ -45,7 +44,7 @@ def study(
         if not scale > 0:
             raise UserError(f"--scale multiplies the number of images, so it is positive, not {scale:g}.")
         config = load_study(file, {**overrides, "n": max(1, round(config.n * scale))})
-    launch(config, out or Path("results") / file.stem, How(ray, address, workers, shard, report_only, quiet))
+    return config, out or Path("results") / file.stem
 
 
 def _overrides(texts: list[str]) -> dict[str, Any]:

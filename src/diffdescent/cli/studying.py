@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import wraps
+from inspect import Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,24 +18,33 @@ from ..errors import UserError
 if TYPE_CHECKING:
     from ..study import Results, StudyConfig
 
-RayFlag = Annotated[bool, typer.Option("--ray", help="Run on Ray: all processors of this machine.")]
-Address = Annotated[str | None, typer.Option(help="Run on the Ray cluster at this address.")]
-Workers = Annotated[int | None, typer.Option(help="With --ray: how many processors.", min=1)]
-Share = Annotated[str | None, typer.Option(help="Run share i of n (i/n, from 1), for job arrays.")]
-ReportOnly = Annotated[bool, typer.Option("--report-only", help="Run nothing: report what is finished.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
-
 
 @dataclass(frozen=True)
 class How:
-    """Where and how a study runs, none of which changes a number."""
+    """Where and how a study runs, none of which changes a number: options of each command that runs one."""
 
-    ray: bool = False
-    address: str | None = None
-    workers: int | None = None
-    shard: str | None = None
-    report_only: bool = False
-    quiet: bool = False
+    ray: Annotated[bool, typer.Option("--ray", help="Run on Ray: all processors of this machine.")] = False
+    address: Annotated[str | None, typer.Option(help="Run on the Ray cluster at this address.")] = None
+    workers: Annotated[int | None, typer.Option(help="With --ray: how many processors.", min=1)] = None
+    shard: Annotated[str | None, typer.Option(help="Run share i of n (i/n, from 1), for job arrays.")] = None
+    report_only: Annotated[bool, typer.Option("--report-only", help="Run nothing: report what is finished.")] = False
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False
+
+
+def running(described: Callable[..., tuple[StudyConfig, Path]]) -> Callable[..., None]:
+    """The command that runs the study and folder that ``described`` makes of its options, with those of How beside."""
+
+    @wraps(described)
+    def command(**given: Any) -> None:
+        how = How(**{field.name: given.pop(field.name) for field in fields(How)})
+        launch(*described(**given), how)
+
+    # What Typer reads. The class of studies is known to type checkers alone: importing it takes time.
+    own = signature(described, eval_str=True, locals={"StudyConfig": Any}).parameters
+    parameters = [*own.values(), *signature(How, eval_str=True).parameters.values()]
+    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
 
 
 def launch(config: StudyConfig, out: Path, how: How) -> Results | None:
