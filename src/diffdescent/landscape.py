@@ -9,9 +9,6 @@ what it depends on, written whole: an interrupted run goes on, and a changed set
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,12 +23,13 @@ from .device import pick_device
 from .errors import UserError
 from .execute import Query
 from .grid import Grid
-from .images import make_folder, save_figure, write_atomically
+from .images import save_figure
 from .noise import normals
+from .pieces import Pieces, levels_of, model_identity
 from .predict import Predictor
 from .process import Point
 from .recipes import Recipe, parse
-from .sample import Progress, evaluate, fingerprint, micro_batch_width, resolve_grid, sample
+from .sample import Progress, evaluate, micro_batch_width, resolve_grid, sample
 
 REFERENCE = "ddpm"
 """The ancestral sampler of the reference run."""
@@ -85,7 +83,7 @@ class Landscape:
     batch: int = 32
     device: str = "cpu"
     progress: Callable[[int], None] | None = None
-    _done: int = field(default=0, init=False)
+    _pieces: Pieces = field(init=False)
 
     def __post_init__(self) -> None:
         if self.model.shape is None:
@@ -94,15 +92,15 @@ class Landscape:
             raise UserError(
                 "A landscape needs at least 1 step, 1 surrounding and 1 reference step, and a spread above 0."
             )
-        make_folder(self.cache)
         self.shape = tuple(self.model.shape)
-        self._base = {
+        base = {
             "model": getattr(self.model, "name", type(self.model).__name__),
-            "fingerprint": fingerprint(self.model),
+            "fingerprint": model_identity(self.model),
             "seed": self.seed,
             "sample": self.number,
             "label": self.label,
         }
+        self._pieces = Pieces(self.cache, base, self.progress)
 
     def reference(self) -> Tensor:
         """x_ref (d,): the end of ``reference_steps`` ancestral steps from the same initial noise."""
@@ -110,8 +108,8 @@ class Landscape:
 
     def _image(self, recipe: Recipe, steps: int, grid: str | None) -> Tensor:
         levels = self._levels(recipe, steps, grid)
-        key = {"piece": "image", "recipe": str(recipe), "grid": _levels_of(levels)}
-        return self._piece(key, lambda: {"image": self._run(recipe, levels).images[0].float().cpu()})["image"]
+        key = {"recipe": str(recipe), "grid": levels_of(levels)}
+        return self._piece("image", key, lambda: {"image": self._run(recipe, levels).images[0].float().cpu()})["image"]
 
     def image(self, sampler: str, steps: int) -> Tensor:
         """The image (C, H, W) of ``sampler`` with ``steps`` steps from the same initial noise."""
@@ -130,14 +128,14 @@ class Landscape:
         """The run of ``sampler`` with its surroundings."""
         recipe = parse(sampler)
         levels = self._levels(recipe, self.steps, self.grid)
-        key = {"recipe": str(recipe), "grid": _levels_of(levels)}
-        found = self._piece({"piece": "path", **key}, lambda: self._trace(recipe, levels))
+        key = {"recipe": str(recipe), "grid": levels_of(levels)}
+        found = self._piece("path", key, lambda: self._trace(recipe, levels))
         points = tuple(Point(*map(float, row)) for row in found["points"].double())
         near = []
         for i, point in enumerate(points):
             x = found["x"][i]
-            settings = {"piece": "around", "evaluation": i, "count": self.around, "spread": self.spread, **key}
-            near.append(self._piece(settings, partial(self._surround, i, x, point))["x0"])
+            settings = {"evaluation": i, "count": self.around, "spread": self.spread, **key}
+            near.append(self._piece("around", settings, partial(self._surround, i, x, point))["x0"])
         norms = torch.tensor([p.norm for p in points])[:, None]
         flat = (found["x"].flatten(1) / norms).float()
         return Path2D(sampler.strip(), points, flat, found["x0"].flatten(1), torch.stack(near).flatten(2))
@@ -173,37 +171,9 @@ class Landscape:
                 found.append(evaluate(self.model, query, cond, width).to("x0", part).float().cpu())
         return {"x0": torch.cat(found)}
 
-    def _piece(self, settings: dict[str, Any], make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-        """The piece from the cache, or made and written there. A damaged file is made again."""
-        text = json.dumps({**self._base, **settings}, sort_keys=True)
-        path = self.cache / f"{settings['piece']}-{hashlib.sha256(text.encode()).hexdigest()[:20]}.npz"
-        found = _read(path)
-        if found is None:
-            found = make()
-            buffer = io.BytesIO()
-            arrays: dict[str, Any] = {name: value.numpy() for name, value in found.items()}
-            np.savez(buffer, **arrays)
-            write_atomically(path, buffer.getvalue())
-        self._done += 1
-        if self.progress is not None:
-            self.progress(self._done)
-        return found
-
-
-def _read(path: Path) -> dict[str, Tensor] | None:
-    import zipfile
-
-    if not path.is_file():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: torch.from_numpy(file[name]) for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        return None
-
-
-def _levels_of(grid: Grid) -> list[list[float]]:
-    return [grid.t.tolist(), grid.alpha.tolist(), grid.sigma.tolist()]
+    def _piece(self, kind: str, settings: dict[str, Any], make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        found = self._pieces.get(kind, settings, lambda: {name: value.numpy() for name, value in make().items()})
+        return {name: torch.from_numpy(value) for name, value in found.items()}
 
 
 def plane(fit: Tensor, rows: Tensor) -> Plane:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,6 +44,9 @@ def test_error_of_a_model_against_a_set(pictures: Path, tmp_path: Path) -> None:
                "--json", "--out", tmp_path / "e")  # fmt: skip
     record = json.loads(done.stdout)
     assert record["set"] == "sphere(4)"
+    labelled = run("theory", "error", "mnist", "--label", "7", "--set", "point", "--steps", 2, "--n", 2, "--json",
+                   "--out", tmp_path / "l")  # fmt: skip
+    assert json.loads(labelled.stdout)["label"] == "7"
     assert record["evaluations"][0]["nu"][1] == pytest.approx(1, abs=0.3)
 
 
@@ -111,10 +117,116 @@ def test_landscape_goes_on_where_it_stopped(pictures: Path, tmp_path: Path) -> N
         (("landscape", "mnist", "--samplers", " ; "), "There is no sampler"),
         (("landscape", "mnist", "--counts", "ten"), "step counts"),
         (("landscape", "mnist", "--plane", "x"), "Unknown plane"),
+        (("landscape", "mnist", "--counts", "20,5000"), "5000"),
+        (("landscape", "mnist", "--reference-steps", 0), "step"),
+        (("landscape", "mnist", "--label", "1,2"), "one class"),
+        (("landscape", "mnist", "--label", "ten"), "Unknown class"),
+        (("landscape", "mnist", "--spread", 0), "spread above 0"),
+        (("landscape", "mnist", "--sample", -1), "at least 0"),
+        (("landscape", "mnist", "--device", "tpu"), "nknown device"),
+        (("explain", "ddim | moment(-0.3)"), "did you mean 'momentum'"),
+        (("explain", "ddim", "--steps", 0), "step"),
+        (("explain", "ddpm | pxp"), "not linear"),
+        (("explain", "ddim", "--grid", "loglin"), "did you mean 'loglinear'"),
+        (("theory", "error", "mnist"), "does not say which set"),
+        (("theory", "error", "cifar10-mixture", "--limit", 5), "--limit takes a part"),
+        (("theory", "error", "cifar10-mixture", "--dimension", 5), "knows its own dimension"),
+        (("theory", "error", "mnist", "--set", "point", "--n", 0), "at least 1"),
+        (("theory", "error", "mnist", "--set", "point", "--batch-size", 0), "at least 1"),
+        (("theory", "error", "mnist", "--set", "sphere(-1)"), "Unknown set|radius"),
+        (("theory", "error", "mnist", "--set", "images:"), "no path after images:"),
+        (("theory", "ideal", "images:"), "no path after images:"),
+        (("theory", "lowrank", "--size", 1), "at least 2 dimensions"),
+        (("theory", "lowrank", "--grid", "log"), "Unknown grid"),
+        (("theory", "schedule", "--eta", 0.2, "--nu", 1, "--plot", "x.png"), "no step is allowed"),
+        (("theory", "schedule", "--eta", 0, "--nu", 2, "--plot", "x.png"), "one step is enough"),
+        (("theory", "schedule", "--eta", 0.2, "--nu", 2, "--ratio", 0.5), "at least 1"),
+        (("theory", "schedule", "--eta", 0.2, "--nu", 2, "--plot", "x.doc"), "'.doc'"),
+        (("theory", "schedule", "--eta", "nan", "--nu", 2), "η ≥ 0 and ν ≥ 1"),
     ],
 )
-def test_bad_input_is_one_sentence(command: tuple[object, ...], words: str) -> None:
-    assert words in run(*command, code=2).stderr.replace("\n", " ")
+def test_bad_input_is_one_sentence(
+    command: tuple[object, ...], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    told = run(*command, code=2).stderr
+    assert re.search(words, told.replace("\n", " ")), told
+    assert told.count("Error: ") == 1
+    assert not list(tmp_path.rglob("*.npz"))  # nothing was computed
+
+
+def test_bad_sets_are_one_sentence(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "few").mkdir()
+    (tmp_path / "twins").mkdir()
+    first = (pictures / "00.png").read_bytes()
+    for name in ("few", "twins"):
+        for i in range(3 if name == "few" else 5):
+            (tmp_path / name / f"{i}.png").write_bytes(first)
+    with zipfile.ZipFile("broken.zip", "w") as archive:
+        archive.writestr("0.png", first[:60])
+    (tmp_path / "text.zip").write_text("no zip")
+    save_png(torch.zeros(3, 5, 5, dtype=torch.uint8), tmp_path / "small.png")
+    (tmp_path / "one").mkdir()
+    (tmp_path / "small.png").rename(tmp_path / "one" / "small.png")
+    np.savez("objects.npz", arr_0=np.zeros((3, 4, 4, 3), np.float32))
+    for command, words in (
+        (("theory", "set", "few"), "too few for a dimension"),
+        (("theory", "set", "twins"), "exact copy"),
+        (("theory", "set", pictures, "--sample", 0), "at least 1"),
+        (("theory", "set", "one"), "too few"),
+        (("theory", "ideal", "broken.zip"), "0.png in broken.zip cannot be decoded"),
+        (("theory", "ideal", "text.zip"), "neither a folder"),
+        (("theory", "ideal", "objects.npz"), "uint8"),
+        (("theory", "ideal", pictures, "--dimension", 1e6), "dimension d must lie in"),
+        (("theory", "ideal", pictures, "--memory", 0.1), "--memory allows 0.1"),
+        (("theory", "ideal", pictures, "--limit", 0), "--limit must be at least 1"),
+        (("theory", "distance", pictures, "one"), "shape"),
+        (("theory", "distance", pictures, pictures, "--sigma", 0), "σ > 0"),
+        (("theory", "error", "mnist", "--set", f"images:{pictures}"), "shape"),
+        (("landscape", f"images:{pictures}", "--label", 1), "no classes"),
+    ):
+        told = run(*command, code=2).stderr
+        assert words in told.replace("\n", " "), (command, told)
+        assert told.count("Error: ") == 1
+
+
+def test_a_killed_command_goes_on(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """theory ideal, error and lowrank, stopped in the middle by a failure, end with the files of a whole run."""
+    from diffdescent.cli import theory as command
+    from diffdescent.pieces import Pieces
+
+    limits = ("--steps", 3, "--n", 5, "--batch-size", 2)
+    commands: dict[str, tuple[object, ...]] = {
+        "ideal": ("ideal", f"images:{pictures}", *limits),
+        "error": ("error", f"images:{pictures}", "--sampler", "ddpm", *limits),
+        "lowrank": ("lowrank", "--size", 6, "--steps", 3, "--n", 4),
+        "set": ("set", pictures, "--tangents", 5),
+    }
+    assert command.CACHE == "cache"
+    plain = Pieces.get
+    for name, arguments in commands.items():
+        run("theory", *arguments, "--out", tmp_path / "whole" / name)
+        out, calls = tmp_path / "killed" / name, []
+
+        def failing(self: Pieces, *given: Any, calls: list[int] = calls) -> Any:
+            calls.append(1)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return plain(self, *given)
+
+        monkeypatch.setattr(Pieces, "get", failing)
+        with pytest.raises(AssertionError):
+            run("theory", *arguments, "--out", out)
+        kept = {p.name: p.stat().st_mtime_ns for p in (out / "cache").iterdir()}
+        assert len(kept) == 2
+        assert len(list(out.iterdir())) == 1  # no result was written as if it were whole
+        monkeypatch.setattr(Pieces, "get", plain)
+        run("theory", *arguments, "--out", out)
+        assert kept.items() <= {p.name: p.stat().st_mtime_ns for p in (out / "cache").iterdir()}.items()
+        for path in (tmp_path / "whole" / name).iterdir():
+            if path.is_file():
+                assert path.read_bytes() == (out / path.name).read_bytes(), path
 
 
 def test_a_set_too_large_for_the_memory_given(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ MODEL = Gaussian(torch.full((3, 4, 4), 0.3), 0.2, dd.VP.named())
 class Counting:
     """The Gaussian, counting what it is asked."""
 
-    process, shape, name = MODEL.process, MODEL.shape, "counting"
+    process, shape, name, fingerprint = MODEL.process, MODEL.shape, "counting", "one"
 
     def __init__(self) -> None:
         self.calls = 0
@@ -73,6 +73,19 @@ def test_what_is_there_is_not_computed_again_and_damage_heals(tmp_path: Path) ->
     model.calls = 0
     view(model, tmp_path, spread=0.5).path("ddim")
     assert model.calls > 0
+
+
+def test_a_model_without_a_fingerprint_is_told_by_its_answers(tmp_path: Path) -> None:
+    """The same wrapper around other weights finds nothing of the first one's in the cache."""
+    mean = torch.full((3, 4, 4), 0.3)
+    images = []
+    for scale in (1.0, 1.5):
+        net = dd.Network(lambda x, t, cond, s=scale: s * x - mean, process=dd.VP.named(), shape=(3, 4, 4))
+        assert net.fingerprint is None
+        images.append(view(net, tmp_path).image("ddim", 3))
+        torch.testing.assert_close(images[-1], dd.sample(net, "ddim", steps=3, samples=[2], seed=4).images[0])
+    assert not torch.equal(*images)
+    assert len(list(tmp_path.glob("image-*.npz"))) == 2
 
 
 def test_the_plane_holds_what_it_says() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -20,13 +21,16 @@ from diffdescent.theory import (
     Subspace,
     Union,
     gradient,
+    least_squares_gamma,
     levina_bickel,
     manifold_reach,
     neighbour_distances,
+    smoothed,
     support,
     transformed,
     two_nn,
 )
+from diffdescent.theory.distance import _von_mises_fisher
 from diffdescent.theory.error_model import noised_projection
 
 N = 6
@@ -104,21 +108,88 @@ def test_the_gradient_on_the_set_and_at_a_spheres_center_is_finite() -> None:
     assert (center.nearest - ORIGIN).norm().item() == pytest.approx(1.7)
 
 
+SMOOTHED: dict[str, Set] = {
+    **SETS,
+    "pair": Sphere(ORIGIN, 1.7, ROWS[:1]),
+    "circle": SETS["circle in a plane"],
+    "soft union": Union([SETS["circle in a plane"], SETS["finite set"]]),
+    "metric": transformed(SETS["finite set"], torch.eye(N).double() + 0.3 * normal(N, N)),
+}
+
+
 @pytest.mark.parametrize("sigma", [0.05, 0.5, 3.0])
-def test_statement_6_the_smoothed_distance(sigma: float) -> None:
-    """−σ² log Σ exp(−d²/2σ²), whose gradient is σε of the exact denoiser."""
-    points = Points(CLOUD)
-    value, slope = points.smoothed(X, sigma)
-    torch.testing.assert_close(value, -(sigma**2) * (-(torch.cdist(X, CLOUD) ** 2) / (2 * sigma**2)).logsumexp(1))
-    h = 1e-5
+@pytest.mark.parametrize("name", SMOOTHED)
+def test_statement_6_the_gradient_of_the_smoothed_distance(name: str, sigma: float) -> None:
+    """Its gradient against central differences of its value."""
+    h, k = 1e-5, SMOOTHED[name]
     numeric = torch.stack(
-        [(points.smoothed(X + h * e, sigma)[0] - points.smoothed(X - h * e, sigma)[0]) / (2 * h) for e in torch.eye(N)],
+        [(smoothed(k, X + h * e, sigma).value - smoothed(k, X - h * e, sigma).value) / (2 * h) for e in torch.eye(N)],
         dim=1,
     )
-    torch.testing.assert_close(slope, numeric, rtol=1e-5, atol=1e-6)
-    at = Point(sigma, 1.0, sigma)
-    eps = Dataset(CLOUD, dd.VE())(X, at).to("eps", X)
+    torch.testing.assert_close(smoothed(k, X, sigma).gradient, numeric, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.5, 3.0])
+def test_statement_6_on_a_finite_set(sigma: float) -> None:
+    """−σ² log Σ exp(−d²/2σ²), whose gradient is σε of the exact denoiser."""
+    value, slope = smoothed(SETS["finite set"], X, sigma)
+    torch.testing.assert_close(value, -(sigma**2) * (-(torch.cdist(X, CLOUD) ** 2) / (2 * sigma**2)).logsumexp(1))
+    eps = Dataset(CLOUD, dd.VE())(X, Point(sigma, 1.0, sigma)).to("eps", X)
     torch.testing.assert_close(slope, sigma * eps)
+
+
+@pytest.mark.parametrize("sigma", [0.05, 0.5, 3.0])
+def test_statement_6_on_surfaces_by_sums_over_many_points(sigma: float) -> None:
+    """Circle, line and pair of points: the integral over the set as a sum of small cells."""
+    plane = torch.linalg.qr(ROWS.T)[0].T
+    angles = torch.arange(20_000).double() * 2 * math.pi / 20_000
+    circle = ORIGIN + 1.7 * (angles.cos()[:, None] * plane[0] + angles.sin()[:, None] * plane[1])
+    steps = torch.arange(-60.0, 60.0, 0.005, dtype=torch.float64)
+    unit = ROWS[:1] / ROWS[:1].norm()
+    cells: dict[str, tuple[Set, Tensor, float]] = {
+        "circle": (SETS["circle in a plane"], circle, 1.7 * 2 * math.pi / 20_000),
+        "line": (Subspace(ORIGIN, ROWS[:1]), ORIGIN + steps[:, None] * unit, 0.005),
+        "pair": (SMOOTHED["pair"], torch.cat((ORIGIN + 1.7 * unit, ORIGIN - 1.7 * unit)), 1.0),
+    }
+    for name, (k, places, size) in cells.items():
+        logs = -(torch.cdist(X, places) ** 2) / (2 * sigma**2)
+        expected = -(sigma**2) * (logs.logsumexp(1) + math.log(size))
+        torch.testing.assert_close(smoothed(k, X, sigma).value, expected, rtol=1e-8, atol=1e-8, msg=name)
+
+
+def test_statement_6_on_spheres_by_bessel_functions() -> None:
+    """∫ exp(κ cos θ) = (2π)^{D/2} κ^{1−D/2} I_{D/2−1}(κ) over the unit sphere in R^D, mean cosine I_{D/2}/I_{D/2−1}."""
+    special = pytest.importorskip("scipy.special")
+    kappa = np.array([1e-3, 0.3, 2.0, 40.0, 3e3, 2e6])
+    for size in (2, 3, 7, 60):
+        mass, cosine = _von_mises_fisher(torch.from_numpy(kappa), size)
+        order = size / 2 - 1
+        scaled = special.ive(order, kappa)
+        known = (scaled > 1e-300) & (kappa > 1e-2)
+        logs = size / 2 * math.log(2 * math.pi) - order * np.log(kappa) + np.log(np.maximum(scaled, 1e-300)) + kappa
+        np.testing.assert_allclose(mass.numpy()[known], logs[known], rtol=1e-9)
+        ratio = special.ive(order + 1, kappa) / np.maximum(scaled, 1e-300)
+        np.testing.assert_allclose(cosine.numpy()[known], ratio[known], rtol=1e-8)
+        surface = math.log(2) + size / 2 * math.log(math.pi) - math.lgamma(size / 2)
+        assert _von_mises_fisher(torch.zeros(1, dtype=torch.float64), size)[0].item() == pytest.approx(surface)
+
+
+def test_statement_7_gamma_solves_a_weighted_least_squares_problem() -> None:
+    """min ‖(e − ε_t, e − ε_{t+1})‖_W over all e, as a linear system for random W; γ = 2 is one of many answers."""
+    for _ in range(20):
+        root = normal(2, 2)
+        w = root @ root.T + 0.01 * torch.eye(2)
+        a, b, c = float(w[0, 0]), float(w[0, 1]), float(w[1, 1])
+        now, before = normal(N), normal(N)
+        big = torch.kron(w, torch.eye(N, dtype=torch.float64))
+        both = torch.cat((torch.eye(N), torch.eye(N))).double()  # e ↦ (e, e)
+        best = torch.linalg.solve(both.T @ big @ both, both.T @ big @ torch.cat((now, before)))
+        gamma = least_squares_gamma(a, b, c)
+        torch.testing.assert_close(best, gamma * now + (1 - gamma) * before)
+    assert least_squares_gamma(1.5, -1.0, 0.75) == pytest.approx(2)
+    assert least_squares_gamma(1.0, 0.0, 1.0) == 0.5
+    with pytest.raises(dd.UserError, match="positive definite"):
+        least_squares_gamma(1.0, 1.0, 1.0)
 
 
 def test_the_smoothed_distance_tends_to_the_distance() -> None:
@@ -127,8 +198,12 @@ def test_the_smoothed_distance_tends_to_the_distance() -> None:
     found = points.project(X)
     torch.testing.assert_close(value, found.distance**2 / 2, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(slope, X - found.nearest)
-    with pytest.raises(dd.UserError, match="σ > 0"):
-        points.smoothed(X, 0.0)
+    for k in (points, SETS["subspace"], SETS["sphere"], SETS["union"]):
+        with pytest.raises(dd.UserError, match="σ > 0"):
+            smoothed(k, X, 0.0)
+    torch.testing.assert_close(smoothed(SETS["sphere"], X, 1e-4).gradient, X - SETS["sphere"].project(X).nearest)
+    with pytest.raises(dd.UserError, match="no smoothed distance"):
+        smoothed(object(), X, 1.0)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("dimension", [2, 10])
@@ -147,12 +222,20 @@ def test_statement_5_low_noise_on_subspaces_and_spheres(dimension: int) -> None:
 
 
 def test_statement_5_high_noise_the_hull_bounds_the_error() -> None:
+    """Any x̂0 in the convex hull errs by at most diam(K), and by that much where it is K's other end."""
     points = Points(CLOUD)
-    x = 30 * normal(50, N)
-    x0 = Dataset(CLOUD, dd.VE())(x, Point(20.0, 1.0, 20.0)).to("x0", x)
-    error = (x0 - points.project(x).nearest).norm(dim=1)
-    assert error.max() <= torch.pdist(CLOUD).max()
     true = float(torch.pdist(CLOUD).max())
+    x = 30 * normal(50, N)
+    found = points.project(x)
+    chances = torch.rand(200, len(CLOUD), generator=GENERATOR, dtype=torch.float64) ** 20
+    hull = torch.cat((CLOUD, (chances / chances.sum(1, keepdim=True)) @ CLOUD))
+    assert torch.cdist(hull, found.nearest).max() <= true
+    at = Point(20.0, 1.0, 20.0)
+    error = (Dataset(CLOUD, dd.VE())(x, at).to("x0", x) - found.nearest).norm(dim=1)
+    assert (error / found.distance <= true / found.distance).all()
+    pair = torch.stack((ORIGIN, -ORIGIN))
+    assert (ORIGIN - Points(pair).project(-3 * ORIGIN[None]).nearest[0]).norm() == pytest.approx(2 * ORIGIN.norm())
+    assert Points(pair).diameter == pytest.approx(2 * float(ORIGIN.norm()))
     assert true <= points.diameter <= 2 * true
 
 

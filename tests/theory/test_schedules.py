@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -49,6 +50,30 @@ def test_statement_3_the_bounds_are_attained_by_the_adversary(eta: float) -> Non
     bounds = distance_bounds(ratios, eta)
     np.testing.assert_allclose(distances(eta, ratios), bounds.lower, rtol=1e-12)
     np.testing.assert_allclose(distances(-eta, ratios), bounds.upper, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["point", "plane", "sphere"])
+def test_statement_3_any_denoiser_within_eta_stays_between_the_bounds(name: str) -> None:
+    """Errors of size η·dist in random directions, new in every step."""
+    generator = torch.Generator().manual_seed(1)
+    zero = torch.zeros(N, dtype=torch.float64)
+    k = {"point": ORIGIN, "plane": Subspace(zero, torch.eye(N)[:3]), "sphere": Sphere(zero, 2.0)}[name]
+    ratios, eta, rows = constant(0.3, 8), 0.5, 200
+    bounds = distance_bounds(ratios, eta)
+    x = 40 * torch.randn(rows, N, generator=generator, dtype=torch.float64)
+    first = k.project(x).distance
+    seen = []
+    for step, (src, dst) in enumerate(pairwise(ratios)):
+        found = k.project(x)
+        kick = torch.randn(rows, N, generator=generator, dtype=torch.float64)
+        kick = eta * found.distance[:, None] * kick / kick.norm(dim=1, keepdim=True)
+        eps = (x - found.nearest + kick) / float(src)
+        x = x + float(dst - src) * eps
+        share = k.project(x).distance / first
+        assert (share >= bounds.lower[step] * (1 - 1e-9)).all()
+        assert (share <= bounds.upper[step] * (1 + 1e-9)).all()
+        seen.append(share)
+    assert float(seen[-1].max() / seen[-1].min()) > 1.1  # and they do differ
 
 
 def test_the_adversary_has_exactly_its_relative_error() -> None:

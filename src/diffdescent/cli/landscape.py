@@ -12,11 +12,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from ..errors import UserError, unknown
 from ..images import write_atomically
-from ..landscape import COUNTS, Landscape, draw_landscape, draw_strip
+from ..landscape import COUNTS, REFERENCE, Landscape, draw_landscape, draw_strip
 from ..models import load_model
 from ..recipes import parse
 from ..sample import resolve_grid
-from .sampling import parse_labels
+from .theory import one_label
 
 
 def _counts(text: str) -> list[int]:
@@ -65,13 +65,16 @@ def landscape(
     net = load_model(model, device)
     chains = [parse(text) for text in recipes]
     nfe = [chain.plan(resolve_grid(grid, chain, net.process, steps)).nfe for chain in chains]
-    labels = parse_labels(label, net, 1)
+    for chain in chains:  # what cannot run is refused before anything is computed
+        for count in numbers:
+            chain.plan(resolve_grid(grid, chain, net.process, count))
+    resolve_grid(None, parse(REFERENCE), net.process, reference_steps)
     columns = (TextColumn("{task.completed:.0f}/{task.total:.0f} pieces"), BarColumn(), TimeElapsedColumn(),
                TextColumn("left"), TimeRemainingColumn())  # fmt: skip
     with Progress(*columns, console=Console(stderr=True), disable=as_json) as bar:
         task = bar.add_task("", total=1 + sum(nfe) + len(recipes) * (1 + len(numbers)))
         view = Landscape(
-            net, out / "cache", seed=seed, number=sample, label=None if labels is None else int(labels[0]), steps=steps,
+            net, out / "cache", seed=seed, number=sample, label=one_label(label, net), steps=steps,
             grid=grid, around=around, spread=spread, reference_steps=reference_steps, batch=batch_size, device=device,
             progress=lambda done: bar.update(task, completed=done),
         )  # fmt: skip

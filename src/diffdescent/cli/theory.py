@@ -17,6 +17,9 @@ from ..data import read_images
 from ..errors import UserError
 from ..images import make_folder, write_atomically
 from ..models import load_model
+from ..pieces import Pieces
+from ..predict import Predictor
+from ..process import Array
 from ..recipes import parse_grid
 from ..sample import Progress as Step
 from ..sample import make_recipe, resolve_grid
@@ -24,18 +27,30 @@ from ..theory import schedules
 from ..theory.distance import Points
 from ..theory.error_model import Errors, measure, noised_projection
 from ..theory.ideal import GRID, measure_ideal
-from ..theory.intrinsic import levina_bickel, manifold_reach, neighbour_distances, two_nn
+from ..theory.intrinsic import ROWS, levina_bickel, manifold_reach, neighbour_distances, two_nn
 from ..theory.lowrank import FRACTIONS, METRICS, sweep
-from ..theory.named import NAMES, named_set, read_set
+from ..theory.named import NAMES, images_path, named_set, read_set
 from .grids import process_named
+from .sampling import parse_labels
 
 app = typer.Typer(no_args_is_help=True, help="Denoising as projection: distances, the error model, schedules.")
 
 Memory = Annotated[float, typer.Option(help="GiB that the process may take; larger sets are refused.")]
 Limit = Annotated[int | None, typer.Option(help="Use this many images of the set, evenly spread.")]
-Out = Annotated[Path, typer.Option(help="Folder for numbers (JSON, CSV) and pictures.")]
+Out = Annotated[
+    Path, typer.Option(help="Folder for numbers (JSON, CSV), pictures and the cache, from which a killed run goes on.")
+]
+Dimension = Annotated[
+    float | None, typer.Option(help="Intrinsic dimension d of the data (see `theory set`), to compare errors to σ√d.")
+]
+Batch = Annotated[int, typer.Option(help="Trajectories run, and then written to the cache, at a time.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, mps.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Seed = Annotated[int, typer.Option(help="Seed of the noise and of samples drawn.")]
+
+
+CACHE = "cache"
+"""The folder within OUT that holds what was computed so far."""
 
 
 def _write(out: Path, name: str, content: Any) -> None:
@@ -48,21 +63,32 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-class _Bar(Progress):
-    """A progress bar in evaluations of a batch, usable as a callback of ``sample``."""
+def one_label(text: str | None, model: Predictor) -> int | None:
+    """The number of a class given by name or number. Raises :class:`UserError` for another, and for several."""
+    if text is not None and "," in text:
+        raise UserError(f"All trajectories are of one class here; give one as --label, not {text!r}.")
+    labels = parse_labels(text, model, 1)
+    return None if labels is None else int(labels[0])
 
-    def __init__(self, hidden: bool) -> None:
+
+class _Bar(Progress):
+    """A progress bar, moved by the evaluations of ``sample`` or by the pieces that are there."""
+
+    def __init__(self, unit: str, hidden: bool, total: int | None = None) -> None:
         columns = (
             TextColumn("measuring"),
             BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} evaluations"),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit),
         )
         super().__init__(*columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
                          console=Console(stderr=True), disable=hidden)  # fmt: skip
-        self.bar = self.add_task("", total=1)
+        self.bar = self.add_task("", total=total or 1)
 
     def step(self, at: Step) -> None:
         self.update(self.bar, total=at.nfe * at.batches, completed=at.batch * at.nfe + at.index + 1)
+
+    def part(self, done: int) -> None:
+        self.update(self.bar, completed=done)
 
 
 @app.command("set")
@@ -73,36 +99,47 @@ def describe(
     tangents: Annotated[int, typer.Option(help="Images at which the manifold's reach is estimated.")] = 50,
     limit: Limit = None,
     memory: Memory = 2.0,
+    device: Device = "cpu",
     seed: Seed = 0,
     out: Out = Path("theory-set"),
     as_json: Json = False,
 ) -> None:
     """Reach and intrinsic dimension of a data set, and how far projection takes noised images from where they came."""
-    points = Points(read_set(data, limit=limit, memory=memory, rows=256))
-    k = min(neighbours, len(points) - 2)
-    if k < 2:
+    if min(neighbours, sample, tangents) < 1:
+        raise UserError("--neighbours, --sample and --tangents must be at least 1.")
+    points = Points(read_set(data, limit=limit, memory=memory, rows=ROWS, device=device))
+    if len(points) < 4:
         raise UserError(f"{data} holds {len(points)} images, too few for a dimension; at least 4 are needed.")
-    near = neighbour_distances(points, k, sample=min(sample, len(points)), seed=seed)
-    if not len(near.distance):
-        raise UserError(f"Every image of {data} has an exact copy in it; remove the duplicates.")
-    dimension = levina_bickel(near)
-    least = float(near.distance[:, 0].min())
-    rounded = min(max(1, round(dimension)), k)
-    few = near._replace(distance=near.distance[:tangents], others=near.others[:tangents], which=near.which[:tangents])
+    k, sample = min(max(neighbours, 2), len(points) - 2), min(sample, len(points))
+    total = math.ceil(sample / ROWS) + min(tangents, sample)
+    with _Bar("pieces", as_json, total) as bar:
+        pieces = Pieces(out / CACHE, {"set": points.fingerprint()}, bar.part)
+        near = neighbour_distances(points, k, sample=sample, seed=seed, pieces=pieces)
+        if not len(near.distance):
+            raise UserError(f"Every image of {data} has an exact copy in it; remove the duplicates.")
+        dimension = levina_bickel(near)
+        if not math.isfinite(dimension):
+            raise UserError(f"The neighbours of every image of {data} are equally far, which tells no dimension.")
+        least = float(near.distance[:, 0].min())
+        rounded = min(max(1, round(dimension)), k)
+        few = near._replace(
+            distance=near.distance[:tangents], others=near.others[:tangents], which=near.which[:tangents]
+        )
+        manifold = manifold_reach(points, few, rounded, pieces=pieces)
     found: dict[str, Any] = {
         "images": len(points),
         "n": math.prod(points.shape),
         "sampled": len(near.which) + near.duplicates,
         "duplicates": near.duplicates,
-        "dimension_two_nn": two_nn(near),
+        "dimension_two_nn": _finite(two_nn(near)),
         "dimension_levina_bickel": dimension,
         "k": k,
         "least_distance": least,
         "reach_of_the_images": least / 2,
-        "reach_of_the_manifold": _finite(manifold_reach(points, few, rounded)),
+        "reach_of_the_manifold": _finite(manifold),
         "diameter_bound": points.diameter,
     }
-    known = Points(points.data, intrinsic=dimension, reach=least / 2)
+    known = Points(points.data, intrinsic=min(dimension, found["n"]), reach=least / 2)
     first = points.data.values(near.which[:32])
     middle = least / 2 / math.sqrt(found["n"])
     noised = noised_projection(known, first, np.geomspace(middle / 10, middle * 100, 13).tolist(), seed=seed)
@@ -120,7 +157,7 @@ def describe(
     typer.echo(
         f"{found['images']} images in n = {found['n']} dimensions ({found['duplicates']} of {found['sampled']} sampled "
         f"ones have an exact copy)\n"
-        f"intrinsic dimension d: {found['dimension_two_nn']:.1f} (TwoNN), {dimension:.1f} (Levina–Bickel, k = {k}); "
+        f"intrinsic dimension d: {_text(found['dimension_two_nn'])} (TwoNN), {dimension:.1f} (Levina–Bickel, k = {k}); "
         f"d/n = {dimension / found['n']:.4f}\n"
         f"reach of the images as points: {least / 2:.4g} (half the least distance among those sampled)\n"
         f"reach of a manifold through them: {_text(found['reach_of_the_manifold'])} (at {len(few.which)} tangent "
@@ -140,12 +177,15 @@ def distance(
     sigma: Annotated[float | None, typer.Option(help="Also the smoothed distance at this σ.")] = None,
     limit: Limit = None,
     memory: Memory = 2.0,
+    device: Device = "cpu",
     as_json: Json = False,
 ) -> None:
     """Distance of each image to a data set, and which of its images is nearest."""
-    points = Points(read_set(data, limit=limit, memory=memory))
+    points = Points(read_set(data, limit=limit, memory=memory, device=device))
     asked = read_images(images)
-    x = asked.images.double() * (2 / 255) - 1
+    if asked.shape != points.shape:
+        raise UserError(f"The images of {images} have shape {asked.shape}, but those of {data} {points.shape}.")
+    x = (asked.images.double() * (2 / 255) - 1).to(points.data.device)
     found, index = points.data.neighbours(x)
     rows = [
         {"image": name, "distance": float(d), "per_number": float(d) / math.sqrt(x[0].numel()), "nearest": int(i)}
@@ -173,27 +213,37 @@ def error(
     sampler: Annotated[str, typer.Option(help="A recipe; its trajectories are measured.")] = "ddim",
     steps: Annotated[int, typer.Option(help="Steps of the grid.")] = 20,
     grid: Annotated[str | None, typer.Option(help="A grid; default: the recipe's usual one.")] = None,
+    label: Annotated[str | None, typer.Option(help="Class name or number.")] = None,
     n: Annotated[int, typer.Option(help="Trajectories.")] = 64,
     seed: Seed = 0,
-    batch_size: Annotated[int, typer.Option(help="Trajectories in memory at a time.")] = 64,
+    batch_size: Batch = 16,
+    dimension: Dimension = None,
     limit: Limit = None,
     memory: Memory = 2.0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
+    device: Device = "cpu",
     out: Out = Path("theory-error"),
     as_json: Json = False,
 ) -> None:
     """Measure the relative error model along a sampler's trajectories: η, ν, |ε|, the gradient's constancy."""
-    net = load_model(model, device)
-    k = named_set(over, net, limit=limit, memory=memory)
+    exact = model.strip().startswith("images:")
+    if limit is not None and not exact and not over.strip().startswith("images:"):
+        raise UserError("--limit takes a part of a set of images; give --set images:PATH with it.")
+    net = (
+        read_set(images_path(model), limit=limit, memory=memory, rows=batch_size, device=device)
+        if exact
+        else load_model(model, device)
+    )
+    k = named_set(over, net, limit=limit, memory=memory, rows=batch_size, intrinsic=dimension)
     recipe = make_recipe(sampler, steps)
     levels = resolve_grid(grid, recipe, net.process, steps)
-    with _Bar(as_json) as bar:
+    with _Bar("evaluations", as_json) as bar:
         errors = measure(net, k, recipe, grid=levels, n=n, seed=seed, batch_size=batch_size, device=device,
-                         callback=bar.step)  # fmt: skip
+                         labels=one_label(label, net), cache=out / CACHE, callback=bar.step)  # fmt: skip
     name = model if over == "auto" else f"{model} against {over}"
     about = {
         "model": model,
         "set": over,
+        "label": label,
         "sampler": str(recipe),
         "grid": levels.name,
         "steps": levels.steps,
@@ -212,23 +262,25 @@ def ideal(
     grid: Annotated[str, typer.Option(help="A grid; the default is the paper's DDPM levels.")] = GRID,
     n: Annotated[int, typer.Option(help="Trajectories; the paper takes 500.")] = 500,
     seed: Seed = 0,
-    batch_size: Annotated[int, typer.Option(help="Trajectories in memory at a time.")] = 500,
+    batch_size: Batch = 100,
+    dimension: Dimension = None,
     limit: Limit = None,
     memory: Memory = 2.0,
+    device: Device = "cpu",
     out: Out = Path("theory-ideal"),
     as_json: Json = False,
 ) -> None:
     """The ideal-denoiser experiment: the exact denoiser of a data set against projection onto it, both pairings."""
     if batch_size < 1 or n < 1:
         raise UserError("--n and --batch-size must be at least 1.")
-    path = data.removeprefix("images:").strip()
-    found = read_set(Path(path), limit=limit, memory=memory, rows=min(batch_size, n))
-    with _Bar(as_json) as bar:
+    path = images_path(data)
+    found = read_set(path, limit=limit, memory=memory, rows=min(batch_size, n), device=device)
+    with _Bar("evaluations", as_json) as bar:
         errors = measure_ideal(found, sampler, steps=steps, grid=grid, n=n, seed=seed, batch_size=batch_size,
-                               callback=bar.step)  # fmt: skip
+                               intrinsic=dimension, cache=out / CACHE, callback=bar.step)  # fmt: skip
     end = float(parse_grid(grid, found.process, steps).ratio[-1])
     about = {"set": data, "images": len(found.images), "sampler": sampler, "grid": grid, "steps": steps, "seed": seed}
-    title = f"Ideal denoiser of {len(found.images)} images ({Path(path).name}): {sampler}, {steps} steps"
+    title = f"Ideal denoiser of {len(found.images)} images ({path.name}): {sampler}, {steps} steps"
     _report(errors, end, out, title, about, as_json)
 
 
@@ -305,28 +357,32 @@ def schedule(
         result["least_steps"] = schedules.least_steps(eta, nu, ratio)
         result["statement"] = schedules.statement(eta, nu, ratio)
         lines.append(result["statement"])
-    levels = np.geomspace(1.0, 1 / factor, steps + 1) if math.isfinite(factor) else None
-    title = f"The steepest schedule of {steps} steps"
+    levels, title = None, f"The steepest schedule of {steps} steps"
     if grid is not None:
         found = parse_grid(grid, process_named(process), steps)
         levels, title = found.ratio, f"{found.name}, {found.steps} steps"
-    if levels is not None:
         outcome = schedules.check(levels, eta, nu)
-        if grid is not None:
-            result |= {"grid": grid, "admissible": outcome.admissible, "fails_at": outcome.step, "side": outcome.side}
-            result["check"] = outcome.sentence(levels)
-            lines.append(f"{title}: {result['check']}")
-        if plot is not None:
-            from ..theory.pictures import draw_check
+        result |= {"grid": grid, "admissible": outcome.admissible, "fails_at": outcome.step, "side": outcome.side}
+        result["check"] = outcome.sentence(levels)
+        lines.append(f"{title}: {result['check']}")
+    if plot is not None:
+        from ..theory.pictures import draw_check
 
-            draw_check(levels, outcome, plot, f"{title}: {'admissible' if outcome.admissible else 'not admissible'}")
-    elif plot is not None:
-        raise UserError(
-            "With η = 0 one step is enough, and there is no schedule to draw; give --check or a positive η."
-        )
+        if levels is None:
+            levels = _steepest(factor, steps)
+        outcome = schedules.check(levels, eta, nu)
+        draw_check(levels, outcome, plot, f"{title}: {'admissible' if outcome.admissible else 'not admissible'}")
     typer.echo(json.dumps(result) if as_json else "\n".join(lines))
     if plot is not None:
         typer.echo(f"Wrote {plot}", err=True)
+
+
+def _steepest(factor: float, steps: int) -> Array:
+    """The log-linear ratios of ``steps`` steps over the range that is allowed."""
+    if not 1 < factor < math.inf:
+        why = "one step is enough (η = 0)" if factor > 1 else "no step is allowed (ν = 1)"
+        raise UserError(f"There is no steepest schedule to draw, since {why}; give --check, or other η and ν.")
+    return np.geomspace(1.0, 1 / factor, steps + 1)
 
 
 @app.command()
@@ -341,9 +397,9 @@ def lowrank(
     as_json: Json = False,
 ) -> None:
     """η, the gain of gradient estimation and DDIM's bounds against d/n, on exact Gaussians, under three metrics."""
-    if size < 2 or n < 1:
-        raise UserError("--size must be at least 2 and --n at least 1.")
-    rows = sweep(FRACTIONS, size=size, steps=steps, n=n, decay=decay, grid=grid, seed=seed)
+    with _Bar("ranks", as_json, len(FRACTIONS)) as bar:
+        rows = sweep(FRACTIONS, size=size, steps=steps, n=n, decay=decay, grid=grid, seed=seed, cache=out / CACHE,
+                     progress=bar.part)  # fmt: skip
     records = [row.record() for row in rows]
     about = {"size": size, "steps": steps, "trajectories": n, "decay": decay, "grid": grid, "seed": seed}
     _write(out, "lowrank.json", {**about, "rows": records})
@@ -360,8 +416,8 @@ def lowrank(
         table.add_column(name, justify="right")
     for row in rows:
         etas = (row.eta_at(METRICS[0], 30.0), *(row.eta_at(metric, 0.3) for metric in METRICS))
-        low, high = row.gain_interval
+        gain, low, high = row.gain[METRICS[0]]
         cells = ("–" if math.isnan(e) else f"{e:.3g}" for e in etas)
-        table.add_row(f"{row.fraction:.3f}", *cells, f"{row.gain:.3f} [{low:.3f}, {high:.3f}]")
+        table.add_row(f"{row.fraction:.3f}", *cells, f"{gain:.3f} [{low:.3f}, {high:.3f}]")
     Console().print(table)
     typer.echo(f"Wrote {out}/lowrank.json and lowrank.png")

@@ -1,8 +1,22 @@
 """Denoising as approximate projection, measured: distances, the error model, admissible schedules."""
 
 from .adversary import Adversary
-from .distance import Mahalanobis, Points, Projection, Set, Sphere, Subspace, Union, gradient, support, transformed
+from .distance import (
+    Mahalanobis,
+    Points,
+    Projection,
+    Set,
+    Smoothed,
+    Sphere,
+    Subspace,
+    Union,
+    gradient,
+    smoothed,
+    support,
+    transformed,
+)
 from .error_model import ErrorModel, measure
+from .estimate import least_squares_gamma
 from .intrinsic import levina_bickel, manifold_reach, neighbour_distances, two_nn
 from .schedules import check, distance_bounds, greatest_step, least_steps, reach, statement
 
@@ -13,6 +27,7 @@ __all__ = [
     "Points",
     "Projection",
     "Set",
+    "Smoothed",
     "Sphere",
     "Subspace",
     "Union",
@@ -20,12 +35,14 @@ __all__ = [
     "distance_bounds",
     "gradient",
     "greatest_step",
+    "least_squares_gamma",
     "least_steps",
     "levina_bickel",
     "manifold_reach",
     "measure",
     "neighbour_distances",
     "reach",
+    "smoothed",
     "statement",
     "support",
     "transformed",

@@ -2,6 +2,10 @@
 
 With dist(x) = min {‖x − y‖ : y ∈ K} and f = ½dist², ∇f(x) = x − proj(x) wherever the projection is unique
 (arXiv 2306.04848, proposition 3.1). Everything is in the coordinates of σ̃, x/α, and in float64.
+
+The smoothed squared distance at σ is −σ² log Σ exp(−‖x − y‖²/2σ²) over the points y of K, an integral over its surface
+measure where K is no finite set. Its gradient is x − x̂0 = σε of the exact denoiser of K, and as σ → 0 it tends to
+x − proj(x).
 """
 
 from __future__ import annotations
@@ -11,14 +15,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import UserError
 from ..models.dataset import Dataset
-from ..models.exact import float64_device
+from ..models.exact import digest, float64_device
 from ..models.gaussian import Gaussian
 from ..models.mixture import Mixture
+from ..noise import normals
 from ..process import Point
 
 
@@ -29,6 +35,13 @@ class Projection(NamedTuple):
     nearest: Tensor
 
 
+class Smoothed(NamedTuple):
+    """Of each x the smoothed squared distance (B,) and its gradient, of the shape of x; float64."""
+
+    value: Tensor
+    gradient: Tensor
+
+
 class Set(Protocol):
     """A closed set in R^n.
 
@@ -36,8 +49,8 @@ class Set(Protocol):
     τ such that the projection is unique wherever dist < τ, ``diameter`` the largest distance within the set.
     """
 
-    shape: tuple[int, ...]
-
+    @property
+    def shape(self) -> tuple[int, ...]: ...
     @property
     def dimension(self) -> float | None: ...
     @property
@@ -54,6 +67,28 @@ def gradient(projection: Projection, x: Tensor) -> Tensor:
     away = flat_rows(x, x.shape[1:]) - projection.nearest.flatten(1)
     unit = away / projection.distance.clamp(min=1e-300)[:, None]
     return unit.reshape(x.shape)
+
+
+def smoothed(k: Set, x: Tensor, sigma: float) -> Smoothed:
+    """The smoothed squared distance of ``x`` (B, *shape) to ``k`` at ``sigma``, and its gradient.
+
+    Raises :class:`UserError` unless σ > 0, and for a set that has no ``smoothed`` of its own.
+    """
+    own = getattr(k, "smoothed", None)
+    if own is None:
+        raise UserError(f"A {type(k).__name__} knows no smoothed distance; give it a method smoothed(x, sigma).")
+    found: Smoothed = own(x, sigma)
+    return found
+
+
+def identity(k: Set) -> str:
+    """What tells one set from another: its ``fingerprint()`` if it has one, else a hash of where it projects fixed
+    points to."""
+    known = getattr(k, "fingerprint", None)
+    if known is not None:
+        return str(known())
+    found = k.project(normals(0, torch.arange(8), k.shape, 0, dtype=torch.float64))
+    return digest((found.nearest, found.distance), type(k).__name__)
 
 
 def flat_rows(x: Tensor, shape: Sequence[int]) -> Tensor:
@@ -104,6 +139,14 @@ class Subspace:
         origin, basis = self.origin.to(flat.device), self.basis.to(flat.device)
         return _projection(flat, origin + (flat - origin) @ basis @ basis.T, self.shape)
 
+    def smoothed(self, x: Tensor, sigma: float) -> Smoothed:
+        """½dist² − σ²(d/2) log 2πσ² and its gradient x − proj(x). Raises :class:`UserError` unless σ > 0."""
+        _check_smoothing(sigma)
+        found = self.project(x)
+        width = self.basis.shape[1] / 2 * math.log(2 * math.pi * sigma * sigma)
+        away = flat_rows(x, self.shape) - found.nearest.flatten(1)
+        return Smoothed(found.distance.square() / 2 - sigma * sigma * width, away.reshape(x.shape))
+
 
 class Sphere:
     """{y : ‖y − center‖ = radius} within center + span(directions) (default: all of R^n): d = rank − 1, reach = radius.
@@ -141,13 +184,57 @@ class Sphere:
         unit = torch.where(length > 0, ray / length.clamp(min=1e-300), first)
         return _projection(flat, center + self.radius * unit, self.shape)
 
+    def smoothed(self, x: Tensor, sigma: float) -> Smoothed:
+        """The smoothed squared distance and its gradient x − c − r A(κ) ray/‖ray‖, with κ = r‖ray‖/σ².
+
+        On the sphere the weights exp(κ cos θ) are a von Mises–Fisher distribution, of which A is the mean of cos θ
+        (Mardia and Jupp 2000, section 9.3.2). Raises :class:`UserError` unless σ > 0.
+        """
+        _check_smoothing(sigma)
+        flat = flat_rows(x, self.shape)
+        center = self.plane.origin.to(flat.device)
+        ray = self.plane.project(x).nearest.flatten(1) - center
+        length = ray.norm(dim=1)
+        mass, cosine = _von_mises_fisher(self.radius * length / sigma**2, self.plane.basis.shape[1])
+        far = (flat - center).square().sum(1) + self.radius**2
+        surface = self.dimension * math.log(self.radius)
+        pull = self.radius * (cosine / length.clamp(min=1e-300))[:, None] * ray
+        return Smoothed(far / 2 - sigma**2 * (mass + surface), (flat - center - pull).reshape(x.shape))
+
+
+def _von_mises_fisher(kappa: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """log ∫ exp(κ cos θ) over the unit sphere in R^size, and the mean of cos θ under it.
+
+    In R^1 the sphere is two points; else |S^(size−2)| ∫ exp(κ cos θ) sin^(size−2) θ dθ by Gauss–Legendre quadrature
+    within twelve widths of the integrand's greatest value.
+    """
+    if size == 1:
+        return torch.logaddexp(kappa, -kappa), kappa.tanh()
+    nodes, weights = (torch.from_numpy(a).to(kappa.device) for a in np.polynomial.legendre.leggauss(200))
+    m = size - 2
+    top = (2 * kappa / (m + torch.sqrt(m * m + 4 * kappa * kappa)).clamp(min=1e-300)).clamp(max=1.0)  # cos θ there
+    peak = top.acos()
+    bend = kappa * top + (m / peak.sin().square().clamp(min=1e-300) if m else 0.0)
+    width = 12 / bend.clamp(min=1e-300).sqrt()
+    low, high = (peak - width).clamp(min=0), (peak + width).clamp(max=math.pi)
+    half = (high - low)[:, None] / 2
+    theta = low[:, None] + half * (nodes + 1)
+    logs = kappa[:, None] * theta.cos() + m * theta.sin().clamp(min=1e-300).log() + (weights * half).log()
+    outer = math.log(2) + (m + 1) / 2 * math.log(math.pi) - math.lgamma((m + 1) / 2)
+    return logs.logsumexp(1) + outer, (logs.softmax(1) * theta.cos()).sum(1)
+
+
+def _check_smoothing(sigma: float) -> None:
+    if not 0 < sigma < math.inf:
+        raise UserError(f"A smoothed distance needs σ > 0, not {sigma}; at σ = 0 it is the distance itself.")
+
 
 class Points:
     """A finite set of images: the x0 of a :class:`~diffdescent.models.dataset.Dataset`, read in chunks.
 
     d = 0, and the reach is half the least distance between two different images. ``intrinsic`` tells the dimension of
     the manifold that the images are taken to be samples of, where one was estimated (:mod:`.intrinsic`); ``reach`` is
-    theirs, where it is known already.
+    theirs, where it is known already. Raises :class:`UserError` for a dimension outside (0, n].
     """
 
     def __init__(self, images: Tensor | Dataset, *, intrinsic: float | None = None, reach: float | None = None) -> None:
@@ -155,6 +242,8 @@ class Points:
 
         self.data = images if isinstance(images, Dataset) else Dataset(images, VE())
         self.shape = self.data.sample_shape
+        if intrinsic is not None and not 0 < intrinsic <= math.prod(self.shape):
+            raise UserError(f"The dimension d must lie in (0, n] = (0, {math.prod(self.shape)}], not {intrinsic:g}.")
         self.intrinsic = intrinsic
         self._diameter: float | None = None
         self._reach = reach
@@ -187,24 +276,23 @@ class Points:
             self._diameter = 2 * float(torch.stack(far).max())
         return self._diameter
 
+    def fingerprint(self) -> str:
+        """The identity of the images."""
+        return self.data.fingerprint()
+
     def project(self, x: Tensor) -> Projection:
         distance, index = self.data.neighbours(x)
         return Projection(distance[:, 0], self.data.values(index[:, 0]))
 
-    def smoothed(self, x: Tensor, sigma: float) -> tuple[Tensor, Tensor]:
-        """The smoothed squared distance −σ² log Σ exp(−‖x − y_i‖²/2σ²), (B,), and its gradient x − x̂0(x), as x.
-
-        The gradient is σ·ε of the exact denoiser of the set; as σ → 0 the pair tends to (½dist², ∇½dist²).
-        Raises :class:`UserError` unless σ > 0.
-        """
-        if not sigma > 0:
-            raise UserError(f"A smoothed distance needs σ > 0, not {sigma}; at σ = 0 it is the distance itself.")
+    def smoothed(self, x: Tensor, sigma: float) -> Smoothed:
+        """The smoothed squared distance and its gradient x − x̂0(x). Raises :class:`UserError` unless σ > 0."""
+        _check_smoothing(sigma)
         at = Point(sigma, 1.0, sigma)
         flat = flat_rows(x, self.shape)
         constant = math.log(len(self)) + flat.shape[1] / 2 * math.log(2 * math.pi * sigma * sigma)
         value = -sigma * sigma * (self.data.log_prob(x, at) + constant)
         away = flat - self.data.evaluate(flat, at, "x0", None)
-        return value, away.reshape(x.shape)
+        return Smoothed(value, away.reshape(x.shape))
 
 
 class Union:
@@ -233,6 +321,10 @@ class Union:
             return self.parts[0].diameter
         return math.inf if any(math.isinf(p.diameter) for p in self.parts) else math.nan
 
+    def fingerprint(self) -> str:
+        """The identity of all parts."""
+        return digest((), *map(identity, self.parts))
+
     def project(self, x: Tensor) -> Projection:
         best = self.parts[0].project(x)
         for part in self.parts[1:]:
@@ -243,6 +335,14 @@ class Union:
                 torch.where(closer, other.distance, best.distance), torch.where(rows, other.nearest, best.nearest)
             )
         return best
+
+    def smoothed(self, x: Tensor, sigma: float) -> Smoothed:
+        """−σ² log Σ exp(−f_i/σ²) of the parts' f_i, and the mean of their gradients by these weights."""
+        found = [smoothed(part, x, sigma) for part in self.parts]
+        logs = -torch.stack([f.value for f in found]) / sigma**2
+        gradients = torch.stack([f.gradient.flatten(1) for f in found])
+        mean = (logs.softmax(0)[:, :, None] * gradients).sum(0)
+        return Smoothed(-(sigma**2) * logs.logsumexp(0), mean.reshape(x.shape))
 
 
 @dataclass(frozen=True)
@@ -272,6 +372,10 @@ class Mahalanobis:
     def diameter(self) -> float:
         return self.image.diameter
 
+    def fingerprint(self) -> str:
+        """The identity of AK and A."""
+        return digest((self.matrix,), identity(self.image))
+
     def encode(self, x: Tensor) -> Tensor:
         """Ax, of the shape of x."""
         matrix = self.matrix.to(x.device)
@@ -281,6 +385,12 @@ class Mahalanobis:
         found = self.image.project(self.encode(x))
         nearest = torch.linalg.solve(self.matrix.to(found.nearest.device), found.nearest.flatten(1).T).T
         return Projection(found.distance, nearest.reshape(-1, *self.shape))
+
+    def smoothed(self, x: Tensor, sigma: float) -> Smoothed:
+        """The smoothed distance of Ax to AK, and its gradient in x, Aᵀ∇."""
+        found = smoothed(self.image, self.encode(x), sigma)
+        slope = found.gradient.flatten(1) @ self.matrix.to(found.gradient.device)
+        return Smoothed(found.value, slope.reshape(x.shape))
 
 
 def transformed(k: Set, matrix: Tensor) -> Mahalanobis:

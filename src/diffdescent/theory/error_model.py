@@ -13,8 +13,10 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,11 +25,12 @@ from torch import Tensor
 
 from ..errors import UserError
 from ..noise import normals
+from ..pieces import Arrays, Pieces, levels_of, model_identity
 from ..predict import Predictor
 from ..process import Array, Point
 from ..recipes import Recipe
-from ..sample import Progress, sample
-from .distance import Projection, Set, gradient
+from ..sample import Callback, Progress, make_recipe, resolve_grid, sample
+from .distance import Projection, Set, gradient, identity
 
 QUANTITIES: dict[str, str] = {
     "dist": "distance to the set, in x/α",
@@ -111,6 +114,19 @@ class Errors:
                 writer.writerow([i, f"{point.t:.8g}", f"{point.ratio:.8g}", number, *cells])
         return out.getvalue()
 
+    def arrays(self) -> Arrays:
+        """What was measured, as arrays to be written; the set's own figures are left out."""
+        points, samples = np.array(self.points, dtype=np.float64), np.array(self.samples, dtype=np.int64)
+        return {"points": points, "samples": samples, **self.values}
+
+
+def joined(parts: Sequence[Arrays], k: Set) -> Errors:
+    """The measurements of several ranges of samples against ``k`` as one."""
+    points = tuple(Point(*map(float, row)) for row in parts[0]["points"])
+    samples = tuple(int(i) for part in parts for i in part["samples"])
+    values = {name: np.concatenate([part[name] for part in parts], axis=1) for name in QUANTITIES}
+    return Errors(points, samples, values, math.prod(k.shape), k.dimension, k.diameter)
+
 
 def _json(value: float) -> float | None:
     return value if math.isfinite(value) else None
@@ -177,30 +193,105 @@ class ErrorModel:
         return Errors(points, tuple(self._samples), values, size, self.k.dimension, self.k.diameter)
 
 
+def in_pieces(
+    pieces: Pieces,
+    settings: Mapping[str, Any],
+    k: Set,
+    n: int,
+    batch_size: int,
+    run: Callable[[range, Callback], Errors],
+    callback: Callback | None = None,
+) -> Errors:
+    """``run`` for the samples 0 … n − 1, ``batch_size`` at a time, each batch a piece; the callback counts batches.
+
+    Raises :class:`UserError` for a number below 1.
+    """
+    if n < 1 or batch_size < 1:
+        raise UserError(f"Trajectories and batches must be at least 1, not n={n} and batch_size={batch_size}.")
+    batches = [range(first, min(first + batch_size, n)) for first in range(0, n, batch_size)]
+
+    def measured(number: int, batch: range) -> Arrays:
+        def told(at: Progress) -> None:
+            if callback is not None:
+                callback(replace(at, batch=number, batches=len(batches)))
+
+        return run(batch, told).arrays()
+
+    found = []
+    for number, batch in enumerate(batches):
+        key = {**settings, "first": batch.start, "last": batch[-1]}
+        found.append(pieces.get("errors", key, partial(measured, number, batch)))
+    return joined(found, k)
+
+
 def measure(
     model: Predictor,
     k: Set,
     recipe: Recipe | str = "ddim",
     *,
-    callback: Callable[[Progress], None] | None = None,
+    cache: Path | None = None,
+    callback: Callback | None = None,
     **options: Any,
 ) -> Errors:
     """Sample from ``model`` and measure every evaluation against ``k``; ``options`` are those of ``sample``.
 
-    The update runs in float64 unless ``dtype`` says otherwise. Raises :class:`UserError` where the set is of another
-    shape than the model's samples.
+    The update runs in float64 unless ``dtype`` says otherwise. With a folder ``cache`` each batch of ``batch_size``
+    trajectories is written there, and a run that was killed goes on after the last whole one; the options may then be
+    steps, grid, n, seed, batch_size, device, dtype, and as labels one for all.
+
+    Raises :class:`UserError` where the set is of another shape than the model's samples, and for other options of a
+    run that is kept.
     """
     if model.shape is not None and tuple(model.shape) != tuple(k.shape):
         raise UserError(f"The model's samples have shape {tuple(model.shape)}, but the set's points {tuple(k.shape)}.")
-    probe = ErrorModel(k)
+    options = {"dtype": torch.float64, **options}
 
-    def both(at: Progress) -> None:
-        probe(at)
-        if callback is not None:
-            callback(at)
+    def run(told: Callback | None, **which: Any) -> Errors:
+        probe = ErrorModel(k)
 
-    sample(model, recipe, callback=both, **{"dtype": torch.float64, **options})
-    return probe.result()
+        def both(at: Progress) -> None:
+            probe(at)
+            if told is not None:
+                told(at)
+
+        sample(model, recipe, callback=both, **which)
+        return probe.result()
+
+    if cache is None:
+        return run(callback, **options)
+    settings = _settings(model, k, recipe, options)
+    n, batch_size = options.get("n", 1), options.get("batch_size", 64)
+    rest = {name: value for name, value in options.items() if name not in ("n", "batch_size")}
+
+    def batch_of(batch: range, told: Callback) -> Errors:
+        return run(told, **rest, samples=batch, batch_size=len(batch))
+
+    return in_pieces(Pieces(cache), settings, k, n, batch_size, batch_of, callback)
+
+
+_KEPT = ("steps", "grid", "n", "seed", "labels", "batch_size", "device", "dtype")
+
+
+def _settings(model: Predictor, k: Set, recipe: Recipe | str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """All that the measurement of one trajectory depends on, as JSON."""
+    odd = sorted(set(options) - set(_KEPT))
+    label = options.get("labels")
+    if label is not None and not isinstance(label, int):
+        raise UserError(f"A measurement that is kept takes one label for all trajectories, not {label!r}.")
+    if odd:
+        raise UserError(f"A measurement that is kept takes the options {', '.join(_KEPT)}, not {', '.join(odd)}.")
+    steps = options.get("steps", 20)
+    chain = make_recipe(recipe, steps)
+    return {
+        "model": model_identity(model),
+        "set": identity(k),
+        "recipe": str(chain),
+        "grid": levels_of(resolve_grid(options.get("grid"), chain, model.process, steps)),
+        "seed": options.get("seed", 0),
+        "label": label,
+        "dtype": str(options["dtype"]),
+        "device": str(options.get("device", "cpu")),
+    }
 
 
 @dataclass(frozen=True)

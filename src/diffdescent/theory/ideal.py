@@ -6,17 +6,19 @@ projection" alone. One pass over the set gives the denoiser's answer and the nea
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ..models.dataset import Dataset
 from ..models.exact import ExactKind
+from ..pieces import Pieces, levels_of
 from ..process import Point
-from ..sample import Progress, sample
+from ..recipes import parse, parse_grid
+from ..sample import Callback, Progress, sample
 from .distance import Points, Projection
-from .error_model import ErrorModel, Errors
+from .error_model import ErrorModel, Errors, in_pieces
 
 GRID = "uniform(spacing=trailing, end=first)"
 """The 50 DDPM levels of the experiment: uniform in time from the noisiest one, ending at the first."""
@@ -41,30 +43,46 @@ def measure_ideal(
     grid: str = GRID,
     n: int = 500,
     seed: int = 0,
-    batch_size: int = 500,
-    callback: Callable[[Progress], None] | None = None,
+    batch_size: int = 100,
+    intrinsic: float | None = None,
+    cache: Path | None = None,
+    callback: Callback | None = None,
 ) -> Errors:
     """The error model of ``data``'s exact denoiser along ``n`` trajectories, for both pairings of time.
+
+    ``intrinsic`` is the dimension of the manifold behind the data, where one was estimated.
+    ``batch_size`` trajectories run at a time; with a folder ``cache`` each such batch is written there, and a run that
+    was killed goes on after the last whole one.
 
     Costs two products of (batch × n) with the whole set for each evaluation: for 50 steps, 500 trajectories and the
     50,000 images of CIFAR-10 1.5e13 operations in float64.
     """
     model = _Tracking(data.images, data.process, chunk=data.chunk, name=data.name, device=data.device)
-    width = min(batch_size, n)
+    points, width = Points(model, intrinsic=intrinsic), min(batch_size, n)
+    chain, levels = parse(recipe), parse_grid(grid, data.process, steps)
 
     def project(x: Tensor, at: Progress) -> Projection:
         nearest = model.values(model.nearest[: len(x)])
         return Projection((x - nearest).flatten(1).norm(dim=1), nearest)
 
-    probe = ErrorModel(Points(model), project)
+    def run(batch: range, told: Callback) -> Errors:
+        probe = ErrorModel(points, project)
 
-    def both(at: Progress) -> None:
-        probe(at)
-        if callback is not None:
-            callback(at)
+        def both(at: Progress) -> None:
+            probe(at)
+            told(at)
 
-    sample(
-        model, recipe, steps=steps, grid=grid, n=n, seed=seed, batch_size=width, micro_batch=width,
-        dtype=torch.float64, callback=both,
-    )  # fmt: skip
-    return probe.result()
+        sample(
+            model, chain, grid=levels, samples=batch, seed=seed, batch_size=width, micro_batch=width,
+            dtype=torch.float64, callback=both,
+        )  # fmt: skip
+        return probe.result()
+
+    settings = {
+        "set": "" if cache is None else model.fingerprint(),
+        "recipe": str(chain),
+        "grid": levels_of(levels),
+        "seed": seed,
+        "width": width,
+    }
+    return in_pieces(Pieces(cache), settings, points, n, batch_size, run, callback)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..pieces import Arrays, Pieces
 from .distance import Points
 
 ROWS = 256
@@ -28,8 +31,12 @@ class Near(NamedTuple):
     duplicates: int
 
 
-def neighbour_distances(points: Points, k: int, *, sample: int | None = None, seed: int = 0) -> Near:
+def neighbour_distances(
+    points: Points, k: int, *, sample: int | None = None, seed: int = 0, pieces: Pieces | None = None
+) -> Near:
     """The k nearest others of ``sample`` points of the set, drawn with ``seed`` (None: of all of them).
+
+    ``pieces``, whose base tells the set, keep what was found, 256 points at a time.
 
     Points that another one repeats exactly are left out: their distance 0 says nothing of the manifold.
     Raises :class:`UserError` for a set with fewer than k + 2 points.
@@ -38,12 +45,19 @@ def neighbour_distances(points: Points, k: int, *, sample: int | None = None, se
         raise UserError(f"{k} neighbours need at least {k + 2} points, and the set has {len(points)}; add images.")
     which = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))[: sample or len(points)]
     which = which.to(points.data.device)
-    distances, indices = [], []
-    for rows in torch.split(which, ROWS):
+
+    def near(rows: Tensor) -> Arrays:
         distance, index = points.data.neighbours(points.data.values(rows), k + 1)
-        distances.append(distance)
-        indices.append(index)
-    distance, index = torch.cat(distances), torch.cat(indices)
+        return {"distance": distance.cpu().numpy(), "index": index.cpu().numpy()}
+
+    kept = pieces or Pieces(None)
+    found = [
+        kept.get("neighbours", {"k": k, "rows": rows.tolist()}, partial(near, rows))
+        for rows in torch.split(which, ROWS)
+    ]
+    distance, index = (
+        torch.cat([torch.from_numpy(part[name]) for part in found]).to(which.device) for name in ("distance", "index")
+    )
     single = distance[:, 1] > 0
     return Near(distance[single, 1:], index[single, 1:], which[single], int((~single).sum()))
 
@@ -52,7 +66,7 @@ def two_nn(near: Near) -> float:
     """TwoNN (Facco et al. 2017, Scientific Reports 7:12140): μ = r₂/r₁ is Pareto with exponent d, whose
     maximum-likelihood estimate is m/Σ log μ. Needs two neighbours."""
     ratio = (near.distance[:, 1] / near.distance[:, 0]).log()
-    return len(ratio) / float(ratio.sum())
+    return _inverse(float(ratio.mean()))
 
 
 def levina_bickel(near: Near) -> float:
@@ -60,10 +74,15 @@ def levina_bickel(near: Near) -> float:
     averaged over the points (MacKay and Ghahramani 2005): (k − 1)/mean Σ_{j<k} log(r_k/r_j). Needs k ≥ 2."""
     logs = near.distance.log()
     inverse = (logs[:, -1:] - logs[:, :-1]).mean(dim=1)
-    return 1 / float(inverse.mean())
+    return _inverse(float(inverse.mean()))
 
 
-def manifold_reach(points: Points, near: Near, dimension: int) -> float:
+def _inverse(value: float) -> float:
+    """1/value, infinite where all neighbours are equally far."""
+    return 1 / value if value > 0 else math.inf
+
+
+def manifold_reach(points: Points, near: Near, dimension: int, *, pieces: Pieces | None = None) -> float:
     """An estimate of the reach of the manifold behind the points (Aamari et al. 2019, EJS 13(1), eq. 6.1):
 
         inf over pairs of ‖q − p‖²/(2 dist(q − p, T_p)),
@@ -71,6 +90,7 @@ def manifold_reach(points: Points, near: Near, dimension: int) -> float:
     with the tangent space T_p of ``dimension`` taken from the principal directions of p's neighbours. Pairs nearer
     than three radii of the neighbourhood, whose ratio measures the error of T_p, are left out. A finite sample sees
     only the pairs it has, which raises the estimate; tangents from few neighbours are tilted, which lowers it.
+    ``pieces``, whose base tells the set, keep what was found, a tangent space at a time.
 
     Raises :class:`UserError` for more dimensions than neighbours.
     """
@@ -78,18 +98,27 @@ def manifold_reach(points: Points, near: Near, dimension: int) -> float:
         raise UserError(
             f"Tangents of dimension {dimension} need that many neighbours, and {near.distance.shape[1]} were found."
         )
-    every = torch.arange(len(points), device=near.which.device)
-    best = torch.tensor(torch.inf, dtype=torch.float64)
-    for i, which in enumerate(near.which):
-        p = points.data.values(which[None]).flatten(1)
-        around = points.data.values(near.others[i]).flatten(1) - p
-        _, _, directions = torch.linalg.svd(around, full_matrices=False)
-        tangent = directions[:dimension]
-        for chunk in torch.split(every, points.data.chunk):
-            away = points.data.values(chunk).flatten(1) - p
-            length = away.norm(dim=1)
-            normal = (away - away @ tangent.T @ tangent).norm(dim=1)
-            outside = (length > _FAR * near.distance[i, -1]) & (normal > 1e-9 * length)
-            if bool(outside.any()):
-                best = torch.minimum(best, (length[outside].square() / (2 * normal[outside])).min().cpu())
-    return float(best)
+    kept = pieces or Pieces(None)
+    best = math.inf
+    for which, others in zip(near.which, near.others, strict=True):
+        settings = {"point": int(which), "k": len(others), "dimension": dimension}
+        make = partial(_reach_at, points, which, others, dimension)
+        best = min(best, float(kept.get("reach", settings, make)["reach"]))
+    return best
+
+
+def _reach_at(points: Points, which: Tensor, others: Tensor, dimension: int) -> Arrays:
+    """The least ‖q − p‖²/(2 dist(q − p, T_p)) over all far q, for one p."""
+    p = points.data.values(which[None]).flatten(1)
+    around = points.data.values(others).flatten(1) - p
+    _, _, directions = torch.linalg.svd(around, full_matrices=False)
+    tangent, radius = directions[:dimension], around.norm(dim=1).max()
+    best = torch.tensor(math.inf, dtype=torch.float64, device=which.device)
+    for chunk in torch.split(torch.arange(len(points), device=which.device), points.data.chunk):
+        away = points.data.values(chunk).flatten(1) - p
+        length = away.norm(dim=1)
+        normal = (away - away @ tangent.T @ tangent).norm(dim=1)
+        outside = (length > _FAR * radius) & (normal > 1e-9 * length)
+        bound = torch.where(outside, length.square() / (2 * normal), math.inf)
+        best = torch.minimum(best, bound.min())
+    return {"reach": best.cpu().numpy()}

@@ -8,13 +8,19 @@ every step, so all of the relative error is the denoiser's shrinkage *along* K: 
 
 which grows without bound as d → n. Under the Mahalanobis distance of the noised data, ‖(C + σ̃²)^{-½}(x − y)‖, the same
 projection has η² ≈ σ̃⁴d/((s² + σ̃²)²(n − d)): directions in which data vary count less.
+
+DDIM's distance bounds hold in every fixed metric, with the η of that metric: x_s = (1 − β)x + βx̂0 moves the point
+towards its projection, and what is left is ‖A(x̂0 − proj)‖ ≤ η dist_A. The metric of the noised data moves with σ̃, so
+its distances at two levels do not compare.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,15 +28,19 @@ import torch
 from torch import Tensor
 
 from ..errors import UserError
+from ..grid import Grid
 from ..models.gaussian import Gaussian
+from ..pieces import Arrays, Pieces, levels_of
 from ..process import VP, Array
 from ..recipes import parse_grid
 from ..sample import Progress, initial_state, noise_for, sample
-from .distance import Subspace, transformed
+from .distance import Set, Subspace, transformed
 from .schedules import distance_bounds
 
 FRACTIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.97, 1.0)
 METRICS = ("euclidean", "noised data", "fixed, condition 100")
+BOUNDED = (METRICS[0], METRICS[2])
+"""The metrics that are the same at every level, in which distances have bounds."""
 _FLOOR = 1e-12
 """The variance off the subspace: far below any σ̃² of the grid."""
 _RESAMPLES = 1000
@@ -41,9 +51,10 @@ class Row:
     """One d/n. ``eta`` and ``nu``: for each metric the median over samples at each σ̃ of ``sigma``; empty at d = n,
     where every distance is 0.
 
-    ``gain`` is DDIM's distance to the exact end of the flow over gradient estimation's (RMSE), with a 95 % bootstrap
-    interval over samples. ``lower``, ``measured`` and ``upper``: dist(x_0)/dist(x_N) of DDIM between its bounds for the
-    greatest η of each step.
+    ``gain``: for each metric (that of the noised data at the last level above 0) DDIM's distance to the exact end of
+    the flow over gradient estimation's (RMSE), and its 95 % bootstrap interval over samples. ``bounds``: for each of
+    :data:`BOUNDED` the lower bound of dist(x_0)/dist(x_N) under DDIM for the greatest η of each step, its measured
+    median, and the upper bound; empty at d = n.
     """
 
     fraction: float
@@ -51,11 +62,8 @@ class Row:
     sigma: tuple[float, ...]
     eta: dict[str, tuple[float, ...]]
     nu: dict[str, tuple[float, ...]]
-    gain: float
-    gain_interval: tuple[float, float]
-    lower: float | None
-    measured: float | None
-    upper: float | None
+    gain: dict[str, tuple[float, float, float]]
+    bounds: dict[str, tuple[float, float, float]]
 
     def record(self) -> dict[str, Any]:
         """JSON-safe."""
@@ -86,6 +94,12 @@ def _inverse_root(matrix: Tensor) -> Tensor:
     return root
 
 
+def _metrics(covariance: Tensor, fixed: Tensor, sigma: float) -> tuple[Tensor | None, Tensor, Tensor]:
+    """The matrices of :data:`METRICS` at the level σ̃; None for the Euclidean one."""
+    noised = covariance + sigma**2 * torch.eye(len(fixed), dtype=torch.float64)
+    return None, _inverse_root(noised), fixed
+
+
 class _Metrics:
     """Measures η and ν of each evaluation under the three metrics; the second one moves with σ̃."""
 
@@ -97,8 +111,7 @@ class _Metrics:
     def __call__(self, at: Progress) -> None:
         sigma = at.at.ratio
         x, x0 = at.x.double() / at.at.alpha, at.x0.double()
-        noised = self.covariance + sigma**2 * torch.eye(len(self.fixed), dtype=torch.float64)
-        for name, matrix in zip(METRICS, (None, _inverse_root(noised), self.fixed), strict=True):
+        for name, matrix in zip(METRICS, _metrics(self.covariance, self.fixed, sigma), strict=True):
             k = self.k if matrix is None else transformed(self.k, matrix)
             found = k.project(x)
             away = x0 - found.nearest
@@ -118,49 +131,93 @@ def sweep(
     grid: str = "loglinear",
     gamma: float = 2.0,
     seed: int = 0,
+    cache: Path | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> list[Row]:
     """η, the gain of gradient estimation and the distance bounds for each d/n = ``fractions`` in (0, 1].
 
-    Raises :class:`UserError` for fractions outside of that.
+    With a folder ``cache`` each d/n is written there once it is known, and a run that was killed goes on after it;
+    ``progress`` is called with the number of those that are known.
+
+    Raises :class:`UserError` for fractions outside of that, fewer than 2 dimensions and no trajectory.
     """
     if not all(0 < f <= 1 for f in fractions):
         raise UserError(f"d/n must lie in (0, 1], not {list(fractions)}.")
+    if size < 2 or n < 1 or not math.isfinite(decay):
+        raise UserError(
+            f"A sweep needs at least 2 dimensions, 1 trajectory and a finite decay, not size={size}, n={n} and "
+            f"decay={decay}."
+        )
     generator = torch.Generator().manual_seed(seed)
     turn, _ = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64))
-    fixed = turn * torch.logspace(
-        0, -1, size, dtype=torch.float64
-    )  # singular values 1 … 0.1: a metric of condition 100
+    scales = torch.logspace(0, -1, size, dtype=torch.float64)
+    fixed = turn * scales @ turn.T  # singular values 1 … 0.1: a metric of condition 100
+    levels = parse_grid(grid, VP.named(), steps)
+    base = {"size": size, "decay": decay, "grid": levels_of(levels), "gamma": gamma, "seed": seed, "n": n}
+    pieces = Pieces(cache, base, progress)
     rows = []
     for fraction in fractions:
         rank = max(1, round(fraction * size))
-        model, k, covariance = low_rank(size, rank, decay, generator)
-        levels = parse_grid(grid, model.process, steps)
-        probe = _Metrics(k, covariance, fixed @ turn.T)
-        options: dict[str, Any] = {"grid": levels, "n": n, "seed": seed, "dtype": torch.float64, "batch_size": n}
-        plain = sample(model, "ddim", callback=probe if rank < size else None, **options).images
-        better = sample(model, f"ge(gamma={gamma})", **options).images
-        start = initial_state(noise_for(seed, range(n), (size,)).double(), levels)
-        exact = model.flow(start, levels.points[0], levels.points[-1])
-        errors = [(x - exact).square().sum(1).numpy() for x in (plain, better)]
-        gain, interval = _gain(errors[0], errors[1], seed)
-        found: list[float | None] = [None, None, None]
-        if rank < size:
-            worst = np.array([eta.max() for eta in probe.eta["euclidean"]])
-            bounds = distance_bounds(levels.ratio, worst)
-            ends = [k.project(x / p.alpha).distance for x, p in ((plain, levels.points[-1]), (start, levels.points[0]))]
-            found = [float(bounds.lower[-1]), float((ends[0] / ends[1]).median()), float(bounds.upper[-1])]
-        eta, nu = (
-            {name: tuple(float(np.median(values)) for values in series) for name, series in table.items()}
-            for table in (probe.eta, probe.nu)
-        )
-        sigma = tuple(levels.ratio[:-1].tolist())
-        rows.append(Row(rank / size, rank, sigma, eta, nu, gain, interval, *found))
+        # Drawn in turn from one generator, also where the row is known: the next one depends on it.
+        problem = low_rank(size, rank, decay, generator)
+        make = partial(_measured, *problem, fixed, levels, gamma, n, seed)
+        found = pieces.get("rank", {"rank": rank, "fractions": list(fractions)}, make)
+        rows.append(_row(found, rank / size, rank, levels))
     return rows
 
 
-def _gain(plain: Array, better: Array, seed: int) -> tuple[float, tuple[float, float]]:
+def _row(found: Arrays, fraction: float, rank: int, levels: Grid) -> Row:
+    eta, nu = ({name: tuple(row) for name, row in zip(METRICS, found[k].tolist(), strict=True)} for k in ("eta", "nu"))
+    gain = {name: (a, b, c) for name, (a, b, c) in zip(METRICS, found["gain"].tolist(), strict=True)}
+    bounds = {name: (a, b, c) for name, (a, b, c) in zip(BOUNDED, found["bounds"].tolist(), strict=False)}
+    return Row(fraction, rank, tuple(levels.ratio[:-1].tolist()), eta, nu, gain, bounds)
+
+
+def _measured(
+    model: Gaussian,
+    k: Subspace,
+    covariance: Tensor,
+    fixed: Tensor,
+    levels: Grid,
+    gamma: float,
+    n: int,
+    seed: int,
+) -> Arrays:
+    """One Gaussian: medians of η and ν (metrics, steps), gains with their intervals and bounds (metrics, 3)."""
+    size = len(model.mean)
+    whole = k.dimension == size
+    probe = _Metrics(k, covariance, fixed)
+    options: dict[str, Any] = {"grid": levels, "n": n, "seed": seed, "dtype": torch.float64, "batch_size": n}
+    plain = sample(model, "ddim", callback=None if whole else probe, **options).images
+    better = sample(model, f"ge(gamma={gamma})", **options).images
+    start = initial_state(noise_for(seed, range(n), (size,)).double(), levels)
+    exact = model.flow(start, levels.points[0], levels.points[-1])
+    gains = []
+    for matrix in _metrics(covariance, fixed, float(levels.ratio[levels.ratio > 0][-1])):
+        missed = [x - exact if matrix is None else (x - exact) @ matrix.T for x in (plain, better)]
+        gains.append(_gain(missed[0].square().sum(1).numpy(), missed[1].square().sum(1).numpy(), seed))
+    eta, nu = (
+        np.array([[np.median(values) for values in table[name]] for name in METRICS]) for table in (probe.eta, probe.nu)
+    )
+    bounds = []
+    if not whole:
+        first, last = start / levels.points[0].alpha, plain / levels.points[-1].alpha
+        metrics: tuple[Set, ...] = (k, transformed(k, fixed))
+        for name, metric in zip(BOUNDED, metrics, strict=True):
+            allowed = distance_bounds(levels.ratio, [values.max() for values in probe.eta[name]])
+            shrunk = float((metric.project(last).distance / metric.project(first).distance).median())
+            bounds.append((float(allowed.lower[-1]), shrunk, float(allowed.upper[-1])))
+    return {
+        "eta": eta,
+        "nu": nu,
+        "gain": np.array(gains),
+        "bounds": np.array(bounds).reshape(-1, 3),
+    }
+
+
+def _gain(plain: Array, better: Array, seed: int) -> tuple[float, float, float]:
     """√(mean plain/mean better) and its 95 % bootstrap interval; errors are squares, a pair for each sample."""
     index = np.random.default_rng(seed).integers(0, len(plain), (_RESAMPLES, len(plain)))
     ratios = np.sqrt(plain[index].mean(1) / better[index].mean(1))
     low, high = np.quantile(ratios, (0.025, 0.975))
-    return float(np.sqrt(plain.mean() / better.mean())), (float(low), float(high))
+    return float(np.sqrt(plain.mean() / better.mean())), float(low), float(high)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import re
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from ..data import SUFFIXES, read_images
+from ..device import pick_device
 from ..errors import UserError, unknown
 from ..images import read_image
 from ..models.dataset import CHUNK_BYTES, Dataset
@@ -30,6 +32,13 @@ def image_count(path: Path) -> tuple[int, int] | None:
         return (len(found), math.prod(read_image(found[0]).shape)) if found else None
     if not path.is_file() or not zipfile.is_zipfile(path):
         return None
+    try:
+        return _count_in_zip(path)
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error):
+        return None  # damaged: reading it says which part
+
+
+def _count_in_zip(path: Path) -> tuple[int, int] | None:
     with zipfile.ZipFile(path) as archive:
         names = [n for n in archive.namelist() if Path(n).suffix.lower() in SUFFIXES]
         if names:
@@ -49,7 +58,17 @@ def image_count(path: Path) -> tuple[int, int] | None:
     return None
 
 
-def read_set(path: Path, *, limit: int | None = None, memory: float = 2.0, rows: int = 64) -> Dataset:
+def images_path(text: str) -> Path:
+    """The path in ``images:PATH`` (or PATH alone). Raises :class:`UserError` where there is none."""
+    path = text.strip().removeprefix("images:").strip()
+    if not path:
+        raise UserError("There is no path after images:; write for example images:photos/ or images:set.npz.")
+    return Path(path)
+
+
+def read_set(
+    path: Path, *, limit: int | None = None, memory: float = 2.0, rows: int = 64, device: str = "cpu"
+) -> Dataset:
     """The images of a folder, zip or npz as an exact denoiser, whose chunks leave the process within ``memory`` GiB.
 
     ``rows`` is how many states are evaluated at once; ``limit`` keeps that many images, evenly spread over the set.
@@ -83,18 +102,41 @@ def read_set(path: Path, *, limit: int | None = None, memory: float = 2.0, rows:
             f"{rows} states of {numel} numbers leave no room for a chunk of the set within {memory:g} GiB; raise "
             "--memory or lower --batch-size."
         )
-    return Dataset(images, VP.named(), labels=labels, classes=found.classes, chunk=chunk, name=f"images:{path}")
+    return Dataset(
+        images, VP.named(), labels=labels, classes=found.classes, chunk=chunk, name=f"images:{path}",
+        device=pick_device(device),
+    )  # fmt: skip
 
 
-def named_set(text: str, model: Predictor | None, *, limit: int | None = None, memory: float = 2.0) -> Set:
+def named_set(
+    text: str,
+    model: Predictor | None,
+    *,
+    limit: int | None = None,
+    memory: float = 2.0,
+    rows: int = 64,
+    intrinsic: float | None = None,
+) -> Set:
     """The set called ``text``: ``auto`` (what the model's data lie on, where it knows), ``images:PATH``, ``point`` (the
     origin) or ``sphere(RADIUS)`` about it.
 
-    Raises :class:`UserError` for another name, and where a name needs a model's shape.
+    ``limit``, ``memory`` and ``rows`` are those of :func:`read_set`; ``intrinsic`` is the dimension of the manifold
+    that images are taken to be samples of.
+
+    Raises :class:`UserError` for another name, where a name needs a model's shape, and for a dimension given for a set
+    that knows its own.
     """
-    text = text.strip()
+    found = _named(text.strip(), model, limit, memory, rows)
+    if intrinsic is None:
+        return found
+    if not isinstance(found, Points):
+        raise UserError(f"The set {text!r} knows its own dimension; leave --dimension to sets of images.")
+    return Points(found.data, intrinsic=intrinsic)
+
+
+def _named(text: str, model: Predictor | None, limit: int | None, memory: float, rows: int) -> Set:
     if text.startswith("images:"):
-        return Points(read_set(Path(text.removeprefix("images:").strip()), limit=limit, memory=memory))
+        return Points(read_set(images_path(text), limit=limit, memory=memory, rows=rows))
     if text == "auto":
         if model is None:
             raise UserError("The set 'auto' is that of a model; give a model, or name another set.")

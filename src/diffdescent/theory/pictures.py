@@ -11,7 +11,7 @@ import numpy as np
 from ..images import save_figure
 from ..process import Array, ArrayLike
 from .error_model import Errors, Noised
-from .lowrank import METRICS, Row
+from .lowrank import BOUNDED, METRICS, Row
 from .schedules import Check, distance_bounds
 
 _BINS = 40
@@ -79,7 +79,7 @@ def _histogram(axes: Any, errors: Errors, name: str, label: str, title: str, log
 
 
 def draw_errors(errors: Errors, path: Path, title: str) -> None:
-    """Six panels: η, ν, ‖ε‖/√n, the gradient's change, the released pairing of η, and η against diam/dist."""
+    """Six panels: η, ν, ‖ε‖/√n, the gradient's change, η in the released pairing, and η between its bounds."""
     figure, axes = _figure(2, 3)
     figure.suptitle(f"{title}\n{len(errors.samples)} trajectories; shade: share of them at each noise level")
     mesh = _histogram(axes[0, 0], errors, "eta", "η", "relative error η = |x̂0 − proj(x)| / dist(x)")
@@ -89,10 +89,15 @@ def draw_errors(errors: Errors, path: Path, title: str) -> None:
     axes[0, 2].axhline(1, color="k", lw=0.8, ls=":")
     _histogram(axes[1, 0], errors, "turn", "|∇dist(x_t) − ∇dist(x_t₋₁)|", "how far the gradient turns in a step")
     _histogram(axes[1, 1], errors, "eta_released", "η, released pairing", "x̂0(x_t) against proj(x_t₋₁), as released")
-    _histogram(axes[1, 2], errors, "eta", "η (log)", "η and the high-noise bound diam/dist", log=True)
+    _histogram(axes[1, 2], errors, "eta", "η (log)", "η and its bounds at high and low noise", log=True)
     if np.isfinite(errors.diameter):
         bound = errors.diameter / errors.quantile("dist", 0.5)
         axes[1, 2].plot(errors.ratios, bound, color="k", ls="--", lw=1.2, label="diam(K)/dist")
+    if errors.dimension:
+        scale = errors.ratios * np.sqrt(errors.dimension) / errors.quantile("dist", 0.5)
+        axes[1, 2].plot(
+            errors.ratios, scale, color="C2", ls="--", lw=1.2, label=f"σ√d/dist, d = {errors.dimension:.3g}"
+        )
     for panel in axes.flat:
         panel.legend(fontsize=7, loc="best")
     if mesh is not None:
@@ -199,21 +204,24 @@ def draw_low_rank(rows: Sequence[Row], path: Path, title: str) -> None:
     left.axhline(1, color="k", lw=0.8, ls=":")
     left.set(xscale="log", yscale="log", xlabel="d/n", ylabel="relative error η", title="denoising is not projecting")
     left.legend(fontsize=6.5)
-    gains = np.array([r.gain for r in rows])
-    spread = np.abs(np.array([r.gain_interval for r in rows]).T - gains)
-    middle.errorbar(fractions, gains, yerr=spread, fmt="o-", ms=4, capsize=2)
+    for name, color in zip(METRICS, ("C0", "C2", "C1"), strict=True):
+        gains, lows, highs = (np.array([r.gain[name][i] for r in rows]) for i in range(3))
+        middle.errorbar(fractions, gains, yerr=(gains - lows, highs - gains), fmt="o-", ms=4, capsize=2, color=color,
+                        label=name)  # fmt: skip
     middle.axhline(1, color="k", lw=0.8, ls=":")
     middle.set(xscale="log", xlabel="d/n", ylabel="RMSE of DDIM / RMSE of GE", title="gain of gradient estimation")
-    middle.set_ylim(0, max(2.5, float(gains.max()) * 1.2))
-    known = [r for r in rows if r.measured is not None]
-    x = [r.fraction for r in known]
+    middle.set_ylim(0, max(2.5, 1.2 * max(g[0] for r in rows for g in r.gain.values())))
+    middle.legend(fontsize=6.5)
     floor = 1e-8
-    right.fill_between(x, [max(r.lower or 0, floor) for r in known], [max(r.upper or 0, floor) for r in known],
-                       alpha=0.2, label="between DDIM's bounds")  # fmt: skip
-    right.plot(x, [r.measured or floor for r in known], "o-", ms=4, color="C3", label="measured (= σ_0/σ_N)")
+    for name, color in zip(BOUNDED, ("C0", "C1"), strict=True):
+        known = [r for r in rows if r.bounds]
+        x = [r.fraction for r in known]
+        low, middle_of, high = (np.maximum([r.bounds[name][i] for r in known], floor) for i in range(3))
+        right.fill_between(x, low, high, color=color, alpha=0.2, label=f"DDIM's bounds, {name}")
+        right.plot(x, middle_of, "o-", ms=4, color=color, label=f"measured, {name}")
     right.set(
         xscale="log", yscale="log", xlabel="d/n", ylabel="dist(x_0)/dist(x_N)", title="distance at the end of DDIM"
     )
     right.set_ylim(floor, 1e4)
-    right.legend(fontsize=8)
+    right.legend(fontsize=6.5)
     _done(figure, path)
