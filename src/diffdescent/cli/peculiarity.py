@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import numpy.typing as npt
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -18,7 +19,8 @@ from rich.table import Table
 from ..errors import UserError
 from ..images import write_atomically
 from ..peculiarity import study as studies
-from ..peculiarity.check import check_counter, check_memory
+from ..peculiarity.check import OTHER_COUNTS, Memory, Reading, check_counter, check_memory, check_others, count_pieces
+from ..peculiarity.check import STRENGTHS as STRENGTHS_CHECKED
 from ..peculiarity.clusters import KS, LEAST, distances, fit_clusters, load_clusters, save_clusters
 from ..peculiarity.counter import count_limbs
 from ..peculiarity.figures import write_figures
@@ -28,6 +30,7 @@ from ..peculiarity.poses import joint_confidence
 from ..peculiarity.readers import read_poses
 from ..peculiarity.report import REFERENCES, Row, table, verdict, write_table
 from ..peculiarity.statistics import wilson
+from ..pieces import Pieces
 
 app = typer.Typer(help="Sharp and wrong: people and figures with limbs that are not theirs.", no_args_is_help=True)
 
@@ -254,26 +257,86 @@ def _print_rows(rows: Sequence[Row]) -> None:
 @app.command()
 def check(
     model: Annotated[str, typer.Argument(help="A model of figures.")] = "figures",
-    n: Annotated[int, typer.Option(help="Held-out figures, and samples.")] = 300,
+    n: Annotated[int, typer.Option(help="Held-out figures a strength, and samples.")] = 400,
+    strength: Annotated[
+        list[float] | None,
+        typer.Option(help="Noise held-out figures to this share of the process; 0 reads them as they are. Repeatable."),
+    ] = None,
+    others: Annotated[int, typer.Option(help="Also read so many figures of each of ten kinds of other counts.")] = 0,
     data: Annotated[Path | None, typer.Option(help="The training set, to look for copies of it.")] = None,
+    steps: Annotated[int, typer.Option(help="DDIM steps of the samples that are compared with --data.")] = 50,
+    out: Annotated[
+        Path, typer.Option(help="Folder that keeps what is made; an interrupted check is continued.")
+    ] = Path("check"),
+    bf16: Annotated[bool, typer.Option("--bf16", help="Evaluate the network in bfloat16.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
+    quiet: _Quiet = False,
 ) -> None:
-    """How the counter reads held-out figures, also noised and denoised; with --data, whether samples are copies."""
+    """How the counter reads figures of known counts, also noised and denoised; with --data, whether samples are copies.
+
+    With 400 figures and none read wrongly, at least 99 % are read right (95 %). Writes check.csv. With strength 0
+    alone and without --data no network is needed. A strength costs about 20 evaluations a figure, --data --steps.
+    """
     from ..models import load_model
 
-    net = load_model(model)
-    table = Table("noised to", "read wrongly", "peculiar", "unreadable", show_edge=False)
-    for r in check_counter(net, n):
-        table.add_row(f"{r.strength:.0%} of the time", str(r.wrong), str(r.peculiar), str(r.unreadable))
-    console = _console()
-    console.print(table, "")
-    if data is not None:
-        from ..data import read_images
+    strengths = list(dict.fromkeys(strength or STRENGTHS_CHECKED))
+    for each in strengths:
+        check_strength(each)
+    net = load_model(model, device) if data is not None or any(strengths) else None
+    training = _training(data)
+    if others < 0:
+        raise UserError(f"--others is {others}; give the number of figures of each kind, or 0 for none.")
+    kinds = list(OTHER_COUNTS) if others else []
+    total = count_pieces(n) * (len(strengths) + (training is not None))
+    total += len(kinds) * count_pieces(others) if kinds else 0
+    with _bar(quiet) as bar:
+        task = bar.add_task("checking", total=total)
+        pieces = Pieces(out, progress=lambda done: bar.update(task, completed=done))
+        readings = [check_counter(net, s, n, pieces=pieces, bf16=bf16) for s in strengths]
+        readings += [check_others(kind, others, pieces=pieces) for kind in kinds]
+        memory = None
+        if net is not None and training is not None:
+            memory = check_memory(net, training, n, steps=steps, pieces=pieces, bf16=bf16)
+    _print_check(readings, memory)
+    _write_check(readings, out / "check.csv")
+    typer.echo(f"Table: {out / 'check.csv'}")
 
-        found = check_memory(net, read_images(data).images[:, 0].numpy(), n)
-        table = Table("nearest training image, RMS", "1 %", "10 %", "50 %", "90 %", show_edge=False)
-        for name, values in (("held-out figures", found.held_out), ("samples", found.samples)):
-            table.add_row(name, *(f"{v:.3f}" for v in values))
-        console.print(table)
+
+def _training(data: Path | None) -> npt.NDArray[np.uint8] | None:
+    from ..data import read_images
+
+    if data is None:
+        return None
+    pages = read_images(data).images
+    if pages.shape[1] != 1:
+        raise UserError(f"{data} holds colour images; figures are grey.")
+    return pages[:, 0].numpy()
+
+
+def _print_check(readings: Sequence[Reading], memory: Memory | None) -> None:
+    console = _console()
+    shown = Table("figures", "n", "read wrongly", "right, at least", "peculiar", "unreadable", show_edge=False)
+    for r in readings:
+        least = f"{100 * (1 - r.wrong.high):.1f} %"
+        shown.add_row(r.name, str(r.wrong.total), str(r.wrong), least, str(r.peculiar), str(r.unreadable))
+    console.print(shown)
+    if memory is not None:
+        shown = Table("nearest training image, RMS", "1 %", "10 %", "50 %", "90 %", show_edge=False)
+        for name, values in (("held-out figures", memory.held_out), ("samples", memory.samples)):
+            shown.add_row(name, *(f"{v:.3f}" for v in values))
+        console.print("", shown)
+        console.print(f"Samples nearer than 99 % of held-out figures: {memory.near}; above 1 % would mean copies.")
+
+
+def _write_check(readings: Sequence[Reading], path: Path) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(("figures", "n", *(f"{what}{x}" for what in ("wrong", "peculiar", "unreadable")
+                                       for x in ("", "_low", "_high"))))  # fmt: skip
+    for r in readings:
+        shares = [f"{x:.4g}" for s in (r.wrong, r.peculiar, r.unreadable) for x in (s.value, s.low, s.high)]
+        writer.writerow((r.name, r.wrong.total, *shares))
+    write_atomically(path, text.getvalue().encode())
 
 
 @app.command(name="minima")

@@ -52,12 +52,22 @@ def fixed_point_error(
 
 
 def come_back(
-    model: Predictor, images: Tensor, strength: float, labels: Tensor | None = None, *, steps: int = 20, seed: int = 0
+    model: Predictor,
+    images: Tensor,
+    strength: float,
+    labels: Tensor | None = None,
+    *,
+    steps: int = 20,
+    seed: int = 0,
+    first: int = 0,
 ) -> Tensor:
-    """Images noised to time ``strength`` (a share of the process), then denoised by DDIM; uint8 (n, C, H, W)."""
+    """Images noised to time ``strength`` (a share of the process), then denoised by DDIM; uint8 (n, C, H, W).
+
+    About ``steps`` evaluations each. Image i gets the noise of sample ``first`` + i.
+    """
     done = sample(
         model, "ddim", grid="uniform(spacing=trailing)", steps=max(steps, round(steps / strength)), seed=seed,
-        init=images, strength=strength, labels=labels, micro_batch=50,
+        samples=range(first, first + len(images)), init=images, strength=strength, labels=labels, micro_batch=50,
     )  # fmt: skip
     return to_uint8(done.images)
 

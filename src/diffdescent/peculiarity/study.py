@@ -130,7 +130,7 @@ def run_study(
     for point, number in todo:
         samples = range(number * block, (number + 1) * block)
         labels = None if unconditional else asked(model, samples)
-        with _precision(model, bf16):
+        with precision(model, bf16):
             images = to_uint8(
                 sample(
                     model, point.recipe, steps=point.steps, grid=point.grid, seed=seed, batch_size=block,
@@ -155,7 +155,8 @@ def _known() -> dict[str, list[int]]:
 
 
 @contextlib.contextmanager
-def _precision(model: Predictor, bf16: bool) -> Iterator[None]:
+def precision(model: Predictor, bf16: bool) -> Iterator[None]:
+    """Evaluate the model under bfloat16 autocast, or as it is; the update stays in float32 either way."""
     kind = torch.device(getattr(model, "device", "cpu")).type
     with torch.autocast(kind, dtype=torch.bfloat16, enabled=bf16):
         yield
