@@ -19,7 +19,16 @@ from rich.table import Table
 from ..errors import UserError
 from ..images import write_atomically
 from ..peculiarity import study as studies
-from ..peculiarity.check import OTHER_COUNTS, Memory, Reading, check_counter, check_memory, check_others, count_pieces
+from ..peculiarity.check import (
+    OTHER_COUNTS,
+    Memory,
+    Reading,
+    check_counter,
+    check_memory,
+    check_others,
+    check_strength,
+    count_pieces,
+)
 from ..peculiarity.check import STRENGTHS as STRENGTHS_CHECKED
 from ..peculiarity.clusters import KS, LEAST, distances, fit_clusters, load_clusters, save_clusters
 from ..peculiarity.counter import count_limbs
