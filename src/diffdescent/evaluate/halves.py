@@ -59,7 +59,8 @@ def deviations(over_halves: Tensor, n: int) -> Tensor:
     """How a statistic of n items varies around its expectation, (resamples,), by what it is on their halves."""
     values = over_halves.double()
     # An odd n has halves that are a little smaller than half.
-    return (values - values.mean()) * ((n // 2) / (n - n // 2)) ** 0.5
+    smaller: float = ((n // 2) / (n - n // 2)) ** 0.5
+    return (values - values.mean()) * smaller
 
 
 def reach(draws: Tensor) -> float:
