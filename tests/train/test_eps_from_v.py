@@ -15,7 +15,7 @@ import diffdescent as dd
 from diffdescent.data import ImageSet
 from diffdescent.errors import UserError
 
-SCRIPT = Path(__file__).parents[2] / "configs" / "eps_from_v.py"
+SCRIPT = Path(__file__).parents[2] / "tools" / "eps_from_v.py"
 PROCESS = dd.VP.named("linear", 1000)
 
 

@@ -1,8 +1,8 @@
 """From a denoiser that predicts v to one of the same shape that predicts ε, ready to be trained further.
 
-    python configs/eps_from_v.py start V_MODEL --data data/cifar10-train.zip --out start
-    diffdescent train configs/cifar10.yaml --set init_from=start
-    python configs/eps_from_v.py mend runs/cifar10/model --start start --half
+    python tools/eps_from_v.py start V_MODEL --data data/cifar10-train.zip --out runs/eps-start
+    diffdescent train configs/cifar10.yaml
+    python tools/eps_from_v.py mend runs/cifar10/model --start runs/eps-start --half
 
 An error of ε is one of x0 σ/α times as large (157 at the last of 1,000 steps), and a U-Net's last normalisation hides
 the size of its input: a small network learns neither in reasonable time. Both are in the weights' reach, though. With
