@@ -123,7 +123,15 @@ def test_fewer_images_than_features_are_noted_with_the_bias(reference: Reference
     assert found.bias > 0
     assert found.notes[1].startswith("30 images for 40 features: their covariance is singular")
     assert f"here by about {found.bias:.3g}" in found.notes[1]
-    assert len(score(features(50, seed=1, d=40), wide, ["fd"])[0].notes) == 1  # the unknown protocol alone
+    more = score(features(50, seed=1, d=40), wide, ["fd"])[0]
+    assert more.high is not None
+    assert more.bias is not None
+    assert more.bias > more.high - more.value
+    assert more.notes[1].startswith(
+        "with 50 images the distance is too large by more than its interval reaches, here by"
+    )
+    far = make_reference(Features(features(150, seed=0).pool + 3))
+    assert len(score(features(300, seed=1), far, ["fd"])[0].notes) == 1  # the unknown protocol alone
     few = score(features(50, seed=1, d=40), make_reference(features(30, seed=0, d=40)), ["fd"])[0]
     assert "the reference has 30 images for 40 features" in few.notes[1]
 
