@@ -243,7 +243,8 @@ def draw_landscape(
         what = "the states x_t" if name == "x_t" else "the estimates x̂0(x_t)"
         held = f"{100 * shares[name]['runs']:.0f} % of the runs' variance, {100 * found.share:.1f} % with the noise"
         panel.set_title(f"{what}\n(the plane holds {held})", fontsize=10)
-        panel.legend(fontsize=8)
+    handles, names = axes[-1].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=6, fontsize=8)
     figure.colorbar(bins, ax=axes, label="log ‖x̂0(x_t + n) − x_ref‖   (dark: near the reference)")
     model = getattr(view.model, "name", "model")
     figure.suptitle(f"{model}, sample {view.number}: {view.steps} steps, {view.around} noisy neighbours of every state")

@@ -101,9 +101,29 @@ def test_statement_4_the_greatest_step_is_sharp(eta: float, nu: float, steps: in
     assert np.all(kept[1:] / kept[0] >= distances(-eta, kept) / nu * (1 - 1e-9))
 
 
+def test_the_check_is_the_definition() -> None:
+    """(1/ν)Π(1 + β(η − 1)) ≤ Π(1 − β) ≤ νΠ(1 − β(η + 1)) for every t, term by term, on random schedules."""
+    generator = np.random.default_rng(2)
+    verdicts = []
+    for _ in range(60):
+        beta, eta, nu = generator.uniform(0, 0.3, 6), float(generator.uniform(0, 1)), float(generator.uniform(1, 4))
+        ratios = 20 * np.cumprod(np.append(1, 1 - beta))
+        found = check(ratios, eta, nu)
+        sigma, low, high = (np.array([math.prod(f[: t + 1]) for t in range(6)])
+                            for f in (1 - beta, 1 - beta * (eta + 1), 1 + beta * (eta - 1)))  # fmt: skip
+        np.testing.assert_allclose(found.far, nu * sigma / high, rtol=1e-12)
+        np.testing.assert_allclose(found.near, sigma / (nu * low), rtol=1e-12)
+        holds = (high / nu <= sigma) & (sigma <= nu * low)
+        assert found.admissible == holds.all()
+        assert found.step == (None if holds.all() else int((~holds).argmax()))
+        assert found.side in (None, "near")
+        verdicts.append(found.admissible)
+    assert 10 < sum(verdicts) < 50
+
+
 def test_falling_short_can_leave_the_band_at_the_other_side() -> None:
     found = check([10.0, 0.0], 0.2, 2.0)
-    assert (found.step, found.admissible) == (0, False)
+    assert (found.step, found.side, found.admissible) == (0, "far", False)
     assert "σ = 0" in found.sentence([10.0, 0.0])
     assert check([10.0, 5.0], 0.0, 1.0).admissible  # an exact projection may take any step
 

@@ -156,12 +156,12 @@ def sweep(
     base = {"size": size, "decay": decay, "grid": levels_of(levels), "gamma": gamma, "seed": seed, "n": n}
     pieces = Pieces(cache, base, progress)
     rows = []
-    for fraction in fractions:
+    for place, fraction in enumerate(fractions):
         rank = max(1, round(fraction * size))
         # Drawn in turn from one generator, also where the row is known: the next one depends on it.
         problem = low_rank(size, rank, decay, generator)
         make = partial(_measured, *problem, fixed, levels, gamma, n, seed)
-        found = pieces.get("rank", {"rank": rank, "fractions": list(fractions)}, make)
+        found = pieces.get("rank", {"place": place, "fractions": list(fractions)}, make)
         rows.append(_row(found, rank / size, rank, levels))
     return rows
 

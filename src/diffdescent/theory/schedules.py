@@ -130,8 +130,9 @@ class Check:
     """Whether a schedule is (η, ν)-admissible.
 
     ``step`` is the first one (from 0, at the noisiest level) after which the band may be left, None if there is none;
-    ``side`` says how: ``"far"`` √nσ̃ < dist/ν (the noise fell faster than the distance) or ``"near"`` √nσ̃ > ν dist (the
-    denoiser overshot towards the set). ``far`` and ``near`` (N,) are the worst √nσ̃/dist relative to the band after each
+    ``side`` says how: ``"near"`` √nσ̃ > ν dist (the denoiser overshot towards the set), or ``"far"`` √nσ̃ < dist/ν (it
+    fell short), which comes first at σ̃ = 0 alone: with r = βη/(1 − β) a step multiplies √nσ̃/dist by at most 1/(1 − r)
+    and by no less than 1/(1 + r). ``far`` and ``near`` (N,) are the worst √nσ̃/dist relative to the band after each
     step, (√nσ̃/dist)·ν and (√nσ̃/dist)/ν: admissible while far ≥ 1 ≥ near.
     """
 
@@ -164,10 +165,8 @@ class Check:
         src, dst = np.asarray(ratios, dtype=np.float64)[self.step : self.step + 2]
         if dst == 0:
             why = "at σ = 0 the band has no width, and no error would be allowed"
-        elif self.side == "near":
-            why = "√nσ may exceed ν·dist, as a denoiser that overshoots by η comes nearer to the set than σ says"
         else:
-            why = "√nσ may fall below dist/ν, as a denoiser that falls short by η stays farther away than σ says"
+            why = "√nσ may exceed ν·dist, as a denoiser that overshoots by η comes nearer to the set than σ says"
         return (
             f"Not a{head}: it fails at step {self.step + 1} of {len(self.beta)} "
             f"(σ/α {src:.4g} → {dst:.4g}, step size {self.beta[self.step]:.4g}): {why}."
