@@ -65,8 +65,9 @@ def cluster(address: str | None, workers: int | None, threads: int) -> Iterator[
         options |= {"num_cpus": workers or os.cpu_count() or 1, "include_dashboard": False}
     try:
         ray.init(address or "local", **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UserError(f"There is no Ray cluster at {address}: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # Ray raises a bare Exception when a node of its own does not come up in time
+        where = f"no Ray cluster at {address}" if address else "no Ray on this machine"
+        raise UserError(f"There is {where}: {(str(error) or type(error).__name__).splitlines()[0]}") from None
     try:
         yield ray
     finally:
