@@ -136,6 +136,7 @@ def test_landscape_goes_on_where_it_stopped(pictures: Path, tmp_path: Path) -> N
         (("theory", "error", "mnist", "--set", "sphere(-1)"), "Unknown set|radius"),
         (("theory", "error", "mnist", "--set", "images:"), "no path after images:"),
         (("theory", "ideal", "images:"), "no path after images:"),
+        (("theory", "ideal", "images:x", "--device", "tpu"), "nknown device"),
         (("theory", "lowrank", "--size", 1), "at least 2 dimensions"),
         (("theory", "lowrank", "--grid", "log"), "Unknown grid"),
         (("theory", "schedule", "--eta", 0.2, "--nu", 1, "--plot", "x.png"), "no step is allowed"),

@@ -20,7 +20,7 @@ from diffdescent.theory import ErrorModel, Points, Sphere, Subspace, Union, meas
 from diffdescent.theory.distance import identity
 from diffdescent.theory.error_model import Errors
 from diffdescent.theory.ideal import GRID, measure_ideal
-from diffdescent.theory.lowrank import BOUNDED, METRICS, low_rank, sweep
+from diffdescent.theory.lowrank import BOUNDED, METRICS, _gain, low_rank, sweep
 
 GENERATOR = torch.Generator().manual_seed(5)
 IMAGES = torch.randint(0, 256, (60, 1, 4, 4), generator=GENERATOR, dtype=torch.uint8)
@@ -162,6 +162,17 @@ def test_a_row_of_the_sweep_recomputed_by_hand() -> None:
         worst = np.max(eta[name], axis=1)
         bounds = np.prod(np.maximum(1 - beta * (1 + worst), 0)), np.prod(1 + beta * (worst - 1))
         np.testing.assert_allclose(row.bounds[name], (bounds[0], levels[-1] / levels[0], bounds[1]), rtol=1e-4)
+
+
+def test_the_gain_is_a_ratio_of_rmse_with_an_interval() -> None:
+    assert _gain(np.array([4.0, 8, 12]), np.array([1.0, 2, 3]), 0) == pytest.approx((2, 2, 2))
+    squares = np.random.default_rng(3).chisquare(4, (2, 400))
+    gain, low, high = _gain(4 * squares[0], squares[1], 0)
+    assert gain == pytest.approx(2 * math.sqrt(squares[0].mean() / squares[1].mean()))
+    # The delta method: √(Var(a)/mean² + Var(b)/mean²)/2 of the gain is its standard error, 1.96 of it each way.
+    error = gain / 2 * math.sqrt(sum(s.var() / s.mean() ** 2 for s in squares) / 400)
+    assert (high - low) / (2 * 1.96 * error) == pytest.approx(1, abs=0.1)
+    assert low < gain < high
 
 
 def test_full_rank_has_no_distance() -> None:

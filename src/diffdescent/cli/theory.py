@@ -14,9 +14,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from ..data import read_images
+from ..device import pick_device
 from ..errors import UserError
 from ..images import make_folder, write_atomically
 from ..models import load_model
+from ..models.exact import float64_device
 from ..pieces import Pieces
 from ..predict import Predictor
 from ..process import Array
@@ -35,6 +37,14 @@ from .sampling import parse_labels
 
 app = typer.Typer(no_args_is_help=True, help="Denoising as projection: distances, the error model, schedules.")
 
+
+def _with_float64(name: str) -> str:
+    device = pick_device(name)
+    if float64_device(device) != device:
+        raise UserError(f"Distances are measured in float64, which {name} does not have; use cpu.")
+    return name
+
+
 Memory = Annotated[float, typer.Option(help="GiB that the process may take; larger sets are refused.")]
 Limit = Annotated[int | None, typer.Option(help="Use this many images of the set, evenly spread.")]
 Out = Annotated[
@@ -44,7 +54,7 @@ Dimension = Annotated[
     float | None, typer.Option(help="Intrinsic dimension d of the data (see `theory set`), to compare errors to σ√d.")
 ]
 Batch = Annotated[int, typer.Option(help="Trajectories run, and then written to the cache, at a time.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda, mps.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda; mps has no float64.", callback=_with_float64)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Seed = Annotated[int, typer.Option(help="Seed of the noise and of samples drawn.")]
 
