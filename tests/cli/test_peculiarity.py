@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from diffdescent.peculiarity import report
 from diffdescent.peculiarity import study as studies
+from diffdescent.peculiarity.check import OTHER_COUNTS
 
 from .command import run
 
@@ -65,12 +67,27 @@ def test_a_study_continues_and_reports(tmp_path: Path) -> None:
     assert before.items() <= after.items()
     rows = list(csv.DictReader((out / "study.csv").read_text().splitlines()))
     assert {r["n"] for r in rows} == {"4"}
-    assert all(0 <= float(r["low"]) <= float(r["share"]) <= float(r["high"]) <= 1 for r in rows)
+    for r in rows:
+        assert float(r["share"]) == int(r["peculiar"]) / 4
+        assert float(r["low"]) <= float(r["share"]) <= float(r["high"])
     plain = next(r for r in rows if r["recipe"] == "ddim" and r["steps"] == "5")
     assert plain["base_p"] == ""
-    assert plain["teacher_p"] != ""
+    assert 0 < float(plain["teacher_p"]) <= 1
+    assert "momentum, β < 0, against the ancestral teacher" in (out / "study.md").read_text()
+    assert (out / "study.png").stat().st_size > 1000
+    assert (out / "differences.png").stat().st_size > 1000
     assert "another seed" in run(*command, "--n", "4", "--seed", "1", code=2).stderr
     assert "multiple of the block" in run(*command, "--n", "3", code=2).stderr
+    other = tmp_path / "other.npz"
+    run("peculiarity", "figures", "--n", "13", "--out", str(other), "--quiet")
+    changed = [f"images:{other}" if c == f"images:{model}" else c for c in command]
+    assert "another model" in run(*changed, "--n", "4", code=2).stderr
+    for text in ("[]", "{", '{"model": 1}'):
+        (out / "study.json").write_text(text)
+        assert "study.json" in (said := run(*command, "--n", "4", code=2).stderr) or "another" in said
+    (out / "study.json").unlink()
+    assert "not the study.json" in run(*command, "--n", "4", code=2).stderr
+    assert {p.name: p.read_bytes() for p in out.glob("*.npz")} == after
 
 
 def test_paired_comparison_counts_what_differs(tmp_path: Path) -> None:
@@ -101,16 +118,85 @@ def test_peculiar_and_normal_images_are_compared_as_minima(tmp_path: Path) -> No
     """On the exact denoiser of some figures each of them is a fixed point and comes back; a blend of two is neither."""
     from diffdescent import load_model
     from diffdescent.peculiarity.figures import make_figures
-    from diffdescent.peculiarity.minima import minima, nearest_distance
+    from diffdescent.peculiarity.minima import compare, minima, nearest_distance
+    from diffdescent.peculiarity.statistics import Mean, wilson
 
     pages, _ = make_figures(12, seed=0)
     np.savez(tmp_path / "f.npz", arr_0=pages[..., None])
     model = load_model(f"images:{tmp_path / 'f.npz'}")
-    found = minima(model, pages[:4], "normal", ratios=(0.1,), strengths=(0.4,))
-    assert found.errors[0.1][0] < 1e-3
-    assert found.returns[0].same.count == 4
+    options: dict[str, Any] = {"ratios": (0.1,), "strengths": (0.4,), "training": pages}
+    found = minima(model, pages[:4], "normal", **options)
+    assert found.errors[0.1].max() < 1e-3
+    assert found.same[0.4].all()
+    assert found.moved[0.4].max() < 0.01
     blend = ((pages[:4].astype(int) + pages[4:8]) // 2).astype(np.uint8)
-    assert minima(model, blend, "blend", ratios=(0.1,), strengths=(0.4,)).errors[0.1][0] > 1
+    other = minima(model, blend, "blend", **options)
+    assert other.errors[0.1].min() > 1
+    assert other.moved[0.4].min() > 0.1
+    # The density of σ = .1 around 12 images: a multiple of the squared distance to the nearest of them decides.
+    assert np.all(found.density[0.1] > other.density[0.1] + 0.4 * (other.nearest / 0.1) ** 2)
+    lines = {(line.figure, line.at): line for line in compare(other, found)}
+    moved = lines["RMS change when it comes back", "noised to 40%"]
+    assert isinstance(moved.difference, Mean)
+    assert moved.difference.value == pytest.approx(other.moved[0.4].mean() - found.moved[0.4].mean())
+    assert moved.difference.low > 0
+    back = lines["comes back with the same counts", "noised to 40%"]
+    assert (back.normal.value, back.normal.low) == (1.0, wilson(4, 4).low)
     assert nearest_distance(pages[:3], pages).tolist() == pytest.approx([0, 0, 0], abs=1e-3)
     assert nearest_distance(pages[:3, :, ::-1], pages).tolist() == pytest.approx([0, 0, 0], abs=1e-3)
     assert (nearest_distance(pages[:3], pages[3:]) > 0.1).all()
+    direct = np.sqrt((((pages[0].astype(float) - pages[1:3]) / 127.5) ** 2).mean((1, 2)))
+    mirrored = np.sqrt((((pages[0, :, ::-1].astype(float) - pages[1:3]) / 127.5) ** 2).mean((1, 2)))
+    assert nearest_distance(pages[:1], pages[1:3])[0] == pytest.approx(min(*direct, *mirrored), rel=1e-4)
+
+
+def test_bad_input_is_told_in_one_sentence(tmp_path: Path) -> None:
+    """A dozen wrong calls: exit code 2, the cause in words, no traceback, and nothing left behind."""
+    people, figures = coco(tmp_path / "people.npz", 4), tmp_path / "figures.npz"
+    run("peculiarity", "figures", "--n", "3", "--out", figures, "--quiet")
+    np.savez(tmp_path / "clusters.npz", k5=np.zeros((5, 3, 2)), layout="coco17", least=8, persons=9)
+    np.savez(tmp_path / "words.npz", kp=np.full((2, 17, 3), "a"))
+    np.savez(tmp_path / "colour.npz", arr_0=np.zeros((2, 32, 32, 3), np.uint8))
+    model = f"images:{figures}"
+    calls: list[tuple[str, list[object]]] = [
+        ("no figure", ["figures", "--n", "0", "--out", tmp_path / "none.npz"]),
+        ("of seed -1", ["figures", "--n", "1", "--seed", "-1", "--out", tmp_path / "none.npz"]),
+        ("numbers", ["poses", tmp_path / "words.npz"]),
+        ("no file or folder", ["poses", tmp_path / "nowhere"]),
+        ("no pose clusters", ["poses", people, "--clusters", tmp_path / "clusters.npz"]),
+        ("least=0", ["clusters", people, "--least", "0", "--out", tmp_path / "none.npz"]),
+        ("5 clusters cannot", ["clusters", people, "--out", tmp_path / "none.npz"]),
+        ("grey images", ["count", tmp_path / "colour.npz"]),
+        ("is no list", ["study", model, "--steps", "ten", "--out", tmp_path / "none"]),
+        ("at least 1", ["study", model, "--steps", "0", "--out", tmp_path / "none"]),
+        ("holds no study", ["study", "--report-only", "--out", tmp_path / "none"]),
+        ("holds no study", ["minima", model, "--study", tmp_path / "none"]),
+        ("one channel", ["study", f"images:{tmp_path / 'colour.npz'}", "--out", tmp_path / "none"]),
+        ("outside [0, 1]", ["check", model, "--strength", "1.5", "--out", tmp_path / "none"]),
+        ("colour", ["check", model, "--data", tmp_path / "colour.npz", "--out", tmp_path / "none"]),
+        ("--others is -1", ["check", "--strength", "0", "--others", "-1", "--out", tmp_path / "none"]),
+    ]
+    for words, call in calls:
+        said = " ".join(run("peculiarity", *call, code=2).stderr.split())
+        assert words in said, (call, said)
+        assert "Traceback" not in said
+    assert not (tmp_path / "none").exists()
+    assert not (tmp_path / "none.npz").exists()
+
+
+def test_the_check_reads_noised_figures_and_finds_copies(tmp_path: Path) -> None:
+    figures, out = tmp_path / "figures.npz", tmp_path / "check"
+    run("peculiarity", "figures", "--n", "6", "--out", figures, "--quiet")
+    command = ["peculiarity", "check", f"images:{figures}", "--strength", "0", "--strength", "0.9", "--n", "6"]
+    command += ["--others", "1", "--data", str(figures), "--steps", "5", "--out", str(out), "--quiet"]
+    first = run(*command).stdout
+    assert "Samples nearer than 99 % of held-out figures: 100.0 %" in first  # the model knows these six alone
+    rows = {r["figures"]: r for r in csv.DictReader((out / "check.csv").read_text().splitlines())}
+    assert len(rows) == 12
+    assert all(float(rows[kind]["peculiar"]) == 1 for kind in OTHER_COUNTS)
+    assert float(rows["held-out renders"]["wrong"]) <= 1 / 6
+    assert float(rows["90% of the time"]["wrong"]) >= 1 / 3  # they come back as the six that the model knows
+    kept = {p: p.stat().st_mtime_ns for p in out.glob("*.npz")}
+    assert len(kept) == 13
+    assert run(*command).stdout == first
+    assert {p: p.stat().st_mtime_ns for p in out.glob("*.npz")} == kept

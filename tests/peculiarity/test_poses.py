@@ -96,6 +96,7 @@ def _write(path: Path, content: Any) -> Path:
         ("a.json", "[]", "no person with keypoints"),
         ("a.npz", {"points": np.zeros(3)}, "no array 'kp'"),
         ("a.npz", {"kp": np.zeros((2, 13, 3))}, "17 or 25"),
+        ("a.npz", {"kp": np.full((2, 17, 3), "x")}, "expected numbers"),
         ("a.npz", {"kp": np.full((2, 17, 3), 3.7)}, "between 0 and 1"),
         ("a.npz", {"kp": np.ones((2, 17, 3)), "image_id": np.zeros(3)}, "one each"),
     ],
@@ -255,6 +256,40 @@ def test_an_estimator_is_asked_batch_by_batch() -> None:
 
     with pytest.raises(UserError, match="0 answers for 3 images"):
         estimate(Short(), images)  # type: ignore[arg-type]
+
+    class Other(Fixed):
+        def __call__(self, images: torch.Tensor) -> list[np.ndarray[Any, Any]]:
+            return [np.full((17, 18, 3), 0.5) for _ in images]  # 17 persons of 18 joints, not 18 of 17
+
+    with pytest.raises(UserError, match=r"shape \(17, 18, 3\)"):
+        estimate(Other(), images)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="2 names for 3 images"):
+        estimate(Fixed(), images, ["a", "b"])  # type: ignore[arg-type]
+
+
+def test_a_damaged_zip_and_shadow_files(tmp_path: Path) -> None:
+    path = tmp_path / "poses.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a_keypoints.json", openpose(PERSON))
+        archive.writestr("__MACOSX/._a_keypoints.json", b"\x00\x05")
+    assert read_poses(path).images == ("a",)
+    data = bytearray(path.read_bytes())
+    data[60] ^= 0xFF  # inside the first member: its checksum no longer fits
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="damaged zip"):
+        read_poses(path)
+
+
+def test_changes_that_nobody_can_undergo_are_named() -> None:
+    poses = people(8)
+    clusters = fit_clusters(poses, (2,))
+    upper = poses.confidence * (np.arange(17) < 11)  # no legs
+    half = make_poses(poses.joints, upper, list(range(8)), poses.images, "coco17")
+    with pytest.raises(UserError, match="arm and leg swapped"):
+        effects(half, clusters)
+    few = make_poses(poses.joints, upper * (np.arange(17) < 5), list(range(8)), poses.images, "coco17")
+    with pytest.raises(UserError, match="None of the 8 persons has 8 joints"):
+        effects(few, clusters)
 
 
 def test_sign_test_and_wilson_against_scipy() -> None:

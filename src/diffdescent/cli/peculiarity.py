@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from ..errors import UserError
-from ..images import write_atomically
+from ..images import make_folder, write_atomically
 from ..peculiarity import study as studies
 from ..peculiarity.check import (
     OTHER_COUNTS,
@@ -33,7 +33,7 @@ from ..peculiarity.check import STRENGTHS as STRENGTHS_CHECKED
 from ..peculiarity.clusters import KS, LEAST, distances, fit_clusters, load_clusters, save_clusters
 from ..peculiarity.counter import count_limbs
 from ..peculiarity.figures import write_figures
-from ..peculiarity.minima import RATIOS, STRENGTHS, Minima, minima
+from ..peculiarity.minima import BLOCK, compare, minima, write_lines
 from ..peculiarity.perturb import Effect, effects
 from ..peculiarity.poses import joint_confidence
 from ..peculiarity.readers import read_poses
@@ -70,6 +70,7 @@ def figures(
     quiet: _Quiet = False,
 ) -> None:
     """Draw figures with known limbs: an npz that `diffdescent train` reads."""
+    make_folder(out.parent)
     with _bar(quiet) as bar:
         task = bar.add_task("drawing figures", total=n)
         write_figures(out, n, seed, lambda done: bar.update(task, completed=done))
@@ -109,6 +110,7 @@ def clusters(
     """Pose clusters (K-means of min–max normalised poses), from which the distances of `poses` are measured."""
     ks = k or list(KS)
     people = read_poses(poses)
+    make_folder(out.parent)
     with _bar(quiet) as bar:
         task = bar.add_task("clustering", total=sum(ks))
         found = fit_clusters(people, ks, seed=seed, least=least, progress=lambda done: bar.advance(task, done))
@@ -185,8 +187,6 @@ def _write_effects(found: Sequence[Effect], path: Path) -> None:
     for e in found:
         shares = (e.rises.value, e.rises.low, e.rises.high, e.p, e.caught.value, e.caught.low, e.caught.high)
         writer.writerow((e.change, e.k, e.rises.total, *(f"{s:.4g}" for s in (*shares, e.before, e.after))))
-    from ..images import make_folder
-
     make_folder(path.parent)
     write_atomically(path, text.getvalue().encode())
 
@@ -245,6 +245,8 @@ def _points(steps: str, teacher: int, only: list[str] | None) -> list[studies.Po
         counts = [int(part) for part in steps.split(",")]
     except ValueError:
         raise UserError(f"--steps {steps!r} is no list of step counts; write for example 10,20,50.") from None
+    if min(counts) < 1 or teacher < 1:
+        raise UserError("Step counts and --teacher must be at least 1.")
     points = studies.default_points(counts, teacher)
     if only:
         points = points[:2] + [studies.Point(recipe, count) for recipe in only for count in counts]
@@ -358,41 +360,39 @@ def minima_command(
     steps: Annotated[int, typer.Option(help="Its steps.")] = 50,
     most: Annotated[int, typer.Option(help="At most so many images of each kind.")] = 200,
     seed: Annotated[int, typer.Option(help="Seed of the noise of the returns.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Also write a table, as JSON.")] = None,
+    data: Annotated[Path | None, typer.Option(help="The training set, to measure the distance to it.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
+    quiet: _Quiet = False,
 ) -> None:
-    """Are peculiar images local minima? Fixed-point error and return after noising, peculiar against normal outputs."""
+    """Are peculiar images local minima? Peculiar against normal outputs of one sampler, with 95 % intervals.
+
+    How nearly a fixed point of the denoiser an image is, whether it comes back after noise, and how far it moved.
+    Writes minima.csv and minima.png into the study's folder; 85 evaluations an image; an interrupted run is continued.
+    """
     from ..models import load_model
+    from ..peculiarity.pictures import draw_minima
 
     point = studies.Point(sampler, steps)
     outcome = next((o for o in studies.outcomes(study) if o.point == point), None)
     if outcome is None:
         raise UserError(f"{study} has no outputs of {sampler} with {steps} steps; name a point of its study.csv.")
-    studies.same_model(study, net := load_model(model))
+    studies.same_model(study, net := load_model(model, device))
+    training = _training(data)
     rng = np.random.default_rng(seed)
-    results = []
-    for kind, which in (("peculiar", outcome.peculiar), ("normal", outcome.normal)):
-        place = rng.permutation(np.nonzero(which)[0])[:most]
-        results.append(minima(net, outcome.images[place], kind, outcome.labels[place], seed=seed))
-    _print_minima(results)
-    if out is not None:
-        write_atomically(out, (json.dumps([_plain(r) for r in results], indent=2) + "\n").encode())
-
-
-def _plain(result: Minima) -> dict[str, object]:
-    returns = [{"strength": r.strength, **{name: [getattr(r, name).count, getattr(r, name).total]
-                for name in ("same", "normal", "peculiar")}} for r in result.returns]  # fmt: skip
-    errors = {str(ratio): list(values) for ratio, values in result.errors.items()}
-    return {"kind": result.kind, "n": result.n, "errors": errors, "returns": returns}
-
-
-def _print_minima(results: Sequence[Minima]) -> None:
-    console = _console()
-    table = Table("‖D(x, σ) − x‖ / (σ√n)", *(f"σ = {ratio}" for ratio in RATIOS), show_edge=False)
-    for r in results:
-        table.add_row(f"{r.kind} ({r.n})", *(f"{m:.3f} ± {1.96 * se:.3f}" for m, se in r.errors.values()))
-    console.print(table, "")
-    table = Table("noised and denoised from", *(f"{s:.0%} of the time" for s in STRENGTHS), show_edge=False)
-    for r in results:
-        for name, label in (("same", "counts as before"), ("normal", "of a species"), ("peculiar", "peculiar")):
-            table.add_row(f"{r.kind}: {label}", *(str(getattr(back, name)) for back in r.returns))
-    console.print(table)
+    kinds = {"peculiar": outcome.peculiar, "normal": outcome.normal}
+    places = {kind: rng.permutation(np.nonzero(which)[0])[:most] for kind, which in kinds.items()}
+    with _bar(quiet) as bar:
+        task = bar.add_task("measuring", total=sum(-(-len(place) // BLOCK) for place in places.values()))
+        pieces = Pieces(study / "minima", progress=lambda done: bar.update(task, completed=done))
+        odd, good = (
+            minima(net, outcome.images[place], kind, outcome.labels[place], seed=seed, training=training, pieces=pieces)
+            for kind, place in places.items()
+        )
+    lines = compare(odd, good)
+    shown = Table("figure", "at", f"peculiar ({odd.n})", f"normal ({good.n})", "difference", show_edge=False)
+    for line in lines:
+        shown.add_row(line.figure, line.at, str(line.peculiar), str(line.normal), str(line.difference))
+    _console().print(shown)
+    write_lines(lines, study / "minima.csv")
+    draw_minima(odd, good, study / "minima.png")
+    typer.echo(f"Table: {study / 'minima.csv'}\nPicture: {study / 'minima.png'}")

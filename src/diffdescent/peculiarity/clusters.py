@@ -68,8 +68,10 @@ def fit_clusters(
     Source: Jang et al. 2024, Eqs. 10–11. ``progress`` is called with each K when it is done.
 
     Raises:
-        UserError: fewer measurable persons than clusters.
+        UserError: fewer measurable persons than clusters, or a least number of joints that the layout does not have.
     """
+    if not 1 <= least <= len(JOINTS[layout]):
+        raise UserError(f"least={least} is no number of joints of a person; give 1 to {len(JOINTS[layout])}.")
     chosen, _ = _measurable(poses, layout, least)
     points = normalise(chosen).reshape(len(chosen), -1)
     found = {}
@@ -177,6 +179,7 @@ def load_clusters(path: str | Path | None = None) -> Clusters:
         raise UserError(f"There are no clusters {file}; make them with `diffdescent peculiarity clusters`.") from None
     except (KeyError, OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
         raise UserError(f"{file} holds no pose clusters ({error}); make them again.") from None
-    if layout not in JOINTS or not centres:
+    shapes = {k: (k, len(JOINTS.get(layout, ())), 2) for k in centres}
+    if layout not in JOINTS or not centres or any(c.shape != shapes[k] for k, c in centres.items()):
         raise UserError(f"{file} holds no pose clusters of a known joint layout; make them again.")
     return Clusters(centres, layout, least, persons)  # type: ignore[arg-type]

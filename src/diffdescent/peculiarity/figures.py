@@ -80,8 +80,10 @@ def draw(seed: int, index: int, species: Sequence[Species] = tuple(SPECIES.value
     """Figure ``index`` of a seed, one of ``species`` with equal chances.
 
     Raises:
-        UserError: no arrangement of so many limbs without touching was found.
+        UserError: a negative seed or index, or no arrangement of so many limbs without touching was found.
     """
+    if not 0 <= seed < 2**64 or index < 0:
+        raise UserError(f"Figure {index} of seed {seed} does not exist; both start at 0, and a seed is below 2^64.")
     rng = np.random.Generator(np.random.Philox(key=[seed, 7], counter=[0, 0, 0, index]))
     chosen = species[int(rng.integers(len(species)))]
     plan = _PLANS.get(chosen.kind)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import UserError
 from .clusters import Clusters, distances
 from .poses import COCO17, Array, Poses, convert
 from .statistics import Share, sign_test, wilson
@@ -104,13 +105,21 @@ class Effect:
 
 
 def effects(poses: Poses, clusters: Clusters, *, seed: int = 0, ks: list[int] | None = None) -> list[Effect]:
-    """Every change of :data:`CHANGES` at every number of clusters, on the same persons before and after."""
-    people = convert(poses, "coco17")
-    people = people.chosen(people.present.sum(1) >= clusters.least)
+    """Every change of :data:`CHANGES` at every number of clusters, on the same persons before and after.
+
+    Raises:
+        UserError: nobody has enough joints to be measured, or all those that a change moves.
+    """
+    everyone = convert(poses, "coco17")
+    people = everyone.chosen(everyone.present.sum(1) >= clusters.least)
+    if not len(people):
+        raise UserError(f"None of the {len(poses)} persons has {clusters.least} joints; give fuller poses.")
     found = []
     for number, (name, change) in enumerate(CHANGES.items()):
         joints, able = change(people, np.random.default_rng([seed, number]))
         unchanged = people.chosen(able)
+        if not len(unchanged):
+            raise UserError(f"None of the {len(people)} persons has all the joints that are needed for: {name}.")
         changed = dataclasses.replace(unchanged, joints=joints[able])
         for k in ks or sorted(clusters.centres):
             before, after = distances(unchanged, clusters, k).rmse, distances(changed, clusters, k).rmse

@@ -9,31 +9,33 @@ from typing import Any
 import numpy as np
 
 from ..images import save_figure
+from .minima import Minima
 from .perturb import Effect
 from .report import REFERENCES, Reference, Row
-from .statistics import Difference, Share
+from .statistics import Difference, Mean, Share, mean_of, wilson
 from .study import BASE, BETAS, SAMPLERS, TEACHER, UNIFORM, Point, momentum
 
 _TEACHERS: tuple[Reference, Reference] = ("teacher", "ancestral")
 
 
-def _plots(columns: int, size: tuple[float, float], rows: int = 1) -> tuple[Any, Any]:
+def _plots(columns: int, size: tuple[float, float], rows: int = 1, share: bool = True) -> tuple[Any, Any]:
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", sharey="row", sharex="col")
+    shared: Any = {"sharey": "row", "sharex": "col"} if share else {}
+    figure, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", **shared)
     return figure, axes
 
 
-def _bars(shares: Sequence[Share | Difference]) -> tuple[list[float], tuple[list[float], list[float]]]:
-    """Values in per cent and the lengths of their intervals below and above."""
-    values = [100 * s.value for s in shares]
-    return values, (
-        [100 * max(0.0, s.value - s.low) for s in shares],
-        [100 * max(0.0, s.high - s.value) for s in shares],
-    )
+def _bars(
+    shares: Sequence[Share | Difference | Mean], scale: float = 100.0
+) -> tuple[list[float], tuple[list[float], list[float]]]:
+    """Values, by default in per cent, and the lengths of their intervals below and above."""
+    below = [scale * max(0.0, s.value - s.low) for s in shares]
+    above = [scale * max(0.0, s.high - s.value) for s in shares]
+    return [scale * s.value for s in shares], (below, above)
 
 
 def _momentum_points(rows: Sequence[Row]) -> dict[int, dict[float, Row]]:
@@ -109,6 +111,30 @@ def draw_differences(rows: Sequence[Row], path: Path) -> None:
     for axis in grid[-1]:
         axis.set_xlabel("β")
     grid[0, 0].legend(fontsize=7)
+    save_figure(figure, path, dpi=110)
+
+
+def draw_minima(peculiar: Minima, normal: Minima, path: Path) -> None:
+    """Peculiar against normal images: how nearly they are fixed points by noise, and whether they come back."""
+    figure, axes = _plots(3, (11.0, 3.4), share=False)
+    for kind, found in (("peculiar", peculiar), ("normal", normal)):
+        means = [[mean_of(v) for v in each.values()] for each in (found.errors, found.moved)]
+        shares = [wilson(int(v.sum()), found.n) for v in found.same.values()]
+        for axis, places, values, scale in (
+            (axes[0], list(found.errors), means[0], 1.0),
+            (axes[1], [100 * s for s in found.same], shares, 100.0),
+            (axes[2], [100 * s for s in found.moved], means[1], 1.0),
+        ):
+            middle, (low, high) = _bars(values, scale)
+            axis.errorbar(places, middle, yerr=(low, high), marker="o", ms=3, capsize=2, label=f"{kind} ({found.n})")
+    axes[0].set_xscale("log")
+    axes[0].set_xlabel("σ")
+    axes[0].set_title("‖D(x, σ) − x‖/(σ√n): 0 at a fixed point", fontsize=9)
+    axes[1].set_title("comes back with the same counts, %", fontsize=9)
+    axes[2].set_title("RMS change when it comes back", fontsize=9)
+    for axis in axes[1:]:
+        axis.set_xlabel("noised to, % of the time")
+    axes[0].legend(fontsize=7)
     save_figure(figure, path, dpi=110)
 
 

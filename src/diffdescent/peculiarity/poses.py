@@ -200,9 +200,23 @@ def estimate(estimator: PoseEstimator, images: Tensor, names: Sequence[str] | No
             raise UserError(
                 f"The pose estimator gave {len(answers)} answers for {len(part)} images; expected one each."
             )
-        found += [np.asarray(a, np.float64).reshape(-1, joints, 3) if np.size(a) else np.empty((0, joints, 3))
-                  for a in answers]  # fmt: skip
+        found += [_persons(answer, joints, estimator.layout) for answer in answers]
     image = np.repeat(np.arange(len(found)), [len(a) for a in found])
     rows = np.concatenate(found) if found else np.empty((0, joints, 3))
     labels = names if names is not None else [str(i) for i in range(len(images))]
+    if len(labels) != len(images):
+        raise UserError(f"There are {len(labels)} names for {len(images)} images; give one each, or none.")
     return make_poses(rows[..., :2], rows[..., 2], image.tolist(), labels, estimator.layout)
+
+
+def _persons(answer: Array, joints: int, layout: Layout) -> Array:
+    """What an estimator found in one image, (persons, J, 3); anything empty is nobody."""
+    found = np.asarray(answer, np.float64)
+    if not found.size:
+        return np.empty((0, joints, 3))
+    if found.ndim != 3 or found.shape[1:] != (joints, 3):
+        raise UserError(
+            f"The pose estimator gave an array of shape {found.shape}; expected (persons, {joints}, 3), which is x, y "
+            f"and confidence of the joints of {layout}."
+        )
+    return found

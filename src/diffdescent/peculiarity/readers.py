@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -33,18 +34,26 @@ def read_poses(path: str | Path) -> Poses:
     if not path.exists():
         raise UserError(f"There is no file or folder {path}; give OpenPose JSON files, COCO keypoint JSON or an npz.")
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*.json") if p.is_file())
+        files = sorted(p for p in path.rglob("*.json") if p.is_file() and _is_json(p.name))
         return _openpose(str(path), ((p.relative_to(path).as_posix(), p.read_bytes()) for p in files), len(files))
     if path.suffix.lower() == ".npz":
         return _npz(path)
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            names = sorted(n for n in archive.namelist() if n.lower().endswith(".json"))
-            return _openpose(str(path), ((n, archive.read(n)) for n in names), len(names))
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = sorted(n for n in archive.namelist() if _is_json(n))
+                return _openpose(str(path), ((n, archive.read(n)) for n in names), len(names))
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            raise UserError(f"{path} is a damaged zip ({error}); pack it again.") from None
     values = _json(str(path), path.read_bytes())
     if isinstance(values, dict) and "people" in values:
         return _openpose(str(path), iter([(path.name, path.read_bytes())]), 1)
     return _coco(path, values)
+
+
+def _is_json(name: str) -> bool:
+    """Not the shadows ``._name`` that some systems put beside each file."""
+    return name.lower().endswith(".json") and not PurePosixPath(name).name.startswith("._")
 
 
 def _json(name: str, data: bytes) -> Any:
@@ -126,10 +135,14 @@ def _npz(path: Path) -> Poses:
         raise UserError(f"{path} cannot be read as an npz ({error}); it may be cut short.") from None
     if "kp" not in arrays:
         raise UserError(f"{path} has no array 'kp'; expected keypoints of shape (persons, 17, 3): x, y, visibility.")
-    points = np.asarray(arrays["kp"], np.float64)
+    points = arrays["kp"]
     layouts: dict[int, Layout] = {len(COCO17): "coco17", len(BODY25): "body25"}
-    if points.ndim != 3 or points.shape[2] != 3 or points.shape[1] not in layouts:
-        raise UserError(f"'kp' in {path} has shape {points.shape}; expected (persons, 17 or 25, 3).")
+    numbers = points.dtype.kind in "fiub"
+    if not numbers or points.ndim != 3 or points.shape[2] != 3 or points.shape[1] not in layouts:
+        raise UserError(
+            f"'kp' in {path} is {points.dtype} of shape {points.shape}; expected numbers (persons, 17 or 25, 3)."
+        )
+    points = points.astype(np.float64)
     labels = arrays.get("image_id", np.arange(len(points)))
     if labels.shape != (len(points),):
         raise UserError(f"{path} has image_id of shape {labels.shape} for {len(points)} persons; expected one each.")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import UserError
 
@@ -54,6 +55,34 @@ class Difference:
 
     def __str__(self) -> str:
         return f"{100 * self.value:+.1f} points [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean, or a difference of two, with its 95 % interval [``low``, ``high``]."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ± {(self.high - self.low) / 2:.3f}"
+
+
+def mean_of(values: npt.NDArray[np.float64]) -> Mean:
+    """Mean ± 1.96 standard errors; with one value alone the interval is unbounded."""
+    value, half = float(values.mean()), _Z95 * _standard_error(values)
+    return Mean(value, value - half, value + half)
+
+
+def mean_difference(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> Mean:
+    """Mean of a − mean of b, independent: ± 1.96·√(s_a²/n_a + s_b²/n_b)."""
+    value, half = float(a.mean() - b.mean()), _Z95 * math.hypot(_standard_error(a), _standard_error(b))
+    return Mean(value, value - half, value + half)
+
+
+def _standard_error(values: npt.NDArray[np.float64]) -> float:
+    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.inf
 
 
 def paired_difference(here: int, there: int, n: int) -> Difference:
