@@ -20,7 +20,7 @@ Three groups of four channels carry x, three α·r, the last two α·q with q fr
 the last residual layer sees, by least squares on v's own outputs; 1/α(t) is one of the time embedding (9 % off, which
 training mends). Large constants (K, and x scaled by 64) keep Adam's steps of the learning rate's size harmless; the
 recipe freezes what these paths cannot lose. Training in bfloat16 rounds away what Adam adds to the channels that hold
-the constants, float32 does not: ``mend`` takes it out again at the end.
+the constants, float32 does not: ``mend`` takes it out again at the end, and sets the gain of x exactly.
 """
 
 from __future__ import annotations
@@ -205,6 +205,28 @@ def mend(unet: Any, start: Any) -> None:
             own[rows] = old[rows]
 
 
+@torch.no_grad()
+def level(unet: Any, start: Any, images: int = 64) -> list[float]:
+    """Set the constants beside x, in place, so that noise at the last time is answered by itself; returns the slopes
+    ⟨ε̂, ε⟩/⟨ε, ε⟩ of each colour before.
+
+    There x is the noise to within α = .006, but training sees slopes only to bfloat16's rounding. The gain of x is
+    inverse to the constant of its group.
+    """
+    last, then = (network.up_blocks[-1].resnets[-1] for network in (unet, start))
+    constants = (then.conv_shortcut.bias.abs() == X_CONSTANT).nonzero().flatten().view(-1, 2)
+    readers = start.conv_out.weight[:, constants[:, 0] - 2, 1, 1].argmax(0).tolist()  # the colour of each group
+    noise = torch.randn(
+        images, unet.config.in_channels, *[unet.config.sample_size] * 2, generator=torch.Generator().manual_seed(0)
+    )
+    classes = None if unet.config.num_class_embeds is None else torch.arange(images) % unet.config.num_class_embeds
+    answer = unet(noise, torch.full((images,), 999), classes).sample
+    slopes = ((answer * noise).sum((0, 2, 3)) / noise.square().sum((0, 2, 3))).tolist()
+    for rows, colour in zip(constants, readers, strict=True):
+        last.conv_shortcut.bias[rows] *= slopes[colour]
+    return slopes
+
+
 def read_unet(folder: Path) -> Any:
     """The network of a checkpoint folder, float32."""
     from diffusers import UNet2DModel
@@ -226,8 +248,12 @@ def main() -> None:
     arguments = parser.parse_args()
     unet = read_unet(arguments.model)
     if arguments.command == "mend":
-        mend(unet, read_unet(arguments.start))
-        (unet.half() if arguments.half else unet).save_pretrained(arguments.model / "unet")
+        start_network, dtype = read_unet(arguments.start), torch.float16 if arguments.half else torch.float32
+        mend(unet, start_network)
+        unet.to(dtype).float()  # what is stored is what is measured
+        slopes = level(unet, start_network)
+        unet.to(dtype).save_pretrained(arguments.model / "unet")
+        print(f"{arguments.model}: slopes of ε at the last time were {slopes}")
         return
     described = json.loads((arguments.model / "diffdescent.json").read_text(encoding="utf-8"))
     process = dd.VP.named(described["process"]["schedule"], described["process"]["steps"])
