@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from diffdescent.peculiarity import report
 from diffdescent.peculiarity import study as studies
@@ -82,6 +83,9 @@ def test_a_study_continues_and_reports(tmp_path: Path) -> None:
     run("peculiarity", "figures", "--n", "13", "--out", str(other), "--quiet")
     changed = [f"images:{other}" if c == f"images:{model}" else c for c in command]
     assert "another model" in run(*changed, "--n", "4", code=2).stderr
+    measured = ("peculiarity", "minima", f"images:{other}", "--study", out, "--steps")
+    assert "samples of another model" in run(*measured, "10", code=2).stderr
+    assert "no outputs of ddim with 11 steps" in run(*measured, "11", code=2).stderr
     for text in ("[]", "{", '{"model": 1}'):
         (out / "study.json").write_text(text)
         assert "study.json" in (said := run(*command, "--n", "4", code=2).stderr) or "another" in said
@@ -118,13 +122,15 @@ def test_peculiar_and_normal_images_are_compared_as_minima(tmp_path: Path) -> No
     """On the exact denoiser of some figures each of them is a fixed point and comes back; a blend of two is neither."""
     from diffdescent import load_model
     from diffdescent.peculiarity.figures import make_figures
-    from diffdescent.peculiarity.minima import compare, minima, nearest_distance
+    from diffdescent.peculiarity.minima import come_back, compare, minima, nearest_distance
     from diffdescent.peculiarity.statistics import Mean, wilson
+    from diffdescent.pieces import Pieces
 
     pages, _ = make_figures(12, seed=0)
     np.savez(tmp_path / "f.npz", arr_0=pages[..., None])
     model = load_model(f"images:{tmp_path / 'f.npz'}")
-    options: dict[str, Any] = {"ratios": (0.1,), "strengths": (0.4,), "training": pages}
+    kept = Pieces(tmp_path / "kept")
+    options: dict[str, Any] = {"ratios": (0.1,), "strengths": (0.4,), "training": pages, "pieces": kept}
     found = minima(model, pages[:4], "normal", **options)
     assert found.errors[0.1].max() < 1e-3
     assert found.same[0.4].all()
@@ -135,6 +141,12 @@ def test_peculiar_and_normal_images_are_compared_as_minima(tmp_path: Path) -> No
     assert other.moved[0.4].min() > 0.1
     # The density of σ = .1 around 12 images: a multiple of the squared distance to the nearest of them decides.
     assert np.all(found.density[0.1] > other.density[0.1] + 0.4 * (other.nearest / 0.1) ** 2)
+    again = minima(model, blend, "blend", **options)
+    assert len(list((tmp_path / "kept").iterdir())) == 2
+    assert np.array_equal(again.moved[0.4], other.moved[0.4])
+    whole = come_back(model, torch.from_numpy(blend)[:, None] / 127.5 - 1, 0.9, seed=3)
+    part = come_back(model, torch.from_numpy(blend)[2:, None] / 127.5 - 1, 0.9, seed=3, first=2)
+    assert torch.equal(whole[2:], part)
     lines = {(line.figure, line.at): line for line in compare(other, found)}
     moved = lines["RMS change when it comes back", "noised to 40%"]
     assert isinstance(moved.difference, Mean)
