@@ -326,15 +326,15 @@ def _report(errors: Errors, end: float, out: Path, title: str, about: dict[str, 
     if as_json:
         typer.echo(json.dumps(result))
         return
-    table = Table(show_edge=False, caption="medians over the trajectories")
-    names = {"sigma": "σ/α", "dist": "dist", "eta": "η", "eta_released": "η released", "nu": "ν = √nσ/dist",
-             "norm": "|ε|/√n", "turn": "turn of ∇dist", "diam_over_dist": "diam/dist"}  # fmt: skip
+    table = Table(show_edge=False, caption="medians; η rel.: released pairing; ν = √nσ/dist; turn: of ∇dist")
+    names = {"sigma": "σ/α", "dist": "dist", "eta": "η", "eta_released": "η rel.", "nu": "ν", "norm": "|ε|/√n",
+             "turn": "turn", "diam_over_dist": "diam/dist"}  # fmt: skip
     for name in ("t", *names.values()):
         table.add_column(name, justify="right")
     stride = max(1, len(rows) // 20)
     for row in rows[::stride]:
         cells = (row[key] if key == "sigma" else row[key] and row[key][1] for key in names)
-        table.add_row(f"{row['t']:.5g}", *("–" if c is None else f"{c:.4g}" for c in cells))
+        table.add_row(f"{row['t']:.4g}", *("–" if c is None else f"{c:.3g}" for c in cells))
     Console().print(table)
     typer.echo(
         f"95 % of all states lie within η = {eta:.3g} and ν = {nu:.4g}, each on its own.\n"
@@ -422,7 +422,7 @@ def lowrank(
         typer.echo(json.dumps(records))
         return
     table = Table(show_edge=False, caption="η: medians; high noise σ/α ≈ 30, low noise σ/α ≈ 0.3")
-    for name in ("d/n", "η high", *(f"η low\n{metric}" for metric in METRICS), "gain of GE\n[95 %]"):
+    for name in ("d/n", "η high", *(f"η low\n{metric.split(',')[0]}" for metric in METRICS), "gain of GE\n[95 %]"):
         table.add_column(name, justify="right")
     for row in rows:
         etas = (row.eta_at(METRICS[0], 30.0), *(row.eta_at(metric, 0.3) for metric in METRICS))
