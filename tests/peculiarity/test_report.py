@@ -88,10 +88,18 @@ def test_the_verdict_says_which_way_it_fell() -> None:
     assert "no point of 4 has fewer peculiar figures without more unreadable ones; what the intervals" in text
     assert f"leave open is at most {width:.1f} points less" in text
     assert "0 % at 10, 0 % at 50" in text
+    assert text.startswith("**Momentum does not go below the teachers: none of 4 points")
+    assert "does not approach" in text
     better = verdict(table([*TEACHERS, *same, outcome(Point(momentum(-0.5), 20), 12)]))
     assert "1 of 5 points have fewer peculiar figures and no more unreadable ones" in better
     assert "`ddim | momentum(beta=-0.5)` with 20 steps: -28.0 points" in better
     assert "28 % at 20" in better
+    assert better.startswith("**Momentum goes below a teacher at 1 of 5 points.**")
+    nearer = verdict(table([*TEACHERS, outcome(Point(momentum(0.2), 10), 30), outcome(Point(momentum(0.2), 50), 38)]))
+    assert "momentum with β > 0 approaches the DDIM teacher" in nearer
+    assert "10 % are peculiar in one of the two alone at 10 steps, 2 % at 50" in nearer
+    assert "no verdict" in verdict(table(TEACHERS))
+    assert standings(table(TEACHERS), "other samplers", "teacher") == []  # a teacher is no sampler under test
 
 
 def test_the_table_has_every_comparison(tmp_path: Path) -> None:

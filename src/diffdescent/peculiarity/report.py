@@ -177,7 +177,7 @@ def standings(rows: Sequence[Row], group: str, reference: Reference, teacher: in
 
 
 def verdict(rows: Sequence[Row], teacher: int = TEACHER) -> str:
-    """The study's answer as Markdown: a table of groups against references, and what it says of momentum."""
+    """The study's answer as Markdown: does momentum go below the teacher, groups against references, and in words."""
     groups = list(dict.fromkeys(g for r in rows if (g := group_of(r.point))))
     lines = ["| points | against | fewer peculiar | unreadable instead | more | no difference |", "|" + " --- |" * 6]
     for group in sorted(groups):
@@ -191,7 +191,34 @@ def verdict(rows: Sequence[Row], teacher: int = TEACHER) -> str:
         _sentence(group, standings(rows, group, reference, teacher), name)
         for group in sorted(groups) if "momentum" in group for reference, name in REFERENCES.items()
     ]  # fmt: skip
-    return "\n".join([*lines, "", *(f"- {s}" for s in sentences if s)])
+    return "\n".join([_headline(rows, teacher), "", *lines, "", *(f"- {s}" for s in sentences if s)])
+
+
+def _headline(rows: Sequence[Row], teacher: int) -> str:
+    """Does momentum go below the teacher, or only approach it?"""
+    groups = sorted({g for r in rows if (g := group_of(r.point)) and "momentum" in g})
+    found = {g: standings(rows, g, "teacher", teacher) + standings(rows, g, "ancestral", teacher) for g in groups}
+    tried = [s for some in found.values() for s in some]
+    if not tried:
+        return "**No momentum beside a teacher yet, so there is no verdict.**"
+    points = {s.row.point for s in tried}
+    below = {s.row.point for s in tried if s.result == "fewer"}
+    told = (
+        f"**Momentum goes below a teacher at {len(below)} of {len(points)} points.**" if below else
+        f"**Momentum does not go below the teachers: none of {len(points)} points has fewer peculiar figures than one "
+        "of them without more unreadable ones.**"
+    )  # fmt: skip
+    for group in groups:
+        apart = _apart_by_steps(standings(rows, group, "teacher", teacher))
+        if len(apart) > 1:
+            (few, first), (many, last) = min(apart.items()), max(apart.items())
+            nears = "approaches" if last < first else "does not approach"
+            told += (
+                f" With more steps, {group.replace('momentum, ', 'momentum with ')} {nears} the DDIM teacher figure by "
+                f"figure: {100 * first:.0f} % are peculiar in one of the two alone at {few} steps, {100 * last:.0f} % "
+                f"at {many}."
+            )
+    return told
 
 
 def _sentence(group: str, found: Sequence[Standing], name: str) -> str:
@@ -216,11 +243,12 @@ def _sentence(group: str, found: Sequence[Standing], name: str) -> str:
                 f"; what the intervals leave open is at most {least:.1f} points less "
                 f"(`{lowest.row.point.recipe}`, {lowest.row.point.steps} steps, n = {lowest.row.n})"
             )
-    steps = sorted({s.row.point.steps for s in found})
-    apart = [np.mean([_apart(s.pair) for s in found if s.row.point.steps == t]) for t in steps]
-    shares = ", ".join(f"{100 * a:.0f} % at {t}" for a, t in zip(apart, steps, strict=True))
+    shares = ", ".join(f"{100 * a:.0f} % at {t}" for t, a in _apart_by_steps(found).items())
     return told + f". Figures that are peculiar in one of the two alone, by steps: {shares}."
 
 
-def _apart(pair: Paired) -> float:
-    return (pair.peculiar.here + pair.peculiar.there) / pair.peculiar.n
+def _apart_by_steps(found: Sequence[Standing]) -> dict[int, float]:
+    """Share of figures that are peculiar in one of the two alone, averaged over the points of as many steps."""
+    steps = sorted({s.row.point.steps for s in found})
+    both = {t: [s.pair.peculiar for s in found if s.row.point.steps == t] for t in steps}
+    return {t: float(np.mean([(d.here + d.there) / d.n for d in pairs])) for t, pairs in both.items()}
