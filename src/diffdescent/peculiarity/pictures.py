@@ -128,6 +128,8 @@ def draw_minima(peculiar: Minima, normal: Minima, path: Path) -> None:
             middle, (low, high) = _bars(values, scale)
             axis.errorbar(places, middle, yerr=(low, high), marker="o", ms=3, capsize=2, label=f"{kind} ({found.n})")
     axes[0].set_xscale("log")
+    axes[0].set_xticks(list(peculiar.errors), [f"{ratio:g}" for ratio in peculiar.errors])
+    axes[0].set_xticks([], minor=True)
     axes[0].set_xlabel("σ")
     axes[0].set_title("‖D(x, σ) − x‖/(σ√n): 0 at a fixed point", fontsize=9)
     axes[1].set_title("comes back with the same counts, %", fontsize=9)
