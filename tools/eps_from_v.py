@@ -198,8 +198,8 @@ def eps_from_v(v_network: Any, process: dd.VP, images: ImageSet, count: int = 51
 def mend(unet: Any, start: Any) -> None:
     """Give the channels that hold the large constants the weights of ``start`` again, in place."""
     last, then = (network.up_blocks[-1].resnets[-1] for network in (unet, start))
-    of_x = (then.conv_shortcut.bias.abs() == X_CONSTANT).nonzero().flatten()
-    of_time = (then.time_emb_proj.bias.abs() == TIME_CONSTANT).nonzero().flatten()
+    of_x = (then.conv_shortcut.bias.abs() > X_CONSTANT / 2).nonzero().flatten()
+    of_time = (then.time_emb_proj.bias.abs() > TIME_CONSTANT / 2).nonzero().flatten()
     for name, rows in (("conv_shortcut", of_x), ("conv2", of_x), ("conv1", of_time)):
         for own, old in zip(getattr(last, name).parameters(), getattr(then, name).parameters(), strict=True):
             own[rows] = old[rows]
@@ -214,7 +214,7 @@ def level(unet: Any, start: Any, images: int = 64) -> list[float]:
     inverse to the constant of its group.
     """
     last, then = (network.up_blocks[-1].resnets[-1] for network in (unet, start))
-    constants = (then.conv_shortcut.bias.abs() == X_CONSTANT).nonzero().flatten().view(-1, 2)
+    constants = (then.conv_shortcut.bias.abs() > X_CONSTANT / 2).nonzero().flatten().view(-1, 2)
     readers = start.conv_out.weight[:, constants[:, 0] - 2, 1, 1].argmax(0).tolist()  # the colour of each group
     noise = torch.randn(
         images, unet.config.in_channels, *[unet.config.sample_size] * 2, generator=torch.Generator().manual_seed(0)
