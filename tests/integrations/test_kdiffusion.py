@@ -91,6 +91,8 @@ def test_every_name_is_a_function_of_its_recipe() -> None:
         _ = k.sample_gee
 
 
+# An ε network's rounding is multiplied by σ/α, 157 at the highest level, on its way into the image.
+@pytest.mark.parametrize(("name", "within"), [("mnist", 1e-5), ("cifar10", 1e-4)])
 @pytest.mark.parametrize(
     ("recipe", "grid"),
     [
@@ -101,25 +103,25 @@ def test_every_name_is_a_function_of_its_recipe() -> None:
         ("heun", "karras"),
     ],
 )
-def test_the_same_image_as_plain_python(recipe: str, grid: str) -> None:
-    model = load_model("cifar10")
+def test_the_same_image_as_plain_python(recipe: str, grid: str, name: str, within: float) -> None:
+    model = load_model(name)
     samples = [3, 9]
     levels = parse_grid(grid, model.process, 4)
     plain = dd.sample(model, recipe, grid=levels, samples=samples, seed=5, labels=[1, 7], micro_batch=2)
     # Plain Python starts at √(1 + σ²), the size of unit-variance data and its noise.
-    x = normals(5, torch.tensor(samples), (3, 32, 32), -1) / float(levels.alpha[0])
+    x = normals(5, torch.tensor(samples), model.shape, -1) / float(levels.alpha[0])
     sigmas, denoiser = torch.tensor(levels.ratio.copy()), k.wrap(model, width=2)
     options: dict[str, Any] = {"disable": True, "seed": 5, "samples": samples}
     function = k.sampler(recipe, process=model.process)
     extra = {"cond": torch.tensor([1, 7])}
     # A wrapped model is asked as plain Python asks it; behind a function it is any k-diffusion denoiser.
     ended = function(denoiser, x, sigmas, extra, **options) * float(levels.alpha[-1])
-    assert error(ended, plain.images) < 1e-5
+    assert error(ended, plain.images) < within
     wide = dd.sample(
         model, recipe, grid=levels, samples=samples, seed=5, labels=[1, 7], micro_batch=2, dtype=torch.float64
     )
     ended = function(lambda *a, **b: denoiser(*a, **b), x.double(), sigmas, extra, **options)
-    assert error(ended * float(levels.alpha[-1]), wide.images) < 1e-5
+    assert error(ended * float(levels.alpha[-1]), wide.images) < within
 
 
 def test_the_callback_gets_churned_levels_and_once_a_step() -> None:

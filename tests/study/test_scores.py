@@ -137,7 +137,8 @@ def test_rmse_of_a_sampler_that_draws_noise_is_told_apart(make: Make, tmp_path: 
 
 def test_one_guidance_text_under_two_samplers(make: Make, tmp_path: Path) -> None:
     """shift=auto: the variance's under ancestral noise, the score's under none."""
-    found = prepare(make(model="cifar10", guidance="classifier(2)", samplers="ddpm; ddim", metrics="is"), tmp_path)
+    guided = make(model="cifar10", guidance="classifier(2)", samplers="ddpm; ddim", metrics="is", labels="cycle")
+    found = prepare(guided, tmp_path)
     names = {found.worker.guided(c.guidance, dd.sampler(c.sampler))[0].name for c in found.cells}  # type: ignore[attr-defined]
     assert {name.rpartition("shift=")[2] for name in names} == {"mean)", "score)"}
 
