@@ -145,53 +145,64 @@ def eps_from_v(v_network: Any, process: dd.VP, images: ImageSet, count: int = 51
     hidden = [c for c in range(width) if not time <= c < time + GROUP]
     first = last.conv_shortcut.in_channels - width  # conv_in's output is the second half of the layer's input
 
-    # x itself, in the channels of conv_in that say least
-    pixels = unet.conv_in.weight.abs().sum((1, 2, 3)).argsort()[:colours].tolist()
+    pixels = keep_pixels(unet)
+    lay_gate(unet, time, alphas_and_sigmas(process)[0])
+    readout, unexplained = fit_readout(unet, v_network, process, images, count, hidden)
+
+    for layer in (unet.conv_out, last.conv_shortcut, last.conv2):
+        clear(layer, slice(None))
+    unet.conv_norm_out.bias.zero_()
+    generator = torch.Generator().manual_seed(1)
+    for colour, (x_group, r_group) in enumerate(zip(of_x, of_r, strict=True)):
+        for sign, to_x, to_r in zip((1.0, -1.0), pair(x_group), pair(r_group), strict=True):
+            last.conv_shortcut.weight[to_x, first + pixels[colour], 0, 0] = sign * X_SCALE
+            coefficients = sign * readout[:, colour]
+            last.conv_shortcut.weight[to_r, :, 0, 0] = coefficients[: last.conv_shortcut.in_channels]
+            last.conv2.weight[to_r, hidden] = coefficients[last.conv_shortcut.in_channels : -1].view(-1, 3, 3)
+            last.conv_shortcut.bias[to_r] = coefficients[-1]
+            unet.conv_out.weight[colour, [to_x, to_r], 1, 1] = sign
+        unet.conv_norm_out.weight[GROUP * x_group : GROUP * x_group + GROUP] = X_CONSTANT / X_SCALE / 2**0.5
+        last.conv_shortcut.bias[constants(x_group)] = torch.tensor([X_CONSTANT, -X_CONSTANT])
+    for group in of_r + free:
+        unet.conv_norm_out.weight[GROUP * group : GROUP * group + GROUP] = GATE_CONSTANT / 2**0.5
+        for sign, to in zip((1.0, -1.0), constants(group), strict=True):
+            last.conv2.weight[to, [time, time + 1], 1, 1] = torch.tensor([sign, -sign]) / TIME_SCALE
+    for group in free:
+        unet.conv_out.weight[:, pair(group)] = 0.2 * torch.randn(colours, 2, 3, 3, generator=generator)
+    return unet, unexplained
+
+
+def pair(group: int) -> list[int]:
+    """The channels z and −z of a group."""
+    return [GROUP * group, GROUP * group + 1]
+
+
+def constants(group: int) -> list[int]:
+    """The channels K and −K of a group."""
+    return [GROUP * group + 2, GROUP * group + 3]
+
+
+def keep_pixels(unet: Any) -> list[int]:
+    """Let ``conv_in`` hand on x itself, in those of its channels that say least; returns these."""
+    colours = unet.conv_in.in_channels
+    pixels: list[int] = unet.conv_in.weight.abs().sum((1, 2, 3)).argsort()[:colours].tolist()
     clear(unet.conv_in, pixels)
     unet.conv_in.weight[pixels, range(colours), 1, 1] = 1
+    return pixels
 
-    # K₀/α(t) in a hidden group of its own: {p, −p, K, −K}
-    rows = slice(time, time + GROUP)
+
+def lay_gate(unet: Any, start: int, alphas: torch.Tensor) -> None:
+    """Make the hidden group from channel ``start`` on {p, −p, K, −K} with p = K₀/α(t), and nobody read it yet."""
+    last, rows = unet.up_blocks[-1].resnets[-1], slice(start, start + GROUP)
     for layer in (last.conv1, last.time_emb_proj):
         clear(layer, rows)
     last.norm2.weight[rows], last.norm2.bias[rows] = TIME_CONSTANT / 2**0.5 * TIME_SCALE, 0
     last.conv2.weight[:, rows] = 0
-    weights, bias = fit_gate(unet, alphas_and_sigmas(process)[0])
+    weights, bias = fit_gate(unet, alphas)
     for place, sign in enumerate((1.0, -1.0)):
-        last.time_emb_proj.weight[time + place] = sign * GATE_CONSTANT * weights
-        last.time_emb_proj.bias[time + place] = sign * GATE_CONSTANT * bias
-        last.time_emb_proj.bias[time + 2 + place] = sign * TIME_CONSTANT
-    readout, unexplained = fit_readout(unet, v_network, process, images, count, hidden)
-
-    unet.conv_out.weight.zero_()
-    unet.conv_out.bias.zero_()
-    unet.conv_norm_out.bias.zero_()
-    generator = torch.Generator().manual_seed(1)
-    for group in order:
-        start = GROUP * group
-        rows, pair, constants = slice(start, start + GROUP), (start, start + 1), (start + 2, start + 3)
-        for layer in (last.conv_shortcut, last.conv2):
-            clear(layer, rows)
-        unet.conv_norm_out.weight[rows] = (X_CONSTANT / X_SCALE if group in of_x else GATE_CONSTANT) / 2**0.5
-        for k, sign in enumerate((1.0, -1.0)):
-            if group in of_x:
-                last.conv_shortcut.bias[constants[k]] = sign * X_CONSTANT
-                last.conv_shortcut.weight[pair[k], first + pixels[of_x.index(group)], 0, 0] = sign * X_SCALE
-            else:
-                last.conv2.weight[constants[k], [time, time + 1], 1, 1] = torch.tensor([sign, -sign]) / TIME_SCALE
-            if group in of_r:
-                coefficients = sign * readout[:, of_r.index(group)]
-                inputs = last.conv_shortcut.in_channels
-                last.conv_shortcut.weight[pair[k], :, 0, 0] = coefficients[:inputs]
-                last.conv2.weight[pair[k], hidden] = coefficients[inputs:-1].view(-1, 3, 3)
-                last.conv_shortcut.bias[pair[k]] = coefficients[-1]
-            if group in free:
-                noise = torch.randn(colours, 3, 3, generator=generator)
-                unet.conv_out.weight[:, pair[k]] = 0.2 * noise
-            else:
-                colour = (of_x if group in of_x else of_r).index(group)
-                unet.conv_out.weight[colour, pair[k], 1, 1] = sign
-    return unet, unexplained
+        last.time_emb_proj.weight[start + place] = sign * GATE_CONSTANT * weights
+        last.time_emb_proj.bias[start + place] = sign * GATE_CONSTANT * bias
+        last.time_emb_proj.bias[start + 2 + place] = sign * TIME_CONSTANT
 
 
 @torch.no_grad()
@@ -214,15 +225,15 @@ def level(unet: Any, start: Any, images: int = 64) -> list[float]:
     inverse to the constant of its group.
     """
     last, then = (network.up_blocks[-1].resnets[-1] for network in (unet, start))
-    constants = (then.conv_shortcut.bias.abs() > X_CONSTANT / 2).nonzero().flatten().view(-1, 2)
-    readers = start.conv_out.weight[:, constants[:, 0] - 2, 1, 1].argmax(0).tolist()  # the colour of each group
+    held = (then.conv_shortcut.bias.abs() > X_CONSTANT / 2).nonzero().flatten().view(-1, 2)
+    readers = start.conv_out.weight[:, held[:, 0] - 2, 1, 1].argmax(0).tolist()  # the colour of each group
     noise = torch.randn(
         images, unet.config.in_channels, *[unet.config.sample_size] * 2, generator=torch.Generator().manual_seed(0)
     )
     classes = None if unet.config.num_class_embeds is None else torch.arange(images) % unet.config.num_class_embeds
     answer = unet(noise, torch.full((images,), 999), classes).sample
     slopes = ((answer * noise).sum((0, 2, 3)) / noise.square().sum((0, 2, 3))).tolist()
-    for rows, colour in zip(constants, readers, strict=True):
+    for rows, colour in zip(held, readers, strict=True):
         last.conv_shortcut.bias[rows] *= slopes[colour]
     return slopes
 
