@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..images import make_folder, write_atomically
+from ..intervals import Z95, wilson
 from .projection import Pair
 
 Array = npt.NDArray[np.float64]
@@ -30,7 +31,6 @@ PAIRS: tuple[Pair, ...] = get_args(Pair)
 VECTORS = ("cls", "den", "div")
 NEGATIVE = -1e-6
 """After a projection a cosine counts as negative below this: what rounding leaves of a zero does not."""
-Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def mean(values: Array) -> Estimated:
 
 def share(flags: Array) -> Estimated:
     """The share of ones among the zeros and ones that are no NaN, with Wilson's interval."""
-    return _estimated(flags, _wilson)
+    return _estimated(flags, lambda share, kept: wilson(share, len(kept)))
 
 
 def _estimated(values: Array, interval: Callable[[float, Array], tuple[float, float]]) -> Estimated:
@@ -68,13 +68,6 @@ def _normal(centre: float, values: Array) -> tuple[float, float]:
     n = len(values)
     half = Z95 * float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
     return centre - half, centre + half
-
-
-def _wilson(p: float, flags: Array) -> tuple[float, float]:
-    n = len(flags)
-    centre, spread = p + Z95**2 / (2 * n), Z95 * math.sqrt(p * (1 - p) / n + Z95**2 / (4 * n * n))
-    total = 1 + Z95**2 / n
-    return max(0.0, (centre - spread) / total), min(1.0, (centre + spread) / total)
 
 
 @dataclass(frozen=True)

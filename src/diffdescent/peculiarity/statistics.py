@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from .. import intervals
 from ..errors import UserError
-
-_Z95 = 1.959963984540054
+from ..intervals import Z95
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,7 @@ def wilson(count: int, total: int) -> Share:
     """
     if total < 1:
         raise UserError("A share of nothing was asked for; give at least one observation.")
-    share, z2 = count / total, _Z95**2
-    middle = (share + z2 / (2 * total)) / (1 + z2 / total)
-    half = _Z95 / (1 + z2 / total) * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2))
-    return Share(count, total, max(0.0, middle - half), min(1.0, middle + half))
+    return Share(count, total, *intervals.wilson(count / total, total))
 
 
 @dataclass(frozen=True)
@@ -71,13 +68,13 @@ class Mean:
 
 def mean_of(values: npt.NDArray[np.float64]) -> Mean:
     """Mean ± 1.96 standard errors; with one value alone the interval is unbounded."""
-    value, half = float(values.mean()), _Z95 * _standard_error(values)
+    value, half = float(values.mean()), Z95 * _standard_error(values)
     return Mean(value, value - half, value + half)
 
 
 def mean_difference(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> Mean:
     """Mean of a − mean of b, independent: ± 1.96·√(s_a²/n_a + s_b²/n_b)."""
-    value, half = float(a.mean() - b.mean()), _Z95 * math.hypot(_standard_error(a), _standard_error(b))
+    value, half = float(a.mean() - b.mean()), Z95 * math.hypot(_standard_error(a), _standard_error(b))
     return Mean(value, value - half, value + half)
 
 
@@ -98,7 +95,7 @@ def paired_difference(here: int, there: int, n: int) -> Difference:
             f"{here} + {there} of {n} samples cannot differ; give at least one, and no more than there are."
         )
     a, b = (here + 1) / (n + 2), (there + 1) / (n + 2)
-    half = _Z95 * math.sqrt((a + b - (a - b) ** 2) / (n + 2))
+    half = Z95 * math.sqrt((a + b - (a - b) ** 2) / (n + 2))
     return Difference((here - there) / n, max(-1.0, a - b - half), min(1.0, a - b + half))
 
 
