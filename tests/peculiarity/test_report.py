@@ -11,7 +11,6 @@ import pytest
 from diffdescent.peculiarity.counter import Readings
 from diffdescent.peculiarity.report import Paired, group_of, paired, standings, table, verdict, write_table
 from diffdescent.peculiarity.statistics import (
-    holm,
     mean_difference,
     mean_of,
     paired_difference,
@@ -20,6 +19,7 @@ from diffdescent.peculiarity.statistics import (
     wilson,
 )
 from diffdescent.peculiarity.study import BASE, Outcome, Point, default_points, momentum
+from diffdescent.stats import holm
 
 NORMAL, ODD, NOTHING = (1, 2, 2, 0), (1, 2, 3, 0), (-1, -1, -1, -1)
 

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..images import make_folder, write_atomically
-from ..intervals import Z95, wilson
+from ..stats import Z95, wilson
 from .projection import Pair
 
 Array = npt.NDArray[np.float64]

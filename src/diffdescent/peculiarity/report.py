@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..images import write_atomically
-from .statistics import Difference, Share, holm, paired_difference, sign_test, wilson
+from ..stats import holm
+from .statistics import Difference, Share, paired_difference, sign_test, wilson
 from .study import BASE, TEACHER, Outcome, Point
 
 Reference = Literal["teacher", "ancestral", "base"]

@@ -1,17 +1,16 @@
-"""Shares and differences with intervals, the paired sign test, and many tests at once."""
+"""Shares and differences with intervals, and the paired sign test."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import intervals
+from .. import stats
 from ..errors import UserError
-from ..intervals import Z95
+from ..stats import Z95
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ def wilson(count: int, total: int) -> Share:
     """
     if total < 1:
         raise UserError("A share of nothing was asked for; give at least one observation.")
-    return Share(count, total, *intervals.wilson(count / total, total))
+    return Share(count, total, *stats.wilson(count / total, total))
 
 
 @dataclass(frozen=True)
@@ -108,18 +107,6 @@ def share_difference(a: Share, b: Share) -> Difference:
     return Difference(
         gap, gap - math.hypot(a.value - a.low, b.high - b.value), gap + math.hypot(a.high - a.value, b.value - b.low)
     )
-
-
-def holm(ps: Sequence[float]) -> list[float]:
-    """p-values adjusted for their number: the k-th smallest of m times m − k + 1, made monotone, at most 1.
-
-    Source: Holm 1979, Scandinavian Journal of Statistics 6, 65–70.
-    """
-    adjusted, highest = [0.0] * len(ps), 0.0
-    for rank, place in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
-        highest = max(highest, min(1.0, (len(ps) - rank) * ps[place]))
-        adjusted[place] = highest
-    return adjusted
 
 
 def sign_test(up: int, down: int) -> float:

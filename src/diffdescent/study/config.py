@@ -140,6 +140,17 @@ class Published(Section):
         return self
 
 
+class Contrast(Section):
+    """Two methods to compare: each selects cells by columns of the tidy table, such as ``template`` or ``sampler``.
+
+    Cells of the two that are equal in everything else are told apart by paired differences, and so are the best ones.
+    """
+
+    name: str
+    of: dict[str, Value]
+    against: dict[str, Value]
+
+
 class StudyConfig(Axes):
     """A whole study.
 
@@ -171,6 +182,7 @@ class StudyConfig(Axes):
     resamples: int = Field(default=200, ge=0)
     blocks: tuple[Axes, ...] = ()
     published: tuple[Published, ...] = ()
+    contrasts: tuple[Contrast, ...] = ()
     changes: tuple[str, ...] = ()
 
     @field_validator("metrics", mode="before")

@@ -1,16 +1,16 @@
-"""The figures of a report, as SVG: curves with intervals, and heat maps of a parameter against the steps."""
+"""The figures of a report, as SVG: curves with intervals, heat maps of a parameter against the steps, trade-offs."""
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 from .metrics import lower_is_better, title
-from .summary import Line, varying
+from .summary import Estimate, Line, varying
 
 SERIES = ("name", "sampler", "grid", "guidance", "labels")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6F4E37", "#000000")
@@ -39,7 +39,7 @@ def curves(lines: Sequence[Line], metric: str) -> list[Figure]:
         return []
     panels = _groups(chosen, lambda line: line.columns["grid"])
     names = varying(chosen, [name for name in SERIES if name != "grid"]) or ["sampler"]
-    picture = _drawn(panels, metric, lambda line: float(line.columns["nfe"]), names, "network evaluations", log=True)
+    picture = _drawn(panels, metric, _exactly("nfe"), names, "network evaluations", log=True)
     return [
         Figure(picture, f"{title(metric)} against network evaluations, with 95 % intervals, a panel for each grid.")
     ]
@@ -48,25 +48,51 @@ def curves(lines: Sequence[Line], metric: str) -> list[Figure]:
 def sweeps(lines: Sequence[Line], metric: str, parameters: Sequence[str]) -> list[Figure]:
     """Quality against each numeric parameter of at least three values, a panel for each budget."""
     figures = []
-    for name in parameters:
-        chosen = [line for line in lines if metric in line.metrics and isinstance(line.columns[name], (int, float))]
-        if len({line.columns[name] for line in chosen}) < 3:
-            continue
+    for name, chosen in _swept(lines, [metric], parameters):
         panels = _groups(chosen, lambda line: f"{line.budget} evaluations")
-        others = [other for other in parameters if other != name]
-        grids = [] if any("@" in line.columns["template"] for line in chosen) else ["grid"]
-        names = varying(chosen, ["name", "template", *grids, "labels", *others]) or ["template"]
+        picture = _drawn(panels, metric, _exactly(name), _keys(chosen, name, parameters), name)
+        figures.append(
+            Figure(picture, f"{title(metric)} against {name}, with 95 % intervals, a panel for each budget.")
+        )
+    return figures
 
-        def at(line: Line, name: str = name) -> float:
-            return float(line.columns[name])
 
+def tradeoffs(lines: Sequence[Line], metric: str, other: str, parameters: Sequence[str]) -> list[Figure]:
+    """One metric against another along each numeric parameter of at least three values: what is paid for what."""
+    figures = []
+    for name, chosen in _swept(lines, [metric, other], parameters):
+        panels = _groups(chosen, lambda line: f"{line.budget} evaluations")
+        keys = _keys(chosen, name, parameters)
+        picture = _drawn(panels, metric, lambda line: line.metrics[other], keys, _axis(other), along=name)
         figures.append(
             Figure(
-                _drawn(panels, metric, at, names, name, log=False),
-                f"{title(metric)} against {name}, with 95 % intervals, a panel for each budget.",
+                picture,
+                f"{title(metric)} against {title(other)} with 95 % intervals, a panel for each budget; along each line "
+                f"{name} runs, and its values stand at the points.",
             )
         )
     return figures
+
+
+def _swept(
+    lines: Sequence[Line], metrics: Sequence[str], parameters: Sequence[str]
+) -> Iterator[tuple[str, list[Line]]]:
+    """Each numeric parameter of at least three values, with the lines that have it and the metrics."""
+    for name in parameters:
+        chosen = [
+            line
+            for line in lines
+            if set(metrics) <= line.metrics.keys() and isinstance(line.columns[name], (int, float))
+        ]
+        if len({line.columns[name] for line in chosen}) >= 3:
+            yield name, chosen
+
+
+def _keys(chosen: Sequence[Line], name: str, parameters: Sequence[str]) -> list[str]:
+    """The columns that tell the curves over parameter ``name`` apart."""
+    others = [other for other in parameters if other != name]
+    grids = [] if any("@" in line.columns["template"] for line in chosen) else ["grid"]
+    return varying(chosen, ["name", "template", *grids, "labels", *others]) or ["template"]
 
 
 def heat_maps(lines: Sequence[Line], metric: str, parameters: Sequence[str]) -> list[Figure]:
@@ -78,9 +104,7 @@ def heat_maps(lines: Sequence[Line], metric: str, parameters: Sequence[str]) -> 
         budgets = sorted({line.budget for line in chosen})
         if len(values) < 2 or len(budgets) < 2:
             continue
-        others = [other for other in parameters if other != name]
-        grids = [] if any("@" in line.columns["template"] for line in chosen) else ["grid"]
-        keys = varying(chosen, ["name", "template", *grids, "labels", *others]) or ["template"]
+        keys = _keys(chosen, name, parameters)
         panels = _groups(chosen, lambda line, keys=keys: ", ".join(str(line.columns[k]) for k in keys))  # type: ignore[misc]
         figures.append(
             Figure(
@@ -101,12 +125,14 @@ def _groups(lines: Sequence[Line], key: Callable[[Line], Hashable]) -> dict[str,
 def _drawn(
     panels: dict[str, list[Line]],
     metric: str,
-    x_of: Callable[[Line], float],
+    x_of: Callable[[Line], Estimate],
     names: Sequence[str],
     x_title: str,
     *,
-    log: bool,
+    log: bool = False,
+    along: str | None = None,
 ) -> bytes:
+    """Curves over x, or along a parameter, whose values then stand at the points."""
     with _style() as plt:
         shape = _shape(len(panels))
         everything = [line for group in panels.values() for line in group]
@@ -119,28 +145,35 @@ def _drawn(
         handles: dict[str, Any] = {}
         for axis, (panel, group) in zip(axes.flat, panels.items(), strict=False):
             for label in labels:
-                points = sorted((x_of(line), line.metrics[metric]) for line in group if _label(line, names) == label)
-                if not points:
+                mine = [line for line in group if _label(line, names) == label]
+                if not mine:
                     continue
+                mine.sort(key=lambda line: float(line.columns[along]) if along else x_of(line).value)
+                across_x, up = [x_of(line) for line in mine], [line.metrics[metric] for line in mine]
                 number = labels.index(label)
-                low = [p.value - p.low if math.isfinite(p.low) else 0.0 for _, p in points]
-                high = [p.high - p.value if math.isfinite(p.high) else 0.0 for _, p in points]
+                colour = COLOURS[number % len(COLOURS)]
                 handles[label] = axis.errorbar(
-                    [x for x, _ in points],
-                    [p.value for _, p in points],
-                    yerr=[[max(0.0, v) for v in side] for side in (low, high)],
+                    [x.value for x in across_x],
+                    [y.value for y in up],
+                    xerr=_reaches(across_x),
+                    yerr=_reaches(up),
                     label=label,
-                    color=COLOURS[number % len(COLOURS)],
+                    color=colour,
                     marker=MARKERS[number % len(MARKERS)],
                     linestyle=("-", "--", ":")[number // len(COLOURS) % 3],
                     markersize=4.5,
                     linewidth=1.5,
-                    capsize=2.5,
+                    elinewidth=0.8 if along else 1.5,
+                    capsize=0 if along else 2.5,
                 )
-            ticks = sorted({x_of(line) for line in group})
+                if along:
+                    for x, y, line in zip(across_x, up, mine, strict=True):
+                        where, text = (x.value, y.value), f"{line.columns[along]:g}"
+                        axis.annotate(text, where, xytext=(4, 4), textcoords="offset points", fontsize=8, color=colour)
+            ticks = sorted({x_of(line).value for line in group})
             if log:
                 axis.set_xscale("log")
-            if len(ticks) <= 12:
+            if not along and len(ticks) <= 12:
                 axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
                 axis.minorticks_off()
             if wide:
@@ -151,11 +184,27 @@ def _drawn(
         for axis in list(axes.flat)[len(panels) :]:
             axis.set_visible(False)
         for row in axes:
-            row[0].set_ylabel(f"{title(metric)} ({'lower' if lower_is_better(metric) else 'higher'} is better)")
+            row[0].set_ylabel(_axis(metric))
         shown = [label for label in labels if label in handles]
         ordered = [handles[label] for label in shown]
         figure.legend(ordered, shown, loc="outside lower center", ncols=across, frameon=False)
         return _svg(figure, plt)
+
+
+def _exactly(column: str) -> Callable[[Line], Estimate]:
+    """A column of numbers that are known, not measured."""
+    return lambda line: Estimate(float(line.columns[column]), math.nan, math.nan)
+
+
+def _reaches(found: Sequence[Estimate]) -> list[list[float]]:
+    """How far the intervals reach below and above the values, 0 where there is none."""
+    below = [one.value - one.low for one in found]
+    above = [one.high - one.value for one in found]
+    return [[max(0.0, v) if math.isfinite(v) else 0.0 for v in side] for side in (below, above)]
+
+
+def _axis(metric: str) -> str:
+    return f"{title(metric)} ({'lower' if lower_is_better(metric) else 'higher'} is better)"
 
 
 def _label(line: Line, names: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ from ..errors import UserError
 from ..images import make_folder, write_atomically
 from . import metrics, shards, table
 from .cells import Cell
+from .contrasts import Contrasted, contrast
 from .published import Compared, compare
 from .shards import Payload
 from .summary import Line, lines_of
@@ -46,6 +47,7 @@ class Results:
     frame: polars.DataFrame
     lines: tuple[Line, ...]
     published: tuple[Compared, ...]
+    contrasts: tuple[Contrasted, ...]
     pictures: dict[str, npt.NDArray[np.uint8]]
     unfinished: tuple[Cell, ...]
     remarks: tuple[str, ...]
@@ -79,8 +81,9 @@ def gather(study: Study, watch: Scoring | None = None) -> Results:
     table.write(frame, study.out)
     lines = lines_of(rows, [*study.cells[0].columns(), *study.parameters])
     beside = tuple(compare(one, lines) for one in study.config.published)
+    contrasts = tuple(contrast(one, lines, study.parameters) for one in study.config.contrasts)
     unfinished = tuple(cell for cell in study.cells if cell.key in lacking)
-    return Results(study, frame, tuple(lines), beside, pictures, unfinished, _remarks(scored))
+    return Results(study, frame, tuple(lines), beside, contrasts, pictures, unfinished, _remarks(scored))
 
 
 def _remarks(scored: list[table.Scored]) -> tuple[str, ...]:

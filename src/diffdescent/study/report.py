@@ -17,16 +17,22 @@ import torch
 from ..images import sheet, write_atomically
 from . import figures
 from .config import StudyConfig
+from .contrasts import Contrasted, Gap
 from .gather import Results
 from .metrics import lower_is_better, title
 from .published import Beside, Compared
-from .summary import Line, Ranked, flops_text, metrics_in, ranked, spreads, varying
+from .summary import Estimate, Line, Ranked, flops_text, metrics_in, ranked, spreads, varying
 
 SHOWN = 10
 """Images of a cell in its sample sheet."""
 PAIRED = (
     "Samples of one number have the same noise in all cells, so what differs is told by 95 % intervals of paired "
     "differences, which are narrower than those of the values: two cells may differ though their intervals overlap."
+)
+CONTRASTED = (
+    "The first one's value minus the second one's with its paired 95 % interval, and both values. What all tests of a "
+    "table taken together decide (Holm's adjustment, 5 %) is marked as better or worse. At the best of each the images "
+    "that choose the setting also judge it, which flatters both."
 )
 _DESCRIBING = ("grid", "guidance", "labels")
 
@@ -67,7 +73,7 @@ def ranked_table(results: Results) -> Table:
     columns = [Column("Budget"), Column("Rank"), Column("Sampler", number=False)]
     columns += [Column(name.capitalize(), number=False) for name in describing]
     columns += [Column("Evaluations"), Column("Steps")]
-    columns += [Column(f"{title(m)} {'↓' if lower_is_better(m) else '↑'}") for m in metrics]
+    columns += [Column(_head(m)) for m in metrics]
     columns += [Column("Behind the best"), Column("s/image"), Column("FLOPs/image")]
     marked = {m: {id(r.line) for r in ranked(lines, m) if r.tied} for m in metrics}
     rows = [_row(one, describing, metrics, marked) for one in ranked(lines, metrics[0])]
@@ -90,6 +96,11 @@ def _row(one: Ranked, describing: Sequence[str], metrics: Sequence[str], marked:
     entries.append(Entry(str(one.behind) if one.behind.value else "–", _last(one.behind.value)))
     entries += [Entry(f"{line.seconds:.3g}", line.seconds), Entry(flops_text(line.flops).strip(), line.flops)]
     return tuple(entries)
+
+
+def _head(metric: str) -> str:
+    """A metric's title with the direction in which it is better."""
+    return f"{title(metric)} {'↓' if lower_is_better(metric) else '↑'}"
 
 
 def _last(value: float) -> float:
@@ -120,6 +131,7 @@ def html(results: Results) -> str:
     drawn = [picture for m in metrics for picture in figures.curves(results.lines, m)]
     drawn += [picture for m in metrics for picture in figures.sweeps(results.lines, m, parameters)]
     drawn += [picture for m in metrics for picture in figures.heat_maps(results.lines, m, parameters)]
+    drawn += [picture for m in metrics[1:] for picture in figures.tradeoffs(results.lines, metrics[0], m, parameters)]
     return environment.from_string(source).render(
         config=results.study.config,
         facts=facts(results),
@@ -129,6 +141,11 @@ def html(results: Results) -> str:
         figures=[(_data("image/svg+xml", one.svg), one.caption) for one in drawn],
         changed=changed(results.study.config),
         published=[(one, [(name, [_shown(e) for e in row]) for name, row in one.rows]) for one in results.published],
+        contrasted=CONTRASTED,
+        contrasts=[
+            (one.contrast.name, _contrast_rows(one, metrics), one.tests) for one in results.contrasts if one.rows
+        ],
+        metric_heads=[_head(m) for m in metrics],
         sheets=_sheets(results),
         spreads=_spreads(results),
         metric_titles=[title(m) for m in metrics],
@@ -180,11 +197,40 @@ def notes(results: Results) -> list[str]:
     ]
     if results.unfinished:
         found.append(f"{len(results.unfinished)} of {len(study.cells)} cells are not finished and are not shown.")
+    found += [
+        f"{one.contrast.name}: no two cells here are of the one and of the other method, so they are not compared."
+        for one in results.contrasts
+        if not one.rows
+    ]
     return found + list(results.remarks)
 
 
 def _shown(entry: Beside) -> tuple[str, str]:
     return "–" if entry.published is None else f"{entry.published:g}", "–" if entry.ours is None else str(entry.ours)
+
+
+@dataclass(frozen=True)
+class _Difference:
+    """An entry of a contrast: the difference, what is said of it, and the two values."""
+
+    text: str
+    verdict: str
+    values: str
+
+
+def _contrast_rows(one: Contrasted, metrics: Sequence[str]) -> list[tuple[str, list[_Difference]]]:
+    nothing = _Difference("–", "", "not measured")
+    return [(row.where, [_difference(row.gaps[m]) if m in row.gaps else nothing for m in metrics]) for row in one.rows]
+
+
+def _difference(gap: Gap) -> _Difference:
+    verdict = ("better" if gap.better else "worse") if gap.decided else ""
+    values = f"{_bare(gap.of)}, {_bare(gap.against)}"
+    return _Difference(f"{'+' if gap.difference.value > 0 else ''}{gap.difference}", verdict, values)
+
+
+def _bare(estimate: Estimate) -> str:
+    return str(estimate).split(" [")[0]
 
 
 def _described(line: Line, lines: Sequence[Line]) -> str:
@@ -260,6 +306,21 @@ def markdown(results: Results) -> str:
         parts += [f"## Published beside ours: {one.table.table}", one.table.setting.strip(), changed(config)]
         parts.append(_markdown_published(one))
         parts.append(orderings_text(one))
+    for compared in results.contrasts:
+        if compared.rows:
+            metrics = metrics_in(results.lines)
+            rows = [
+                [
+                    where,
+                    *(
+                        f"**{e.text} {e.verdict}** ({e.values})" if e.verdict else f"{e.text} ({e.values})"
+                        for e in entries
+                    ),
+                ]
+                for where, entries in _contrast_rows(compared, metrics)
+            ]
+            parts += [f"## {compared.contrast.name}", _markdown_table(["", *map(_head, metrics)], rows)]
+            parts.append(f"{CONTRASTED} ({compared.tests} tests.)")
     if over := _spreads(results):
         header = ["parameter", "where", "values", *(title(m) for m in metrics_in(results.lines))]
         parts += ["## Over each parameter: mean ± standard deviation", _markdown_table(header, over)]
