@@ -7,8 +7,8 @@ Written with the estimates of x0 (or of ε) held as they are,
 
 the brackets are the denoising, diversity and guidance parts, and g_j is what guidance adds to the estimate of x0 at
 evaluation j. An inner stage is such a state itself, so its brackets come along wherever it is used. The same step is
-the same sum whatever the solver's own basis is. Evaluations of earlier steps are estimates like any other, and carry
-no guidance of their own: they are remembered unguided.
+the same sum whatever the solver's own basis is. Evaluations of earlier steps are estimates like any other: gradients
+are not remembered with them; the direction of classifier-free guidance is, and counts as denoising from then on.
 """
 
 from __future__ import annotations

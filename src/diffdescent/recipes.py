@@ -80,6 +80,11 @@ class Recipe:
         return plan
 
     @property
+    def whole_batch(self) -> bool:
+        """Whether an image depends on the others of its batch: a transform looks at all of them at once."""
+        return any(getattr(transform, "whole_batch", False) for transform in self.transforms)
+
+    @property
     def estimates(self) -> tuple[Estimate, ...]:
         """The transforms that act on each evaluation."""
         return tuple(t for t in self.transforms if isinstance(t, Estimate))

@@ -267,7 +267,8 @@ def sample(
         mask: 1 where ``init`` is kept (inpainting); ``blend`` says whether momentum sees the blend. With a strength
             below 1 the rest starts from the noised ``init`` too, otherwise from noise.
         noise: independent for each step, or one Brownian path that runs of different step counts share.
-        batch_size: samples in memory at a time; changes nothing in the images.
+        batch_size: samples in memory at a time; changes nothing in the images, unless the recipe looks at whole batches
+            (``pxp(scope=batch)``).
         micro_batch: how many the network sees at once; part of what makes an image bit-identical.
         device: where to run; None asks the model (its ``device``), else the CPU.
         dtype: of the state and the update; float32 or float64.

@@ -71,6 +71,8 @@ def test_the_calls_of_the_network_are_told(tmp_path: Path) -> None:
         (("--label", "dgo", "--guidance", "cfg"), "did you mean 'dog'"),
         (("--label", "10", "--guidance", "cfg"), "Label 10 is out of range; this model has classes 0 … 9: airplane"),
         (("--label", "-1", "--guidance", "cfg"), "Label -1 is out of range"),
+        (("--label", "²", "--guidance", "cfg"), "Unknown class '²'"),
+        (("--label", "dog", "--guidance", "cfg(2, unconditional=mnist)"), "makes images of shape (1, 28, 28)"),
         (("--guidance", "cfg"), "give labels"),
         (("--guidance", "classifier"), "give labels"),
         (("--label", "dog", "--guidance", "clasifier(2)"), "did you mean 'classifier'"),
@@ -86,6 +88,18 @@ def test_mistakes_leave_no_folder(arguments: tuple[str, ...], message: str, tmp_
     assert message in error
     assert "Traceback" not in error
     assert not out.exists()
+
+
+def test_what_looks_at_whole_batches_is_continued_in_the_same_batches(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    common = ("sample", "cifar10-mixture", "--label", "cat", "--sampler", "ddpm", "--steps", 3, "--n", 4, "--quiet",
+              "--guidance", "classifier(scale=30) | pxp(scope=batch)", "--out", out)  # fmt: skip
+    run(*common, "--batch-size", 2)
+    first = files(out)
+    (out / sorted(p.name for p in out.glob("[0-9]*.png"))[1]).unlink()
+    run(*common, "--batch-size", 2)
+    assert files(out) == first
+    assert "another batch_size" in run(*common, "--batch-size", 4, code=2).stderr.replace("\n", " ")
 
 
 def test_guidance_of_a_model_without_classes(tmp_path: Path) -> None:

@@ -93,8 +93,8 @@ def test_distance_over_halves_is_the_distance_of_each_half() -> None:
         assert found.tolist() == pytest.approx(expected, rel=1e-6)
 
 
-def _probabilities(n: int, k: int = 10) -> Tensor:
-    return (2 * normals(n, k, seed=5)).softmax(1)
+def _probabilities(n: int, k: int = 10, seed: int = 5) -> Tensor:
+    return (2 * normals(n, k, seed=seed)).softmax(1)
 
 
 def _as_images(x: Tensor) -> Tensor:
@@ -111,9 +111,9 @@ def test_inception_score_is_torchmetrics(monkeypatch: pytest.MonkeyPatch) -> Non
         expected, _ = theirs.compute()
         torch.manual_seed(4)
         dealt = logits[torch.randperm(103)]
-        assert inception_score.mean_over_splits(dealt.double().softmax(1), splits) == pytest.approx(
-            float(expected), rel=1e-5
-        )
+        parts = torch.arange(103).chunk(splits)
+        found = inception_score.mean_over_splits(dealt.double().softmax(1), parts)
+        assert found == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_inception_score_of_sets_with_a_known_one() -> None:
@@ -125,6 +125,23 @@ def test_inception_score_of_sets_with_a_known_one() -> None:
     probs, masks = _probabilities(40), halves(40, 3, seed=0)
     expected = [inception_score.inception_score(probs[mask]) for mask in masks]
     assert inception_score.over_halves(probs, masks).tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("splits", [1, 4])
+def test_the_bias_of_the_inception_score_is_found(splits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a half scores less than the whole is what the whole scores less than a set without end, split or not."""
+    monkeypatch.setattr(inception_score, "SPLIT", 250)
+    few, many, classes = 250 * splits, 20_000, 300
+    whole = inception_score.mean_over_splits(_probabilities(many, classes), [torch.arange(many)])
+    values, estimates = [], []
+    for seed in range(8):
+        probs = _probabilities(few, classes, seed=seed + 1)
+        value = inception_score.inception_score(probs)
+        values.append(value)
+        estimates.append(float(inception_score.over_halves(probs, halves(few, 40, seed=0)).mean()) - value)
+    true = sum(values) / len(values) - whole
+    assert true < -0.1
+    assert sum(estimates) / len(estimates) == pytest.approx(true, rel=0.5)
 
 
 def test_kid_is_torchmetrics() -> None:

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor
 
 import diffdescent as dd
-from diffdescent.guidance import ClassifierFree, ConflictTable, FreePxP, PxP, conflicts
-from diffdescent.guidance.analysis import Analysis, Recorder, analysis, gram, rule_of, with_recorder
+from diffdescent.guidance import Classifier, ClassifierFree, ConflictTable, FreePxP, Guided, PxP, conflicts
+from diffdescent.guidance.analysis import Analysis, FreeRecorder, Recorder, analysis, gram, rule_of, with_recorder
 from diffdescent.guidance.conflict_table import PAIRS, mean, share
 from diffdescent.plan import Plan
 from diffdescent.predict import Basis
-from diffdescent.transforms import Commit, StepParts
+from diffdescent.recipes import Recipe
+from diffdescent.transforms import Commit, Momentum, StepParts, Threshold
 
 from .models import guided, mixture
 
@@ -154,15 +155,58 @@ def test_recording_changes_nothing() -> None:
     assert np.abs(plain.gram[1] - taken.gram[1]).max() > 1e-3
 
 
-def test_pxp_free_is_measured_as_the_first_pair() -> None:
-    rule = rule_of(DDPM | FreePxP(0.3, 0.7))
-    assert rule == PxP((0.7, 0.3, 0.0, 0.0), ("cls-den",))
+def test_pxp_free_is_measured_at_each_evaluation() -> None:
+    """In a sampler of one evaluation a step its pair is the step's: c·A and c·B conflict where A and B do."""
     model = ClassifierFree(mixture(), -1.0)
     options: dict[str, Any] = {"n": 5, "steps": 5, "labels": 1}
     free = conflicts(model, DDPM | FreePxP(), **options)
     step = conflicts(model, DDPM | PxP((1.0, 1.0, 0.0, 0.0), ("cls-den",)), **options)
-    np.testing.assert_allclose(free.gram, step.gram, rtol=1e-6)
-    assert np.nansum(free.values("cls-den")["direction"]) > 0
+    here, there = free.values("cls-den"), step.values("cls-den")
+    for name in ("direction", "cosine", "magnitude", "negative_after"):
+        np.testing.assert_allclose(here[name], there[name], rtol=1e-5, atol=1e-6)
+    assert np.nansum(here["direction"]) > 0
+    assert free.steps("cls-div")[0].figures["direction"].n == 0  # there is no noise in an estimate
+    twice = conflicts(model, dd.sampler("heun") | FreePxP(), **options)
+    plan = dd.sampler("heun").plan(dd.grid("uniform(spacing=trailing)", model.process, 5))
+    assert twice.t.tolist() == [row.at.t for row in plan.rows]
+    assert twice.gram.shape[:2] == (9, 5)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        DDPM | FreePxP(), dd.sampler("heun") | FreePxP(), dd.sampler("dpmpp(order=2)") | FreePxP(),
+        DDPM | FreePxP() | Threshold(0.5), DDPM | FreePxP() | PxP(), dd.sampler("plms") | Threshold(0.5) | PxP(),
+        DDPM | PxP() | Momentum(-0.3), DDPM | Momentum(-0.3),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_sampler_that_is_measured_is_the_one_that_was_given(recipe: Recipe) -> None:
+    model = ClassifierFree(mixture(), -1.0)
+    rule = rule_of(recipe)
+    recorder = FreeRecorder(rule) if isinstance(rule, FreePxP) else Recorder(rule or PxP(), rule is not None)
+    options: dict[str, Any] = {"steps": 6, "n": 4, "labels": 1}
+    watched = dd.sample(model, with_recorder(recipe, recorder), **options).images
+    assert torch.equal(watched, dd.sample(model, recipe, **options).images)
+    assert recorder.grams
+
+
+def test_another_option_of_the_guidance_is_another_analysis(tmp_path: Path) -> None:
+    exact = mixture()
+
+    def by(temperature: float, conditional: bool = False) -> Guided:
+        classifier = Classifier(exact.class_log_prob, temperature, label_count=3)
+        return Guided(exact, classifier, 2.0, conditional=conditional)
+
+    options: dict[str, Any] = {"n": 2, "steps": 2, "labels": 1}
+    conflicts(by(1.0), DDPM, **options, out=tmp_path / "a")
+    conflicts(by(1.0), DDPM, **options, out=tmp_path / "a")
+    for other in (by(4.0), by(1.0, conditional=True)):
+        with pytest.raises(dd.UserError, match="another guidance"):
+            conflicts(other, DDPM, **options, out=tmp_path / "a")
+    conflicts(ClassifierFree(exact, 3.0), DDPM, **options, out=tmp_path / "b")
+    with pytest.raises(dd.UserError, match="another guidance"):
+        conflicts(ClassifierFree(exact, 3.0, clip=0.1), DDPM, **options, out=tmp_path / "b")
 
 
 @pytest.mark.parametrize("recipe", ["heun", "unipc", "dpmpp_2s"])
@@ -194,8 +238,10 @@ def test_continuing(tmp_path: Path) -> None:
     assert _measured(again) == [16, 17, 18, 19]
     whole = conflicts(guided(2.0), DDPM, n=20, steps=3)
     np.testing.assert_array_equal(again.table().gram, whole.gram)
-    (tmp_path / "a" / "chunk-000000.npz").write_bytes(b"half")
-    assert _measured(analysis(guided(2.0), DDPM, n=20, **options)) == list(range(16))
+    chunk = tmp_path / "a" / "chunk-000000.npz"
+    for damaged in (b"half", chunk.read_bytes()[: chunk.stat().st_size // 2]):
+        chunk.write_bytes(damaged)
+        assert _measured(analysis(guided(2.0), DDPM, n=20, **options)) == list(range(16))
     more = analysis(guided(2.0), DDPM, n=33, **options)
     assert _measured(more) == [*range(16, 33)]
     np.testing.assert_array_equal(more.table().gram[:, :20], whole.gram)

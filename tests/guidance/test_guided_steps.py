@@ -44,7 +44,8 @@ def test_neutral_settings_change_no_bit(solver: Solver, dtype: torch.dtype) -> N
         assert not torch.equal(with_guidance, unguided)
         for moves in ((), (PxP(),)):
             assert torch.equal(unguided, run(table, guided(0.0), displacements=moves, estimates=estimates, dtype=dtype))
-        assert not torch.equal(with_guidance, run(table, guided(3.0), displacements=(PxP(),), estimates=estimates))
+        projected = run(table, guided(3.0), displacements=(PxP(),), estimates=estimates, dtype=dtype)
+        assert not torch.equal(with_guidance, projected)
 
 
 @pytest.mark.parametrize("scope", ["sample", "channel"])

@@ -16,9 +16,10 @@ import diffdescent as dd
 from diffdescent.guidance import APG, ClassifierFree, ClassifierFreePlus, FreePxP, Guided, Rescale
 from diffdescent.guidance.rivals import sum_of
 from diffdescent.guidance.wrapper import network_calls
+from diffdescent.models.mixture import Mixture
 from diffdescent.plan import Plan
 from diffdescent.predict import Prediction
-from diffdescent.process import Point
+from diffdescent.process import VE, Point, Process
 from diffdescent.solvers.ddim import DDIM, DDPM
 from diffdescent.solvers.unipc import UniPC
 from diffdescent.transforms import Threshold
@@ -314,6 +315,10 @@ def test_sums_are_each_samples_own_in_any_number_of_dimensions() -> None:
         assert torch.equal(sum_of(x).flatten(), x.flatten(1).sum(1))
 
 
+def gaussian(process: Process, shape: tuple[int, ...]) -> Mixture:
+    return Mixture(torch.ones(1), torch.zeros(1, *shape), torch.ones(1, *shape), process)
+
+
 def test_mistakes() -> None:
     exact = mixture()
     needy = dd.Network(lambda x, t, cond: x, process=VP, shape=(3, 6, 5), label_count=3, needs_label=True, name="needy")
@@ -329,6 +334,8 @@ def test_mistakes() -> None:
         (lambda: ClassifierFree(exact, interval=(1.0,)), "interval"),  # type: ignore[arg-type]
         (lambda: ClassifierFree(guided()), "around the network"),
         (lambda: ClassifierFree(needy), "'needy' was trained with labels alone"),
+        (lambda: ClassifierFree(exact, unconditional=gaussian(VE(), (3, 6, 5))), "another process"),
+        (lambda: ClassifierFree(exact, unconditional=gaussian(VP, (1, 6, 5))), r"of shape \(1, 6, 5\)"),
         (lambda: Guided(needy, towards(0.0)), "conditional"),
         (lambda: ClassifierFreePlus(exact)(torch.zeros(1, 3, 6, 5), VP.point(5)), "give labels"),
     ):

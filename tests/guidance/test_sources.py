@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from diffdescent.guidance import CLIP, Classifier, Energy, Guided, load_guide
 from diffdescent.guidance.clip import STD, clip_pixels
 from diffdescent.guidance.pretrained import NoiseAware
 from diffdescent.models.gaussian import Gaussian
+from diffdescent.predict import Prediction
 from diffdescent.process import VE, Point
 from diffdescent.solvers.ddim import DDIM, DDPM
 
@@ -301,11 +303,24 @@ def test_guides_that_do_not_load() -> None:
         ("cifar10-gide", {}, "did you mean 'cifar10-guide'"),
         ("./nowhere", {}, "no folder"),
         ("cifar10-features", {}, "clean images alone"),
+        ("cifar10-guide", {"channels": 1}, "images with 3 channels, and the model's have 1"),
     )
     for name, options, message in cases:
         with pytest.raises(dd.UserError, match=message):
             load_guide(name, **options)
     assert load_guide("cifar10-features", on="x0").label_count == 10
+
+
+class Detached:
+    """A model whose output has forgotten where it came from."""
+
+    def __init__(self) -> None:
+        self.model = mixture()
+        self.process, self.shape = self.model.process, self.model.shape
+
+    def __call__(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Prediction:
+        prediction = self.model(x, point, cond)
+        return replace(prediction, raw=prediction.raw.detach())
 
 
 def test_mistakes(clip: Any) -> None:
@@ -316,6 +331,7 @@ def test_mistakes(clip: Any) -> None:
         (lambda: Energy(lambda x, at, y: torch.zeros(5, requires_grad=True))(x, AT, None), "does not depend on x"),
         (lambda: Energy(lambda x, at, y: x.sum())(x, AT, None), r"shape \(5,\)"),
         (lambda: Classifier(lambda x, at: x.detach().flatten(1))(x, AT, labels), "does not depend on x"),
+        (lambda: Guided(Detached(), towards(0.0), on="x0")(x, AT, None), "its output does not depend on x"),
         (lambda: Guided(gaussian(), towards(0.0), on="eps"), "image for the guide"),  # type: ignore[arg-type]
         (lambda: Guided(gaussian(), towards(0.0), interval=(2.0, 1.0)), "0 ≤ lo ≤ hi"),
         (lambda: CLIP.of(clip), "one text"),

@@ -51,6 +51,9 @@ def test_a_killed_node_and_killed_workers_change_no_image(make: Make, cluster: A
     execute(make(), tmp_path / "local")
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     cluster.wait_for_nodes()
+    with pytest.raises(UserError, match="needs 64 processors, and no machine of this Ray cluster has that"):
+        execute(make(threads=64), tmp_path / "wide", ray=True, address=cluster.address)
+    assert not (tmp_path / "wide" / "study.json").exists()
     done: list[Task] = []
     killed: list[int] = []
 

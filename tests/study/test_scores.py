@@ -93,8 +93,33 @@ def test_a_reference_of_another_protocol_is_refused(make: Make, photos: Path, tm
     numpy.savez(tmp_path / "others.npz", mu=numpy.zeros(2048), sigma=numpy.eye(2048))
     with pytest.raises(UserError, match="of 2048 features, and cifar10-features has 256"):
         prepare(make(metrics="fd", reference=str(tmp_path / "others.npz")), tmp_path / "out")
+    for name, arrays, message in (
+        ("scalar", {"mu": numpy.array(0.0), "sigma": numpy.eye(3)}, r"mu of shape \(\)"),
+        ("nan", {"mu": numpy.full(256, numpy.nan), "sigma": numpy.eye(256)}, "hold NaN"),
+    ):
+        numpy.savez(tmp_path / f"{name}.npz", **arrays)
+        with pytest.raises(UserError, match=message):
+            prepare(make(metrics="fd", reference=str(tmp_path / f"{name}.npz")), tmp_path / "out")
     with pytest.raises(UserError, match=r"no reference nowhere\.zip"):
         prepare(make(metrics="fd", reference="nowhere.zip"), tmp_path / "out")
+
+
+def test_a_reference_that_will_not_do_is_told_before_sampling(make: Make, photos: Path, tmp_path: Path) -> None:
+    """An empty folder, a damaged zip, statistics without a spatial part: nothing is sampled; a mended one will do."""
+    folder, archive, means = tmp_path / "set", tmp_path / "set.zip", tmp_path / "means.npz"
+    folder.mkdir()
+    archive.write_bytes(b"PK no zip")
+    write_statistics(means, read_reference(photos, load_extractor("cifar10-features"), keep=False))
+    with numpy.load(means) as kept:
+        numpy.savez(means, **{name: kept[name] for name in kept.files if not name.endswith("_s")})
+    for path, metrics, message in (
+        (folder, "fd", "no readable image|no image"), (archive, "fd", "whole .zip"), (means, "sfd", "spatial map"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=message):
+            execute(make(metrics=metrics, reference=str(path), nfe=4), tmp_path / "out")
+        assert not (tmp_path / "out" / "shards").exists()
+    shutil.copytree(photos, folder, dirs_exist_ok=True)
+    assert execute(make(metrics="fd", reference=str(folder), nfe=4), tmp_path / "out").lines
 
 
 def test_another_reference_is_noticed_under_any_name(make: Make, photos: Path, tmp_path: Path) -> None:

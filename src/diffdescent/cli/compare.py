@@ -59,7 +59,9 @@ def compare(
     ),
     shard_size: Annotated[int, typer.Option(help="Samples of one shard, the unit that is lost by a kill.")] = 128,
     images: Annotated[int, typer.Option(help="Images of each cell that are kept for the sample sheets.")] = 16,
-    batch_size: Annotated[int, typer.Option(help="Samples in memory at a time; changes no image.")] = 64,
+    batch_size: Annotated[
+        int, typer.Option(help="Samples in memory at a time; changes no image, but with pxp(scope=batch).")
+    ] = 64,
     micro_batch: Annotated[int | None, typer.Option(help="Samples that the network sees at once.")] = None,
     dtype: Annotated[str, typer.Option(help="Of the network: float32, bf16 or fp16.")] = "float32",
     device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",

@@ -31,6 +31,7 @@ from ..evaluate import (
     summarise,
     write_statistics,
 )
+from ..evaluate.halves import check_resamples
 from ..evaluate.reference import statistics_path
 
 
@@ -64,8 +65,7 @@ def evaluate(
     """
     if reference is None and metrics is None and save_statistics is None:
         raise UserError("There is nothing to compare with; give --reference (or --metrics is, which needs none).")
-    if resamples < 0:
-        raise UserError(f"--resamples must be 0 or more, not {resamples}.")
+    check_resamples(resamples)
     names = None if metrics is None else [metric_name(name) for name in metrics.split(",")]
     for name in names or ():
         if reference is None and METRICS[name].against is not None:

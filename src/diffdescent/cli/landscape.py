@@ -21,7 +21,7 @@ from .theory import one_label
 
 def _counts(text: str) -> list[int]:
     parts = [p.strip() for p in text.split(",") if p.strip()]
-    if not all(p.isdigit() and int(p) > 0 for p in parts):
+    if not all(p.isdecimal() and int(p) > 0 for p in parts):
         raise UserError(f"Cannot read the step counts {text!r}; write for example 20,50,100, or none.")
     return [int(p) for p in parts]
 

@@ -48,7 +48,7 @@ def parse_samples(text: str) -> list[int]:
     chosen: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdigit() or (dash and not (last.isdigit() and int(first) <= int(last))):
+        if not first.isdecimal() or (dash and not (last.isdecimal() and int(first) <= int(last))):
             raise UserError(f"Cannot read the sample range {part!r}; write for example 0-63 or 0-3,8,10-12.")
         chosen += range(int(first), int(last if dash else first) + 1)
     return sorted(set(chosen))
@@ -63,7 +63,7 @@ def parse_labels(text: str | None, model: Predictor, count: int) -> torch.Tensor
         raise UserError("This model knows no classes; leave --label out.")
     labels = []
     for part in (p.strip() for p in text.split(",")):
-        if part.lstrip("-").isdigit():
+        if part.removeprefix("-").isdecimal():
             label = int(part)
             if names and not 0 <= label < len(names):
                 raise UserError(
@@ -108,7 +108,9 @@ def sample(
     guidance_scale: Annotated[float | None, typer.Option(help="How strongly the prompt guides.")] = None,
     width: Annotated[int | None, typer.Option(help="Width of the image of a prompt, in pixels.")] = None,
     height: Annotated[int | None, typer.Option(help="Its height.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Samples in memory at a time; changes no image.")] = 64,
+    batch_size: Annotated[
+        int, typer.Option(help="Samples in memory at a time; changes no image, but with pxp(scope=batch).")
+    ] = 64,
     micro_batch: Annotated[int | None, typer.Option(help="Samples that the network sees at once.")] = None,
     init: Annotated[Path | None, typer.Option(help="Start from these images (file, folder, zip or npz).")] = None,
     strength: Annotated[
@@ -220,6 +222,7 @@ def sample(
         "init": _described(init, starting),
         "mask": _described(mask, region),
         "strength": noised if init else None,
+        "batch_size": batch_size if recipe.whole_batch else None,
         "dtype": "float32",
         **options,
         "versions": {"diffdescent": __version__, "torch": torch.__version__},
@@ -228,6 +231,9 @@ def sample(
     }
     output.check(out, record, overwrite)
     todo = chosen if overwrite else output.missing(out, chosen)
+    if recipe.whole_batch:
+        batches = [chosen[first : first + batch_size] for first in range(0, len(chosen), batch_size)]
+        todo = [i for batch in batches if not set(todo).isdisjoint(batch) for i in batch]
 
     def run(batch: list[int], **more: Any) -> Result:
         images = None if starting is None else starting[[i % len(starting) for i in batch]]

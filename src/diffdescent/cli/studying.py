@@ -52,7 +52,7 @@ def launch(config: StudyConfig, out: Path, how: How) -> Results | None:
 
     Raises :class:`UserError` for options that contradict each other and for bad input.
     """
-    from ..study import gather, missing, prepare, run, share
+    from ..study import gather, missing, prepare, read_reference, run, share
     from ..study.report import write
 
     use_ray = how.ray or how.address is not None
@@ -68,6 +68,9 @@ def launch(config: StudyConfig, out: Path, how: How) -> Results | None:
     tasks = share(study.tasks, how.shard) if how.shard else study.tasks
     todo = missing(tasks, out)
     if not how.report_only:
+        if todo and not how.shard:
+            # A mistake in it shows before the samples are made. The shares of a job array leave it to the report.
+            read_reference(study)
         with _Bar("sampling", [len(t.samples) for t in tasks], [len(t.samples) for t in todo], how.quiet) as bar:
             if use_ray:
                 from ..study import ray_runner

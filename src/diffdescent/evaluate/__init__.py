@@ -12,7 +12,19 @@ from .frechet import frechet_distance
 from .moments import Moments, RunningMoments, moments_of
 from .reference import Reference, make_reference, read_reference, summarise, write_statistics
 from .resize import RESIZES
-from .scores import ALIASES, METRICS, Metric, Score, metric_name, possible, rmse_score, score, score_exact, swd_score
+from .scores import (
+    ALIASES,
+    METRICS,
+    Metric,
+    Score,
+    check_against,
+    metric_name,
+    possible,
+    rmse_score,
+    score,
+    score_exact,
+    swd_score,
+)
 from .wasserstein import rmse, sliced_wasserstein
 
 __all__ = [
@@ -27,6 +39,7 @@ __all__ = [
     "Reference",
     "RunningMoments",
     "Score",
+    "check_against",
     "extract",
     "frechet_distance",
     "join",

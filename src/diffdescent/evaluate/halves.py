@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..errors import UserError
 from ..noise import integers
 
 _STEP = 0x7FFF0001
@@ -44,6 +45,12 @@ class Interval:
     high: float
     bias: float
     draws: Tensor
+
+
+def check_resamples(resamples: int) -> None:
+    """Refuse a number of halves that has no spread. Raises :class:`UserError`."""
+    if resamples < 0 or resamples == 1:
+        raise UserError(f"Intervals need at least 2 random halves, or 0 for none (resamples), not {resamples}.")
 
 
 def halves(n: int, resamples: int, seed: int) -> Tensor:

@@ -7,6 +7,8 @@ between 1 and the number of classes. It knows nothing of the data: sharp memoris
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -24,14 +26,20 @@ def inception_score(probs: Tensor) -> float:
 
     (A split of a set that is sorted by class would hold one class, and score 1.)
     """
-    splits = max(1, len(probs) // SPLIT)
-    order = integers(0, torch.zeros(1, dtype=torch.int64), len(probs), _STEP)[0].argsort(stable=True)
-    return mean_over_splits(probs[order] if splits > 1 else probs, splits)
+    return mean_over_splits(probs, _splits(len(probs)))
 
 
-def mean_over_splits(probs: Tensor, splits: int) -> float:
-    """The mean of the score over ``splits`` consecutive parts of ``probs`` (n, k)."""
-    return float(torch.stack([_one(part) for part in probs.double().chunk(splits)]).mean())
+def mean_over_splits(probs: Tensor, splits: Sequence[Tensor]) -> float:
+    """The mean of the score over ``splits``, the indices of each split in ``probs`` (n, k)."""
+    return float(torch.stack([_one(probs[part].double()) for part in splits]).mean())
+
+
+def _splits(n: int) -> tuple[Tensor, ...]:
+    """The images of each split."""
+    splits = max(1, n // SPLIT)
+    if splits == 1:
+        return (torch.arange(n),)
+    return integers(0, torch.zeros(1, dtype=torch.int64), n, _STEP)[0].argsort(stable=True).chunk(splits)
 
 
 def _one(p: Tensor) -> Tensor:
@@ -45,7 +53,13 @@ def entropy(p: Tensor) -> Tensor:
 
 
 def over_halves(probs: Tensor, masks: Tensor) -> Tensor:
-    """The score of one split for each half: (n, k) and bool (r, n) → (r,)."""
+    """The score of each half: (n, k) and bool (r, n) → (r,).
+
+    A half has as many splits as the whole, of half as many images each: its bias is then twice the whole's.
+    """
+    return torch.stack([_of_half(probs[part].double(), masks[:, part]) for part in _splits(len(probs))]).mean(0)
+
+
+def _of_half(p: Tensor, masks: Tensor) -> Tensor:
     weights = masks.double() / masks.sum(1, keepdim=True)
-    p = probs.double()
     return torch.exp(entropy(weights @ p) - weights @ entropy(p))

@@ -156,6 +156,7 @@ def _check_saved(
     path: Path, arrays: Mapping[str, npt.NDArray[np.generic]], has_images: bool, extractor: Extractor, keep: bool
 ) -> None:
     require_same(extractor.protocol, _protocol(path, arrays), str(path))
+    _moments(path, arrays, "mu", "sigma", None)
     ours, theirs = extractor(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)).pool.shape[1], len(arrays["mu"])
     if ours != theirs:
         raise UserError(

@@ -14,7 +14,7 @@ from ..errors import UserError, unknown
 from . import inception_score, kid, precision_recall, wasserstein
 from .features import JSON, Features
 from .frechet import factor, frechet_distance, over_halves
-from .halves import LEAST, Interval, halves, interval
+from .halves import LEAST, Interval, check_resamples, halves, interval
 from .moments import Moments
 from .reference import Reference, make_reference, require_same
 
@@ -200,6 +200,7 @@ def score(
         UserError: an unknown metric, one that these features or this reference do not allow, features of another
             protocol than the reference's, or fewer images than the metric can be computed from.
     """
+    check_resamples(resamples)
     names = None if metrics is None else list(dict.fromkeys(map(metric_name, metrics)))
     found = _statistics(images)
     if reference is not None:
@@ -216,6 +217,21 @@ def score(
     against = reference or Reference(Moments(torch.zeros(0), torch.zeros(0, 0), None))
     chosen = possible(found, reference) if names is None else names
     return [_one(name, found, n, against, masks, seed, progress) for name in chosen]
+
+
+def check_against(metrics: Sequence[str], reference: Reference) -> None:
+    """Whether ``reference`` has what ``metrics`` look at in it. Raises :class:`UserError` where it has not."""
+    for name in metrics:
+        against = METRICS[name].against
+        if against is not None and not _has(reference, against):
+            raise UserError(f"{METRICS[name].title} cannot be computed: {_lacks(name, reference)}.")
+
+
+def _lacks(name: str, reference: Reference) -> str:
+    return (
+        f"it looks at {_WHAT[METRICS[name].against or '']}, which {reference.name} has not; give a folder, zip or npz "
+        f"of images as the reference, or leave {name!r} out"
+    )
 
 
 def _statistics(images: Features | Reference) -> Reference:
@@ -241,7 +257,7 @@ def _one(
     value, over = metric.compute(Task(images, reference, masks, report))
     report(1, 1)
     found = None if over is None else interval(value, over, n, metric.bounds)
-    bias = found.bias if found is not None and metric.biased else None
+    bias = found.bias if found is not None and metric.biased and not _singular(metric, images) else None
     protocol: dict[str, JSON] = {"metric": name, **metric.options, "features": dict(images.protocol)}
     notes: tuple[str, ...] = ()
     if metric.against is not None:
@@ -264,10 +280,7 @@ def _lacking(name: str, images: Reference, reference: Reference | None) -> str |
     if reference is None:
         return "there is nothing to compare with; give a reference"
     if not _has(reference, metric.against):
-        return (
-            f"it looks at {_WHAT[metric.against]}, which {reference.name} has not; give a folder, zip or npz of images "
-            f"as the reference, or leave {name!r} out"
-        )
+        return _lacks(name, reference)
     if metric.against != "pool":
         return None
     least, fewest = 2 if name == "kid" else precision_recall.K + 1, min(len(images.pool), len(reference.pool))
@@ -290,6 +303,18 @@ def _has(side: Reference, what: str) -> bool:
     return {"moments": True, "spatial": side.spatial is not None, "pool": side.features is not None}[what]
 
 
+def _dimension(metric: Metric, images: Reference) -> int:
+    """The features whose covariance is compared."""
+    return ((images.spatial if metric.needs == "spatial" else None) or images.moments).dimension
+
+
+def _singular(metric: Metric, images: Reference) -> bool:
+    """Whether there are no more images than features. The bias then falls in no known way with their number."""
+    if metric.needs not in ("moments", "spatial"):
+        return False
+    return images.count is not None and images.count <= _dimension(metric, images)
+
+
 def _notes(
     metric: Metric, images: Reference, reference: Reference, value: float, found: Interval | None
 ) -> tuple[str, ...]:
@@ -297,18 +322,17 @@ def _notes(
     if not reference.protocol:
         notes.append(f"{reference.name} does not say how it was made; that it fits these features is not checked")
     if metric.biased:
-        spatial = images.spatial if metric.needs == "spatial" else None
-        dimension = (spatial or images.moments).dimension
-        about = "" if found is None else f", here by about {found.bias:.3g}"
-        if images.count is not None and images.count <= dimension:
+        dimension = _dimension(metric, images)
+        if _singular(metric, images):
             notes.append(
-                f"{images.count} images for {dimension} features: their covariance is singular and the distance is "
-                f"too large{about}; compare with equal numbers of images only, or give more than {dimension}"
+                f"{images.count} images for {dimension} features: their covariance is singular and the distance is too "
+                "large, by how much they cannot tell; compare with equal numbers of images only, or give more than "
+                f"{dimension}"
             )
         elif found is not None and found.bias > found.high - value:
             notes.append(
-                f"with {images.count} images the distance is too large by more than its interval reaches{about}; "
-                "compare with equal numbers of images only"
+                f"with {images.count} images the distance is too large by more than its interval reaches, here by "
+                f"about {found.bias:.3g}; compare with equal numbers of images only"
             )
         if reference.count is not None and reference.count <= dimension:
             notes.append(

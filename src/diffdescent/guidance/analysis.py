@@ -1,16 +1,19 @@
 """Conflict analysis: runs a guided sampler and records how the parts of its steps lie to each other.
 
 What is recorded is the 6 × 6 Gram matrix of each step and sample, of the three parts before and after PxP's
-projections, on the device; it is read once for every 16 samples, after their last step. :mod:`.conflict_table` makes
-figures of it.
+projections, on the device; it is read once for every 16 samples, after their last step. Under ``pxp_free``, which acts
+on estimates of x0, it is that of each evaluation. :mod:`.conflict_table` makes figures of it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import zipfile
+import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,9 +28,10 @@ from ..grid import Grid
 from ..images import make_folder, write_atomically
 from ..plan import Plan
 from ..predict import Basis, Predictor
-from ..transforms.base import Commit, StepParts
+from ..transforms.base import Commit, Evaluation, StepParts
 from .conflict_table import Array, ConflictTable
 from .pxp import FreePxP, PxP
+from .wrapper import Wrapper
 
 if TYPE_CHECKING:
     from ..recipes import Recipe
@@ -63,6 +67,21 @@ class Recorder:
         return self.rule.update(state, commit) if self.applied else (commit.proposal, state + 1)
 
 
+@dataclass
+class FreeRecorder:
+    """``pxp_free`` itself, which measures A and B of each evaluation as it projects them."""
+
+    rule: FreePxP
+    grams: list[Tensor] = field(default_factory=list, init=False)
+    name: ClassVar[str] = "recorder"
+    linear: ClassVar[bool] = False
+
+    def correct(self, evaluation: Evaluation) -> Tensor:
+        raw = _exact(self.rule.parts(evaluation))
+        self.grams.append(gram(raw, self.rule.conflicts.kept(raw, self.rule.delta)))
+        return self.rule.correct(evaluation)
+
+
 def _exact(parts: StepParts) -> StepParts:
     """In double precision, where the device has it: after a projection cosines are zero up to rounding."""
     dtype = torch.float32 if parts.guidance.device.type == "mps" else torch.float64
@@ -84,8 +103,8 @@ def gram(raw: StepParts, kept: StepParts) -> Tensor:
 class Analysis:
     """A conflict analysis that can be continued, in chunks of 16 samples.
 
-    A recipe with ``pxp`` (or ``pxp_free``) takes its steps; ``rule`` is then that one. Without it the sampler is left
-    as it is, and "after" is what ``rule`` would make of each step.
+    The sampler is left as it is. ``rule`` is the recipe's own ``pxp``, or its ``pxp_free`` if it has that alone;
+    without either, "after" is what ``rule`` would make of each step.
     """
 
     model: Predictor
@@ -96,7 +115,7 @@ class Analysis:
     seed: int
     micro_batch: int
     device: torch.device
-    rule: PxP
+    rule: PxP | FreePxP
     folder: Path | None = None
     held: dict[int, Array] = field(default_factory=dict)
 
@@ -107,6 +126,7 @@ class Analysis:
         return {
             "model": getattr(self.model, "name", type(self.model).__name__),
             "fingerprint": fingerprint(self.model),
+            "guidance": json.loads(json.dumps(described(self.model))),
             "recipe": str(self.recipe),
             "rule": print_element(self.rule),
             "grid": {"name": self.grid.name, "t": self.grid.t.tolist()},
@@ -151,7 +171,7 @@ class Analysis:
             try:
                 with np.load(path, allow_pickle=False) as file:
                     self.held[chunk.start] = file["gram"]
-            except (OSError, ValueError, KeyError, EOFError):
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
                 return None  # damaged: measured again
         found = self.held.get(chunk.start)
         return None if found is None or found.shape[1] < len(chunk) else found[:, : len(chunk)]
@@ -160,7 +180,11 @@ class Analysis:
         """Run and write one chunk."""
         from ..sample import sample
 
-        recorder = Recorder(self.rule, rule_of(self.recipe) is not None)
+        recorder = (
+            FreeRecorder(self.rule)
+            if isinstance(self.rule, FreePxP)
+            else Recorder(self.rule, rule_of(self.recipe) is not None)
+        )
         sample(
             self.model,
             with_recorder(self.recipe, recorder),
@@ -188,8 +212,11 @@ class Analysis:
         """The figures, once every chunk has been measured."""
         found = np.concatenate([g for chunk in self.chunks() if (g := self.known(chunk)) is not None], axis=1)
         plan = self.recipe.plan(self.grid)
-        ends = [out.point for row in plan.rows for out in row.outputs if out.commit]
-        starts = [self.grid.points[0], *ends[:-1]]
+        if isinstance(self.rule, FreePxP):
+            starts = [row.at for row in plan.rows]
+        else:
+            ends = [out.point for row in plan.rows for out in row.outputs if out.commit]
+            starts = [self.grid.points[0], *ends[:-1]]
         t, ratio = (np.array([getattr(p, name) for p in starts]) for name in ("t", "ratio"))
         return ConflictTable({**self.settings(), "n": self.n}, t, ratio, found)
 
@@ -207,21 +234,38 @@ class Analysis:
         return None if self.folder is None else self.folder / f"chunk-{chunk.start:06d}.npz"
 
 
-def with_recorder(recipe: Recipe, recorder: Recorder) -> Recipe:
-    """The recipe with the recorder before its other displacements and in the place of its own pxp."""
-    others = tuple(t for t in recipe.transforms if not isinstance(t, (PxP, FreePxP)))
-    return replace(recipe, transforms=(recorder, *others))
+def with_recorder(recipe: Recipe, recorder: Recorder | FreeRecorder) -> Recipe:
+    """The recipe with the recorder in the place of the rule that it takes, or before all else where it takes none."""
+    chain = list(recipe.transforms)
+    own = rule_of(recipe)
+    if own is None:
+        chain.insert(0, recorder)
+    else:
+        chain[chain.index(own)] = recorder
+    return replace(recipe, transforms=tuple(chain))
 
 
-def rule_of(recipe: Recipe) -> PxP | None:
-    """The PxP of a chain. ``pxp_free`` is the first pair of the step alone: c·A and c·B conflict where A and B do."""
-    for transform in recipe.transforms:
-        if isinstance(transform, PxP):
-            return transform
-        if isinstance(transform, FreePxP):
-            delta = (transform.cond_weight, transform.den_weight, 0.0, 0.0)
-            return PxP(delta, ("cls-den",), transform.scope, zero=transform.zero)
+def rule_of(recipe: Recipe) -> PxP | FreePxP | None:
+    """The first ``pxp`` of a chain, else its first ``pxp_free``."""
+    for kind in (PxP, FreePxP):
+        for transform in recipe.transforms:
+            if isinstance(transform, kind):
+                return transform
     return None
+
+
+def described(thing: Any) -> Any:
+    """The options of a guided model and of its guides, by name, JSON-safe; networks have fingerprints instead."""
+    if thing is None or isinstance(thing, (bool, int, float, str)):
+        return thing
+    if isinstance(thing, tuple):
+        return [described(value) for value in thing]
+    if isinstance(thing, Tensor):
+        return hashlib.sha256(thing.detach().cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
+    if isinstance(thing, Wrapper) or (is_dataclass(thing) and not isinstance(thing, Predictor)):
+        own = {one.name: described(getattr(thing, one.name)) for one in fields(thing) if one.init}
+        return {"kind": type(thing).__name__, **own}
+    return getattr(thing, "name", type(thing).__name__)
 
 
 def cycled(model: Predictor, n: int) -> list[int] | None:
@@ -282,7 +326,8 @@ def conflicts(
 
     Args:
         model: a guided model: :class:`Guided`, :class:`ClassifierFree`, or both (see :func:`apply_guidance`).
-        recipe: the sampler; with ``pxp`` in its chain PxP's steps are taken, otherwise its rule is only measured.
+        recipe: the sampler; with ``pxp`` in its chain PxP's steps are taken, otherwise its rule is only measured. With
+            ``pxp_free`` alone its pair is measured at every evaluation, in units of x0.
         n, steps, grid, seed, micro_batch, device: as in :func:`diffdescent.sample`; n is 64 and steps 50.
         labels: a class for each sample, or one for all; None takes all classes in turn.
         rule: the :class:`PxP` by which "after" is told where the recipe has none (default: the paper's).

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,7 +27,7 @@ class ClassifierFree(Wrapper):
     convolution rounds differently at twice the width, so ``together=False`` is what makes scale 1 bit-identical to the
     conditional model. The direction w(D_c − D_u) stays apart as the prediction's part ``"direction"``.
     Raises :class:`UserError` without labels, for a scale that is not finite, for a model that was trained with labels
-    alone, and around a model that is guided by a gradient.
+    alone, for an unconditional model of another process or shape, and around a model that is guided by a gradient.
     """
 
     scale: float = 1.5
@@ -44,10 +45,24 @@ class ClassifierFree(Wrapper):
                 "Classifier-free guidance goes around the network itself; put other guidance around it, as in "
                 "Guided(ClassifierFree(model), …) or 'cfg(2) | classifier(1)'."
             )
+        if self.unconditional is not None:
+            self._check_fits(self.unconditional)
         if self.needs_label and self.unconditional is None:
             raise UserError(
                 f"Classifier-free guidance asks the model without a label too, and {getattr(self.model, 'name', '')!r} "
                 "was trained with labels alone (it has no null class); give unconditional=, another model."
+            )
+
+    def _check_fits(self, other: Predictor) -> None:
+        name = getattr(other, "name", "the unconditional model")
+        if None not in (other.shape, self.shape) and tuple(other.shape or ()) != tuple(self.shape or ()):
+            raise UserError(f"{name!r} makes images of shape {other.shape}, the guided model of {self.shape}.")
+        times = np.linspace(self.process.t_min, self.process.t_max, 9)
+        ours, theirs = self.process.alpha_sigma(times), other.process.alpha_sigma(times)
+        if not np.allclose(ours, theirs, rtol=1e-4):
+            raise UserError(
+                f"{name!r} has another process than the guided model (α and σ differ at the same time), so it cannot "
+                "be asked about the same images; choose one that was trained on the same schedule."
             )
 
     @property

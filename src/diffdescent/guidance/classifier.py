@@ -185,6 +185,11 @@ class Guided(Wrapper):
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
             prediction = self.unguided(leaf, point, cond)
+            if not prediction.raw.requires_grad:
+                raise UserError(
+                    "on='x0' takes the gradient through the network, and its output does not depend on x; let it "
+                    "compute without no_grad or detach, or use on='x0_frozen'."
+                )
             x0 = prediction.to("x0", leaf)
             upstream = self._on_estimate(x0, point, cond)
             (gradient,) = torch.autograd.grad(x0, leaf, upstream.to(x0.dtype))

@@ -64,13 +64,18 @@ def default_guide(model: Predictor) -> str:
 
 
 def load_guide(
-    name: str, *, on: Sight = "x", temperature: float = 1.0, device: torch.device | str = "cpu"
+    name: str,
+    *,
+    on: Sight = "x",
+    temperature: float = 1.0,
+    device: torch.device | str = "cpu",
+    channels: int | None = None,
 ) -> Classifier:
     """The classifier called ``name``, a bundled one or a folder, as a guide.
 
     A noise-aware network (``kind`` guide) serves x_t and estimates of x0; one of clean images (``kind`` features) only
     the latter, ``on="x0"`` or ``"x0_frozen"``. It runs in float32. Raises :class:`UserError` for a name that is
-    neither, a damaged folder, and a clean classifier on x_t.
+    neither, a damaged folder, a clean classifier on x_t, and one of images with another number of ``channels``.
     """
     bundled = bundled_guides()
     folder = bundled.get(name, Path(name))
@@ -80,6 +85,11 @@ def load_guide(
         raise unknown("guide", name, bundled)
     network = load_classifier(folder).to(device).requires_grad_(False)
     config = _config(folder)
+    if channels not in (None, config.get("channels")):
+        raise UserError(
+            f"The classifier {name!r} looks at images with {config.get('channels')} channels, and the model's have "
+            f"{channels}; name one that was trained on such images."
+        )
     logits: Callable[[Tensor, Point], Tensor]
     if isinstance(network, GuideNet):
         trained = config.get("about", {}).get("process", {})

@@ -69,6 +69,11 @@ class Conflicts:
     zero: ZeroNorm = "own"
     den_div: float = 1.0
 
+    @property
+    def whole_batch(self) -> bool:
+        """Whether a sample's step depends on the others of its batch."""
+        return "batch" in (self.scope, self.zero)
+
     def __post_init__(self) -> None:
         if not math.isfinite(self.den_div):
             raise UserError(f"den_div must be a finite number, not {self.den_div}; 1 takes the whole projection away.")

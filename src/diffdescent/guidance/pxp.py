@@ -70,6 +70,11 @@ class PxP:
         return Conflicts(self.pairs, self.scope, self.gate, self.partner, self.zero, self.den_div)
 
     @property
+    def whole_batch(self) -> bool:
+        """As :attr:`Conflicts.whole_batch`."""
+        return self.conflicts.whole_batch
+
+    @property
     def wants_parts(self) -> Basis:
         """The basis in which the denoising part of a step is read."""
         return basis_of(self.denoising)
@@ -125,12 +130,25 @@ class FreePxP:
         """The rule by which a conflict is told and resolved."""
         return Conflicts(("cls-den",), self.scope, zero=self.zero)
 
-    def correct(self, evaluation: Evaluation) -> Tensor:
+    @property
+    def whole_batch(self) -> bool:
+        """As :attr:`Conflicts.whole_batch`."""
+        return self.conflicts.whole_batch
+
+    @property
+    def delta(self) -> Delta:
+        """What B and A lose, as the first pair of a step."""
+        return Delta(cls_den=self.cond_weight, den=self.den_weight)
+
+    def parts(self, evaluation: Evaluation) -> StepParts:
+        """A and B of one evaluation. Raises :class:`UserError` where there is no classifier-free guidance."""
         direction = evaluation.direction
         if direction is None:
             raise UserError("pxp_free needs classifier-free guidance, and this model has none; use ClassifierFree(…).")
-        parts = StepParts(evaluation.x0 - direction, None, direction)
-        off = self.conflicts.removed(parts, Delta(cls_den=self.cond_weight, den=self.den_weight))
+        return StepParts(evaluation.x0 - direction, None, direction)
+
+    def correct(self, evaluation: Evaluation) -> Tensor:
+        off = self.conflicts.removed(self.parts(evaluation), self.delta)
         return off.guidance.add_(off.denoise).neg_()
 
 

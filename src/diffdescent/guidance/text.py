@@ -139,7 +139,9 @@ class Classified(Own):
         if self.model is None and given is not None:
             return given
         name = self.model or default_guide(model)
-        return load_guide(name, on=self.on, temperature=self.temperature, device=getattr(model, "device", "cpu"))
+        channels = None if model.shape is None else model.shape[0]
+        device = getattr(model, "device", "cpu")
+        return load_guide(name, on=self.on, temperature=self.temperature, device=device, channels=channels)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from ..device import pick_device
@@ -16,17 +17,27 @@ _PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin", ".safetensors")
 def bundled() -> dict[str, Path]:
     """The models that ship with the package: name → folder."""
     folders = sorted(p for p in ASSETS.iterdir() if p.is_dir()) if ASSETS.is_dir() else []
-    # A classifier's folder holds no network that an image can be sampled from.
-    return {p.name: p for p in folders if _kind(p) is not None and not (p / "classifier.json").is_file()}
+    return {p.name: p for p in folders if _kind(p) in ("mixture", "diffusers")}
 
 
 def _kind(folder: Path) -> str | None:
-    """What a folder holds: a mixture, a diffusers checkpoint, or nothing that can be sampled from."""
+    """What a folder holds: a mixture, a diffusers checkpoint, a classifier, or nothing that we know."""
     if (folder / "mixture.json").is_file():
         return "mixture"
-    if (folder / "unet" / "config.json").is_file() or (folder / "config.json").is_file():
+    if (folder / "unet" / "config.json").is_file():
         return "diffusers"
+    if (folder / "config.json").is_file():
+        return "classifier" if _is_classifier(folder / "config.json") else "diffusers"
     return None
+
+
+def _is_classifier(config: Path) -> bool:
+    """Whether the config is that of a classifier of ours, which says its kind; a damaged one is told on loading."""
+    try:
+        found = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and "kind" in found
 
 
 def load_model(name: str, device: str | None = None) -> Predictor:
@@ -65,6 +76,11 @@ def load_model(name: str, device: str | None = None) -> Predictor:
         from .checkpoints import load_checkpoint
 
         return load_checkpoint(folder, device=device)
+    if kind_of == "classifier":
+        raise UserError(
+            f"{name!r} is a classifier, and no image can be sampled from it; it guides other models, "
+            f"--guidance \"classifier(model='{name}')\", or judges images, --features."
+        )
     raise UserError(
         f"The folder {name!r} is no model: expected a diffusers checkpoint (model_index.json, or config.json beside "
         f"safetensors weights). For the exact denoiser of its images write images:{name}."

@@ -9,7 +9,7 @@
 """
 
 from .config import StudyConfig, load_study, make_study
-from .gather import Results, gather
+from .gather import Results, gather, read_reference
 from .report import html, markdown, terminal
 from .runner import Study, prepare, run
 from .shards import missing, share
@@ -27,6 +27,7 @@ __all__ = [
     "markdown",
     "missing",
     "prepare",
+    "read_reference",
     "run",
     "share",
     "terminal",

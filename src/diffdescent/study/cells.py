@@ -151,7 +151,8 @@ def expand(config: StudyConfig, guide: Guide, identity: Mapping[str, Any]) -> tu
                     continue
                 labels = block.labels or NONE
                 for seed in block.seeds or (0,):
-                    key = _key(identity, model, recipe, plan, guidance_text, labels, seed)
+                    tied = {"batch_size": config.batch_size} if recipe.whole_batch else {}
+                    key = _key({**identity, **tied}, model, recipe, plan, guidance_text, labels, seed)
                     nfe = evaluations(model, plan)
                     cells.append(
                         Cell(
@@ -211,7 +212,7 @@ def labels_for(text: str, model: Predictor, samples: range) -> Tensor | None:
         for part in (p.strip() for p in text.split(",")):
             if part in names:
                 chosen.append(names.index(part))
-            elif part.lstrip("-").isdigit() and needed - 1 <= int(part) < count:
+            elif part.removeprefix("-").isdecimal() and needed - 1 <= int(part) < count:
                 chosen.append(int(part))
             else:
                 raise unknown("class", part, names or map(str, range(count)), ("cycle", NONE))

@@ -185,6 +185,13 @@ class StudyConfig(Axes):
     contrasts: tuple[Contrast, ...] = ()
     changes: tuple[str, ...] = ()
 
+    @field_validator("resamples")
+    @classmethod
+    def _spread(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("intervals need at least 2 random halves, or 0 for none")
+        return value
+
     @field_validator("metrics", mode="before")
     @classmethod
     def _metrics(cls, value: Any) -> Any:

@@ -96,7 +96,7 @@ def _pairs(one: Contrast, lines: Sequence[Line], parameters: Sequence[str]) -> l
         rows = [
             (_settings([a, b], own), a, b)
             for a, b in itertools.product(ours, theirs)
-            if all(a.columns[n] == b.columns[n] or None in (a.columns[n], b.columns[n]) for n in shared)
+            if a is not b and all(a.columns[n] == b.columns[n] or None in (a.columns[n], b.columns[n]) for n in shared)
         ]
         if len(ours) > 1 or len(theirs) > 1:
             rows += _bests(ours, theirs, own, metrics_in(lines))

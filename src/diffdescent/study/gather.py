@@ -98,6 +98,16 @@ def _remarks(scored: list[table.Scored]) -> tuple[str, ...]:
     )
 
 
+def read_reference(study: Study) -> None:
+    """Read the reference before any sampling, and keep its features in the folder: :func:`gather` needs both.
+
+    Raises :class:`UserError` for one that cannot be read, has another protocol, or lacks what a metric looks at.
+    """
+    reference = _Reference(study)()
+    if reference is not None:
+        evaluate.check_against([name for name in study.metrics if name not in metrics.EXACT], reference)
+
+
 class _Reference:
     """The reference, read when a score first needs it; its features are kept in the study's folder."""
 

@@ -92,6 +92,6 @@ def share(tasks: Sequence[Task], text: str) -> list[Task]:
     Raises :class:`UserError` for anything else.
     """
     number, slash, total = text.partition("/")
-    if not (slash and number.isdigit() and total.isdigit() and 1 <= int(number) <= int(total)):
+    if not (slash and number.isdecimal() and total.isdecimal() and 1 <= int(number) <= int(total)):
         raise UserError(f"Cannot read the shard {text!r}; write i/n with i from 1 to n, such as 1/4, 2/4, 3/4, 4/4.")
     return list(tasks[int(number) - 1 :: int(total)])

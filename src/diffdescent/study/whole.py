@@ -6,7 +6,7 @@ from pathlib import Path
 
 from . import report, runner, shards
 from .config import StudyConfig
-from .gather import Results, Scoring, gather
+from .gather import Results, Scoring, gather, read_reference
 
 
 def execute(
@@ -27,6 +27,8 @@ def execute(
     """
     study = runner.prepare(config, out)
     todo = shards.missing(study.tasks, out)
+    if todo:
+        read_reference(study)
     if ray:
         from . import ray_runner
 
