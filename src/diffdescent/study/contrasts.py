@@ -57,9 +57,9 @@ def contrast(one: Contrast, lines: Sequence[Line], parameters: Sequence[str]) ->
     """Compare the lines that ``one.of`` selects with those of ``one.against``.
 
     Two lines have equal settings if they agree in the grid, the labels, the budget (the steps, where the study counts
-    steps) and every parameter that both have, but for columns by which the contrast selects. Each method's own best is
-    the best line by one metric among those that agree in all of these but the parameters; all metrics are compared
-    there.
+    steps) and every parameter that both have, but for columns by which the contrast selects. Where both have several
+    lines that agree in all of these but the parameters, each one's own best by each metric is compared too, by all
+    metrics.
 
     The p-value of a difference d is that of a normal, 2Φ(−|d|/s), with s the standard deviation of its paired draws;
     all of a contrast are adjusted together by :func:`~diffdescent.stats.holm`, and those below 0.05 are decided. At the
@@ -98,7 +98,7 @@ def _pairs(one: Contrast, lines: Sequence[Line], parameters: Sequence[str]) -> l
             for a, b in itertools.product(ours, theirs)
             if a is not b and all(a.columns[n] == b.columns[n] or None in (a.columns[n], b.columns[n]) for n in shared)
         ]
-        if len(ours) > 1 or len(theirs) > 1:
+        if len(ours) > 1 and len(theirs) > 1:  # a choice for one alone would be no fair one
             rows += _bests(ours, theirs, own, metrics_in(lines))
         found += [(", ".join(filter(None, (at, where))) or "equal settings", a, b) for where, a, b in rows]
     return found
@@ -118,7 +118,7 @@ def _bests(
     for metric in metrics:
         a, b = _best(ours, metric), _best(theirs, metric)
         if a is not None and b is not None:
-            places = " against ".join(_settings([line], own) or "no choice" for line in (a, b))
+            places = " against ".join(_settings([line], own) for line in (a, b))
             found.append((f"each at its best {title(metric)} ({places})", a, b))
     return found
 
