@@ -22,6 +22,7 @@ test: $(VENV)/.installed  ## everything that runs in minutes
 test-slow: $(VENV)/.installed  ## the long suites alone
 	$(BIN)/python -m pytest -m slow
 
+# The recordings are states of the reference implementations, as .npz files. They are not public; tests/data has a slice.
 golden: $(VENV)/.installed  ## every recorded trajectory: make golden DATA=folder
 	@test -n "$(DATA)" || { echo "Give the folder of recorded trajectories: make golden DATA=path"; exit 2; }
 	DIFFDESCENT_GOLDEN="$(DATA)" $(BIN)/python -m pytest tests/parity

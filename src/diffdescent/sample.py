@@ -25,7 +25,7 @@ from .transforms import Displacement
 from .transforms.inpaint import Inpaint
 
 CPU_WIDTH, GPU_WIDTH = 4, 32
-"""How many samples the network sees at once, unless asked otherwise; part of a run's record (DESIGN: noise source)."""
+"""How many samples the network sees at once, unless asked otherwise; part of a run's record, since it changes the last bits."""
 
 
 @dataclass(frozen=True)

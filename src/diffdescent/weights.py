@@ -6,7 +6,8 @@ of x0 (or ε) of evaluation i and z_k unit noise. The numbers come from the exec
 with what runs, and momentum, gradient estimation and lower-order starts are counted without a formula of their own.
 
 Where the estimate is constant, h_i = c, every base plan obeys w_T·α_T + Σ w_i = α_s and (w_T·σ_T)² + Σ v_k² = σ_s²
-(x0 weights); momentum does not (METHODS.md 2).
+(x0 weights); momentum does not: where the base's displacements r sum to Σr, its own, m ← βm + (1 − β)r, sum to
+Σm = Σr − β/(1 − β)·(m_end − m_start).
 """
 
 from __future__ import annotations

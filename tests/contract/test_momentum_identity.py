@@ -69,7 +69,7 @@ def test_noise_left_at_the_end(beta: float, left: float) -> None:
 def test_gains_of_the_two_forms(b: float) -> None:
     """A constant displacement: gain 1 for the recursion, (1 + b − b²)/(1 − b) for eqs. 7–8, 1 when normalised.
 
-    Unit white noise in the displacements: variance (1+b)/(1−b) for the recursion with β = −b (METHODS.md 2).
+    Unit white noise in the displacements: variance (1+b)/(1−b) for the recursion with β = −b, (1 − β)² Σ_k β^2k.
     """
     steps = 60
     point = GRIDS["ve, narrow"].points[0]

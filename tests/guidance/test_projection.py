@@ -1,4 +1,4 @@
-"""The inner products that hold after a projection, scopes, gates, and vectors of norm zero (METHODS, section 4)."""
+"""The inner products that hold after a projection, scopes, gates, and vectors of norm zero."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_delta_scales_what_is_taken_away(delta: Delta) -> None:
 
 
 def test_the_gates_differ_on_some_triples() -> None:
-    """9% of random triples in three dimensions, fewer in many (METHODS, section 4)."""
+    """9% of random triples in three dimensions, fewer in many."""
     given = parts(20000)
     a, b = kept(given, Conflicts()), kept(given, Conflicts(gate="pair"))
     share = ((a.guidance - b.guidance).abs() > EXACT).flatten(1).any(1).double().mean()

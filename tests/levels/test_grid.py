@@ -15,7 +15,7 @@ LINEAR = dd.VP.named("linear")
 
 
 def test_log_linear_indices_of_the_paper() -> None:
-    """METHODS 3: CIFAR-10 at N = 10, and the ends for N = 5, 10, 20, 50."""
+    """Permenter and Yuan 2024: CIFAR-10 at N = 10, and the ends for N = 5, 10, 20, 50."""
     assert make_grid("loglinear", LINEAR, 10).t.tolist() == [853, 765, 665, 549, 415, 271, 149, 73, 33, 14, 0]
     for steps, last in ((5, 0.0851), (10, 0.0585), (20, 0.0420), (50, 0.0282)):
         free = make_grid("loglinear", LINEAR, steps, snap=False)

@@ -1,8 +1,9 @@
 """Signed error constants: the error of a transformed Euler method over Euler's own, on a grid uniform in σ̃.
 
 Momentum in the coordinates of its base step (VE) is the two-step method ρ(z) = (z − 1)(z − β), whose constant is
-(1 + β)/(1 − β) times Euler's; gradient estimation with a fixed γ is ē = e + (γ − 1)(e − e_prev), whose constant is
-(3 − 2γ) times Euler's (METHODS.md 2 and 3). Signed: β = −1 and γ = 1.5 are second order, beyond it the sign turns.
+(1 + β)/(1 − β) times Euler's; gradient estimation with a fixed γ is ē = e + (γ − 1)(e − e_prev), which adds
+(γ − 1)·h·e' where h·e'/2 is wanted, so that its constant is (3 − 2γ) times Euler's. Signed: β = −1 and γ = 1.5 are
+second order, beyond it the sign turns.
 """
 
 from __future__ import annotations

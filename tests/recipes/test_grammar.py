@@ -152,7 +152,7 @@ def test_grid_mistakes(text: str, steps: int, words: list[str]) -> None:
 
 def test_duplicates_are_removed_and_reported() -> None:
     grid = parse_grid("quadratic", PROCESS, 50)
-    assert grid.steps == 49  # METHODS: 49 distinct values for N = 50
+    assert grid.steps == 49  # 49 distinct values for N = 50
     assert "1 duplicate" in grid.notes[0]
     assert [parse_grid("quadratic", PROCESS, n).steps for n in (100, 250)] == [97, 231]
 

@@ -64,7 +64,7 @@ class SamplerNode:
     """A recipe as a SAMPLER, for SamplerCustom and SamplerCustomAdvanced."""
 
     CATEGORY: ClassVar[str] = "sampling/custom_sampling/samplers"
-    DESCRIPTION: ClassVar[str] = "Any diffdescent recipe, such as ge(gamma=2) | momentum(beta=-0.3)."
+    DESCRIPTION: ClassVar[str] = "Any diffdescent recipe, such as ge(gamma=2), unipc or ddim | momentum(beta=-0.3)."
     RETURN_TYPES: ClassVar[tuple[str, ...]] = ("SAMPLER",)
     FUNCTION: ClassVar[str] = "make"
 

@@ -143,7 +143,7 @@ def check(config: Config) -> None:
     """Refuse what cannot be expressed or read in a scheduler's own config (:class:`UserError`)."""
     refuse(config)
     if not isinstance(config["recipe"], str):
-        raise UserError(f"recipe must be a text such as 'ge | momentum', not {config['recipe']!r}.")
+        raise UserError(f"recipe must be a text such as 'ge', not {config['recipe']!r}.")
     if not isinstance(config["noise_seed"], (int, type(None))):
         raise UserError(f"noise_seed must be a whole number or None, not {config['noise_seed']!r}.")
     if config["prediction_type"] not in KINDS:

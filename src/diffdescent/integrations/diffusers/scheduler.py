@@ -114,9 +114,9 @@ class _Run:
 class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
     """Any recipe as a diffusers scheduler.
 
-    ``pipe.scheduler = DescentScheduler.from_config(pipe.scheduler.config, recipe="ge | momentum(beta=-0.3)")`` is all
-    that is needed, for VP and flow-matching pipelines alike. States are in the network's own coordinates, so
-    ``scale_model_input`` changes nothing.
+    ``pipe.scheduler = DescentScheduler.from_config(pipe.scheduler.config, recipe="ge")`` is all that is needed, for VP
+    and flow-matching pipelines alike. States are in the network's own coordinates, so ``scale_model_input`` changes
+    nothing.
 
     Args:
         recipe: a recipe's text; None takes the class's own.
