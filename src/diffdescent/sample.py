@@ -25,7 +25,7 @@ from .transforms import Displacement
 from .transforms.inpaint import Inpaint
 
 CPU_WIDTH, GPU_WIDTH = 4, 32
-"""How many samples the network sees at once, unless asked otherwise; part of a run's record, since it changes the last bits."""
+"""How many samples the network sees at once, unless asked otherwise; in a run's record, since the last bits follow it."""
 
 
 @dataclass(frozen=True)
