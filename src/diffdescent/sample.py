@@ -25,7 +25,7 @@ from .transforms import Displacement
 from .transforms.inpaint import Inpaint
 
 CPU_WIDTH, GPU_WIDTH = 4, 32
-"""How many samples the network sees at once, unless asked otherwise; in a run's record, since the last bits follow it."""
+"""How many samples the network sees at once, unless asked otherwise. The last bits follow it: it is in the record."""
 
 
 @dataclass(frozen=True)
