@@ -41,6 +41,11 @@ def test_pairs_at_equal_settings_and_at_each_ones_best() -> None:
     assert gaps(found, "fd") == {"scale = 1": -2.0, "scale = 2": 3.0, by_fd: -1.0, by_recall: -3.0}
     assert gaps(found, "recall") == {"scale = 1": 0.2, "scale = 2": -0.2, by_fd: 0.1, by_recall: 0.0}
     assert found.tests == 8
+    assert found.rows[0].where == "scale = 1"
+    # A pair that is both at equal settings and each one's best stands, and is tested, once.
+    (row,) = (r for r in contrast(WITH_AND_WITHOUT, [*lines, line("b", 4, fd=1.0, recall=0.9)], ["scale"]).rows
+              if r.where.startswith("scale = 4"))  # fmt: skip
+    assert row.where == "scale = 4 (each at its best Recall)"
     # Lower is better for the distance, higher for recall.
     first = found.rows[0].gaps
     assert (first["fd"].better, first["recall"].better) == (True, True)

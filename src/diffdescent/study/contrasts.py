@@ -91,17 +91,32 @@ def _pairs(one: Contrast, lines: Sequence[Line], parameters: Sequence[str]) -> l
     found = []
     for ours, theirs in compared:
         at = _settings([ours[0]], [n for n in telling if n != "steps" or ours[0].columns["nfe_asked"] is None])
-        own = [name for name in parameters if len({str(line.columns[name]) for line in (*ours, *theirs)}) > 1]
         shared = [name for name in parameters if name not in free]
-        rows = [
-            (_settings([a, b], own), a, b)
-            for a, b in itertools.product(ours, theirs)
-            if a is not b and all(a.columns[n] == b.columns[n] or None in (a.columns[n], b.columns[n]) for n in shared)
-        ]
-        if len(ours) > 1 and len(theirs) > 1:  # a choice for one alone would be no fair one
-            rows += _bests(ours, theirs, own, metrics_in(lines))
+        rows = _rows(ours, theirs, parameters, shared, metrics_in(lines))
         found += [(", ".join(filter(None, (at, where))) or "equal settings", a, b) for where, a, b in rows]
     return found
+
+
+def _rows(
+    ours: Sequence[Line],
+    theirs: Sequence[Line],
+    parameters: Sequence[str],
+    shared: Sequence[str],
+    metrics: Sequence[str],
+) -> list[tuple[str, Line, Line]]:
+    """The pairs of two groups that differ in parameters alone: those that agree in the shared ones, then the best."""
+    own = [name for name in parameters if len({str(line.columns[name]) for line in (*ours, *theirs)}) > 1]
+    # A choice for one alone would be no fair one.
+    bests = _bests(ours, theirs, metrics) if len(ours) > 1 and len(theirs) > 1 else {}
+    equal, others = [], []
+    for a, b in itertools.product(ours, theirs):
+        values = [(a.columns[name], b.columns[name]) for name in shared]
+        best = f"each at its best {', '.join(titles)}" if (titles := bests.get((id(a), id(b)))) else ""
+        if a is not b and all(x == y or x is None or y is None for x, y in values):
+            equal.append((_settings([a, b], own) + (f" ({best})" if best else ""), a, b))
+        elif best:
+            others.append((f"{best} ({_settings([a], own)} against {_settings([b], own)})", a, b))
+    return equal + others
 
 
 def _fixed(line: Line, free: Collection[str]) -> tuple[Any, ...]:
@@ -110,16 +125,13 @@ def _fixed(line: Line, free: Collection[str]) -> tuple[Any, ...]:
     return tuple(value for name, value in line.columns.items() if name not in {*free, *counted})
 
 
-def _bests(
-    ours: Sequence[Line], theirs: Sequence[Line], own: Sequence[str], metrics: Sequence[str]
-) -> list[tuple[str, Line, Line]]:
-    """The best line of each method by each metric."""
-    found = []
+def _bests(ours: Sequence[Line], theirs: Sequence[Line], metrics: Sequence[str]) -> dict[tuple[int, int], list[str]]:
+    """The titles of the metrics by which two lines are the best ones of the two methods, by the lines' identities."""
+    found: dict[tuple[int, int], list[str]] = {}
     for metric in metrics:
         a, b = _best(ours, metric), _best(theirs, metric)
         if a is not None and b is not None:
-            places = " against ".join(_settings([line], own) for line in (a, b))
-            found.append((f"each at its best {title(metric)} ({places})", a, b))
+            found.setdefault((id(a), id(b)), []).append(title(metric))
     return found
 
 
