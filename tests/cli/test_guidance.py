@@ -99,7 +99,10 @@ def test_what_looks_at_whole_batches_is_continued_in_the_same_batches(tmp_path: 
     (out / sorted(p.name for p in out.glob("[0-9]*.png"))[1]).unlink()
     run(*common, "--batch-size", 2)
     assert files(out) == first
-    assert "another batch_size" in run(*common, "--batch-size", 4, code=2).stderr.replace("\n", " ")
+    for other in (("--batch-size", 4), ("--batch-size", 2, "--samples", "1-4")):
+        words = common[: common.index("--n")] + common[common.index("--n") + 2 :] if "--samples" in other else common
+        assert "another batches" in run(*words, *other, code=2).stderr.replace("\n", " ")
+    assert files(out) == first
 
 
 def test_guidance_of_a_model_without_classes(tmp_path: Path) -> None:

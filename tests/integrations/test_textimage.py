@@ -105,6 +105,8 @@ def test_guidance_is_attached(pipeline: Path, tmp_path: Path) -> None:
         "sample", pipeline, "--prompt", "a boat", "--guidance", "classifier(scale=2)", "--out", tmp_path / "x", code=2
     )
     assert "cannot be attached" in refused.stderr
+    with pytest.raises(UserError, match="leave scope=batch and zero=batch out"):
+        textimage.load(pipeline, "ge", guidance="cfg | pxp(scope=batch)")
 
 
 def test_options_reach_the_pipeline(pipeline: Path) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from scipy import stats
 
-from diffdescent.study import execute, html, markdown
+from diffdescent.errors import UserError
+from diffdescent.study import execute, html, markdown, prepare
 from diffdescent.study.config import Contrast
 from diffdescent.study.contrasts import Contrasted, contrast
 from diffdescent.study.report import notes
@@ -21,7 +24,17 @@ WITH_AND_WITHOUT = Contrast(name="b against a", of={"sampler": "b"}, against={"s
 
 
 def line(sampler: str, scale: float | None, half: float = 0.1, seed: int = 0, **values: float) -> Line:
-    columns = {"name": "", "sampler": sampler, "grid": "g", "labels": "none", "nfe_asked": 10, "nfe": 10, "steps": 10}
+    columns = {
+        "name": "",
+        "sampler": sampler,
+        "template": sampler,
+        "guidance": "none",
+        "grid": "g",
+        "labels": "none",
+        "nfe_asked": 10,
+        "nfe": 10,
+        "steps": 10,
+    }
     metrics = {m: Estimate(v, v - half, v + half, {0: draws(half, seed)}) for m, v in values.items()}
     return Line({**columns, "scale": scale}, metrics, ("k",), 10, 1.0, 1.0, "")
 
@@ -70,6 +83,26 @@ def test_other_settings_are_not_mixed() -> None:
     assert gaps(contrast(grids, [other, line("b", 1, fd=4.0)], ["scale"]), "fd") == {"equal settings": 3.0}
 
 
+def test_what_the_contrast_does_not_select_by_must_agree() -> None:
+    """Samplers are compared under one guidance, guidances under one sampler, templates as they stand."""
+    lines = [
+        replace(line(s, None, fd=fd), columns={**line(s, None).columns, "guidance": g, "template": f"{s}, {g}"})
+        for s, g, fd in (("a", "none", 5.0), ("a", "cfg", 4.0), ("b", "none", 3.0), ("b", "cfg", 1.0))
+    ]
+    by_sampler = contrast(WITH_AND_WITHOUT, lines, ["scale"])
+    assert [row.gaps["fd"].difference.value for row in by_sampler.rows] == [-2.0, -3.0]
+    by_guidance = Contrast(name="guidance", of={"guidance": "cfg"}, against={"guidance": "none"})
+    assert [row.gaps["fd"].difference.value for row in contrast(by_guidance, lines, []).rows] == [-1.0, -2.0]
+    both = Contrast(name="both", of={"template": "b, cfg"}, against={"template": "a, none"})
+    assert gaps(contrast(both, lines, []), "fd") == {"equal settings": -4.0}
+
+
+def test_a_line_is_not_set_against_itself() -> None:
+    lines = [line("a", scale, fd=fd) for scale, fd in ((1, 5.0), (2, 3.0), (4, 4.0))]
+    found = contrast(Contrast(name="c", of={"sampler": "a"}, against={"scale": 2}), lines, ["scale"])
+    assert gaps(found, "fd") == {"scale = 1": 2.0, "scale = 4": 1.0}
+
+
 def test_decided_by_all_tests_together() -> None:
     """Against p-values from scipy and Holm's bounds written out: 1.97, 2 and 4 standard errors in three tests."""
     sizes = {1: 1.97, 2: 2.0, 4: 4.0}
@@ -113,7 +146,10 @@ def test_in_the_report(make: Make, tmp_path: Path) -> None:
     assert "Method against method" in page
     assert "8 evaluations, beta = 0.2" in page
     assert "## Momentum against <none>" in text
-    assert any(note.startswith("Nobody: no two cells") for note in notes(results))
+    assert "Nobody: not compared, for no cell here is selected by its 'of' side." in notes(results)
+    wrong = make(contrasts=[{"name": "C", "of": {"templat": "x"}, "against": {"sampler": "ddim"}}])
+    with pytest.raises(UserError, match=r"Unknown column .* 'templat'; did you mean 'template'"):
+        prepare(wrong, tmp_path / "wrong")
 
 
 def test_a_trade_off_is_drawn_for_two_metrics(make: Make, tmp_path: Path) -> None:

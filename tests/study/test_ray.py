@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from diffdescent.errors import UserError
-from diffdescent.study import execute
+from diffdescent.study import execute, ray_runner
 from diffdescent.study.shards import Task
 
 from .conftest import Make
@@ -51,9 +51,11 @@ def test_a_killed_node_and_killed_workers_change_no_image(make: Make, cluster: A
     execute(make(), tmp_path / "local")
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     cluster.wait_for_nodes()
-    with pytest.raises(UserError, match="needs 64 processors, and no machine of this Ray cluster has that"):
-        execute(make(threads=64), tmp_path / "wide", ray=True, address=cluster.address)
-    assert not (tmp_path / "wide" / "study.json").exists()
+    with (
+        ray_runner.cluster(cluster.address, None, 1) as connected,
+        pytest.raises(UserError, match="needs 64 processors, and Ray has no machine with that"),
+    ):
+        ray_runner.check_room(connected, 64, gpu=False)
     done: list[Task] = []
     killed: list[int] = []
 

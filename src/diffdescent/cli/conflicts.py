@@ -84,8 +84,9 @@ def conflicts(
 def _print(found: ConflictTable) -> None:
     record = found.record
     title = (
-        f"{record['model']}, {record['recipe']}, {len(found.t)} steps, {record['n']} samples, seed {record['seed']}\n"
-        f"means over steps, [95 % interval] over samples; â, b̂: projected by {record['rule']}\n"
+        f"{record['model']}, {record['recipe']}, {len(found.t)} {record['rows']}, {record['n']} samples, "
+        f"seed {record['seed']}\n"
+        f"means over {record['rows']}, [95 % interval] over samples; â, b̂: projected by {record['rule']}\n"
         "cls: guidance, den: denoising, div: noise"
     )
     table = Table(title=escape(title), show_edge=False, show_lines=True)

@@ -205,6 +205,7 @@ def sample(
     together = micro_batch_width(net, pick_device(device), micro_batch)
     options: dict[str, Any] = {"seed": seed, "noise": noise, "micro_batch": together, "device": device}
     plan = recipe.plan(levels)
+    batches = [chosen[first : first + batch_size] for first in range(0, len(chosen), batch_size)]
     record = {
         "model": model,
         "guidance": None if guidance is None else str(parse_guidance(guidance).settled(recipe, net.process)),
@@ -222,7 +223,7 @@ def sample(
         "init": _described(init, starting),
         "mask": _described(mask, region),
         "strength": noised if init else None,
-        "batch_size": batch_size if recipe.whole_batch else None,
+        "batches": batches if recipe.whole_batch else None,
         "dtype": "float32",
         **options,
         "versions": {"diffdescent": __version__, "torch": torch.__version__},
@@ -231,8 +232,7 @@ def sample(
     }
     output.check(out, record, overwrite)
     todo = chosen if overwrite else output.missing(out, chosen)
-    if recipe.whole_batch:
-        batches = [chosen[first : first + batch_size] for first in range(0, len(chosen), batch_size)]
+    if recipe.whole_batch:  # a batch that is not all there is made again
         todo = [i for batch in batches if not set(todo).isdisjoint(batch) for i in batch]
 
     def run(batch: list[int], **more: Any) -> Result:
@@ -268,9 +268,9 @@ def sample(
             bar.finished(len(batch))
     if trajectory:
         # From the first samples whatever the batches were, so that the strip does not depend on them.
-        path = run(chosen[:STRIP_ROWS], trajectory=True).trajectory
+        path = run(batches[0] if recipe.whole_batch else chosen[:STRIP_ROWS], trajectory=True).trajectory
         if path is not None:
-            save_png(strip(path, scale=2), out / "trajectory.png")
+            save_png(strip(path[:, :STRIP_ROWS], scale=2), out / "trajectory.png")
     shown = torch.stack([read_image(p, channels) for p in output.images_in(out)[:SHEET_LIMIT]])
     save_png(sheet(shown), out / "sheet.png")
     seconds = round(time.monotonic() - started, 3)

@@ -67,10 +67,12 @@ def launch(config: StudyConfig, out: Path, how: How) -> Results | None:
         _say(how, f"Left out: {left.sampler} on {left.grid} with a budget of {left.asked}: {left.reason.rstrip('.')}.")
     tasks = share(study.tasks, how.shard) if how.shard else study.tasks
     todo = missing(tasks, out)
+    reference = None
     if not how.report_only:
-        if todo and not how.shard:
+        if todo and not how.shard and study.worker.needs.reference:
             # A mistake in it shows before the samples are made. The shares of a job array leave it to the report.
-            read_reference(study)
+            _say(how, f"Reading the reference {config.reference} …")
+            reference = read_reference(study)
         with _Bar("sampling", [len(t.samples) for t in tasks], [len(t.samples) for t in todo], how.quiet) as bar:
             if use_ray:
                 from ..study import ray_runner
@@ -84,7 +86,7 @@ def launch(config: StudyConfig, out: Path, how: How) -> Results | None:
         typer.echo(f"Share {how.shard} is done: {len(tasks)} of {len(study.tasks)} shards; {state}.")
         return None
     with _Bar("scoring", [1] * len(study.cells), [1] * len(study.cells), how.quiet) as bar:
-        results = gather(study, bar.scored)
+        results = gather(study, bar.scored, reference)
     path = write(results)
     show(results, path)
     return results

@@ -375,6 +375,7 @@ def swd_score(f: Tensor, g: Tensor, *, seed: int = 0, resamples: int = 200) -> S
 def _exact(
     name: str, n: int, of: Callable[[Tensor], float], options: dict[str, JSON], seed: int, resamples: int
 ) -> Score:
+    check_resamples(resamples)
     value = of(torch.ones(n, dtype=torch.bool))
     protocol: dict[str, JSON] = {"metric": name, "against": "exact solutions from the same noise", **options}
     if resamples < 1 or n < LEAST:

@@ -129,6 +129,7 @@ class Analysis:
             "guidance": json.loads(json.dumps(described(self.model))),
             "recipe": str(self.recipe),
             "rule": print_element(self.rule),
+            "rows": "evaluations" if isinstance(self.rule, FreePxP) else "steps",
             "grid": {"name": self.grid.name, "t": self.grid.t.tolist()},
             "labels": self._labels(),
             "seed": self.seed,
@@ -174,7 +175,11 @@ class Analysis:
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
                 return None  # damaged: measured again
         found = self.held.get(chunk.start)
-        return None if found is None or found.shape[1] < len(chunk) else found[:, : len(chunk)]
+        if found is None or found.shape[1] < len(chunk):
+            return None
+        # What looks at whole batches is not the same in a longer one.
+        tied = self.recipe.whole_batch or self.rule.whole_batch
+        return None if tied and found.shape[1] != len(chunk) else found[:, : len(chunk)]
 
     def measure(self, chunk: range, callback: Callback | None = None) -> None:
         """Run and write one chunk."""

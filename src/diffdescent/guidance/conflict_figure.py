@@ -27,6 +27,7 @@ def draw(table: ConflictTable, path: Path) -> None:
 
     by_level = bool(np.allclose(table.t, table.ratio))  # a process whose time is its noise level
     figure, axes = plt.subplots(2, 3, figsize=(10.5, 5.6), sharex=True, sharey="row", layout="constrained")
+    where = "of the evaluation" if table.record["rows"] == "evaluations" else "at which the step begins"
     for column, pair in enumerate(PAIRS):
         rows = table.steps(pair)
         above, below = axes[:, column]
@@ -39,7 +40,7 @@ def draw(table: ConflictTable, path: Path) -> None:
         _line(below, rows, "magnitude", BLUE, None)
         if not any(row.figures["direction"].n for row in rows):
             above.text(0.5, 0.5, "this sampler draws no noise", transform=above.transAxes, ha="center", fontsize=9)
-        below.set_xlabel(f"{'σ/α' if by_level else 'time t'} at which the step begins", fontsize=9)
+        below.set_xlabel(f"{'σ/α' if by_level else 'time t'} {where}", fontsize=9)
     axes[0, 0].set(ylabel="samples in conflict (%)", ylim=(-3, 103))
     axes[1, 0].set(ylabel="magnitude figure Φ\n(−1: equal lengths)", ylim=(-1.04, 0.04))
     if by_level:
@@ -54,7 +55,7 @@ def draw(table: ConflictTable, path: Path) -> None:
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=9, frameon=False)
     record = table.record
-    title = f"{record['model']}, {record['recipe']}, {len(table.t)} steps, {record['n']} samples"
+    title = f"{record['model']}, {record['recipe']}, {len(table.t)} {record['rows']}, {record['n']} samples"
     figure.suptitle(title, fontsize=10)
     save_figure(figure, path, dpi=100)
     plt.close(figure)

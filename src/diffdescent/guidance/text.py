@@ -192,6 +192,11 @@ class Guidance:
     def __str__(self) -> str:
         return " | ".join(print_element(element) for element in self.elements)
 
+    @property
+    def whole_batch(self) -> bool:
+        """Whether an image under it depends on the others of its batch."""
+        return any("batch" in (getattr(e, "scope", None), getattr(e, "zero", None)) for e in self.elements)
+
     def settled(self, recipe: Recipe, process: Process) -> Guidance:
         """The same with ``shift=auto`` as what it means under ``recipe``: ``mean`` where every step but the last draws
         noise around a mean that can be moved (``ddpm``, ``ddim(eta=1)``), else ``score``."""

@@ -223,6 +223,7 @@ def load(
     try:
         from diffusers import DiffusionPipeline
 
+        from ..guidance.text import parse_guidance
         from .diffusers import DescentScheduler, attach
         from .diffusers.levels import process_of
     except ImportError:
@@ -236,6 +237,11 @@ def load(
     for key in given:
         if key not in known:
             raise UserError(f"{name!r} is a {cls.__name__}, which has no {key.replace('_', ' ')}; leave it out.")
+    if parse(recipe).whole_batch or (guidance is not None and parse_guidance(guidance).whole_batch):
+        raise UserError(
+            "A pipeline's batches are filled up to one width, so that an image does not depend on the others; leave "
+            "scope=batch and zero=batch out, or sample a checkpoint without prompts."
+        )
     weights = _weights(root)
     variant = "fp16" if weights and all(".fp16." in path.name for path in weights) else None
     try:

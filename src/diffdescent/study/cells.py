@@ -151,7 +151,7 @@ def expand(config: StudyConfig, guide: Guide, identity: Mapping[str, Any]) -> tu
                     continue
                 labels = block.labels or NONE
                 for seed in block.seeds or (0,):
-                    tied = {"batch_size": config.batch_size} if recipe.whole_batch else {}
+                    tied = {"batches": [config.batch_size, config.shard]} if recipe.whole_batch else {}
                     key = _key({**identity, **tied}, model, recipe, plan, guidance_text, labels, seed)
                     nfe = evaluations(model, plan)
                     cells.append(

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import unknown
 from ..stats import Z95, holm
 from .config import Contrast, Value
 from .metrics import lower_is_better, title
@@ -15,8 +16,6 @@ from .published import selects
 from .summary import Estimate, Line, metrics_in
 
 LEVEL = 0.05
-_METHOD = {"name", "sampler", "template", "guidance", "nfe"}
-"""Columns that say which method a line is of and what it costs, not under which settings it ran."""
 _FIXED = ("grid", "labels", "nfe_asked", "steps")
 """Settings that are no parameters."""
 
@@ -53,11 +52,30 @@ class Contrasted:
         return sum(len(row.gaps) for row in self.rows)
 
 
+def check(one: Contrast, columns: Collection[str]) -> None:
+    """Whether a contrast selects by columns that there are. Raises :class:`UserError` where it does not."""
+    for name in (*one.of, *one.against):
+        if name not in columns:
+            raise unknown(f"column (in the contrast {one.name!r})", name, columns)
+
+
+def lacking(one: Contrast, lines: Sequence[Line]) -> str:
+    """Why a contrast has no rows."""
+    for side, by in (("of", one.of), ("against", one.against)):
+        if not any(selects(by, line.columns) for line in lines):
+            return f"no cell here is selected by its {side!r} side"
+    return (
+        "both methods are here, but never under equal settings; to compare across grids, say, select the grid in both "
+        "sides"
+    )
+
+
 def contrast(one: Contrast, lines: Sequence[Line], parameters: Sequence[str]) -> Contrasted:
     """Compare the lines that ``one.of`` selects with those of ``one.against``.
 
     Two lines have equal settings if they agree in the grid, the labels, the budget (the steps, where the study counts
-    steps) and every parameter that both have, but for columns by which the contrast selects. Where both have several
+    steps), every parameter that both have, and whatever of sampler and guidance is not what both sides of the contrast
+    select by. Where both have several
     lines that agree in all of these but the parameters, each one's own best by each metric is compared too, by all
     metrics.
 
@@ -79,7 +97,7 @@ def contrast(one: Contrast, lines: Sequence[Line], parameters: Sequence[str]) ->
 
 def _pairs(one: Contrast, lines: Sequence[Line], parameters: Sequence[str]) -> list[tuple[str, Line, Line]]:
     """Every pair that is compared, with what says which it is."""
-    free = {*_METHOD, *one.of, *one.against}
+    free = _free(one)
     groups: dict[tuple[Any, ...], tuple[list[Line], list[Line]]] = {}
     for side, by in enumerate((one.of, one.against)):
         for line in lines:
@@ -97,6 +115,22 @@ def _pairs(one: Contrast, lines: Sequence[Line], parameters: Sequence[str]) -> l
     return found
 
 
+def _free(one: Contrast) -> set[str]:
+    """Columns in which the lines of a pair may differ: those by which the contrast selects, and what these imply."""
+
+    def both(*names: str) -> bool:
+        return all(any(name in side for name in names) for side in (one.of, one.against))
+
+    free = {"name", "nfe", *one.of, *one.against}
+    if not both("name", "template", "sampler", "guidance"):
+        return free | {"sampler", "guidance"}  # the template, which must agree, tells them but for parameters
+    free.add("template")
+    for part in ("sampler", "guidance"):
+        if both("name", "template", part):
+            free.add(part)
+    return free
+
+
 def _rows(
     ours: Sequence[Line],
     theirs: Sequence[Line],
@@ -109,11 +143,11 @@ def _rows(
     # A choice for one alone would be no fair one.
     bests = _bests(ours, theirs, metrics) if len(ours) > 1 and len(theirs) > 1 else {}
     equal, others = [], []
-    for a, b in itertools.product(ours, theirs):
+    for a, b in ((a, b) for a, b in itertools.product(ours, theirs) if a is not b):
         values = [(a.columns[name], b.columns[name]) for name in shared]
         best = f"each at its best {', '.join(titles)}" if (titles := bests.get((id(a), id(b)))) else ""
-        if a is not b and all(x == y or x is None or y is None for x, y in values):
-            equal.append((_settings([a, b], own) + (f" ({best})" if best else ""), a, b))
+        if all(x == y or x is None or y is None for x, y in values):
+            equal.append((" ".join(filter(None, (_settings([a, b], own), best and f"({best})"))), a, b))
         elif best:
             others.append((f"{best} ({_settings([a], own)} against {_settings([b], own)})", a, b))
     return equal + others

@@ -53,8 +53,10 @@ class Results:
     remarks: tuple[str, ...]
 
 
-def gather(study: Study, watch: Scoring | None = None) -> Results:
+def gather(study: Study, watch: Scoring | None = None, reference: StudyReference | None = None) -> Results:
     """Score every cell whose shards are all there, and write the table and the report.
+
+    ``reference`` is one that :func:`read_reference` has read.
 
     Scores and the reference's features are kept in the folder, so that a second call is quick. Raises
     :class:`UserError` when no cell is finished, and for a reference that cannot be read or has another protocol.
@@ -66,7 +68,7 @@ def gather(study: Study, watch: Scoring | None = None) -> Results:
     finished = [cell for cell in study.cells if cell.key not in lacking]
     if not finished:
         raise UserError(f"No cell in {study.out} is finished, so there is nothing to report; run the study first.")
-    reference = _Reference(study)
+    reference = reference or StudyReference(study)
     scored, pictures = [], {}
     for count, cell in enumerate(finished):
         payloads = [shards.read(task.path(study.out)) for task in by_cell[cell.key]]
@@ -98,17 +100,18 @@ def _remarks(scored: list[table.Scored]) -> tuple[str, ...]:
     )
 
 
-def read_reference(study: Study) -> None:
-    """Read the reference before any sampling, and keep its features in the folder: :func:`gather` needs both.
+def read_reference(study: Study) -> StudyReference:
+    """Read the reference before any sampling, for :func:`gather`; its features are kept in the study's folder.
 
     Raises :class:`UserError` for one that cannot be read, has another protocol, or lacks what a metric looks at.
     """
-    reference = _Reference(study)()
-    if reference is not None:
+    found = StudyReference(study)
+    if (reference := found()) is not None:
         evaluate.check_against([name for name in study.metrics if name not in metrics.EXACT], reference)
+    return found
 
 
-class _Reference:
+class StudyReference:
     """The reference, read when a score first needs it; its features are kept in the study's folder."""
 
     def __init__(self, study: Study) -> None:
@@ -161,7 +164,7 @@ def _formulas() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 
-def _scores(study: Study, cell: Cell, payloads: list[Payload], reference: _Reference) -> list[Any]:
+def _scores(study: Study, cell: Cell, payloads: list[Payload], reference: StudyReference) -> list[Any]:
     """The scores of a cell, from the folder where they are known."""
     from ..evaluate import Score
 

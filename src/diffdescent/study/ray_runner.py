@@ -87,16 +87,16 @@ def _check_reachable(address: str) -> None:
         ) from None
 
 
-def _check_room(ray: Any, threads: int, gpu: bool) -> None:
-    """Ray waits for ever for a machine that is large enough; say so instead."""
+def check_room(ray: Any, threads: int, gpu: bool) -> None:
+    """Ray waits for ever for a machine that is large enough; say so instead. Raises :class:`UserError`."""
     rooms = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if any(room.get("CPU", 0) >= threads and (not gpu or room.get("GPU", 0) >= 1) for room in rooms):
         return
     most = max((int(room.get("CPU", 0)) for room in rooms), default=0)
     needed = f"{threads} processors" + (" and a GPU" if gpu else "")
     raise UserError(
-        f"A task needs {needed}, and no machine of this Ray cluster has that (the largest has {most} processors); "
-        "lower --threads, or raise --workers."
+        f"A task needs {needed}, and Ray has no machine with that (the largest has {most} processors); lower "
+        "--threads, raise --workers, or run without --ray."
     )
 
 
@@ -116,7 +116,8 @@ def run(
     threads = study.config.threads
     with cluster(address, workers, threads) as ray:
         gpus = {"num_gpus": 1} if study.worker.device.type == "cuda" else {}
-        _check_room(ray, threads, bool(gpus))
+        if tasks and address is None:  # a cluster elsewhere may grow
+            check_room(ray, threads, bool(gpus))
         begin(study)
         remote = ray.remote(num_cpus=threads, max_retries=RETRIES, **gpus)(shard)
         config = ray.put(study.config.model_dump_json())

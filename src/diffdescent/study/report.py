@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from ..images import sheet, write_atomically
-from . import figures
+from . import contrasts, figures
 from .config import StudyConfig
 from .contrasts import Contrasted, Gap
 from .gather import Results
@@ -198,7 +198,7 @@ def notes(results: Results) -> list[str]:
     if results.unfinished:
         found.append(f"{len(results.unfinished)} of {len(study.cells)} cells are not finished and are not shown.")
     found += [
-        f"{one.contrast.name}: no two cells here are of the one and of the other method, so they are not compared."
+        f"{one.contrast.name}: not compared, for {contrasts.lacking(one.contrast, results.lines)}."
         for one in results.contrasts
         if not one.rows
     ]

@@ -24,7 +24,7 @@ from .. import __version__
 from ..errors import UserError
 from ..images import make_folder, write_atomically
 from ..sample import fingerprint
-from . import shards
+from . import contrasts, shards
 from .cells import Cell, LeftOut, expand
 from .config import StudyConfig
 from .metrics import metrics_of
@@ -101,6 +101,9 @@ def prepare(config: StudyConfig, out: Path) -> Study:
     cells, left_out = expand(config, worker.guided, images)
     for cell in cells:
         worker.check(cell)
+    names = dict.fromkeys(name for cell in cells for name in (*cell.columns(), *dict(cell.parameters)))
+    for one in config.contrasts:
+        contrasts.check(one, names)
     _check(out, protocol)
     return Study(config, out, tuple(cells), tuple(left_out), protocol, worker)
 

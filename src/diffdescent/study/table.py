@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import recipes
 from ..errors import UserError
 from ..images import write_atomically
 from .cells import NONE, Cell
@@ -37,6 +38,8 @@ def command(study: Study, cell: Cell) -> str:
         words += ["--reference", config.reference]
     words += ["--micro-batch", study.protocol["micro_batch"], "--dtype", config.dtype, "--device", config.device]
     words += ["--threads", config.threads] if config.threads != 1 else []
+    if study.worker.guided(cell.guidance, recipes.parse(cell.sampler))[1].whole_batch:
+        words += ["--batch-size", config.batch_size, "--shard-size", config.shard]
     return shlex.join(map(str, [*words, "--out", "cell"]))
 
 

@@ -27,14 +27,13 @@ def execute(
     """
     study = runner.prepare(config, out)
     todo = shards.missing(study.tasks, out)
-    if todo:
-        read_reference(study)
+    reference = read_reference(study) if todo else None
     if ray:
         from . import ray_runner
 
         ray_runner.run(study, todo, watch, address=address, workers=workers)
     else:
         runner.run(study, todo, watch)
-    results = gather(study, scoring)
+    results = gather(study, scoring, reference)
     report.write(results)
     return results
