@@ -80,7 +80,7 @@ def test_other_settings_are_not_mixed() -> None:
     assert contrast(WITH_AND_WITHOUT, [line("b", 1, fd=4.0)], ["scale"]).rows == ()
     # Chosen by the contrast itself, the grid may differ.
     grids = Contrast(name="grids", of={"sampler": "b", "grid": "g"}, against={"sampler": "a", "grid": "h"})
-    assert gaps(contrast(grids, [other, line("b", 1, fd=4.0)], ["scale"]), "fd") == {"equal settings": 3.0}
+    assert gaps(contrast(grids, [other, line("b", 1, fd=4.0)], ["scale"]), "fd") == {"as selected": 3.0}
 
 
 def test_what_the_contrast_does_not_select_by_must_agree() -> None:
@@ -94,7 +94,7 @@ def test_what_the_contrast_does_not_select_by_must_agree() -> None:
     by_guidance = Contrast(name="guidance", of={"guidance": "cfg"}, against={"guidance": "none"})
     assert [row.gaps["fd"].difference.value for row in contrast(by_guidance, lines, []).rows] == [-1.0, -2.0]
     both = Contrast(name="both", of={"template": "b, cfg"}, against={"template": "a, none"})
-    assert gaps(contrast(both, lines, []), "fd") == {"equal settings": -4.0}
+    assert gaps(contrast(both, lines, []), "fd") == {"as selected": -4.0}
 
 
 def test_a_line_is_not_set_against_itself() -> None:

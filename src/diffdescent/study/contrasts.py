@@ -111,7 +111,7 @@ def _pairs(one: Contrast, lines: Sequence[Line], parameters: Sequence[str]) -> l
         at = _settings([ours[0]], [n for n in telling if n != "steps" or ours[0].columns["nfe_asked"] is None])
         shared = [name for name in parameters if name not in free]
         rows = _rows(ours, theirs, parameters, shared, metrics_in(lines))
-        found += [(", ".join(filter(None, (at, where))) or "equal settings", a, b) for where, a, b in rows]
+        found += [(", ".join(filter(None, (at, where))) or "as selected", a, b) for where, a, b in rows]
     return found
 
 
