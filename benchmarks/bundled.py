@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 
 import diffdescent as dd
-from diffdescent.data import ImageSet, read_images
-from diffdescent.images import save_png, sheet, to_uint8
+from diffdescent.base.image_sets import ImageSet, read_images
+from diffdescent.base.images import save_png, sheet, to_uint8
 from diffdescent.models.classifiers import FeatureNet, GuideNet, load_classifier
 
 ASSETS = Path(dd.__file__).parent / "assets"
@@ -28,7 +28,10 @@ SAMPLERS = {"ge-10": ("ge(gamma=2)", 10), "ddim-50": ("ddim", 50), "ddim-100": (
 @torch.no_grad()
 def shares(network: FeatureNet, x: torch.Tensor, labels: torch.Tensor) -> float:
     """Share of images (n, 3, 32, 32) in [−1, 1] whose most probable class is their label."""
-    right = [(network(a).argmax(1) == b).float().sum() for a, b in zip(x.split(250), labels.split(250), strict=True)]
+    right = [
+        (network(a).argmax(1) == b).float().sum()
+        for a, b in zip(x.split(250), labels.split(250), strict=True)
+    ]
     return float(sum(right)) / len(x)
 
 
@@ -57,7 +60,11 @@ def draw_losses(logs: list[Path], path: Path) -> None:
     for log in logs:
         lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
         points = [(seen + line["images"], line["loss"]) for line in lines if "loss" in line]
-        axes.plot([images / 1000 for images, _ in points], [loss for _, loss in points], label=log.parent.name)
+        axes.plot(
+            [images / 1000 for images, _ in points],
+            [loss for _, loss in points],
+            label=log.parent.name,
+        )
         seen = points[-1][0]
     axes.set(xlabel="images seen (thousands)", ylabel="loss (weighted as trained)", yscale="log")
     axes.legend()
@@ -65,14 +72,22 @@ def draw_losses(logs: list[Path], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--test", required=True, help="CIFAR-10 test images: a folder, zip or npz")
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--samplers", nargs="*", default=list(SAMPLERS), choices=list(SAMPLERS))
     parser.add_argument("--out", type=Path, default=Path("figures"))
-    parser.add_argument("--model", default="cifar10", help="the denoiser: a bundled name or a checkpoint folder")
     parser.add_argument(
-        "--logs", type=Path, nargs="*", default=[], help="log.jsonl files of the denoiser's runs, in order"
+        "--model", default="cifar10", help="the denoiser: a bundled name or a checkpoint folder"
+    )
+    parser.add_argument(
+        "--logs",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="log.jsonl files of the denoiser's runs, in order",
     )
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -80,24 +95,33 @@ def main() -> None:
         draw_losses(arguments.logs, arguments.out / "loss.png")
     test = read_images(arguments.test)
     assert test.labels is not None, "the test images need class folders or labels"
-    features, guide = load_classifier(ASSETS / "cifar10-features"), load_classifier(ASSETS / "cifar10-guide")
+    features, guide = (
+        load_classifier(ASSETS / "cifar10-features"),
+        load_classifier(ASSETS / "cifar10-guide"),
+    )
     assert isinstance(features, FeatureNet)
     assert isinstance(guide, GuideNet)
     real = shares(features, test.images.float() / 127.5 - 1, test.labels)
-    print(json.dumps({"cifar10-features accuracy": round(real, 4), "images": len(test)}), flush=True)
+    print(
+        json.dumps({"cifar10-features accuracy": round(real, 4), "images": len(test)}), flush=True
+    )
     print(json.dumps({"cifar10-guide accuracy by t": by_level(guide, test, 2000)}), flush=True)
     labels = torch.arange(arguments.samples) % 10
     for name in arguments.samplers:
         recipe, steps = SAMPLERS[name]
         started = time.perf_counter()
-        result = dd.sample(arguments.model, recipe, steps=steps, n=arguments.samples, labels=labels, micro_batch=32)
+        result = dd.sample(
+            arguments.model, recipe, steps=steps, n=arguments.samples, labels=labels, micro_batch=32
+        )
         figures = {
             "sampler": name,
             "samples": arguments.samples,
             "agreement": round(shares(features, result.images.float(), labels), 4),
             "seconds": round(time.perf_counter() - started, 1),
         }
-        save_png(sheet(to_uint8(result.images[:80]), columns=10, gap=0), arguments.out / f"{name}.png")
+        save_png(
+            sheet(to_uint8(result.images[:80]), columns=10, gap=0), arguments.out / f"{name}.png"
+        )
         print(json.dumps(figures), flush=True)
 
 

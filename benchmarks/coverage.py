@@ -14,7 +14,14 @@ import argparse
 
 import torch
 
-from diffdescent.evaluate import Features, Score, frechet_distance, make_reference, moments_of, score
+from diffdescent.evaluate import (
+    Features,
+    Score,
+    frechet_distance,
+    make_reference,
+    moments_of,
+    score,
+)
 from diffdescent.evaluate.frechet import factor, over_halves
 from diffdescent.evaluate.halves import halves, interval
 from diffdescent.evaluate.moments import Moments
@@ -28,9 +35,13 @@ def frechet(shift: float, scale: float, options: argparse.Namespace, d: int = 8)
     truth = Moments(torch.zeros(d, dtype=torch.float64), torch.eye(d, dtype=torch.float64), None)
 
     def drawn() -> torch.Tensor:
-        return torch.randn(options.images, d, generator=generator, dtype=torch.float64) * scale + shift
+        return (
+            torch.randn(options.images, d, generator=generator, dtype=torch.float64) * scale + shift
+        )
 
-    many = torch.tensor([frechet_distance(moments_of(drawn()), truth) for _ in range(options.truth)])
+    many = torch.tensor(
+        [frechet_distance(moments_of(drawn()), truth) for _ in range(options.truth)]
+    )
     root, found = factor(truth.sigma), []
     for i in range(options.sets):
         x = drawn()
@@ -61,14 +72,19 @@ def every_metric(options: argparse.Namespace) -> None:
             by_name[one.metric].append(one)
     for name, found in by_name.items():
         values = torch.tensor([one.value for one in found], dtype=torch.float64)
-        low, high = (torch.tensor([getattr(one, k) for one in found], dtype=torch.float64) for k in ("low", "high"))
+        low, high = (
+            torch.tensor([getattr(one, k) for one in found], dtype=torch.float64)
+            for k in ("low", "high")
+        )
         covered = ((low <= values.mean()) & (values.mean() <= high)).double().mean()
         width = (high - low).mean() / (2 * 1.96 * values.std())
         print(f"{name}: mean {values.mean():.4f}, coverage {covered:.3f}, width {width:.2f}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sets", type=int, default=200)
     parser.add_argument("--truth", type=int, default=1500)
     parser.add_argument("--resamples", type=int, default=100)

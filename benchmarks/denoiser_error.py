@@ -14,17 +14,21 @@ import argparse
 import torch
 
 import diffdescent as dd
-from diffdescent.data import read_images
-from diffdescent.images import from_uint8
+from diffdescent.base.image_sets import read_images
+from diffdescent.base.images import from_uint8
 
 TIMES = (10, 30, 50, 60, 100, 200, 300, 400, 500, 600, 700, 800, 900, 950, 999)
 
 
 @torch.no_grad()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--test", required=True, help="images with classes: a folder, zip or npz")
-    parser.add_argument("--model", default="cifar10", help="a bundled name or a checkpoint folder of a VP process")
+    parser.add_argument(
+        "--model", default="cifar10", help="a bundled name or a checkpoint folder of a VP process"
+    )
     parser.add_argument("--n", type=int, default=128)
     arguments = parser.parse_args()
     model, found = dd.load_model(arguments.model), read_images(arguments.test)
@@ -40,7 +44,9 @@ def main() -> None:
         prediction = model(x, point, labels)
         error = (prediction.to("x0", x) - x0).square().mean()
         slope = (prediction.to("eps", x) * eps).sum((1, 2, 3)) / eps.square().sum((1, 2, 3))
-        print(f"t = {t:3d}  error of x0 {error:.4f}  slope of ε {slope.mean():.4f} ± {slope.std():.4f}")
+        print(
+            f"t = {t:3d}  error of x0 {error:.4f}  slope of ε {slope.mean():.4f} ± {slope.std():.4f}"
+        )
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import torch
 
 import diffdescent as dd
 from diffdescent.models.flowmap import exact_solution
-from diffdescent.sample import initial_state, noise_for
+from diffdescent.run import initial_state, noise_for
 
 SAMPLERS = (
     "ddim",
@@ -51,7 +51,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--grids", default="quadratic,loglinear,uniform(spacing=trailing)")
     parser.add_argument("--steps", default="5,10,20,50")
-    parser.add_argument("--samplers", help="recipes separated by ';', the first one being the base of the ratios")
+    parser.add_argument(
+        "--samplers", help="recipes separated by ';', the first one being the base of the ratios"
+    )
     parser.add_argument("--cache", type=Path, default=Path("runs/exact"))
     arguments = parser.parse_args()
     model = dd.load_model(arguments.model)
@@ -64,7 +66,13 @@ def main() -> None:
         for n, grid in grids.items():
             x = initial_state(noise, grid).double()
             solution = exact_solution(
-                model, x, grid.points[0], grid.points[-1], rtol=1e-5, atol=1e-5, cache=arguments.cache
+                model,
+                x,
+                grid.points[0],
+                grid.points[-1],
+                rtol=1e-5,
+                atol=1e-5,
+                cache=arguments.cache,
             )  # type: ignore[arg-type]
             truth[n] = solution.x
             print(
@@ -80,7 +88,10 @@ def main() -> None:
                     micro_batch=arguments.n, dtype=torch.float64,
                 ).images  # fmt: skip
                 squares[recipe, n] = (images - truth[n]).pow(2).flatten(1).mean(1)
-            print(f"{recipe:<36}" + "".join(f"{float(squares[recipe, n].mean().sqrt()):>10.4f}" for n in counts))
+            print(
+                f"{recipe:<36}"
+                + "".join(f"{float(squares[recipe, n].mean().sqrt()):>10.4f}" for n in counts)
+            )
         print(f"\n{'over ' + samplers[0]:<36}" + "".join(f"{n:>24}" for n in counts))
         for recipe in samplers[1:]:
             cells = (ratio_interval(squares[recipe, n], squares[samplers[0], n]) for n in counts)

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 import diffdescent as dd
-from diffdescent.data import read_images
+from diffdescent.base.image_sets import read_images
 from diffdescent.models.fit import fit_mixture
 from diffdescent.models.flowmap import exact_solution
 from diffdescent.models.mixture import Mixture
-from diffdescent.sample import initial_state, noise_for
+from diffdescent.run import initial_state, noise_for
 
 
 def study(model: Mixture, name: str, steps: int, n: int, gammas: list[float]) -> None:
@@ -33,7 +33,9 @@ def study(model: Mixture, name: str, steps: int, n: int, gammas: list[float]) ->
         return exact_solution(model, state, start, last, rtol=1e-5, atol=1e-5).x
 
     def sampled(recipe: str, levels: dd.Grid) -> Tensor:
-        return dd.sample(model, recipe, grid=levels, start=x, n=n, dtype=torch.float64, micro_batch=n).images
+        return dd.sample(
+            model, recipe, grid=levels, start=x, n=n, dtype=torch.float64, micro_batch=n
+        ).images
 
     truth = solved(x, first)
 
@@ -46,10 +48,17 @@ def study(model: Mixture, name: str, steps: int, n: int, gammas: list[float]) ->
     print(
         f"\n{name}, {grid.steps} steps, σ/α {first.ratio:.4g} → {second.ratio:.4g} → … → {last.ratio:.4g}, {n} samples"
     )
-    print(f"  ddim {ddim:.4f}; its first step alone, then exact {alone:.4f} ({alone / ddim:.2f} of it)")
-    print(f"  momentum(beta=-0.3) / ddim {error(sampled('ddim | momentum(-0.3)', grid)) / ddim:.3f}")
+    print(
+        f"  ddim {ddim:.4f}; its first step alone, then exact {alone:.4f} ({alone / ddim:.2f} of it)"
+    )
+    print(
+        f"  momentum(beta=-0.3) / ddim {error(sampled('ddim | momentum(-0.3)', grid)) / ddim:.3f}"
+    )
     for gamma in gammas:
-        print(f"  ge(gamma={gamma:g}) / ddim {error(sampled(f'ge(gamma={gamma})', grid)) / ddim:.3f}", flush=True)
+        print(
+            f"  ge(gamma={gamma:g}) / ddim {error(sampled(f'ge(gamma={gamma})', grid)) / ddim:.3f}",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -70,7 +79,13 @@ def main() -> None:
         assert isinstance(bundled, Mixture)
         model = bundled
     for steps in arguments.steps.split(","):
-        study(model, arguments.grid, int(steps), arguments.n, [float(g) for g in arguments.gammas.split(",")])
+        study(
+            model,
+            arguments.grid,
+            int(steps),
+            arguments.n,
+            [float(g) for g in arguments.gammas.split(",")],
+        )
 
 
 if __name__ == "__main__":

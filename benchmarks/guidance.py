@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 import diffdescent as dd
+from diffdescent.core.noise import Keyed
+from diffdescent.core.plan import Plan
 from diffdescent.guidance import PxP, apply_guidance
-from diffdescent.noise import Keyed
-from diffdescent.plan import Plan
-from diffdescent.sample import Query, evaluate, initial_state, micro_batch_width
+from diffdescent.run import Query, evaluate, initial_state, micro_batch_width
 
 CASES = (
     ("classifier(scale=2)", "ddpm"),
@@ -32,7 +32,9 @@ CASES = (
 Answer = Callable[[Query], dd.Prediction]
 
 
-def seconds(plan: Plan, start: Tensor, noise: Keyed, moves: tuple[PxP, ...], answer: Answer) -> float:
+def seconds(
+    plan: Plan, start: Tensor, noise: Keyed, moves: tuple[PxP, ...], answer: Answer
+) -> float:
     """Seconds per step of one run."""
     executor = dd.Executor(plan, start, noise=noise, displacements=moves)
     begin = time.perf_counter()
@@ -41,7 +43,9 @@ def seconds(plan: Plan, start: Tensor, noise: Keyed, moves: tuple[PxP, ...], ans
     return (time.perf_counter() - begin) / plan.steps
 
 
-def in_turn(without: Callable[[], float], with_pxp: Callable[[], float], repeats: int) -> list[tuple[float, float]]:
+def in_turn(
+    without: Callable[[], float], with_pxp: Callable[[], float], repeats: int
+) -> list[tuple[float, float]]:
     """(without, with) pairs of seconds, the first one dropped; every second pair is run the other way round."""
     pairs = []
     for i in range(repeats + 1):
@@ -91,17 +95,24 @@ def case(guidance: str, sampler: str, arguments: argparse.Namespace) -> dict[str
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--quick", action="store_true", help="two steps of four samples, once: does it run at all?")
+    parser.add_argument(
+        "--quick", action="store_true", help="two steps of four samples, once: does it run at all?"
+    )
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.repeats, arguments.steps, arguments.batch = 1, 2, 4
     torch.set_num_threads(arguments.threads)
-    print(f"torch {torch.__version__}, {arguments.threads} thread(s); ratios: median, least, greatest", flush=True)
+    print(
+        f"torch {torch.__version__}, {arguments.threads} thread(s); ratios: median, least, greatest",
+        flush=True,
+    )
     with torch.no_grad():
         for guidance, sampler in CASES:
             print(json.dumps(case(guidance, sampler, arguments)), flush=True)

@@ -27,15 +27,24 @@ def features(count: int, dimension: int, seed: int) -> Moments:
     """Moments of ``count`` Gaussian vectors whose standard deviations fall like k^(−1/2), in random directions."""
     generator = torch.Generator().manual_seed(seed)
     spread = torch.arange(1, dimension + 1, dtype=torch.float64).rsqrt()
-    turn = torch.linalg.qr(torch.randn(dimension, dimension, generator=generator, dtype=torch.float64)).Q
-    return moments_of(torch.randn(count, dimension, generator=generator, dtype=torch.float64) * spread @ turn)
+    turn = torch.linalg.qr(
+        torch.randn(dimension, dimension, generator=generator, dtype=torch.float64)
+    ).Q
+    return moments_of(
+        torch.randn(count, dimension, generator=generator, dtype=torch.float64) * spread @ turn
+    )
 
 
 def textbook(a: Moments, b: Moments) -> float:
     """|μ₁ − μ₂|² + tr(Σ₁ + Σ₂ − 2·sqrtm(Σ₁Σ₂)), the form of most FID programs."""
     mean = a.mu.numpy() - b.mu.numpy()
     root = scipy.linalg.sqrtm(a.sigma.numpy() @ b.sigma.numpy())
-    return float(mean @ mean + np.trace(a.sigma.numpy()) + np.trace(b.sigma.numpy()) - 2 * np.trace(root).real)
+    return float(
+        mean @ mean
+        + np.trace(a.sigma.numpy())
+        + np.trace(b.sigma.numpy())
+        - 2 * np.trace(root).real
+    )
 
 
 def timed(run: Callable[[Moments, Moments], float], a: Moments, b: Moments) -> tuple[float, float]:
@@ -46,15 +55,22 @@ def timed(run: Callable[[Moments, Moments], float], a: Moments, b: Moments) -> t
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--features", type=int, default=2048)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    pair = (features(2 * options.features, options.features, 0), features(2 * options.features, options.features, 1))
+    pair = (
+        features(2 * options.features, options.features, 0),
+        features(2 * options.features, options.features, 1),
+    )
     timed(frechet_distance, *pair)  # what is loaded on first use
-    runs = [(timed(frechet_distance, *pair), timed(textbook, *pair)) for _ in range(options.repeats)]
+    runs = [
+        (timed(frechet_distance, *pair), timed(textbook, *pair)) for _ in range(options.repeats)
+    ]
     ours, theirs = [a[0] for a, _ in runs], [b[0] for _, b in runs]
     ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
     (_, value), (_, expected) = runs[0]
@@ -63,9 +79,15 @@ def main() -> None:
         f"{os.environ.get('OMP_NUM_THREADS', 'unset')}), {options.features} features, {options.repeats} pairs of runs"
     )
     for name, times in (("ours", ours), ("scipy sqrtm", theirs)):
-        print(f"{name:<12}median {statistics.median(times):.4f} s, {min(times):.4f} … {max(times):.4f} s")
-    print(f"{'ratio':<12}median {statistics.median(ratios):.2f}×, {min(ratios):.2f} … {max(ratios):.2f}×")
-    print(f"{'distance':<12}{value:.9g}, differs from sqrtm by {abs(value - expected) / abs(expected):.1e} relative")
+        print(
+            f"{name:<12}median {statistics.median(times):.4f} s, {min(times):.4f} … {max(times):.4f} s"
+        )
+    print(
+        f"{'ratio':<12}median {statistics.median(ratios):.2f}×, {min(ratios):.2f} … {max(ratios):.2f}×"
+    )
+    print(
+        f"{'distance':<12}{value:.9g}, differs from sqrtm by {abs(value - expected) / abs(expected):.1e} relative"
+    )
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
 
 import diffdescent as dd
-from diffdescent.predict import conversion
+from diffdescent.core.predict import conversion
 
 STEPS = 20
 SIZES = {"small": (4, 3, 32, 32), "memory-bound": (64, 3, 128, 128)}
@@ -96,17 +96,23 @@ def main() -> None:
     print(
         f"torch {torch.__version__}, {arguments.threads} thread(s), {STEPS} steps, median of {arguments.repeats} runs\n"
     )
-    print(f"{'size':<14}{'recipe':<18}{'ours':>10}{'diffusers':>12}{'ours/theirs':>13}{'floor':>10}{'ours/floor':>12}")
+    print(
+        f"{'size':<14}{'recipe':<18}{'ours':>10}{'diffusers':>12}{'ours/theirs':>13}{'floor':>10}{'ours/floor':>12}"
+    )
     with torch.no_grad():
         for name, shape in SIZES.items():
             for recipe in PEERS:
                 mine, other = ours(recipe, shape), theirs(recipe, shape)
                 mine(), other()
-                pairs = [(mine(), other()) for _ in range(arguments.repeats)]  # interleaved: both see the same machine
+                pairs = [
+                    (mine(), other()) for _ in range(arguments.repeats)
+                ]  # interleaved: both see the same machine
                 a, b = (statistics.median(column) for column in zip(*pairs, strict=True))
                 low = floor(recipe, shape) if name == "memory-bound" else float("nan")
                 limits = f"{low * 1e6:>8.0f}µs{a / low:>12.2f}" if name == "memory-bound" else ""
-                print(f"{name:<14}{recipe:<18}{a * 1e6:>8.1f}µs{b * 1e6:>10.1f}µs{a / b:>13.2f}{limits}")
+                print(
+                    f"{name:<14}{recipe:<18}{a * 1e6:>8.1f}µs{b * 1e6:>10.1f}µs{a / b:>13.2f}{limits}"
+                )
 
 
 if __name__ == "__main__":

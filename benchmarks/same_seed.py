@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 import diffdescent as dd
-from diffdescent.noise import INITIAL, normals
+from diffdescent.core.noise import INITIAL, normals
 
 LEADING = "uniform(spacing=leading)"
 OPEN = "uniform(spacing=linspace, open=true)"
@@ -29,7 +29,12 @@ ROWS: tuple[tuple[str, tuple[str, str, int], tuple[str, str, int], dict[str, boo
     ("spacing trailing, not leading", BASE, ("ddim", "uniform(spacing=trailing)", 20), {}),
     ("spacing linspace, not leading", BASE, ("ddim", "uniform(spacing=linspace)", 20), {}),
     ("steps_offset 1, not 0", BASE, ("ddim", "uniform(spacing=leading, offset=1)", 20), {}),
-    ("end at the first trained level, not at σ = 0", BASE, ("ddim", "uniform(spacing=leading, end=first)", 20), {}),
+    (
+        "end at the first trained level, not at σ = 0",
+        BASE,
+        ("ddim", "uniform(spacing=leading, end=first)", 20),
+        {},
+    ),
     ("times not rounded (linspace)", ("ddim", "normal", 20), ("ddim", "linspace", 20), {}),
     ("x0 clipped to [−1, 1] (clip_sample)", BASE, ("ddim | threshold(eps=keep)", LEADING, 20), {}),
     (
@@ -38,25 +43,36 @@ ROWS: tuple[tuple[str, tuple[str, str, int], tuple[str, str, int], dict[str, boo
         ("ge(last=plain)", "loglinear(end=zero)", 10),
         {},
     ),
-    ("lower orders at the end (10 steps)", (THIRD.format("never"), OPEN, 10), (THIRD.format("always"), OPEN, 10), {}),
+    (
+        "lower orders at the end (10 steps)",
+        (THIRD.format("never"), OPEN, 10),
+        (THIRD.format("always"), OPEN, 10),
+        {},
+    ),
     ("float64 in place of float32 for the update", BASE, BASE, {"wide": True}),
     ("50 steps, not 20", BASE, ("ddim", LEADING, 50), {}),
     ("another seed", BASE, BASE, {"other": True}),
 )
 
 
-def images(model: dd.Predictor, recipe: str, grid: str, steps: int, n: int, changes: dict[str, bool]) -> Tensor:
+def images(
+    model: dd.Predictor, recipe: str, grid: str, steps: int, n: int, changes: dict[str, bool]
+) -> Tensor:
     """The images of a run; ``changes`` names what differs beside recipe and grid."""
     levels, seed = dd.grid(grid, model.process, steps), int(changes.get("other", False))
     first = levels.points[0]
     noise = normals(seed, torch.arange(n), (3, 32, 32), INITIAL)
     start = noise * (first.sigma if changes.get("small") else first.norm)
     dtype = torch.float64 if changes.get("wide") else torch.float32
-    return dd.sample(model, recipe, grid=levels, start=start, n=n, seed=seed, dtype=dtype).images.double()
+    return dd.sample(
+        model, recipe, grid=levels, start=start, n=n, seed=seed, dtype=dtype
+    ).images.double()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--n", type=int, default=32, help="images")
     n = parser.parse_args().n
     model = dd.load_model("cifar10-mixture")
@@ -64,7 +80,9 @@ def main() -> None:
     for what, one, other, changes in ROWS:
         gap = (images(model, *one, n, {}) - images(model, *other, n, changes)) * 127.5
         each = gap.square().flatten(1).mean(1).sqrt()
-        print(f"| {what} | {each.mean():.2g} ± {1.96 * each.std() / math.sqrt(n):.1g} |", flush=True)
+        print(
+            f"| {what} | {each.mean():.2g} ± {1.96 * each.std() / math.sqrt(n):.1g} |", flush=True
+        )
 
 
 if __name__ == "__main__":

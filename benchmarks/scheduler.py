@@ -19,7 +19,7 @@ import diffusers
 import numpy as np
 import torch
 
-from diffdescent.integrations.diffusers import DescentScheduler
+from diffdescent.apps.diffusers import DescentScheduler
 
 PAIRS = {
     "ddim": "DDIMScheduler",
@@ -82,7 +82,9 @@ def main() -> None:
     )
     print("| recipe | diffdescent | diffusers | ratio |\n|---|---|---|---|")
     for name, cls in PAIRS.items():
-        theirs = getattr(diffusers, cls)(**({"clip_sample": False} if name in ("ddim", "ddpm") else {}))
+        theirs = getattr(diffusers, cls)(
+            **({"clip_sample": False} if name in ("ddim", "ddpm") else {})
+        )
         ours = DescentScheduler.from_config(theirs.config, recipe=name.removeprefix("flow: "))
         times: dict[str, list[float]] = {"ours": [], "theirs": []}
         with torch.no_grad():

@@ -16,8 +16,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from diffdescent.study import StudyConfig, make_study, prepare, ray_runner
-from diffdescent.study.shards import Task, read
+from diffdescent.lab.study import StudyConfig, make_study, prepare, ray_runner
+from diffdescent.lab.study.shards import Task, read
 
 
 @dataclass
@@ -69,12 +69,17 @@ def main() -> None:
     rates: dict[int, list[float]] = {count: [] for count in counts}
     seen: set[tuple[str, ...]] = set()
     for _ in range(arguments.repeats):
-        for count in counts:  # interleaved, so that a busy moment does not fall on one of them alone
+        for (
+            count
+        ) in counts:  # interleaved, so that a busy moment does not fall on one of them alone
             with tempfile.TemporaryDirectory() as folder:
                 clock, digests = one(config, count, Path(folder) / "study")
             seen.add(digests)
             rates[count].append(clock.rate(count))
-            print(f"{count} workers: {rates[count][-1]:.2f} images/s after {clock.start:.1f} s of start", flush=True)
+            print(
+                f"{count} workers: {rates[count][-1]:.2f} images/s after {clock.start:.1f} s of start",
+                flush=True,
+            )
     base = statistics.median(rates[counts[0]])
     for count, found in rates.items():
         middle = statistics.median(found)

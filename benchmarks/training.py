@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from diffdescent.train import load_config, make_config, train
+from diffdescent.lab.train import load_config, make_config, train
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "fp32": {"precision": "fp32"},
@@ -30,7 +30,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def throughput(recipe: dict[str, Any], setting: dict[str, Any], warm: int, steps: int, folder: Path) -> float:
+def throughput(
+    recipe: dict[str, Any], setting: dict[str, Any], warm: int, steps: int, folder: Path
+) -> float:
     """Images a second over ``steps`` steps after ``warm`` ones."""
     run = {**recipe["run"], "channels_last": False, "compile": False, **setting}
     # Log lines at both ends of the measured stretch.
@@ -38,13 +40,17 @@ def throughput(recipe: dict[str, Any], setting: dict[str, Any], warm: int, steps
     run.update(checkpoint_every=10**6, picture_every=0, evaluate_every=0)
     config = make_config({**recipe, "out": str(folder), "run": run})
     train(config, quiet=True)
-    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = [
+        json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     speeds = [line["images_per_s"] for line in lines if line["step"] > warm]
     return len(speeds) / sum(1 / s for s in speeds)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--steps", type=int, default=10)
@@ -56,14 +62,24 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         data = Path(temporary) / "data.npz"
         rng = np.random.default_rng(0)
-        np.savez(data, rng.integers(0, 256, (512, arguments.size, arguments.size, 3), np.uint8), np.arange(512) % 10)
+        np.savez(
+            data,
+            rng.integers(0, 256, (512, arguments.size, arguments.size, 3), np.uint8),
+            np.arange(512) % 10,
+        )
         overrides = [f"data.path={data}", "data.test=null", f"run.threads={arguments.threads}"]
         recipe = load_config(arguments.recipe, overrides).model_dump()
         for name in arguments.settings:
             folder = Path(temporary) / name.replace(" ", "-")
-            results[name] = throughput(recipe, SETTINGS[name], arguments.warm, arguments.steps, folder)
+            results[name] = throughput(
+                recipe, SETTINGS[name], arguments.warm, arguments.steps, folder
+            )
             print(f"{name:<30} {results[name]:8.1f} images/s", flush=True)
-    print(json.dumps({"recipe": arguments.recipe.stem, "threads": arguments.threads, "images_per_s": results}))
+    print(
+        json.dumps(
+            {"recipe": arguments.recipe.stem, "threads": arguments.threads, "images_per_s": results}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from diffdescent.solvers import SOLVERS, Solver
+from diffdescent.core.solvers import SOLVERS, Solver
 
 
 def build(name: str, options: dict[str, Any]) -> Solver:
@@ -20,7 +20,9 @@ def label(name: str, options: dict[str, Any]) -> str:
 
 def solvers(keep: Callable[[Solver], bool] = lambda solver: True) -> list[Any]:
     """Pytest parameters for the solvers that ``keep`` accepts."""
-    every = ((name, dict(options)) for name in sorted(SOLVERS) for options in SOLVERS[name].variants)
+    every = (
+        (name, dict(options)) for name in sorted(SOLVERS) for options in SOLVERS[name].variants
+    )
     built = ((build(*case), label(*case)) for case in every)
     return [pytest.param(solver, id=text) for solver, text in built if keep(solver)]
 

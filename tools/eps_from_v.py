@@ -36,9 +36,9 @@ import torch
 import torch.nn.functional as F
 
 import diffdescent as dd
-from diffdescent.data import ImageSet, read_images
-from diffdescent.errors import UserError
-from diffdescent.images import from_uint8
+from diffdescent.base.errors import UserError
+from diffdescent.base.image_sets import ImageSet, read_images
+from diffdescent.base.images import from_uint8
 
 GROUP = 4  # channels of a group: z, −z, K, −K
 X_SCALE, X_CONSTANT = 64.0, 4096.0  # x in its group, and K there: 64 times as large as x scaled
@@ -66,7 +66,9 @@ def fit_gate(unet: Any, alphas: torch.Tensor) -> tuple[torch.Tensor, float]:
     seen = torch.cat([F.silu(embedded + shift).double() for shift in shifts])
     wanted = (1 / alphas).clamp(max=LARGEST_GATE).repeat(len(shifts))
     rows = torch.cat([seen, torch.ones(len(seen), 1, dtype=torch.float64)], 1) / wanted[:, None]
-    weights = torch.linalg.solve(rows.T @ rows + 1e-3 * torch.eye(rows.shape[1], dtype=torch.float64), rows.sum(0))
+    weights = torch.linalg.solve(
+        rows.T @ rows + 1e-3 * torch.eye(rows.shape[1], dtype=torch.float64), rows.sum(0)
+    )
     return weights[:-1].float(), float(weights[-1])
 
 
@@ -80,7 +82,11 @@ def fit_readout(
     last, generator = unet.up_blocks[-1].resnets[-1], torch.Generator().manual_seed(0)
     chosen = torch.linspace(0, len(images) - 1, count).long()
     x0 = from_uint8(images.images[chosen])
-    labels = None if unet.config.num_class_embeds is None or images.labels is None else images.labels[chosen]
+    labels = (
+        None
+        if unet.config.num_class_embeds is None or images.labels is None
+        else images.labels[chosen]
+    )
     eps = torch.randn(x0.shape, generator=generator)
     times = torch.randint(0, len(process.betas), (count,), generator=generator)
     alpha, sigma = (v[times].float()[:, None, None, None] for v in alphas_and_sigmas(process))
@@ -98,7 +104,11 @@ def fit_readout(
         near = F.unfold(seen["hidden"][:, hidden], 3, padding=1)
         rows = torch.cat([seen["input"].flatten(2), near, torch.ones_like(near[:, :1])], 1)
         rows, wanted = (m.flatten(2).transpose(1, 2).flatten(0, 1).double() for m in (rows, target))
-        normal, right, square = normal + rows.T @ rows, right + rows.T @ wanted, square + wanted.square().sum()
+        normal, right, square = (
+            normal + rows.T @ rows,
+            right + rows.T @ wanted,
+            square + wanted.square().sum(),
+        )
     for hook in hooks:
         hook.remove()
     ridge = 1e-6 * normal.diag().mean() * torch.eye(len(normal), dtype=torch.float64)
@@ -119,7 +129,9 @@ def clear(layer: Any, rows: slice | list[int]) -> None:
 
 
 @torch.no_grad()
-def eps_from_v(v_network: Any, process: dd.VP, images: ImageSet, count: int = 512) -> tuple[Any, float]:
+def eps_from_v(
+    v_network: Any, process: dd.VP, images: ImageSet, count: int = 512
+) -> tuple[Any, float]:
     """An ε network of the same configuration, and the share of r that its readout does not explain.
 
     Args:
@@ -143,7 +155,9 @@ def eps_from_v(v_network: Any, process: dd.VP, images: ImageSet, count: int = 51
     of_x, of_r, free = order[:colours], order[colours : 2 * colours], order[2 * colours :]
     time = GROUP * least_used(last.conv2.weight.abs().sum((0, 2, 3)), groups)[0]
     hidden = [c for c in range(width) if not time <= c < time + GROUP]
-    first = last.conv_shortcut.in_channels - width  # conv_in's output is the second half of the layer's input
+    first = (
+        last.conv_shortcut.in_channels - width
+    )  # conv_in's output is the second half of the layer's input
 
     pixels = keep_pixels(unet)
     lay_gate(unet, time, alphas_and_sigmas(process)[0])
@@ -157,18 +171,26 @@ def eps_from_v(v_network: Any, process: dd.VP, images: ImageSet, count: int = 51
         for sign, to_x, to_r in zip((1.0, -1.0), pair(x_group), pair(r_group), strict=True):
             last.conv_shortcut.weight[to_x, first + pixels[colour], 0, 0] = sign * X_SCALE
             coefficients = sign * readout[:, colour]
-            last.conv_shortcut.weight[to_r, :, 0, 0] = coefficients[: last.conv_shortcut.in_channels]
-            last.conv2.weight[to_r, hidden] = coefficients[last.conv_shortcut.in_channels : -1].view(-1, 3, 3)
+            last.conv_shortcut.weight[to_r, :, 0, 0] = coefficients[
+                : last.conv_shortcut.in_channels
+            ]
+            last.conv2.weight[to_r, hidden] = coefficients[
+                last.conv_shortcut.in_channels : -1
+            ].view(-1, 3, 3)
             last.conv_shortcut.bias[to_r] = coefficients[-1]
             unet.conv_out.weight[colour, [to_x, to_r], 1, 1] = sign
-        unet.conv_norm_out.weight[GROUP * x_group : GROUP * x_group + GROUP] = X_CONSTANT / X_SCALE / 2**0.5
+        unet.conv_norm_out.weight[GROUP * x_group : GROUP * x_group + GROUP] = (
+            X_CONSTANT / X_SCALE / 2**0.5
+        )
         last.conv_shortcut.bias[constants(x_group)] = torch.tensor([X_CONSTANT, -X_CONSTANT])
     for group in of_r + free:
         unet.conv_norm_out.weight[GROUP * group : GROUP * group + GROUP] = GATE_CONSTANT / 2**0.5
         for sign, to in zip((1.0, -1.0), constants(group), strict=True):
             last.conv2.weight[to, [time, time + 1], 1, 1] = torch.tensor([sign, -sign]) / TIME_SCALE
     for group in free:
-        unet.conv_out.weight[:, pair(group)] = 0.2 * torch.randn(colours, 2, 3, 3, generator=generator)
+        unet.conv_out.weight[:, pair(group)] = 0.2 * torch.randn(
+            colours, 2, 3, 3, generator=generator
+        )
     return unet, unexplained
 
 
@@ -212,7 +234,9 @@ def mend(unet: Any, start: Any) -> None:
     of_x = (then.conv_shortcut.bias.abs() > X_CONSTANT / 2).nonzero().flatten()
     of_time = (then.time_emb_proj.bias.abs() > TIME_CONSTANT / 2).nonzero().flatten()
     for name, rows in (("conv_shortcut", of_x), ("conv2", of_x), ("conv1", of_time)):
-        for own, old in zip(getattr(last, name).parameters(), getattr(then, name).parameters(), strict=True):
+        for own, old in zip(
+            getattr(last, name).parameters(), getattr(then, name).parameters(), strict=True
+        ):
             own[rows] = old[rows]
 
 
@@ -226,11 +250,20 @@ def level(unet: Any, start: Any, images: int = 64) -> list[float]:
     """
     last, then = (network.up_blocks[-1].resnets[-1] for network in (unet, start))
     held = (then.conv_shortcut.bias.abs() > X_CONSTANT / 2).nonzero().flatten().view(-1, 2)
-    readers = start.conv_out.weight[:, held[:, 0] - 2, 1, 1].argmax(0).tolist()  # the colour of each group
+    readers = (
+        start.conv_out.weight[:, held[:, 0] - 2, 1, 1].argmax(0).tolist()
+    )  # the colour of each group
     noise = torch.randn(
-        images, unet.config.in_channels, *[unet.config.sample_size] * 2, generator=torch.Generator().manual_seed(0)
+        images,
+        unet.config.in_channels,
+        *[unet.config.sample_size] * 2,
+        generator=torch.Generator().manual_seed(0),
     )
-    classes = None if unet.config.num_class_embeds is None else torch.arange(images) % unet.config.num_class_embeds
+    classes = (
+        None
+        if unet.config.num_class_embeds is None
+        else torch.arange(images) % unet.config.num_class_embeds
+    )
     answer = unet(noise, torch.full((images,), 999), classes).sample
     slopes = ((answer * noise).sum((0, 2, 3)) / noise.square().sum((0, 2, 3))).tolist()
     for rows, colour in zip(held, readers, strict=True):
@@ -246,20 +279,29 @@ def read_unet(folder: Path) -> Any:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     start = commands.add_parser("start", help="write the ε network's first weights")
-    start.add_argument("model", type=Path, help="a checkpoint folder of a VP process whose network predicts v")
+    start.add_argument(
+        "model", type=Path, help="a checkpoint folder of a VP process whose network predicts v"
+    )
     start.add_argument("--data", required=True, help="its training images: a folder, zip or npz")
     start.add_argument("--out", required=True, type=Path, help="folder for the ε network's weights")
-    repair = commands.add_parser("mend", help="take the training's noise out of the constants, in place")
+    repair = commands.add_parser(
+        "mend", help="take the training's noise out of the constants, in place"
+    )
     repair.add_argument("model", type=Path, help="the trained checkpoint folder")
     repair.add_argument("--start", required=True, type=Path, help="what it was started from")
     repair.add_argument("--half", action="store_true", help="store float16")
     arguments = parser.parse_args()
     unet = read_unet(arguments.model)
     if arguments.command == "mend":
-        start_network, dtype = read_unet(arguments.start), torch.float16 if arguments.half else torch.float32
+        start_network, dtype = (
+            read_unet(arguments.start),
+            torch.float16 if arguments.half else torch.float32,
+        )
         mend(unet, start_network)
         unet.to(dtype).float()  # what is stored is what is measured
         slopes = level(unet, start_network)

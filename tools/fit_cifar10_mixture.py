@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from diffdescent.data import read_images
+from diffdescent.base.image_sets import read_images
 from diffdescent.models.fit import DATA, fit_mixture
 from diffdescent.models.mixture import Mixture
 from diffdescent.models.mixture_file import load_mixture, save_mixture
@@ -25,7 +25,10 @@ BYTES = 4_000_000
 
 def dequantised(images: torch.Tensor) -> torch.Tensor:
     """uint8 images as float64 in [−1, 1], uniform noise of one grey level added: continuous data have a density."""
-    noise = torch.rand(images.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64) - 0.5
+    noise = (
+        torch.rand(images.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        - 0.5
+    )
     return (images.double() + noise) * (2 / 255) - 1
 
 
@@ -36,18 +39,24 @@ def bits_per_dim(mixture: Mixture, images: torch.Tensor) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("train", type=Path)
     parser.add_argument("test", type=Path)
     parser.add_argument("out", type=Path, nargs="?", default=ASSET)
     parser.add_argument("--components", type=int, default=8, help="Gaussians a class")
-    parser.add_argument("--support", type=int, default=190, help="cosine coefficients with a full covariance block")
+    parser.add_argument(
+        "--support", type=int, default=190, help="cosine coefficients with a full covariance block"
+    )
     parser.add_argument("--rounds", type=int, default=6, help="of expectation-maximisation")
     args = parser.parse_args()
 
     train, test = read_images(args.train), read_images(args.test)
     held_out = dequantised(test.images[:: max(1, len(test) // 2000)])
-    single = fit_mixture(train.images, None, 0, residual="diagonal", coordinates="cosine", support=0)
+    single = fit_mixture(
+        train.images, None, 0, residual="diagonal", coordinates="cosine", support=0
+    )
     fitted = fit_mixture(
         train.images,
         train.labels,
@@ -78,7 +87,9 @@ def main() -> None:
     size = sum(path.stat().st_size for path in args.out.iterdir())
     print(f"{args.out}: {size:,} bytes", notes)
     if size > BYTES:
-        raise SystemExit(f"{size:,} bytes are more than the {BYTES:,} that a bundled model may take.")
+        raise SystemExit(
+            f"{size:,} bytes are more than the {BYTES:,} that a bundled model may take."
+        )
 
 
 if __name__ == "__main__":

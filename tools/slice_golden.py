@@ -69,7 +69,11 @@ def write(source: Path, target: Path) -> int:
             if cases[0]["method"] == "pxp_single":
                 arrays = stacked(data, cases)
             else:
-                arrays = {f"{c['id']}/{name}": data[f"{c['id']}/{name}"] for c in cases for name in c["arrays"]}
+                arrays = {
+                    f"{c['id']}/{name}": data[f"{c['id']}/{name}"]
+                    for c in cases
+                    for name in c["arrays"]
+                }
                 for case in cases:
                     thin(case, arrays)
         np.savez_compressed(target / file, **arrays)

@@ -10,25 +10,28 @@ The names of daily work::
     table = dd.effective_weights(recipe, dd.grid("loglinear", model.process, 10)).table()
 """
 
-from .errors import UserError
-from .execute import Executor, Query
-from .grid import Grid
-from .models import load_model
-from .plan import Plan
-from .predict import EDM, Network, Prediction, Predictor
-from .process import VE, VP, Flow, Point, VPContinuous
-from .recipes import Recipe, sampler
-from .recipes import parse_grid as grid
-from .sample import Progress, Result, invert, sample
-from .transforms import DynamicThreshold as dynamic_threshold
-from .transforms import GradientEstimation as gradient_estimation
-from .transforms import Momentum as momentum
-from .transforms import Monitor as monitor
-from .transforms import PositiveNegative as pnm
-from .transforms import Threshold as threshold
-from .weights import effective_weights
+from diffdescent.base.errors import UserError
+from diffdescent.core.executor import Executor, Query
+from diffdescent.core.grid import Grid
+from diffdescent.core.plan import Plan
+from diffdescent.core.predict import EDM, Network, Prediction, Predictor
+from diffdescent.core.process import VE, VP, Flow, Point, VPContinuous
+from diffdescent.core.recipe import Recipe, sampler
+from diffdescent.core.recipe import parse_grid as grid
+from diffdescent.core.transforms import DynamicThreshold as dynamic_threshold
+from diffdescent.core.transforms import GradientEstimation as gradient_estimation
+from diffdescent.core.transforms import Momentum as momentum
+from diffdescent.core.transforms import Monitor as monitor
+from diffdescent.core.transforms import PositiveNegative as pnm
+from diffdescent.core.transforms import Threshold as threshold
+from diffdescent.core.weights import effective_weights
+from diffdescent.doors import open_doors
+from diffdescent.models import load_model
+from diffdescent.run import Progress, Result, invert, sample
 
 __version__ = "0.1.0"
+
+open_doors()
 
 __all__ = [
     "EDM",

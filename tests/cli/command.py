@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from diffdescent.cli.app import main
+from diffdescent.apps.cli.app import main
 
 
 class Done(NamedTuple):
@@ -23,9 +23,15 @@ def run(*arguments: object, code: int = 0) -> Done:
     before = sys.argv
     sys.argv = ["diffdescent", *map(str, arguments)]
     try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as stopped:
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as stopped,
+        ):
             main()
     finally:
         sys.argv = before
-    assert (stopped.value.code or 0) == code, f"exit {stopped.value.code}\n{out.getvalue()}\n{err.getvalue()}"
+    assert (stopped.value.code or 0) == code, (
+        f"exit {stopped.value.code}\n{out.getvalue()}\n{err.getvalue()}"
+    )
     return Done(out.getvalue(), err.getvalue())

@@ -12,13 +12,19 @@ import numpy as np
 import pytest
 import torch
 
-from diffdescent.images import read_image, save_png
+from diffdescent.base.images import read_image, save_png
 
 from .command import run
 
 
 def test_a_real_process_exits_with_2_and_no_traceback() -> None:
-    command = [sys.executable, "-c", "from diffdescent.cli.app import main; main()", "sample", "cifar11"]
+    command = [
+        sys.executable,
+        "-c",
+        "from diffdescent.apps.cli.app import main; main()",
+        "sample",
+        "cifar11",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("Error: Unknown model 'cifar11'")
@@ -43,7 +49,17 @@ def images(folder: Path) -> dict[str, bytes]:
 def test_sample_writes_images_sheet_strip_and_record(pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     done = run(
-        "sample", f"images:{pictures}", "--sampler", "ddim", "--steps", 10, "--n", 5, "--out", out, "--trajectory"
+        "sample",
+        f"images:{pictures}",
+        "--sampler",
+        "ddim",
+        "--steps",
+        10,
+        "--n",
+        5,
+        "--out",
+        out,
+        "--trajectory",
     )
     assert "5 images" in done.stdout
     assert sorted(images(out)) == [f"{i:06d}.png" for i in range(5)]
@@ -58,7 +74,15 @@ def test_sample_writes_images_sheet_strip_and_record(pictures: Path, tmp_path: P
 
 
 def test_batch_size_and_split_write_identical_files(pictures: Path, tmp_path: Path) -> None:
-    common = ["sample", f"images:{pictures}", "--sampler", "dpmpp(order=2)", "--steps", 6, "--quiet"]
+    common = [
+        "sample",
+        f"images:{pictures}",
+        "--sampler",
+        "dpmpp(order=2)",
+        "--steps",
+        6,
+        "--quiet",
+    ]
     run(*common, "--n", 12, "--batch-size", 64, "--out", tmp_path / "a")
     run(*common, "--n", 12, "--batch-size", 1, "--out", tmp_path / "b")
     run(*common, "--samples", "0-4,9", "--batch-size", 5, "--out", tmp_path / "c")
@@ -69,22 +93,30 @@ def test_batch_size_and_split_write_identical_files(pictures: Path, tmp_path: Pa
     assert len(images(tmp_path / "c")) == 6
 
 
-def test_a_strip_does_not_depend_on_batches_or_interruptions(pictures: Path, tmp_path: Path) -> None:
+def test_a_strip_does_not_depend_on_batches_or_interruptions(
+    pictures: Path, tmp_path: Path
+) -> None:
     common = ["sample", f"images:{pictures}", "--steps", 4, "--n", 10, "--quiet", "--trajectory"]
     run(*common, "--out", tmp_path / "a")
     run(*common, "--out", tmp_path / "b", "--batch-size", 3)
     (tmp_path / "b" / "000001.png").unlink()
     run(*common, "--out", tmp_path / "b", "--batch-size", 4)
-    assert (tmp_path / "a" / "trajectory.png").read_bytes() == (tmp_path / "b" / "trajectory.png").read_bytes()
+    assert (tmp_path / "a" / "trajectory.png").read_bytes() == (
+        tmp_path / "b" / "trajectory.png"
+    ).read_bytes()
     assert images(tmp_path / "a") == images(tmp_path / "b")
 
 
-def test_another_set_of_images_under_the_same_name_is_not_continued(pictures: Path, tmp_path: Path) -> None:
+def test_another_set_of_images_under_the_same_name_is_not_continued(
+    pictures: Path, tmp_path: Path
+) -> None:
     source = tmp_path / "set"
     shutil.copytree(pictures, source)
     run("sample", f"images:{source}", "--steps", 2, "--n", 2, "--out", tmp_path / "run")
     next(iter(sorted(source.glob("*.png")))).unlink()
-    refused = run("sample", f"images:{source}", "--steps", 2, "--n", 4, "--out", tmp_path / "run", code=2)
+    refused = run(
+        "sample", f"images:{source}", "--steps", 2, "--n", 4, "--out", tmp_path / "run", code=2
+    )
     assert "another fingerprint" in refused.stderr
 
 
@@ -124,22 +156,33 @@ def test_init_and_mask(pictures: Path, tmp_path: Path) -> None:
         "sample", f"images:{pictures}", "--sampler", "ddim", "--steps", 20, "--n", 1, "--init", first,
         "--mask", tmp_path / "mask.png", "--out", tmp_path / "inpaint", "--quiet",
     )  # fmt: skip
-    kept = read_image(tmp_path / "inpaint" / "000000.png")[:, :, :4].int() - read_image(first)[:, :, :4].int()
+    kept = (
+        read_image(tmp_path / "inpaint" / "000000.png")[:, :, :4].int()
+        - read_image(first)[:, :, :4].int()
+    )
     assert kept.abs().max() <= 1
     done = run(
         "sample", f"images:{pictures}", "--sampler", "ddim", "--steps", 20, "--n", 1, "--init", pictures,
         "--strength", 0.2, "--out", tmp_path / "i2i", "--json",
     )  # fmt: skip
     assert json.loads(done.stdout)["nfe"] == 4  # t = 199, 149, 99, 49 of 999, 949, …
-    assert (read_image(tmp_path / "i2i" / "000000.png").int() - read_image(first).int()).abs().max() <= 2
+    assert (
+        read_image(tmp_path / "i2i" / "000000.png").int() - read_image(first).int()
+    ).abs().max() <= 2
 
 
 def test_grid_weights_and_list(tmp_path: Path) -> None:
-    levels = json.loads(run("grid", "loglinear", "karras", "--steps", 5, "--json", "--plot", tmp_path / "g.png").stdout)
+    levels = json.loads(
+        run(
+            "grid", "loglinear", "karras", "--steps", 5, "--json", "--plot", tmp_path / "g.png"
+        ).stdout
+    )
     assert levels["loglinear"]["t"] == [853, 652, 380, 116, 22, 0]
     assert len(levels["karras"]["sigma"]) == 6
     assert (tmp_path / "g.png").stat().st_size > 5000
-    table = json.loads(run("weights", "ddim", "--steps", 4, "--json", "--plot", tmp_path / "w.png").stdout)
+    table = json.loads(
+        run("weights", "ddim", "--steps", 4, "--json", "--plot", tmp_path / "w.png").stdout
+    )
     evals = np.array(table["evals"])
     assert np.allclose(np.triu(evals, 1), 0)
     assert (tmp_path / "w.png").stat().st_size > 5000
@@ -185,7 +228,10 @@ def test_bad_input_is_one_sentence_and_exit_code_2(pictures: Path, tmp_path: Pat
         (["sample", here, "--init", tmp_path / "bad" / "b.png", *out], "b.png"),
         (["sample", here, "--init", first, "--mask", tmp_path / "none.png", *out], "none.png"),
         (["sample", here, "--mask", tmp_path / "bad" / "a.png", *out], "needs --init"),
-        (["sample", here, "--init", tmp_path / "bad" / "a.png", *out], "--init has images of shape (3, 32, 32)"),
+        (
+            ["sample", here, "--init", tmp_path / "bad" / "a.png", *out],
+            "--init has images of shape (3, 32, 32)",
+        ),
         (["sample", here, "--label", "3", *out], "knows no classes"),
         (["sample", here, "--samples", "5-2", *out], "sample range"),
         (["sample", here, "--batch-size", 0, *out], "at least 1"),
@@ -213,4 +259,6 @@ def test_bad_input_is_one_sentence_and_exit_code_2(pictures: Path, tmp_path: Pat
         done = run(*arguments, code=2)
         assert words in done.stderr.replace("\n", " "), (arguments, done.stderr)
         assert done.stderr.startswith("Error: ")
-    assert not (tmp_path / "x").exists()  # a mistake leaves nothing behind that would block the corrected command
+    assert not (
+        tmp_path / "x"
+    ).exists()  # a mistake leaves nothing behind that would block the corrected command

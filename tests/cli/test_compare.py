@@ -15,10 +15,23 @@ __all__ = ["tiny"]
 
 @pytest.fixture
 def basics(tiny: Path, tmp_path: Path) -> list[object]:
-    return ["--n", 8, "--shard-size", 4, "--grids", "loglinear", "--out", tmp_path / "out", "--resamples", 10]
+    return [
+        "--n",
+        8,
+        "--shard-size",
+        4,
+        "--grids",
+        "loglinear",
+        "--out",
+        tmp_path / "out",
+        "--resamples",
+        10,
+    ]
 
 
-def test_compare_prints_the_table_and_where_the_report_is(tiny: Path, basics: list[object], tmp_path: Path) -> None:
+def test_compare_prints_the_table_and_where_the_report_is(
+    tiny: Path, basics: list[object], tmp_path: Path
+) -> None:
     done = run(
         "compare",
         tiny,
@@ -37,7 +50,10 @@ def test_compare_prints_the_table_and_where_the_report_is(tiny: Path, basics: li
     frame = polars.read_parquet(tmp_path / "out" / "table.parquet")
     assert len(frame) == 8
     assert frame["b"].drop_nulls().unique().sort().to_list() == [-0.3, 0.2]
-    assert all((tmp_path / "out" / name).is_file() for name in ("report.html", "report.md", "table.csv", "study.json"))
+    assert all(
+        (tmp_path / "out" / name).is_file()
+        for name in ("report.html", "report.md", "table.csv", "study.json")
+    )
 
 
 def test_shares_then_the_report(tiny: Path, basics: list[object]) -> None:
@@ -56,7 +72,11 @@ def test_both_commands_say_the_same_of_where_they_run(tiny: Path) -> None:
     compare, study = (run(name, "--help").stdout for name in ("compare", "study"))
     for option in shared:
         (one,), (other,) = (
-            [line.partition("  ")[2].replace(" ", "") for line in text.splitlines() if f" {option} " in line]
+            [
+                line.partition("  ")[2].replace(" ", "")
+                for line in text.splitlines()
+                if f" {option} " in line
+            ]
             for text in (compare, study)
         )
         assert one == other
@@ -93,7 +113,9 @@ def test_a_study_file(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (["--device", "tpu9"], "Unknown device"),
     ],
 )
-def test_mistakes(tiny: Path, basics: list[object], tmp_path: Path, words: list[str], message: str) -> None:
+def test_mistakes(
+    tiny: Path, basics: list[object], tmp_path: Path, words: list[str], message: str
+) -> None:
     done = run("compare", tiny, *basics, *words, code=2)
     assert message in done.stderr
     assert done.stderr.startswith("Error: ")

@@ -10,7 +10,18 @@ import pytest
 
 from .command import run
 
-SMALL = ("conflicts", "cifar10-mixture", "--guidance", "cfg(scale=0.2)", "--steps", 3, "--n", 3, "--micro-batch", 3)
+SMALL = (
+    "conflicts",
+    "cifar10-mixture",
+    "--guidance",
+    "cfg(scale=0.2)",
+    "--steps",
+    3,
+    "--n",
+    3,
+    "--micro-batch",
+    3,
+)
 
 
 def test_table_figure_and_json(tmp_path: Path) -> None:
@@ -45,7 +56,9 @@ def test_table_figure_and_json(tmp_path: Path) -> None:
 )
 def test_mistakes(words: tuple[object, ...], message: str, tmp_path: Path) -> None:
     out = tmp_path / "x"
-    stderr = run("conflicts", "cifar10-mixture", "--n", 1, "--steps", 2, *words, "--out", out, code=2).stderr
+    stderr = run(
+        "conflicts", "cifar10-mixture", "--n", 1, "--steps", 2, *words, "--out", out, code=2
+    ).stderr
     assert message in stderr
     assert stderr.splitlines()[-1].startswith("Error: ")
     assert "Traceback" not in stderr

@@ -8,11 +8,24 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffdescent.images import read_image, save_png
+from diffdescent.base.images import read_image, save_png
 
 from .command import run
 
-DOGS = ("sample", "cifar10", "--label", "dog", "--sampler", "ddim(eta=1)", "--steps", 3, "--n", 2, "--micro-batch", 2)
+DOGS = (
+    "sample",
+    "cifar10",
+    "--label",
+    "dog",
+    "--sampler",
+    "ddim(eta=1)",
+    "--steps",
+    3,
+    "--n",
+    2,
+    "--micro-batch",
+    2,
+)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -26,7 +39,11 @@ def test_a_guided_run_is_recorded_and_continued(tmp_path: Path) -> None:
     written = "classifier(scale=2.0, shift=mean) | pxp(delta=[1.0, 1.0, 0.001, 0.001])"
     assert f"with ddim(eta=1.0) under {written}" in done.stdout
     record = json.loads((out / "run.json").read_text())
-    assert (record["guidance"], record["recipe"], record["network_calls"]) == (written, "ddim(eta=1.0)", 3)
+    assert (record["guidance"], record["recipe"], record["network_calls"]) == (
+        written,
+        "ddim(eta=1.0)",
+        3,
+    )
     assert "+" in record["fingerprint"]  # the network's and the guide's
     before = files(out)
     (out / "000001.png").unlink()
@@ -37,7 +54,19 @@ def test_a_guided_run_is_recorded_and_continued(tmp_path: Path) -> None:
 
 
 def test_guidance_changes_the_images_and_an_empty_one_does_not(tmp_path: Path) -> None:
-    plain = ["sample", "cifar10", "--label", "dog", "--sampler", "ddim", "--steps", 2, "--n", 2, "--quiet"]
+    plain = [
+        "sample",
+        "cifar10",
+        "--label",
+        "dog",
+        "--sampler",
+        "ddim",
+        "--steps",
+        2,
+        "--n",
+        2,
+        "--quiet",
+    ]
     for name, text in {
         "none": None,
         "free": "cfg(scale=4)",
@@ -45,10 +74,15 @@ def test_guidance_changes_the_images_and_an_empty_one_does_not(tmp_path: Path) -
         "outside": "cfg(scale=4, interval=[0.001, 0.002]) | rescale(0.7) | pxp",
     }.items():
         run(*plain, *(() if text is None else ("--guidance", text)), "--out", tmp_path / name)
-    none, free, one, outside = (files(tmp_path / name) for name in ("none", "free", "one", "outside"))
+    none, free, one, outside = (
+        files(tmp_path / name) for name in ("none", "free", "one", "outside")
+    )
     assert none == one == outside
     assert none != free
-    calls = [json.loads((tmp_path / n / "run.json").read_text())["network_calls"] for n in ("none", "free", "outside")]
+    calls = [
+        json.loads((tmp_path / n / "run.json").read_text())["network_calls"]
+        for n in ("none", "free", "outside")
+    ]
     assert calls == [2, 4, 2]
     assert read_image(tmp_path / "free" / "sheet.png").shape[0] == 3
 
@@ -69,15 +103,24 @@ def test_the_calls_of_the_network_are_told(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("--label", "dgo", "--guidance", "cfg"), "did you mean 'dog'"),
-        (("--label", "10", "--guidance", "cfg"), "Label 10 is out of range; this model has classes 0 … 9: airplane"),
+        (
+            ("--label", "10", "--guidance", "cfg"),
+            "Label 10 is out of range; this model has classes 0 … 9: airplane",
+        ),
         (("--label", "-1", "--guidance", "cfg"), "Label -1 is out of range"),
         (("--label", "²", "--guidance", "cfg"), "Unknown class '²'"),
-        (("--label", "dog", "--guidance", "cfg(2, unconditional=mnist)"), "makes images of shape (1, 28, 28)"),
+        (
+            ("--label", "dog", "--guidance", "cfg(2, unconditional=mnist)"),
+            "makes images of shape (1, 28, 28)",
+        ),
         (("--guidance", "cfg"), "give labels"),
         (("--guidance", "classifier"), "give labels"),
         (("--label", "dog", "--guidance", "clasifier(2)"), "did you mean 'classifier'"),
         (("--label", "dog", "--guidance", "cfg(2, sacle=3)"), "did you mean 'scale'"),
-        (("--label", "dog", "--guidance", "classifier(2, shift=mean)", "--sampler", "ddim"), "shift='score'"),
+        (
+            ("--label", "dog", "--guidance", "classifier(2, shift=mean)", "--sampler", "ddim"),
+            "shift='score'",
+        ),
         (("--label", "dog", "--guidance", "classifier(1e30)"), "diverge"),
     ],
 )
@@ -100,7 +143,11 @@ def test_what_looks_at_whole_batches_is_continued_in_the_same_batches(tmp_path: 
     run(*common, "--batch-size", 2)
     assert files(out) == first
     for other in (("--batch-size", 4), ("--batch-size", 2, "--samples", "1-4")):
-        words = common[: common.index("--n")] + common[common.index("--n") + 2 :] if "--samples" in other else common
+        words = (
+            common[: common.index("--n")] + common[common.index("--n") + 2 :]
+            if "--samples" in other
+            else common
+        )
         assert "another batches" in run(*words, *other, code=2).stderr.replace("\n", " ")
     assert files(out) == first
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from diffdescent.peculiarity import report
-from diffdescent.peculiarity import study as studies
-from diffdescent.peculiarity.check import OTHER_COUNTS
+from diffdescent.lab.peculiarity import report
+from diffdescent.lab.peculiarity import study as studies
+from diffdescent.lab.peculiarity.check import OTHER_COUNTS
 
 from .command import run
 
@@ -24,12 +24,19 @@ def test_figures_are_drawn_and_counted(tmp_path: Path) -> None:
     done = run("peculiarity", "count", str(out), "--json")
     rows = json.loads(done.stdout)
     with np.load(out) as data:
-        assert sum(tuple(r["counts"]) == tuple(c) for r, c in zip(rows, data["counts"], strict=True)) >= 19
+        assert (
+            sum(tuple(r["counts"]) == tuple(c) for r, c in zip(rows, data["counts"], strict=True))
+            >= 19
+        )
 
 
 def coco(path: Path, n: int) -> Path:
     rng = np.random.default_rng(0)
-    np.savez(path, kp=np.concatenate([rng.random((n, 17, 2)), np.full((n, 17, 1), 2.0)], 2), image_id=np.arange(n) // 2)
+    np.savez(
+        path,
+        kp=np.concatenate([rng.random((n, 17, 2)), np.full((n, 17, 1), 2.0)], 2),
+        image_id=np.arange(n) // 2,
+    )
     return path
 
 
@@ -38,10 +45,25 @@ def test_poses_are_clustered_measured_and_perturbed(tmp_path: Path) -> None:
     run("peculiarity", "clusters", str(people), "--k", "3", "--out", str(clusters), "--quiet")
     done = run("peculiarity", "poses", str(people), "--clusters", str(clusters), "--json")
     found = json.loads(done.stdout)
-    assert found["confidence"] == {"mean": 1.0, "single": None, "group": 1.0, "persons": 40, "images": 20, "empty": 0}
+    assert found["confidence"] == {
+        "mean": 1.0,
+        "single": None,
+        "group": 1.0,
+        "persons": 40,
+        "images": 20,
+        "empty": 0,
+    }
     assert {r["persons"]: r["n"] for r in found["distances"]} == {"group": 40, "all": 40}
     assert all(r["norm"] == pytest.approx(r["rmse"] * 34**0.5) for r in found["distances"])
-    run("peculiarity", "perturb", str(people), "--clusters", str(clusters), "--out", str(tmp_path / "out"))
+    run(
+        "peculiarity",
+        "perturb",
+        str(people),
+        "--clusters",
+        str(clusters),
+        "--out",
+        str(tmp_path / "out"),
+    )
     rows = list(csv.DictReader((tmp_path / "out" / "effects.csv").read_text().splitlines()))
     assert len(rows) == 8
     assert (tmp_path / "out" / "effects.png").stat().st_size > 1000
@@ -49,7 +71,10 @@ def test_poses_are_clustered_measured_and_perturbed(tmp_path: Path) -> None:
 
 def test_images_without_people_are_said(tmp_path: Path) -> None:
     (tmp_path / "a_keypoints.json").write_text('{"people": []}')
-    assert "No person was found in the 1 images" in run("peculiarity", "poses", tmp_path, code=2).stderr
+    assert (
+        "No person was found in the 1 images"
+        in run("peculiarity", "poses", tmp_path, code=2).stderr
+    )
 
 
 def test_a_study_continues_and_reports(tmp_path: Path) -> None:
@@ -88,7 +113,9 @@ def test_a_study_continues_and_reports(tmp_path: Path) -> None:
     assert "no outputs of ddim with 11 steps" in run(*measured, "11", code=2).stderr
     for text in ("[]", "{", '{"model": 1}'):
         (out / "study.json").write_text(text)
-        assert "study.json" in (said := run(*command, "--n", "4", code=2).stderr) or "another" in said
+        assert (
+            "study.json" in (said := run(*command, "--n", "4", code=2).stderr) or "another" in said
+        )
     (out / "study.json").unlink()
     assert "not the study.json" in run(*command, "--n", "4", code=2).stderr
     assert {p.name: p.read_bytes() for p in out.glob("*.npz")} == after
@@ -96,13 +123,16 @@ def test_a_study_continues_and_reports(tmp_path: Path) -> None:
 
 def test_paired_comparison_counts_what_differs(tmp_path: Path) -> None:
     """Outcomes made by hand: the counts of a person, a horse and something else."""
-    from diffdescent.peculiarity.counter import Readings
+    from diffdescent.lab.peculiarity.counter import Readings
 
     def outcome(recipe: str, odd: list[bool]) -> studies.Outcome:
         counts = np.array([(1, 2, 3, 0) if o else (1, 2, 2, 0) for o in odd])
         pages = np.zeros((len(odd), 32, 32), np.uint8)
         return studies.Outcome(
-            studies.Point(recipe, 10), pages, Readings(counts, [""] * len(odd)), np.arange(len(odd)) % 3
+            studies.Point(recipe, 10),
+            pages,
+            Readings(counts, [""] * len(odd)),
+            np.arange(len(odd)) % 3,
         )
 
     plain = outcome("ddim", [True, True, False, False, True])
@@ -121,16 +151,21 @@ def test_paired_comparison_counts_what_differs(tmp_path: Path) -> None:
 def test_peculiar_and_normal_images_are_compared_as_minima(tmp_path: Path) -> None:
     """On the exact denoiser of some figures each of them is a fixed point and comes back; a blend of two is neither."""
     from diffdescent import load_model
-    from diffdescent.peculiarity.figures import make_figures
-    from diffdescent.peculiarity.minima import come_back, compare, minima, nearest_distance
-    from diffdescent.peculiarity.statistics import Mean, wilson
-    from diffdescent.pieces import Pieces
+    from diffdescent.lab.peculiarity.figures import make_figures
+    from diffdescent.lab.peculiarity.minima import come_back, compare, minima, nearest_distance
+    from diffdescent.lab.peculiarity.statistics import Mean, wilson
+    from diffdescent.run.pieces import Pieces
 
     pages, _ = make_figures(12, seed=0)
     np.savez(tmp_path / "f.npz", arr_0=pages[..., None])
     model = load_model(f"images:{tmp_path / 'f.npz'}")
     kept = Pieces(tmp_path / "kept")
-    options: dict[str, Any] = {"ratios": (0.1,), "strengths": (0.4,), "training": pages, "pieces": kept}
+    options: dict[str, Any] = {
+        "ratios": (0.1,),
+        "strengths": (0.4,),
+        "training": pages,
+        "pieces": kept,
+    }
     found = minima(model, pages[:4], "normal", **options)
     assert found.errors[0.1].max() < 1e-3
     assert found.same[0.4].all()
@@ -150,16 +185,22 @@ def test_peculiar_and_normal_images_are_compared_as_minima(tmp_path: Path) -> No
     lines = {(line.figure, line.at): line for line in compare(other, found)}
     moved = lines["RMS change when it comes back", "noised to 40%"]
     assert isinstance(moved.difference, Mean)
-    assert moved.difference.value == pytest.approx(other.moved[0.4].mean() - found.moved[0.4].mean())
+    assert moved.difference.value == pytest.approx(
+        other.moved[0.4].mean() - found.moved[0.4].mean()
+    )
     assert moved.difference.low > 0
     back = lines["comes back with the same counts", "noised to 40%"]
     assert (back.normal.value, back.normal.low) == (1.0, wilson(4, 4).low)
     assert nearest_distance(pages[:3], pages).tolist() == pytest.approx([0, 0, 0], abs=1e-3)
-    assert nearest_distance(pages[:3, :, ::-1], pages).tolist() == pytest.approx([0, 0, 0], abs=1e-3)
+    assert nearest_distance(pages[:3, :, ::-1], pages).tolist() == pytest.approx(
+        [0, 0, 0], abs=1e-3
+    )
     assert (nearest_distance(pages[:3], pages[3:]) > 0.1).all()
     direct = np.sqrt((((pages[0].astype(float) - pages[1:3]) / 127.5) ** 2).mean((1, 2)))
     mirrored = np.sqrt((((pages[0, :, ::-1].astype(float) - pages[1:3]) / 127.5) ** 2).mean((1, 2)))
-    assert nearest_distance(pages[:1], pages[1:3])[0] == pytest.approx(min(*direct, *mirrored), rel=1e-4)
+    assert nearest_distance(pages[:1], pages[1:3])[0] == pytest.approx(
+        min(*direct, *mirrored), rel=1e-4
+    )
 
 
 def test_bad_input_is_told_in_one_sentence(tmp_path: Path) -> None:
@@ -186,7 +227,10 @@ def test_bad_input_is_told_in_one_sentence(tmp_path: Path) -> None:
         ("one channel", ["study", f"images:{tmp_path / 'colour.npz'}", "--out", tmp_path / "none"]),
         ("outside [0, 1]", ["check", model, "--strength", "1.5", "--out", tmp_path / "none"]),
         ("colour", ["check", model, "--data", tmp_path / "colour.npz", "--out", tmp_path / "none"]),
-        ("--others is -1", ["check", "--strength", "0", "--others", "-1", "--out", tmp_path / "none"]),
+        (
+            "--others is -1",
+            ["check", "--strength", "0", "--others", "-1", "--out", tmp_path / "none"],
+        ),
     ]
     for words, call in calls:
         said = " ".join(run("peculiarity", *call, code=2).stderr.split())
@@ -199,16 +243,40 @@ def test_bad_input_is_told_in_one_sentence(tmp_path: Path) -> None:
 def test_the_check_reads_noised_figures_and_finds_copies(tmp_path: Path) -> None:
     figures, out = tmp_path / "figures.npz", tmp_path / "check"
     run("peculiarity", "figures", "--n", "6", "--out", figures, "--quiet")
-    command = ["peculiarity", "check", f"images:{figures}", "--strength", "0", "--strength", "0.9", "--n", "6"]
+    command = [
+        "peculiarity",
+        "check",
+        f"images:{figures}",
+        "--strength",
+        "0",
+        "--strength",
+        "0.9",
+        "--n",
+        "6",
+    ]
     command += ["--strength", "0.8"]
-    command += ["--others", "1", "--data", str(figures), "--steps", "5", "--out", str(out), "--quiet"]
+    command += [
+        "--others",
+        "1",
+        "--data",
+        str(figures),
+        "--steps",
+        "5",
+        "--out",
+        str(out),
+        "--quiet",
+    ]
     first = run(*command).stdout
-    assert "Samples nearer than 99 % of held-out figures: 100.0 %" in first  # the model knows these six alone
+    assert (
+        "Samples nearer than 99 % of held-out figures: 100.0 %" in first
+    )  # the model knows these six alone
     rows = {r["figures"]: r for r in csv.DictReader((out / "check.csv").read_text().splitlines())}
     assert len(rows) == 13
     assert all(float(rows[kind]["peculiar"]) == 1 for kind in OTHER_COUNTS)
     assert float(rows["held-out renders"]["wrong"]) <= 1 / 6
-    assert float(rows["90% of the time"]["wrong"]) >= 1 / 3  # they come back as the six that the model knows
+    assert (
+        float(rows["90% of the time"]["wrong"]) >= 1 / 3
+    )  # they come back as the six that the model knows
     kept = {p: p.stat().st_mtime_ns for p in out.glob("*.npz")}
     assert len(kept) == 14
     assert run(*command).stdout == first

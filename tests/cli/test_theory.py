@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffdescent.images import save_png
+from diffdescent.base.images import save_png
 
 from .command import run
 
@@ -22,13 +22,28 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("set")
     generator = torch.Generator().manual_seed(0)
     for i in range(40):
-        save_png(torch.randint(0, 256, (3, 6, 6), generator=generator, dtype=torch.uint8), folder / f"{i:02d}.png")
+        save_png(
+            torch.randint(0, 256, (3, 6, 6), generator=generator, dtype=torch.uint8),
+            folder / f"{i:02d}.png",
+        )
     return folder
 
 
 def test_ideal_writes_numbers_and_pictures(pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "ideal"
-    done = run("theory", "ideal", f"images:{pictures}", "--steps", 8, "--n", 6, "--batch-size", 4, "--out", out)
+    done = run(
+        "theory",
+        "ideal",
+        f"images:{pictures}",
+        "--steps",
+        8,
+        "--n",
+        6,
+        "--batch-size",
+        4,
+        "--out",
+        out,
+    )
     assert "95 % of all states lie within η" in done.stdout
     assert "dmissible with η" in done.stdout
     record = json.loads((out / "errors.json").read_text())
@@ -56,7 +71,9 @@ def test_set_and_distance(pictures: Path, tmp_path: Path) -> None:
     assert record["reach_of_the_images"] == pytest.approx(record["least_distance"] / 2)
     assert record["noised"][0]["error"] == 0
     assert (tmp_path / "s" / "projection.png").is_file()
-    rows = json.loads(run("theory", "distance", pictures, pictures, "--sigma", 0.1, "--json").stdout)
+    rows = json.loads(
+        run("theory", "distance", pictures, pictures, "--sigma", 0.1, "--json").stdout
+    )
     assert [row["distance"] for row in rows] == pytest.approx([0] * 40, abs=1e-12)
     assert [row["nearest"] for row in rows] == list(range(40))
     assert "distance" in run("theory", "distance", pictures, pictures).stdout
@@ -68,9 +85,13 @@ def test_schedule(tmp_path: Path) -> None:
     assert "even infinitely many steps lower σ/α by less than ν^(1/η) = 4" in done.stdout
     assert "fails at step 1 of 10" in done.stdout
     assert (tmp_path / "p.png").is_file()
-    record = json.loads(run("theory", "schedule", "--eta", 0.2, "--nu", 4, "--ratio", 100, "--json").stdout)
+    record = json.loads(
+        run("theory", "schedule", "--eta", 0.2, "--nu", 4, "--ratio", 100, "--json").stdout
+    )
     assert record["least_steps"] == 8
-    good = run("theory", "schedule", "--eta", 0.2, "--nu", 4, "--check", "admissible(eta=0.2, nu=4)")
+    good = run(
+        "theory", "schedule", "--eta", 0.2, "--nu", 4, "--check", "admissible(eta=0.2, nu=4)"
+    )
     assert "Admissible with" in good.stdout
 
 
@@ -83,9 +104,18 @@ def test_lowrank(tmp_path: Path) -> None:
 
 def test_explain(tmp_path: Path) -> None:
     done = run("explain", "ge | momentum(-0.3)", "--steps", 5, "--out", tmp_path)
-    for words in ("SGD with momentum", "2·ε − ε[−1]", "error constant -0.7308", "noise left at the end"):
+    for words in (
+        "SGD with momentum",
+        "2·ε − ε[−1]",
+        "error constant -0.7308",
+        "noise left at the end",
+    ):
         assert words in done.stdout
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["explain.json", "stability.png", "weights.png"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "explain.json",
+        "stability.png",
+        "weights.png",
+    ]
     record = json.loads(run("explain", "heun", "--process", "ve", "--json").stdout)
     assert record["steps"][1]["weights"] == pytest.approx([0.5, 0.5])
     assert record["linear_method"] is None
@@ -130,7 +160,10 @@ def test_landscape_goes_on_where_it_stopped(pictures: Path, tmp_path: Path) -> N
         (("explain", "ddim", "--grid", "loglin"), "did you mean 'loglinear'"),
         (("theory", "error", "mnist"), "does not say which set"),
         (("theory", "error", "cifar10-mixture", "--limit", 5), "--limit takes a part"),
-        (("theory", "error", "mnist", "--set", "point", "--dimension", 5), "knows its own dimension"),
+        (
+            ("theory", "error", "mnist", "--set", "point", "--dimension", 5),
+            "knows its own dimension",
+        ),
         (("theory", "error", "mnist", "--set", "point", "--n", 0), "at least 1"),
         (("theory", "error", "mnist", "--set", "point", "--batch-size", 0), "at least 1"),
         (("theory", "error", "mnist", "--set", "sphere(-1)"), "Unknown set|radius"),
@@ -156,7 +189,9 @@ def test_bad_input_is_one_sentence(
     assert not list(tmp_path.rglob("*.npz"))  # nothing was computed
 
 
-def test_bad_sets_are_one_sentence(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_sets_are_one_sentence(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "few").mkdir()
     (tmp_path / "twins").mkdir()
@@ -192,12 +227,19 @@ def test_bad_sets_are_one_sentence(pictures: Path, tmp_path: Path, monkeypatch: 
         assert told.count("Error: ") == 1
 
 
-def test_a_killed_command_goes_on(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_command_goes_on(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """theory ideal, error and lowrank, stopped in the middle by a failure, end with the files of a whole run."""
-    from diffdescent.pieces import Pieces
-    from diffdescent.theory import pictures as drawing
+    from diffdescent.lab.theory import pictures as drawing
+    from diffdescent.run.pieces import Pieces
 
-    for name in ("draw_errors", "draw_distances", "draw_low_rank", "draw_noised"):  # slow, and tested above
+    for name in (
+        "draw_errors",
+        "draw_distances",
+        "draw_low_rank",
+        "draw_noised",
+    ):  # slow, and tested above
         monkeypatch.setattr(drawing, name, lambda *given: None)
 
     limits = ("--steps", 3, "--n", 5, "--batch-size", 2)
@@ -226,7 +268,10 @@ def test_a_killed_command_goes_on(pictures: Path, tmp_path: Path, monkeypatch: p
         assert len(list(out.iterdir())) == 1  # no result was written as if it were whole
         monkeypatch.setattr(Pieces, "get", plain)
         run("theory", *arguments, "--out", out)
-        assert kept.items() <= {p.name: p.stat().st_mtime_ns for p in (out / "cache").iterdir()}.items()
+        assert (
+            kept.items()
+            <= {p.name: p.stat().st_mtime_ns for p in (out / "cache").iterdir()}.items()
+        )
         for path in (tmp_path / "whole" / name).iterdir():
             if path.is_file():
                 assert path.read_bytes() == (out / path.name).read_bytes(), path
@@ -237,4 +282,15 @@ def test_a_set_too_large_for_the_memory_given(tmp_path: Path) -> None:
     done = run("theory", "ideal", tmp_path / "set.npz", "--memory", 0.685, code=2)
     assert "holds 2000 images of 3072 bytes" in done.stderr
     assert "--memory allows 0.685" in done.stderr
-    assert run("theory", "ideal", tmp_path / "set.npz", "--memory", 0.69, "--n", 9000, "--batch-size", 9000, code=2)
+    assert run(
+        "theory",
+        "ideal",
+        tmp_path / "set.npz",
+        "--memory",
+        0.69,
+        "--n",
+        9000,
+        "--batch-size",
+        9000,
+        code=2,
+    )

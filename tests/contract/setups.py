@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffdescent.execute import Executor
-from diffdescent.grid import Grid, explicit, explicit_ratios, make_grid
-from diffdescent.noise import Keyed, NoiseSource
-from diffdescent.plan import Plan
-from diffdescent.predict import Kind, Prediction, conversion
-from diffdescent.process import VE, VP, Flow, Point, VPContinuous
-from diffdescent.transforms import Displacement, Estimate
+from diffdescent.core.executor import Executor
+from diffdescent.core.grid import Grid, explicit, explicit_ratios, make_grid
+from diffdescent.core.noise import Keyed, NoiseSource
+from diffdescent.core.plan import Plan
+from diffdescent.core.predict import Kind, Prediction, conversion
+from diffdescent.core.process import VE, VP, Flow, Point, VPContinuous
+from diffdescent.core.transforms import Displacement, Estimate
 
 VP_LINEAR = VP.named("linear")
 

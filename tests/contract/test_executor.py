@@ -8,14 +8,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from diffdescent.errors import UserError
-from diffdescent.execute import Executor
-from diffdescent.linear import combine
-from diffdescent.noise import Keyed
-from diffdescent.plan import Output, Plan, Row
-from diffdescent.predict import Prediction, conversion
-from diffdescent.solvers.ddim import DDIM, DDPM
-from diffdescent.transforms import Momentum, Threshold
+from diffdescent.base.errors import UserError
+from diffdescent.core.executor import Executor
+from diffdescent.core.linear import combine
+from diffdescent.core.noise import Keyed
+from diffdescent.core.plan import Output, Plan, Row
+from diffdescent.core.predict import Prediction, conversion
+from diffdescent.core.solvers.ddim import DDIM, DDPM
+from diffdescent.core.transforms import Momentum, Threshold
 from tests.registry import build
 
 from .setups import GRIDS, answer, run, state
@@ -27,7 +27,9 @@ def two_stage_plan() -> Plan:
     """Heun's method by hand on the first two levels: a provisional state, then a commit from base, current and both."""
     grid = replace(GRID, t=GRID.t[:2], alpha=GRID.alpha[:2], sigma=GRID.sigma[:2])
     a, b = grid.points
-    stage = Row(0, a, "eps", (Output(b, commit=False, base=0.5, current=0.25, evals=(0.125,)),), keep=(0,))
+    stage = Row(
+        0, a, "eps", (Output(b, commit=False, base=0.5, current=0.25, evals=(0.125,)),), keep=(0,)
+    )
     end = Row(0, b, "eps", (Output(b, base=2.0, current=3.0, evals=(5.0, 7.0)),))
     return Plan(grid, (stage, end), name="by hand")
 
@@ -75,14 +77,18 @@ def test_an_edit_of_the_evaluated_state_shifts_the_base() -> None:
     executor.tell(Prediction(torch.zeros(1, 1), conversion("eps", query.at)))
     assert float(executor.ask().x) == 3.0  # (0.5 + 0.25)·4
     query = executor.ask()
-    executor.tell(Prediction(torch.zeros(1, 1), conversion("eps", query.at)), sample=torch.full((1, 1), 3.5))
+    executor.tell(
+        Prediction(torch.zeros(1, 1), conversion("eps", query.at)), sample=torch.full((1, 1), 3.5)
+    )
     assert float(executor.x) == 2.0 * 4.5 + 3.0 * 3.5
 
 
 def test_tell_with_a_sample_is_an_edit() -> None:
     """And handing back the state that was asked for changes nothing."""
     plan, x = build("dpmpp", {"order": 2}).plan(GRID), state(2, GRID)
-    told, edited, plain = (Executor(plan, x, dtype=x.dtype, displacements=[Momentum(-0.3)]) for _ in range(3))
+    told, edited, plain = (
+        Executor(plan, x, dtype=x.dtype, displacements=[Momentum(-0.3)]) for _ in range(3)
+    )
     for i in range(plan.nfe):
         shift = 0.1 if i == 3 else 0.0
         query = told.ask()
@@ -174,7 +180,12 @@ def test_learned_variance_lies_between_small_and_large() -> None:
         executor.tell(replace(answer(x, query.at, "eps"), variance=torch.full_like(x, fraction)))
         low, high = (plan.rows[0].outputs[0].noise for plan in (small, large))
         scale = low ** ((1 - fraction) / 2) * high ** ((1 + fraction) / 2)
-        bare = replace(small, rows=(replace(small.rows[0], outputs=(replace(small.rows[0].outputs[0], noise=scale),)),))
+        bare = replace(
+            small,
+            rows=(
+                replace(small.rows[0], outputs=(replace(small.rows[0].outputs[0], noise=scale),)),
+            ),
+        )
         single = Executor(bare, x, noise=noise, dtype=x.dtype)
         single.tell(answer(x, query.at, "eps"))
         assert torch.allclose(executor.x, single.x, rtol=0, atol=1e-12)
@@ -202,7 +213,9 @@ def test_undetermined_estimates_are_explained() -> None:
     assert run(DDIM().plan(grid), state(1, grid), "flow").isfinite().all()
 
 
-@pytest.mark.parametrize("make", [lambda r: replace(r, keep=(5,)), lambda r: replace(r, outputs=())])
+@pytest.mark.parametrize(
+    "make", [lambda r: replace(r, keep=(5,)), lambda r: replace(r, outputs=())]
+)
 def test_a_plan_is_validated(make: object) -> None:
     plan = DDIM().plan(GRID)
     with pytest.raises(ValueError, match=r"row 2"):

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffdescent.errors import UserError
-from diffdescent.execute import Executor
-from diffdescent.noise import Keyed
-from diffdescent.predict import Kind
-from diffdescent.solvers import Solver
-from diffdescent.solvers.ddim import DDIM
-from diffdescent.transforms import (
+from diffdescent.base.errors import UserError
+from diffdescent.core.executor import Executor
+from diffdescent.core.noise import Keyed
+from diffdescent.core.predict import Kind
+from diffdescent.core.solvers import Solver
+from diffdescent.core.solvers.ddim import DDIM
+from diffdescent.core.transforms import (
     Displacement,
     DynamicThreshold,
     Estimate,
@@ -105,7 +105,9 @@ def test_transforms_that_are_not_neutral_do_change_the_result(kind: Kind) -> Non
         run(GradientEstimation(2.0).rewrite(plan), x, kind),
         run(GradientEstimation(2.0, last="plain").rewrite(plan), x, kind),
     ]
-    if kind == "eps":  # otherwise the network's x0 is within ±1, which dynamic thresholding leaves alone
+    if (
+        kind == "eps"
+    ):  # otherwise the network's x0 is within ±1, which dynamic thresholding leaves alone
         others.append(run(plan, x, kind, estimates=[DynamicThreshold(0.3)]))
     results = [plain, *others]
     for i, a in enumerate(results):
@@ -161,10 +163,15 @@ def test_a_run_resumed_from_states_and_history_is_the_same(solver: Solver) -> No
     assert torch.equal(whole.x, run(plan, x, "eps"))
 
 
-@pytest.mark.parametrize("solver", solvers(lambda s: s.name in ("ab", "dpmpp", "unipc", "heun", "pndm", "plms")))
+@pytest.mark.parametrize(
+    "solver", solvers(lambda s: s.name in ("ab", "dpmpp", "unipc", "heun", "pndm", "plms"))
+)
 def test_gradient_estimation_refuses_what_has_a_history(solver: Solver) -> None:
     plan = solver.plan(FINITE)
-    simple = all(len(r.outputs) == 1 and r.outputs[0].commit and len(r.outputs[0].evals) == 1 for r in plan.rows)
+    simple = all(
+        len(r.outputs) == 1 and r.outputs[0].commit and len(r.outputs[0].evals) == 1
+        for r in plan.rows
+    )
     if simple:
         assert GradientEstimation(2.0).rewrite(plan).nfe == plan.nfe
         return

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-from diffdescent.execute import Executor
-from diffdescent.grid import Grid, explicit
-from diffdescent.plan import Plan
-from diffdescent.predict import Prediction, conversion
-from diffdescent.process import Flow, VPContinuous
-from diffdescent.solvers import Solver
-from diffdescent.solvers.ddim import DDIM, DDPM, forward_sigma
-from diffdescent.weights import effective_weights
+from diffdescent.core.executor import Executor
+from diffdescent.core.grid import Grid, explicit
+from diffdescent.core.plan import Plan
+from diffdescent.core.predict import Prediction, conversion
+from diffdescent.core.process import Flow, VPContinuous
+from diffdescent.core.solvers import Solver
+from diffdescent.core.solvers.ddim import DDIM, DDPM, forward_sigma
+from diffdescent.core.weights import effective_weights
 from tests.order.marginals import propagate
 from tests.registry import deterministic, learned, solvers, stochastic
 
@@ -89,9 +89,13 @@ def test_ddim_variance_in_closed_form(grid: Grid, eta: float) -> None:
     """kept² + noise² = σ_s² in every row, with noise = η·(posterior deviation)."""
     for row, (src, dst) in zip(DDIM(eta=eta).plan(grid).rows, pairwise(grid.points), strict=True):
         (out,) = row.outputs
-        assert out.noise == pytest.approx(eta * dst.sigma / src.sigma * forward_sigma(src, dst), rel=1e-12)
+        assert out.noise == pytest.approx(
+            eta * dst.sigma / src.sigma * forward_sigma(src, dst), rel=1e-12
+        )
         kept = out.base * src.sigma if row.basis == "x0" else out.evals[0] + out.base * src.sigma
-        assert kept**2 + out.noise**2 == pytest.approx(dst.sigma**2, abs=1e-12 * max(1, src.sigma**2))
+        assert kept**2 + out.noise**2 == pytest.approx(
+            dst.sigma**2, abs=1e-12 * max(1, src.sigma**2)
+        )
 
 
 def test_the_large_variance_is_not_kept() -> None:

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffdescent.grid import explicit
-from diffdescent.plan import Plan
-from diffdescent.process import VPContinuous
-from diffdescent.solvers import Solver
-from diffdescent.solvers.ddim import DDIM
-from diffdescent.transforms import Commit, Momentum, PositiveNegative
-from diffdescent.weights import effective_weights
+from diffdescent.core.grid import explicit
+from diffdescent.core.plan import Plan
+from diffdescent.core.process import VPContinuous
+from diffdescent.core.solvers import Solver
+from diffdescent.core.solvers.ddim import DDIM
+from diffdescent.core.transforms import Commit, Momentum, PositiveNegative
+from diffdescent.core.weights import effective_weights
 from tests.registry import learned, solvers
 
 from .setups import GRIDS, run, state
@@ -96,4 +96,6 @@ def test_gains_of_the_two_forms(b: float) -> None:
     # (1 − β)β^k, newest last
     expected = (1 + b) * (-b) ** torch.arange(steps - 1, -1, -1, dtype=torch.float64)
     assert torch.allclose(weights, expected, rtol=0, atol=1e-12)
-    assert float((response(sums, impulses)[-1] ** 2).sum()) == pytest.approx({0.3: 2.89, 0.8: 20.0}[b], rel=0.01)
+    assert float((response(sums, impulses)[-1] ** 2).sum()) == pytest.approx(
+        {0.3: 2.89, 0.8: 20.0}[b], rel=0.01
+    )

@@ -12,19 +12,31 @@ from hypothesis import strategies as st
 from scipy import stats
 from torch import Tensor
 
-from diffdescent.errors import UserError
-from diffdescent.grid import explicit_ratios, make_grid
-from diffdescent.noise import INITIAL, Brownian, Keyed, integers, normals, philox
-from diffdescent.process import VE, VP, Point, VPContinuous
-from diffdescent.solvers.ddim import DDIM
+from diffdescent.base.errors import UserError
+from diffdescent.core.grid import explicit_ratios, make_grid
+from diffdescent.core.noise import INITIAL, Brownian, Keyed, integers, normals, philox
+from diffdescent.core.process import VE, VP, Point, VPContinuous
+from diffdescent.core.solvers.ddim import DDIM
 
 from .setups import run
 
 # Random123's kat_vectors, philox4x32-10: counter, key (two words), result.
 KNOWN = [
-    ("00000000 00000000 00000000 00000000", "00000000 00000000", "6627e8d5 e169c58d bc57ac4c 9b00dbd8"),
-    ("ffffffff ffffffff ffffffff ffffffff", "ffffffff ffffffff", "408f276d 41c83b0e a20bc7c6 6d5451fd"),
-    ("243f6a88 85a308d3 13198a2e 03707344", "a4093822 299f31d0", "d16cfe09 94fdcceb 5001e420 24126ea1"),
+    (
+        "00000000 00000000 00000000 00000000",
+        "00000000 00000000",
+        "6627e8d5 e169c58d bc57ac4c 9b00dbd8",
+    ),
+    (
+        "ffffffff ffffffff ffffffff ffffffff",
+        "ffffffff ffffffff",
+        "408f276d 41c83b0e a20bc7c6 6d5451fd",
+    ),
+    (
+        "243f6a88 85a308d3 13198a2e 03707344",
+        "a4093822 299f31d0",
+        "d16cfe09 94fdcceb 5001e420 24126ea1",
+    ),
 ]
 
 
@@ -45,7 +57,12 @@ def reference_philox(counter: list[int], seed: int) -> list[int]:
     k0, k1 = seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF
     for _ in range(10):
         p0, p1 = c0 * 0xD2511F53, c2 * 0xCD9E8D57
-        c0, c1, c2, c3 = (p1 >> 32) ^ c1 ^ k0, p1 & 0xFFFFFFFF, (p0 >> 32) ^ c3 ^ k1, p0 & 0xFFFFFFFF
+        c0, c1, c2, c3 = (
+            (p1 >> 32) ^ c1 ^ k0,
+            p1 & 0xFFFFFFFF,
+            (p0 >> 32) ^ c3 ^ k1,
+            p0 & 0xFFFFFFFF,
+        )
         k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
     return [c0, c1, c2, c3]
 
@@ -58,7 +75,9 @@ def reference_philox(counter: list[int], seed: int) -> list[int]:
     draw=st.integers(0, 2**16 - 1),
     numel=st.integers(1, 11),
 )
-def test_integers_are_philox_of_their_own_key(seed: int, sample: int, step: int, draw: int, numel: int) -> None:
+def test_integers_are_philox_of_their_own_key(
+    seed: int, sample: int, step: int, draw: int, numel: int
+) -> None:
     """Counter (block, low sample word, step, draw | high sample word << 16), key the seed."""
     got = integers(seed, torch.tensor([7, sample]), numel, step, draw)[1]
     expected: list[int] = []
@@ -73,7 +92,9 @@ def test_normals_are_box_muller_of_the_integers() -> None:
     u = (integers(11, samples, 8, 4, 2).double() + 0.5) / 2**32
     radius, angle = torch.sqrt(-2 * torch.log(u[:, 0::2])), 2 * math.pi * u[:, 1::2]
     z = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=-1).flatten(1)
-    assert torch.allclose(normals(11, samples, (2, 3), 4, 2, torch.float64).flatten(1), z[:, :6], rtol=0, atol=1e-14)
+    assert torch.allclose(
+        normals(11, samples, (2, 3), 4, 2, torch.float64).flatten(1), z[:, :6], rtol=0, atol=1e-14
+    )
 
 
 SHAPES = [(1,), (3, 5, 5), (3, 32, 32), (4, 130, 129)]  # the last one is made in several pieces
@@ -88,7 +109,9 @@ def test_a_sample_has_its_noise_in_any_batch(shape: tuple[int, ...], dtype: torc
     assert whole.dtype == dtype
     for chosen in ([0], [4, 2], [8, 7, 6, 5, 4, 3, 2, 1, 0]):
         assert torch.equal(whole[chosen], normals(9, ids[chosen], shape, 3, 1, dtype))
-    assert torch.equal(whole, torch.stack([normals(9, ids[i : i + 1], shape, 3, 1, dtype)[0] for i in range(9)]))
+    assert torch.equal(
+        whole, torch.stack([normals(9, ids[i : i + 1], shape, 3, 1, dtype)[0] for i in range(9)])
+    )
 
 
 def test_a_longer_sample_begins_like_a_shorter_one() -> None:
@@ -119,7 +142,12 @@ def test_blocks_within_a_sample_do_not_repeat() -> None:
 def test_moments_and_distribution() -> None:
     z = normals(2024, torch.arange(64), (3, 32, 32), 0, dtype=torch.float64)
     n = z.numel()
-    for power, expected, deviation in ((1, 0, 1), (2, 1, math.sqrt(2)), (3, 0, math.sqrt(15)), (4, 3, math.sqrt(96))):
+    for power, expected, deviation in (
+        (1, 0, 1),
+        (2, 1, math.sqrt(2)),
+        (3, 0, math.sqrt(15)),
+        (4, 3, math.sqrt(96)),
+    ):
         assert abs(float((z**power).mean()) - expected) < 4.5 * deviation / math.sqrt(n)
     assert stats.kstest(z.flatten()[:20000].numpy(), "norm").pvalue > 1e-3
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from diffdescent.data import read_images
-from diffdescent.errors import UserError
+from diffdescent.base.errors import UserError
+from diffdescent.base.image_sets import read_images
 
 
 def png(value: int, size: tuple[int, int] = (6, 4), mode: str = "RGB") -> bytes:
@@ -53,7 +53,9 @@ def test_class_folders_become_labels(tmp_path: Path, make) -> None:
 
 
 def test_a_wrapping_folder_is_no_class(tmp_path: Path) -> None:
-    got = read_images(make_zip(tmp_path / "a.zip", {f"data/{name}": data for name, data in PETS.items()}))
+    got = read_images(
+        make_zip(tmp_path / "a.zip", {f"data/{name}": data for name, data in PETS.items()})
+    )
     assert got.classes == ["cat", "dog"]
 
 
@@ -70,7 +72,9 @@ def test_grey_images_keep_one_channel(tmp_path: Path) -> None:
 
 
 def test_size_crops_the_centre_and_resizes(tmp_path: Path) -> None:
-    got = read_images(make_zip(tmp_path / "a.zip", {"a.png": png(1), "b.png": png(2, (20, 30))}), size=8)
+    got = read_images(
+        make_zip(tmp_path / "a.zip", {"a.png": png(1), "b.png": png(2, (20, 30))}), size=8
+    )
     assert got.shape == (3, 8, 8)
 
 
@@ -94,7 +98,9 @@ def test_npz_of_grey_images_without_labels(tmp_path: Path) -> None:
 
 def test_progress_ends_at_the_total(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
-    read_images(make_zip(tmp_path / "a.zip", PETS), progress=lambda done, total: calls.append((done, total)))
+    read_images(
+        make_zip(tmp_path / "a.zip", PETS), progress=lambda done, total: calls.append((done, total))
+    )
     assert calls[-1] == (3, 3)
 
 
@@ -137,7 +143,10 @@ def test_missing_and_empty_and_not_a_zip(tmp_path: Path) -> None:
         ({"arr_0": np.zeros((2, 4, 4, 5), np.uint8)}, "shape"),
         ({"arr_0": np.zeros((0, 4, 4, 3), np.uint8)}, "holds no image"),
         ({"other": np.zeros(3)}, "no array 'arr_0'"),
-        ({"arr_0": np.zeros((2, 4, 4, 3), np.uint8), "arr_1": np.zeros(3, np.int64)}, "one label per image"),
+        (
+            {"arr_0": np.zeros((2, 4, 4, 3), np.uint8), "arr_1": np.zeros(3, np.int64)},
+            "one label per image",
+        ),
         ({"arr_0": np.zeros((2, 4, 4, 3), np.uint8), "arr_1": np.zeros(2)}, "expected integers"),
         ({"arr_0": np.zeros((2, 4, 4, 3), np.uint8), "arr_1": np.array([-1, 0])}, "go down to -1"),
         ({"arr_0": np.array([{}], dtype=object)}, "cannot be read"),

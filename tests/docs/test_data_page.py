@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diffdescent.data import read_images
-from diffdescent.peculiarity.readers import read_poses
+from diffdescent.base.image_sets import read_images
+from diffdescent.lab.peculiarity.readers import read_poses
 
 PAGE = Path(__file__).parents[2] / "docs" / "data.md"
 
@@ -42,7 +42,10 @@ def test_cifar10(blocks: list[str], tmp_path: Path) -> None:
         for name in [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]:
             add(archive, name, {"data": images, "labels": [0, 1, 1, 0]})
     exec(blocks[0], {})
-    found, test = read_images(tmp_path / "cifar10-train.zip"), read_images(tmp_path / "cifar10-test.zip")
+    found, test = (
+        read_images(tmp_path / "cifar10-train.zip"),
+        read_images(tmp_path / "cifar10-test.zip"),
+    )
     assert found.images.shape == (20, 3, 32, 32)
     assert found.classes == ["airplane", "dog"]
     assert found.labels is not None

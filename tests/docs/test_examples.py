@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from diffdescent.cli.app import main
-from diffdescent.images import save_png
+from diffdescent.apps.cli.app import main
+from diffdescent.base.images import save_png
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

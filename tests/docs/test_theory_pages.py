@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffdescent.images import save_png
+from diffdescent.base.images import save_png
 
 from ..cli.command import run
 
@@ -36,7 +36,9 @@ def commands() -> list[str]:
     for page in PAGES:
         for block in re.findall(r"^```\n(.*?)^```", text_of(page), re.DOTALL | re.MULTILINE):
             lines = block.replace("\\\n", " ").splitlines()
-            found += [line.split("   #")[0].strip() for line in lines if line.startswith("diffdescent ")]
+            found += [
+                line.split("   #")[0].strip() for line in lines if line.startswith("diffdescent ")
+            ]
     return found
 
 

@@ -7,11 +7,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from diffdescent.base.images import save_png
 from diffdescent.evaluate import Features, ModuleExtractor
-from diffdescent.images import save_png
 
 
-def pictures(n: int, seed: int = 0, size: int = 8, channels: int = 3, bright: float = 0.0) -> Tensor:
+def pictures(
+    n: int, seed: int = 0, size: int = 8, channels: int = 3, bright: float = 0.0
+) -> Tensor:
     """uint8 (n, channels, size, size): coarse random patterns, brightened by ``bright`` levels."""
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.randint(0, 200, (n, channels, size // 2, size // 2), generator=generator)

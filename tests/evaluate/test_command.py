@@ -17,7 +17,9 @@ from .pictures import pictures, write
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     root = tmp_path_factory.mktemp("images")
-    return write(root / "ours", pictures(40, size=16)), write(root / "theirs", pictures(50, seed=1, size=16, bright=40))
+    return write(root / "ours", pictures(40, size=16)), write(
+        root / "theirs", pictures(50, seed=1, size=16, bright=40)
+    )
 
 
 def test_scores_are_those_of_the_library(folders: tuple[Path, Path]) -> None:
@@ -29,13 +31,24 @@ def test_scores_are_those_of_the_library(folders: tuple[Path, Path]) -> None:
     found = json.loads(done.stdout)["scores"]
     assert [s["metric"] for s in found] == ["fd", "sfd", "is", "precision", "recall", "kid"]
     for one, other in zip(found, expected, strict=True):
-        assert (one["value"], one["low"], one["high"]) == pytest.approx((other.value, other.low, other.high), rel=1e-9)
+        assert (one["value"], one["low"], one["high"]) == pytest.approx(
+            (other.value, other.low, other.high), rel=1e-9
+        )
         assert one["count"] == 40
         assert one["protocol"]["features"]["resize"] == "clean"
 
 
 def test_the_table_names_protocol_and_dangers(folders: tuple[Path, Path]) -> None:
-    done = run("evaluate", folders[0], "--reference", folders[1], "--metrics", "fid,precision", "--resamples", 10)
+    done = run(
+        "evaluate",
+        folders[0],
+        "--reference",
+        folders[1],
+        "--metrics",
+        "fid,precision",
+        "--resamples",
+        10,
+    )
     assert "Fréchet distance" in done.stdout
     assert "Precision" in done.stdout
     assert "Recall" not in done.stdout
@@ -54,8 +67,12 @@ def test_saved_statistics_are_a_reference(folders: tuple[Path, Path], tmp_path: 
         np.testing.assert_allclose(file["mu"], theirs.mean(0), rtol=1e-6)
         np.testing.assert_allclose(file["sigma"], np.cov(theirs.T), rtol=1e-6, atol=1e-9)
     options = ("--metrics", "fd,sfd", "--json", "--resamples")
-    saved = json.loads(run("evaluate", folders[0], "--reference", stats, *options, 0).stdout)["scores"]
-    images = json.loads(run("evaluate", folders[0], "--reference", folders[1], *options, 10).stdout)["scores"]
+    saved = json.loads(run("evaluate", folders[0], "--reference", stats, *options, 0).stdout)[
+        "scores"
+    ]
+    images = json.loads(
+        run("evaluate", folders[0], "--reference", folders[1], *options, 10).stdout
+    )["scores"]
     assert [s["value"] for s in saved] == pytest.approx([s["value"] for s in images], rel=1e-9)
     assert saved[0]["low"] is None
     refused = run("evaluate", folders[0], "--reference", stats, "--resize", "legacy", code=2)
@@ -77,18 +94,29 @@ def test_a_random_choice_of_images(folders: tuple[Path, Path]) -> None:
 
 
 def test_inception_score_needs_no_reference(folders: tuple[Path, Path]) -> None:
-    found = json.loads(run("evaluate", folders[0], "--metrics", "is", "--json", "--resamples", 0).stdout)["scores"]
+    found = json.loads(
+        run("evaluate", folders[0], "--metrics", "is", "--json", "--resamples", 0).stdout
+    )["scores"]
     assert [s["metric"] for s in found] == ["is"]
-    expected = score(extract(load_extractor(), pictures(40, size=16)), None, ["is"], resamples=0)[0].value
+    expected = score(extract(load_extractor(), pictures(40, size=16)), None, ["is"], resamples=0)[
+        0
+    ].value
     assert found[0]["value"] == pytest.approx(expected, rel=1e-9)
 
 
 def test_bad_input_is_one_sentence(folders: tuple[Path, Path], tmp_path: Path) -> None:
     ours, theirs = folders
     assert "nothing to compare with" in run("evaluate", ours, code=2).stderr
-    assert "did you mean 'precision'" in run("evaluate", ours, "--metrics", "precison", code=2).stderr
-    assert "compares with other images" in run("evaluate", ours, "--metrics", "is,kid", code=2).stderr
-    assert "end the name in .npz" in run("evaluate", ours, "--save-statistics", tmp_path / "stats.pt", code=2).stderr
+    assert (
+        "did you mean 'precision'" in run("evaluate", ours, "--metrics", "precison", code=2).stderr
+    )
+    assert (
+        "compares with other images" in run("evaluate", ours, "--metrics", "is,kid", code=2).stderr
+    )
+    assert (
+        "end the name in .npz"
+        in run("evaluate", ours, "--save-statistics", tmp_path / "stats.pt", code=2).stderr
+    )
     empty = tmp_path / "empty"
     empty.mkdir()
     assert "holds no readable image" in run("evaluate", empty, "--reference", theirs, code=2).stderr
@@ -96,8 +124,14 @@ def test_bad_input_is_one_sentence(folders: tuple[Path, Path], tmp_path: Path) -
     write(mixed / "more", pictures(1, size=4))
     assert "differ in size" in run("evaluate", mixed, "--reference", theirs, code=2).stderr
     (tmp_path / "cut.npz").write_bytes(b"PK")
-    assert "cannot be read as an npz" in run("evaluate", ours, "--reference", tmp_path / "cut.npz", code=2).stderr
+    assert (
+        "cannot be read as an npz"
+        in run("evaluate", ours, "--reference", tmp_path / "cut.npz", code=2).stderr
+    )
     (tmp_path / "file").write_text("")
     unwritable = run("evaluate", ours, "--save-statistics", tmp_path / "file" / "stats.npz", code=2)
     assert "Cannot make the folder" in unwritable.stderr
-    assert "Unknown feature extractor" in run("evaluate", ours, "--features", "vgg", "--metrics", "is", code=2).stderr
+    assert (
+        "Unknown feature extractor"
+        in run("evaluate", ours, "--features", "vgg", "--metrics", "is", code=2).stderr
+    )

@@ -12,13 +12,24 @@ from torch import Tensor, nn
 from torchmetrics.image.inception import InceptionScore
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from diffdescent.errors import UserError
-from diffdescent.evaluate import Moments, RunningMoments, frechet, frechet_distance, inception_score, kid, moments_of
+from diffdescent.base.errors import UserError
+from diffdescent.evaluate import (
+    Moments,
+    RunningMoments,
+    frechet,
+    frechet_distance,
+    inception_score,
+    kid,
+    moments_of,
+)
 from diffdescent.evaluate.halves import halves
 
 
 def normals(*shape: int, seed: int = 0, shift: float = 0.0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + shift
+    return (
+        torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        + shift
+    )
 
 
 def mixed(n: int, d: int, seed: int, shift: float = 0.0) -> Tensor:
@@ -29,20 +40,31 @@ def mixed(n: int, d: int, seed: int, shift: float = 0.0) -> Tensor:
 def by_square_root(a: Moments, b: Moments) -> float:
     """The definition, with scipy's matrix square root."""
     root = scipy.linalg.sqrtm(a.sigma.numpy() @ b.sigma.numpy())
-    return float((a.mu - b.mu).square().sum() + a.sigma.trace() + b.sigma.trace()) - 2 * float(np.trace(root).real)
+    return float((a.mu - b.mu).square().sum() + a.sigma.trace() + b.sigma.trace()) - 2 * float(
+        np.trace(root).real
+    )
 
 
 @pytest.mark.parametrize("d", [1, 7, 64])
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_distance_is_the_one_by_scipys_matrix_square_root(d: int, seed: int) -> None:
-    a, b = moments_of(mixed(4 * d + 10, d, seed)), moments_of(mixed(5 * d + 10, d, seed + 10, shift=0.3))
+    a, b = (
+        moments_of(mixed(4 * d + 10, d, seed)),
+        moments_of(mixed(5 * d + 10, d, seed + 10, shift=0.3)),
+    )
     assert frechet_distance(a, b) == pytest.approx(by_square_root(a, b), rel=1e-6)
     assert frechet_distance(a, b) == pytest.approx(frechet_distance(b, a), rel=1e-9)
 
 
 def test_commuting_covariances_have_a_closed_form() -> None:
-    variances = torch.tensor([4.0, 9.0, 0.0], dtype=torch.float64), torch.tensor([1.0, 0.0, 0.25], dtype=torch.float64)
-    a, b = (Moments(torch.full((3,), float(i), dtype=torch.float64), v.diag(), 10) for i, v in enumerate(variances))
+    variances = (
+        torch.tensor([4.0, 9.0, 0.0], dtype=torch.float64),
+        torch.tensor([1.0, 0.0, 0.25], dtype=torch.float64),
+    )
+    a, b = (
+        Moments(torch.full((3,), float(i), dtype=torch.float64), v.diag(), 10)
+        for i, v in enumerate(variances)
+    )
     expected = 3 + float((variances[0].sqrt() - variances[1].sqrt()).square().sum())
     assert frechet_distance(a, b) == pytest.approx(expected, abs=1e-7)
 
@@ -53,8 +75,12 @@ def test_singular_covariances_of_fewer_images_than_features() -> None:
     x, y = mixed(6, 5, 0), mixed(9, 5, 1, shift=0.5)
     inside = frechet_distance(moments_of(x), moments_of(y))
     # √ of eigenvalues that should be 0 and are 1e-16 are 1e-8.
-    assert frechet_distance(moments_of(x @ basis.T), moments_of(y @ basis.T)) == pytest.approx(inside, abs=1e-5)
-    assert frechet_distance(moments_of(x @ basis.T), moments_of(x @ basis.T)) == pytest.approx(0, abs=1e-5)
+    assert frechet_distance(moments_of(x @ basis.T), moments_of(y @ basis.T)) == pytest.approx(
+        inside, abs=1e-5
+    )
+    assert frechet_distance(moments_of(x @ basis.T), moments_of(x @ basis.T)) == pytest.approx(
+        0, abs=1e-5
+    )
 
 
 def test_moments_that_cannot_be_compared_are_refused() -> None:
@@ -128,7 +154,9 @@ def test_inception_score_of_sets_with_a_known_one() -> None:
 
 
 @pytest.mark.parametrize("splits", [1, 4])
-def test_the_bias_of_the_inception_score_is_found(splits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bias_of_the_inception_score_is_found(
+    splits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a half scores less than the whole is what the whole scores less than a set without end, split or not."""
     monkeypatch.setattr(inception_score, "SPLIT", 250)
     few, many, classes = 250 * splits, 20_000, 300
@@ -138,7 +166,9 @@ def test_the_bias_of_the_inception_score_is_found(splits: int, monkeypatch: pyte
         probs = _probabilities(few, classes, seed=seed + 1)
         value = inception_score.inception_score(probs)
         values.append(value)
-        estimates.append(float(inception_score.over_halves(probs, halves(few, 40, seed=0)).mean()) - value)
+        estimates.append(
+            float(inception_score.over_halves(probs, halves(few, 40, seed=0)).mean()) - value
+        )
     true = sum(values) / len(values) - whole
     assert true < -0.1
     assert sum(estimates) / len(estimates) == pytest.approx(true, rel=0.5)
@@ -169,4 +199,6 @@ def test_kid_over_halves_and_blocks_is_kid_of_each_half(monkeypatch: pytest.Monk
     expected = [kid.kid(x[mask], y) for mask in masks]
     monkeypatch.setattr(kid, "_BLOCK", 7)
     assert kid.over_halves(x, y, masks).tolist() == pytest.approx(expected, rel=1e-9)
-    assert kid.over_halves(x, y, masks, pairs_y=kid.mean_of_pairs(y)).tolist() == pytest.approx(expected, rel=1e-9)
+    assert kid.over_halves(x, y, masks, pairs_y=kid.mean_of_pairs(y)).tolist() == pytest.approx(
+        expected, rel=1e-9
+    )

@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 import torch
 
-from diffdescent.errors import UserError
+from diffdescent.base.errors import UserError
 from diffdescent.evaluate import rmse, score_exact, sliced_wasserstein
 from diffdescent.evaluate.wasserstein import distance_along, projections
 

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from diffdescent.errors import UserError
+from diffdescent.base.errors import UserError
+from diffdescent.base.images import from_uint8
 from diffdescent.evaluate import ModuleExtractor, extract, load_extractor
 from diffdescent.evaluate.resize import resize
-from diffdescent.images import from_uint8
 from diffdescent.models.classifiers import FeatureNet, load_classifier
 
 from .pictures import Taps, extractor, pictures
@@ -61,7 +61,9 @@ def test_any_module_is_an_extractor() -> None:
 
 def test_grey_images_are_repeated_to_three_channels() -> None:
     grey = pictures(3, channels=1)
-    assert torch.equal(extractor()(grey).pool, extractor()(grey.expand(-1, 3, -1, -1).contiguous()).pool)
+    assert torch.equal(
+        extractor()(grey).pool, extractor()(grey.expand(-1, 3, -1, -1).contiguous()).pool
+    )
     with pytest.raises(UserError, match="looks at images of 3 channels, not 4"):
         extractor()(pictures(2, channels=4))
 
@@ -103,7 +105,10 @@ def test_what_is_no_feature_is_refused(out: object, message: str) -> None:
 
 
 def test_bad_names_and_images_are_refused() -> None:
-    with pytest.raises(UserError, match="Unknown feature extractor 'cifar10-feature'; did you mean 'cifar10-features'"):
+    with pytest.raises(
+        UserError,
+        match="Unknown feature extractor 'cifar10-feature'; did you mean 'cifar10-features'",
+    ):
         load_extractor("cifar10-feature")
     with pytest.raises(UserError, match="Unknown resize protocol 'cleen'; did you mean 'clean'"):
         load_extractor(resize="cleen")
@@ -114,10 +119,14 @@ def test_bad_names_and_images_are_refused() -> None:
 
 
 def test_clean_resizing_is_antialiased_bicubic_and_legacy_is_not() -> None:
-    images = torch.randint(0, 256, (2, 3, 40, 30), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    images = torch.randint(
+        0, 256, (2, 3, 40, 30), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+    )
     for size in ((9, 12), (64, 50)):
         # PyTorch's own antialiased bicubic, another implementation of the same filter.
-        other = F.interpolate(images.float(), size=size, mode="bicubic", antialias=True).clamp(0, 255)
+        other = F.interpolate(images.float(), size=size, mode="bicubic", antialias=True).clamp(
+            0, 255
+        )
         assert torch.allclose(resize(images, size, "clean"), other, atol=0.02)
     # A pattern as fine as the pixels: antialiasing gives its mean, the legacy protocol whatever it happens to hit.
     stripes = torch.zeros(1, 1, 64, 64, dtype=torch.uint8)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffdescent.errors import UserError
+from diffdescent.base.errors import UserError
 from diffdescent.evaluate import load_extractor
 from diffdescent.evaluate.inception import InceptionV3, load_inception
 
@@ -21,7 +21,11 @@ DATA = Path(__file__).parents[1] / "data"
 def made_by_rule(name: str, shape: tuple[int, ...]) -> Tensor:
     """The rule of inception.json: normals keyed by the name, scaled by what the parameter is."""
     key = int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % 100003
-    z = np.random.Generator(np.random.Philox(key=key)).standard_normal(int(np.prod(shape))).reshape(shape)
+    z = (
+        np.random.Generator(np.random.Philox(key=key))
+        .standard_normal(int(np.prod(shape)))
+        .reshape(shape)
+    )
     if len(shape) >= 2:
         z = z / np.sqrt(np.prod(shape[1:]))
     elif name.endswith(".running_var"):
@@ -55,7 +59,9 @@ def close(ours: Tensor, recorded: np.ndarray) -> None:
     assert off.max() <= 1e-4
 
 
-def test_activations_are_those_of_the_reference_architecture(file: Path, weights: dict[str, Tensor]) -> None:
+def test_activations_are_those_of_the_reference_architecture(
+    file: Path, weights: dict[str, Tensor]
+) -> None:
     with np.load(DATA / "inception.npz") as recorded:
         images = torch.from_numpy(recorded["images"]).permute(0, 3, 1, 2)
         extractor = load_extractor(f"inception:{file}", resize="legacy")
@@ -75,19 +81,28 @@ def test_activations_are_those_of_the_reference_architecture(file: Path, weights
 
 
 def test_the_layout_is_that_of_the_weights_file(weights: dict[str, Tensor]) -> None:
-    ours = {k: tuple(v.shape) for k, v in InceptionV3().state_dict().items() if "num_batches" not in k}
+    ours = {
+        k: tuple(v.shape) for k, v in InceptionV3().state_dict().items() if "num_batches" not in k
+    }
     assert ours == {k: tuple(v.shape) for k, v in weights.items()}
 
 
-def test_safetensors_and_pth_are_the_same_network(file: Path, weights: dict[str, Tensor], tmp_path: Path) -> None:
+def test_safetensors_and_pth_are_the_same_network(
+    file: Path, weights: dict[str, Tensor], tmp_path: Path
+) -> None:
     from safetensors.torch import save_file
 
     save_file(weights, str(tmp_path / "w.safetensors"))
-    a, b = load_inception(file).state_dict(), load_inception(tmp_path / "w.safetensors").state_dict()
+    a, b = (
+        load_inception(file).state_dict(),
+        load_inception(tmp_path / "w.safetensors").state_dict(),
+    )
     assert all(torch.equal(a[k], b[k]) for k in a)
 
 
-def test_what_is_no_weights_file_of_this_network_is_refused(weights: dict[str, Tensor], tmp_path: Path) -> None:
+def test_what_is_no_weights_file_of_this_network_is_refused(
+    weights: dict[str, Tensor], tmp_path: Path
+) -> None:
     with pytest.raises(UserError, match=r"There is no file .*absent\.pth"):
         load_extractor(f"inception:{tmp_path / 'absent.pth'}")
     (tmp_path / "noise.pth").write_bytes(b"not a file of weights")
@@ -96,9 +111,17 @@ def test_what_is_no_weights_file_of_this_network_is_refused(weights: dict[str, T
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(UserError, match="no dictionary of tensors"):
         load_inception(tmp_path / "list.pth")
-    torch.save({k: v for k, v in weights.items() if k != "Mixed_6a.branch3x3.conv.weight"}, tmp_path / "short.pth")
-    with pytest.raises(UserError, match=r"Mixed_6a.branch3x3.conv.weight should be \(384, 288, 3, 3\) and is absent"):
+    torch.save(
+        {k: v for k, v in weights.items() if k != "Mixed_6a.branch3x3.conv.weight"},
+        tmp_path / "short.pth",
+    )
+    with pytest.raises(
+        UserError,
+        match=r"Mixed_6a.branch3x3.conv.weight should be \(384, 288, 3, 3\) and is absent",
+    ):
         load_inception(tmp_path / "short.pth")
     torch.save({**weights, "fc.weight": torch.zeros(1000, 2048)}, tmp_path / "torchvision.pth")
-    with pytest.raises(UserError, match=r"fc.weight should be \(1008, 2048\) and is \(1000, 2048\)"):
+    with pytest.raises(
+        UserError, match=r"fc.weight should be \(1008, 2048\) and is \(1000, 2048\)"
+    ):
         load_inception(tmp_path / "torchvision.pth")

@@ -18,7 +18,10 @@ def by_hand(points: Tensor, manifold: Tensor) -> float:
     for i, centre in enumerate(manifold):
         others = sorted(float((centre - o).norm()) for j, o in enumerate(manifold) if j != i)
         reach.append(others[K - 1])
-    hits = [any(float((p - c).norm()) <= r for c, r in zip(manifold, reach, strict=True)) for p in points]
+    hits = [
+        any(float((p - c).norm()) <= r for c, r in zip(manifold, reach, strict=True))
+        for p in points
+    ]
     return sum(hits) / len(hits)
 
 
@@ -55,7 +58,9 @@ def test_copies_of_one_image_have_balls_of_radius_zero() -> None:
     collapsed = torch.tensor([[0.0, 0.0]] * 6)
     assert precision_recall.precision(collapsed, reference).all()
     # Only the five at the same place are covered, and not their neighbours.
-    assert precision_recall.recall(precision_recall.coverage(collapsed, reference)) == pytest.approx(5 / 9)
+    assert precision_recall.recall(
+        precision_recall.coverage(collapsed, reference)
+    ) == pytest.approx(5 / 9)
 
 
 def test_a_set_covers_itself() -> None:

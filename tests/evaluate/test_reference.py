@@ -10,9 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from diffdescent.data import read_images, stream_images
-from diffdescent.errors import UserError
-from diffdescent.evaluate import extract, moments_of, read_reference, score, summarise, write_statistics
+from diffdescent.base.errors import UserError
+from diffdescent.base.image_sets import read_images, stream_images
+from diffdescent.evaluate import (
+    extract,
+    moments_of,
+    read_reference,
+    score,
+    summarise,
+    write_statistics,
+)
 
 from .pictures import extractor, pictures, write
 
@@ -39,7 +46,10 @@ def test_streamed_images_are_those_read_at_once(tmp_path: Path) -> None:
     assert [len(b) for b in batches] == [10, 10, 3]
     assert torch.equal(torch.cat(batches), read_images(folder).images)
     write(tmp_path / "folder" / "other", pictures(1, size=4))
-    with pytest.raises(UserError, match=r"differ in size: 0000\.png is 8×8 with 3 channels but other/0000\.png is 4×4"):
+    with pytest.raises(
+        UserError,
+        match=r"differ in size: 0000\.png is 8×8 with 3 channels but other/0000\.png is 4×4",
+    ):
         list(stream_images(folder, batch=10))
 
 
@@ -117,7 +127,9 @@ def test_statistics_of_pytorch_fid_and_of_adm(tmp_path: Path) -> None:
     )  # fmt: skip
     adm = read_reference(tmp_path / "adm.npz", extractor())
     names = ["fd", "sfd", "precision", "recall", "kid"]
-    assert [s.value for s in score(others, adm, names)] == [s.value for s in score(others, known, names)]
+    assert [s.value for s in score(others, adm, names)] == [
+        s.value for s in score(others, known, names)
+    ]
 
 
 def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
@@ -128,7 +140,9 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read as an npz"):
         read_reference(path, extractor())
     np.savez(path, mu=np.zeros(4), sigma=np.zeros((3, 3)))
-    with pytest.raises(UserError, match=r"mu of shape \(4,\) and sigma of shape \(3, 3\); expected"):
+    with pytest.raises(
+        UserError, match=r"mu of shape \(4,\) and sigma of shape \(3, 3\); expected"
+    ):
         read_reference(path, extractor())
     np.savez(path, mu=np.array([0.0, np.nan]), sigma=np.eye(2))
     with pytest.raises(UserError, match="hold NaN or Inf"):

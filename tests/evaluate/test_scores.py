@@ -7,8 +7,17 @@ import dataclasses
 import pytest
 import torch
 
-from diffdescent.errors import UserError
-from diffdescent.evaluate import METRICS, Features, Reference, Score, make_reference, metric_name, possible, score
+from diffdescent.base.errors import UserError
+from diffdescent.evaluate import (
+    METRICS,
+    Features,
+    Reference,
+    Score,
+    make_reference,
+    metric_name,
+    possible,
+    score,
+)
 from diffdescent.evaluate.halves import halves, interval
 
 NAMES = ("fd", "sfd", "is", "precision", "recall", "kid")
@@ -28,21 +37,32 @@ def test_intervals_cover_the_expectation_at_this_number_of_images(reference: Ref
     """100 sets of images: the 95 % intervals hold the mean score of such sets about as often as they say."""
     scores: dict[str, list[Score]] = {name: [] for name in NAMES}
     for trial in range(100):
-        drawn = score(features(80, seed=1000 + trial, shift=0.8), reference, NAMES, seed=trial, resamples=50)
+        drawn = score(
+            features(80, seed=1000 + trial, shift=0.8), reference, NAMES, seed=trial, resamples=50
+        )
         for found in drawn:
             scores[found.metric].append(found)
     for name, found in scores.items():
         truth = sum(s.value for s in found) / len(found)
-        hits = sum(s.low is not None and s.high is not None and s.low <= truth <= s.high for s in found)
+        hits = sum(
+            s.low is not None and s.high is not None and s.low <= truth <= s.high for s in found
+        )
         # 100 trials at 95 % have a standard error of 2.2 %.
         assert hits / len(found) >= 0.88, f"{name} covers {hits / len(found):.3f}"
-        width = sum(s.high - s.low for s in found if s.low is not None and s.high is not None) / len(found)
+        width = sum(
+            s.high - s.low for s in found if s.low is not None and s.high is not None
+        ) / len(found)
         spread = torch.tensor([s.value for s in found]).std()
-        assert width < 1.5 * 2 * 1.96 * spread, f"{name} is too wide: {width:.3g} for ±1.96·{spread:.3g}"
+        assert width < 1.5 * 2 * 1.96 * spread, (
+            f"{name} is too wide: {width:.3g} for ±1.96·{spread:.3g}"
+        )
 
 
 def test_the_bias_of_a_distance_is_found(reference: Reference) -> None:
-    few = [score(features(60, seed=s, shift=0.4), reference, ["fd"], resamples=40)[0] for s in range(40)]
+    few = [
+        score(features(60, seed=s, shift=0.4), reference, ["fd"], resamples=40)[0]
+        for s in range(40)
+    ]
     many = score(features(60_000, seed=99, shift=0.4), reference, ["fd"], resamples=0)[0].value
     excess = sum(s.value for s in few) / len(few) - many
     estimate = sum(s.bias for s in few if s.bias is not None) / len(few)
@@ -75,7 +95,9 @@ def test_values_do_not_depend_on_the_seed_and_intervals_do(reference: Reference)
     assert [s.value for s in a] == [s.value for s in b]
     assert [s.low for s in a] != [s.low for s in b]
     assert a == again
-    assert [s.value for s in score(x, reference, NAMES, resamples=0)] == pytest.approx([s.value for s in a], rel=1e-12)
+    assert [s.value for s in score(x, reference, NAMES, resamples=0)] == pytest.approx(
+        [s.value for s in a], rel=1e-12
+    )
 
 
 def test_names_aliases_and_the_nearest_of_a_wrong_one(reference: Reference) -> None:
@@ -98,7 +120,9 @@ def test_what_features_and_reference_allow(reference: Reference) -> None:
     assert [s.metric for s in score(full, moments)] == ["fd", "is"]
     with pytest.raises(UserError, match="nothing to compare with; give a reference"):
         score(full, None, ["fd"])
-    with pytest.raises(UserError, match="Inception Score cannot be computed: it looks at class probabilities"):
+    with pytest.raises(
+        UserError, match="Inception Score cannot be computed: it looks at class probabilities"
+    ):
         score(pool, reference, ["is"])
     with pytest.raises(UserError, match="at least 4 images on each side, not 3"):
         score(features(3, seed=1), reference, ["recall"])
@@ -130,7 +154,9 @@ def test_fewer_images_than_features_are_noted(reference: Reference) -> None:
         "with 50 images the distance is too large by more than its interval reaches, here by"
     )
     far = make_reference(Features(features(150, seed=0).pool + 3))
-    assert len(score(features(300, seed=1), far, ["fd"])[0].notes) == 1  # the unknown protocol alone
+    assert (
+        len(score(features(300, seed=1), far, ["fd"])[0].notes) == 1
+    )  # the unknown protocol alone
     few = score(features(50, seed=1, d=40), make_reference(features(30, seed=0, d=40)), ["fd"])[0]
     assert sum("the reference has 30 images for 40 features" in note for note in few.notes) == 1
 
@@ -149,7 +175,9 @@ def test_a_handful_of_images_has_a_value_and_no_interval(reference: Reference) -
 
 def test_the_protocol_is_in_the_result(reference: Reference) -> None:
     x = features(20, seed=1)
-    found = score(Features(x.pool, protocol={"network": "taps"}), reference, ["kid"], seed=3, resamples=10)[0]
+    found = score(
+        Features(x.pool, protocol={"network": "taps"}), reference, ["kid"], seed=3, resamples=10
+    )[0]
     assert found.protocol == {
         "metric": "kid",
         "kernel": "(x·y/d + 1)³",
@@ -162,7 +190,13 @@ def test_the_protocol_is_in_the_result(reference: Reference) -> None:
 
 def test_progress_is_told(reference: Reference) -> None:
     seen: list[tuple[str, int, int]] = []
-    score(features(20, seed=1), reference, ["fd", "is"], resamples=5, progress=lambda *at: seen.append(at))
+    score(
+        features(20, seed=1),
+        reference,
+        ["fd", "is"],
+        resamples=5,
+        progress=lambda *at: seen.append(at),
+    )
     assert ("fd", 3, 5) in seen
     assert seen[-1] == ("is", 1, 1)
 
@@ -173,4 +207,6 @@ def test_equal_sets_score_perfectly(reference: Reference) -> None:
     assert found["fd"] == pytest.approx(0, abs=1e-6)
     assert found["sfd"] == pytest.approx(0, abs=1e-5)
     assert found["precision"] == found["recall"] == 1
-    assert found["kid"] < 0  # unbiased: two samples of one distribution are at 0 on average, a set to itself below
+    assert (
+        found["kid"] < 0
+    )  # unbiased: two samples of one distribution are at 0 on average, a set to itself below

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from diffdescent.core.process import VP
 from diffdescent.models.coordinates import Cosine
 from diffdescent.models.dataset import Dataset
 from diffdescent.models.gaussian import Gaussian
 from diffdescent.models.mixture import Mixture
-from diffdescent.process import VP
 
 SHAPE = (3, 4, 4)
 SIZE = 48
@@ -24,7 +24,9 @@ def make_gaussian(kind: str = "factors") -> Gaussian:
         return Gaussian(mean, variance, VP.named())
     if kind == "factors":  # low rank + isotropic
         return Gaussian(mean, 0.05, VP.named(), factors=rand(SIZE, 5, seed=3))
-    return Gaussian(mean, variance, VP.named(), factors=rand(20, 5, seed=3))  # a diagonal residual, on 20 coordinates
+    return Gaussian(
+        mean, variance, VP.named(), factors=rand(20, 5, seed=3)
+    )  # a diagonal residual, on 20 coordinates
 
 
 def make_mixture(kind: str = "factors") -> Mixture:

@@ -7,22 +7,33 @@ import math
 import pytest
 import torch
 
+from diffdescent.core.predict import Predictor
+from diffdescent.core.process import VE, VP, Point
 from diffdescent.models.dataset import Dataset
 from diffdescent.models.exact import Exact
 from diffdescent.models.gaussian import Gaussian
 from diffdescent.models.mixture import Mixture
-from diffdescent.predict import Predictor
-from diffdescent.process import VE, VP, Point
 
 from .cases import SHAPE, SIZE, make_dataset, make_gaussian, make_mixture, rand
 
 LEVELS = [
     pytest.param(Point(0, a, s), id=f"{a}-{s}")
-    for a, s in [(0.8, 0.6), (0.999, 0.04), (0.01, 1.0), (1.0, 0.002), (1.0, 150.0), (1.0, 1e6), (0.0, 1.0), (0.3, 0.7)]
+    for a, s in [
+        (0.8, 0.6),
+        (0.999, 0.04),
+        (0.01, 1.0),
+        (1.0, 0.002),
+        (1.0, 150.0),
+        (1.0, 1e6),
+        (0.0, 1.0),
+        (0.3, 0.7),
+    ]
 ]
 
 
-def both(model: Exact, x: torch.Tensor, point: Point, cond: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
+def both(
+    model: Exact, x: torch.Tensor, point: Point, cond: torch.Tensor | None = None
+) -> tuple[torch.Tensor, ...]:
     prediction = model(x, point, cond)
     return prediction.to("x0", x), prediction.to("eps", x)
 
@@ -41,7 +52,9 @@ def check_score(model: Gaussian | Mixture | Dataset, point: Point) -> None:
     if point.ratio < 100:  # beyond, σ² amplifies the rounding of the score
         tweedie = (x.detach() + point.sigma**2 * score) / point.alpha
         torch.testing.assert_close(x0, tweedie, rtol=1e-8, atol=1e-8)
-    torch.testing.assert_close(point.alpha * x0 + point.sigma * eps, x.detach(), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        point.alpha * x0 + point.sigma * eps, x.detach(), rtol=1e-12, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("point", LEVELS)
@@ -60,16 +73,23 @@ def test_dataset_score(point: Point) -> None:
 
 
 def dense(gaussian: Gaussian) -> tuple[torch.Tensor, torch.Tensor]:
-    return gaussian.mean, gaussian.covariance.apply(lambda v: v, torch.eye(SIZE, dtype=torch.float64))
+    return gaussian.mean, gaussian.covariance.apply(
+        lambda v: v, torch.eye(SIZE, dtype=torch.float64)
+    )
 
 
 def test_gaussian_against_dense_algebra(gaussian: Gaussian) -> None:
     mean, cov = dense(gaussian)
     point = Point(0, 0.7, 0.5)
-    law = torch.distributions.MultivariateNormal(0.7 * mean, 0.49 * cov + 0.25 * torch.eye(SIZE, dtype=torch.float64))
+    law = torch.distributions.MultivariateNormal(
+        0.7 * mean, 0.49 * cov + 0.25 * torch.eye(SIZE, dtype=torch.float64)
+    )
     x = states(gaussian, point)
     torch.testing.assert_close(gaussian.log_prob(x, point), law.log_prob(x.flatten(1)))
-    x0 = mean + 0.7 * torch.linalg.solve(law.covariance_matrix, (x.flatten(1) - 0.7 * mean).T).T @ cov
+    x0 = (
+        mean
+        + 0.7 * torch.linalg.solve(law.covariance_matrix, (x.flatten(1) - 0.7 * mean).T).T @ cov
+    )
     torch.testing.assert_close(both(gaussian, x, point)[0].flatten(1), x0)
 
 
@@ -87,17 +107,30 @@ def test_one_component_is_a_gaussian(kind: str, point: Point) -> None:
     gaussian = make_gaussian(kind)
     c = gaussian.covariance
     factors = c.factors()[None] if c.support else None
-    one = Mixture(torch.ones(1), gaussian.mean[None], c.variances[None], VP.named(), factors=factors, shape=SHAPE)
+    one = Mixture(
+        torch.ones(1),
+        gaussian.mean[None],
+        c.variances[None],
+        VP.named(),
+        factors=factors,
+        shape=SHAPE,
+    )
     x = states(gaussian, point)
     torch.testing.assert_close(both(one, x, point), both(gaussian, x, point), rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(one.log_prob(x, point), gaussian.log_prob(x, point))
 
 
-@pytest.mark.parametrize("point", [Point(0, 0.8, 0.6), Point(0, 0.01, 1.0), Point(0, 1.0, 3.0), Point(0, 0.9999, 0.01)])
+@pytest.mark.parametrize(
+    "point", [Point(0, 0.8, 0.6), Point(0, 0.01, 1.0), Point(0, 1.0, 3.0), Point(0, 0.9999, 0.01)]
+)
 def test_diagonal_mixture_against_the_written_formula(point: Point) -> None:
     """The formula of the golden data's README, term by term."""
     mixture = make_mixture("diagonal")
-    mu, v, w = mixture.means, torch.stack([c.variances for c in mixture.covariances]), mixture.weights
+    mu, v, w = (
+        mixture.means,
+        torch.stack([c.variances for c in mixture.covariances]),
+        mixture.weights,
+    )
     x = states(mixture, point)
     _, a, s = point
     total = a * a * v + s * s
@@ -105,7 +138,9 @@ def test_diagonal_mixture_against_the_written_formula(point: Point) -> None:
     r = torch.softmax(w.log() - 0.5 * (c**2 / total + total.log()).sum(2), dim=1)[:, :, None]
     x0, eps = both(mixture, x, point)
     torch.testing.assert_close(eps.flatten(1), (r * s * c / total).sum(1), rtol=1e-11, atol=1e-11)
-    torch.testing.assert_close(x0.flatten(1), (r * (mu + a * v * c / total)).sum(1), rtol=1e-11, atol=1e-11)
+    torch.testing.assert_close(
+        x0.flatten(1), (r * (mu + a * v * c / total)).sum(1), rtol=1e-11, atol=1e-11
+    )
     torch.testing.assert_close(mixture.responsibilities(x, point), r[:, :, 0])
 
 
@@ -119,11 +154,15 @@ def test_limits_of_a_mixture(mixture: Mixture) -> None:
     assert torch.equal(eps, torch.zeros_like(x))
 
 
-def brute(data: Dataset, x: torch.Tensor, point: Point, cond: torch.Tensor | None = None) -> torch.Tensor:
+def brute(
+    data: Dataset, x: torch.Tensor, point: Point, cond: torch.Tensor | None = None
+) -> torch.Tensor:
     y = data.images.double() / 127.5 - 1
     logits = -((x[:, None] - point.alpha * y).flatten(2) ** 2).sum(2) / (2 * point.sigma**2)
     if cond is not None and data.labels is not None:
-        logits = logits.masked_fill((cond[:, None] != data.labels) & (cond[:, None] >= 0), -math.inf)
+        logits = logits.masked_fill(
+            (cond[:, None] != data.labels) & (cond[:, None] >= 0), -math.inf
+        )
     return torch.einsum("bn,nchw->bchw", logits.softmax(1), y)
 
 
@@ -134,7 +173,9 @@ def test_dataset_against_brute_force(point: Point, chunk: int | None) -> None:
     x = states(data, point, 8)
     cond = torch.tensor([-1, 0, 1, 2, -1, 1, 1, 0])
     torch.testing.assert_close(both(data, x, point)[0], brute(data, x, point), rtol=1e-9, atol=1e-9)
-    torch.testing.assert_close(both(data, x, point, cond)[0], brute(data, x, point, cond), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        both(data, x, point, cond)[0], brute(data, x, point, cond), rtol=1e-9, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("sigma", [0.0, 1e-12, 1e-6, 1e-3])
@@ -150,21 +191,28 @@ def test_dataset_finds_the_nearest_image(sigma: float, dtype: torch.dtype) -> No
     x0 = data(x, Point(0, 1.0, sigma)).to("x0", x)
     expected = y[[4, 31, 9]].to(dtype)
     torch.testing.assert_close(x0, expected, rtol=1e-6, atol=1e-6)
-    x0 = data(x, Point(0, 1.0, sigma), torch.tensor([1, 1, 0])).to("x0", x)  # image 4, 31 and 9 are of these classes
+    x0 = data(x, Point(0, 1.0, sigma), torch.tensor([1, 1, 0])).to(
+        "x0", x
+    )  # image 4, 31 and 9 are of these classes
     torch.testing.assert_close(x0, expected, rtol=1e-6, atol=1e-6)
 
 
 def test_dataset_at_pure_noise_is_the_mean() -> None:
     data = make_dataset()
     mean = (data.images.double() / 127.5 - 1).mean(0)
-    torch.testing.assert_close(both(data, rand(2, *SHAPE), Point(1, 0.0, 1.0))[0], mean.expand(2, *SHAPE))
+    torch.testing.assert_close(
+        both(data, rand(2, *SHAPE), Point(1, 0.0, 1.0))[0], mean.expand(2, *SHAPE)
+    )
 
 
 def test_dataset_of_float_points() -> None:
     points = rand(9, 2, seed=30)
     x = rand(4, 2, seed=31)
     weight = (-((x[:, None] - points) ** 2).sum(2) / (2 * 0.3**2)).softmax(1)
-    assert both(Dataset(points, VE()), x, Point(0.3, 1.0, 0.3))[0].sub(weight @ points).abs().max() < 1e-12
+    assert (
+        both(Dataset(points, VE()), x, Point(0.3, 1.0, 0.3))[0].sub(weight @ points).abs().max()
+        < 1e-12
+    )
 
 
 @pytest.mark.parametrize("point", LEVELS)
@@ -174,7 +222,9 @@ def test_float32_input_loses_only_its_own_rounding(point: Point) -> None:
         wide, narrow = both(model, x.double(), point), both(model, x, point)
         assert narrow[0].dtype == torch.float32
         bound = 3e-7 * float(x.abs().max())
-        assert float((narrow[0] - wide[0]).abs().max()) < max(bound / max(point.alpha, point.sigma), 1e-6)
+        assert float((narrow[0] - wide[0]).abs().max()) < max(
+            bound / max(point.alpha, point.sigma), 1e-6
+        )
         assert float((narrow[1] - wide[1]).abs().max()) < max(bound / point.sigma, 1e-6)
 
 
@@ -209,7 +259,9 @@ def test_class_log_prob_is_bayes() -> None:
 def test_marginal_of_a_gaussian(gaussian: Gaussian) -> None:
     point = Point(0, 0.7, 0.5)
     x = states(gaussian, point)
-    torch.testing.assert_close(gaussian.marginal(point).log_prob(x, Point(0, 1.0, 0.0)), gaussian.log_prob(x, point))
+    torch.testing.assert_close(
+        gaussian.marginal(point).log_prob(x, Point(0, 1.0, 0.0)), gaussian.log_prob(x, point)
+    )
 
 
 def test_all_are_predictors() -> None:

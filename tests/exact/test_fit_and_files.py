@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from diffdescent import UserError
+from diffdescent.core.process import VE, VP, Flow, Point
 from diffdescent.models.coordinates import Cosine
 from diffdescent.models.dataset import Dataset
 from diffdescent.models.fit import DATA, FLOOR, fit_mixture
@@ -17,7 +18,6 @@ from diffdescent.models.gaussian import Gaussian
 from diffdescent.models.mixture import Mixture
 from diffdescent.models.mixture_file import load_mixture, save_mixture
 from diffdescent.models.tensorfile import read_tensors, write_tensors
-from diffdescent.process import VE, VP, Flow, Point
 
 from .cases import SHAPE, SIZE, make_dataset, make_gaussian, make_mixture, rand
 
@@ -29,7 +29,9 @@ def moments(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def test_gaussian_samples_have_its_moments(gaussian: Gaussian) -> None:
     mean, cov = moments(gaussian.sample(40_000, torch.Generator().manual_seed(1)))
     expected = gaussian.covariance.apply(lambda v: v, torch.eye(SIZE, dtype=torch.float64))
-    assert float((mean - gaussian.mean).abs().max()) < 0.05 * float(expected.diagonal().max().sqrt())
+    assert float((mean - gaussian.mean).abs().max()) < 0.05 * float(
+        expected.diagonal().max().sqrt()
+    )
     assert float((cov - expected).abs().max()) < 0.05 * float(expected.diagonal().max())
 
 
@@ -43,7 +45,9 @@ def test_mixture_samples_have_its_moments(mixture: Mixture) -> None:
     )
     rotation = mixture.coordinates.decode(eye)
     expected = rotation.T @ (spread - torch.outer(center, center)) @ rotation
-    assert float((mean - center @ rotation).abs().max()) < 0.03 * float(expected.diagonal().max().sqrt())
+    assert float((mean - center @ rotation).abs().max()) < 0.03 * float(
+        expected.diagonal().max().sqrt()
+    )
     assert float((cov - expected).abs().max()) < 0.05 * float(expected.diagonal().max())
 
 
@@ -71,7 +75,9 @@ def test_sampling_by_class_and_by_given_draws() -> None:
 
 def test_cosine_coordinates_are_a_rotation() -> None:
     for shape in ((3, 4, 6), (1, 5, 5)):
-        frame = Cosine(shape, torch.randperm(math.prod(shape), generator=torch.Generator().manual_seed(5)))
+        frame = Cosine(
+            shape, torch.randperm(math.prod(shape), generator=torch.Generator().manual_seed(5))
+        )
         x = rand(7, math.prod(shape), seed=6)
         torch.testing.assert_close(frame.decode(frame.encode(x)), x)
         torch.testing.assert_close(frame.encode(x) @ frame.encode(x).T, x @ x.T)
@@ -86,7 +92,9 @@ def test_fit_recovers_a_gaussian(coordinates: str, residual: str) -> None:
     fitted = fit_mixture(x, None, rank, residual=residual, coordinates=coordinates)  # type: ignore[arg-type]
     fresh = truth.sample(500, torch.Generator().manual_seed(8))
     gap = truth.log_prob(fresh, DATA).mean() - fitted.log_prob(fresh, DATA).mean()
-    assert -0.05 < float(gap) < 0.25  # nats of 48 dimensions; the floor and 20,000 samples cost a little
+    assert (
+        -0.05 < float(gap) < 0.25
+    )  # nats of 48 dimensions; the floor and 20,000 samples cost a little
 
 
 def test_fit_finds_classes_and_components() -> None:
@@ -187,7 +195,10 @@ MEANS, ONES = torch.zeros(2, *SHAPE), torch.ones(2, *SHAPE)
         (lambda: Cosine((4, 4)), "Cosine"),
         (lambda: Dataset(torch.zeros(0, 3, 2, 2), VE()), "at least one"),
         (lambda: Dataset(torch.zeros(2, 3, 2, 2, dtype=torch.int32), VE()), "uint8"),
-        (lambda: Dataset(torch.zeros(2, 3, 2, 2), VE(), labels=torch.zeros(3, dtype=torch.long)), "Labels"),
+        (
+            lambda: Dataset(torch.zeros(2, 3, 2, 2), VE(), labels=torch.zeros(3, dtype=torch.long)),
+            "Labels",
+        ),
         (lambda: Dataset(torch.zeros(2, 3, 2, 2), VE(), chunk=0), "chunk"),
         (lambda: fit_mixture(torch.zeros(5, 8), None, 1), "images"),
         (lambda: fit_mixture(ONES, None, 1, residual="full"), "Unknown residual"),  # type: ignore[arg-type]
@@ -198,11 +209,17 @@ MEANS, ONES = torch.zeros(2, *SHAPE), torch.ones(2, *SHAPE)
         (lambda: make_mixture()(rand(2, 3, 4, 5), DATA), "shape"),
         (lambda: make_mixture()(rand(2, *SHAPE).long(), DATA), "floating"),
         (lambda: make_mixture()(rand(2, *SHAPE), Point(0, math.nan, 1.0)), "noise level"),
-        (lambda: make_mixture()(rand(2, *SHAPE), DATA, torch.tensor([0, 1])), "label 1; its classes are"),
+        (
+            lambda: make_mixture()(rand(2, *SHAPE), DATA, torch.tensor([0, 1])),
+            "label 1; its classes are",
+        ),
         (lambda: make_mixture()(rand(2, *SHAPE), DATA, torch.tensor([0])), "Labels"),
         (lambda: make_gaussian()(rand(2, *SHAPE), DATA, torch.tensor([0, 0])), "no classes"),
         (lambda: make_dataset().log_prob(rand(2, *SHAPE), DATA), "no density"),
-        (lambda: Mixture(torch.ones(2), MEANS, ONES, VE()).class_log_prob(MEANS.double(), DATA), "no classes"),
+        (
+            lambda: Mixture(torch.ones(2), MEANS, ONES, VE()).class_log_prob(MEANS.double(), DATA),
+            "no classes",
+        ),
     ],
 )
 def test_bad_input_is_one_sentence(call, message) -> None:  # type: ignore[no-untyped-def]

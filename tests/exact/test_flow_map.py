@@ -9,26 +9,41 @@ import pytest
 import torch
 
 from diffdescent import UserError
+from diffdescent.core.process import Point
 from diffdescent.models.flowmap import exact_solution, integrate
 from diffdescent.models.gaussian import Gaussian
-from diffdescent.process import Point
 
 from .cases import SHAPE, make_dataset, make_gaussian, make_mixture, rand
 
-NOISE, MIDDLE, DATA = Point(1, 0.0063, math.sqrt(1 - 0.0063**2)), Point(0, 0.9, 0.5), Point(0, 1.0, 0.0)
+NOISE, MIDDLE, DATA = (
+    Point(1, 0.0063, math.sqrt(1 - 0.0063**2)),
+    Point(0, 0.9, 0.5),
+    Point(0, 1.0, 0.0),
+)
 
 
 def test_gaussian_flow_is_a_group(gaussian: Gaussian) -> None:
     x = rand(3, *SHAPE, seed=1)
-    for a, b, c in [(NOISE, MIDDLE, DATA), (DATA, NOISE, MIDDLE), (Point(1, 0.0, 1.0), Point(5, 1.0, 5.0), DATA)]:
-        torch.testing.assert_close(gaussian.flow(gaussian.flow(x, a, b), b, c), gaussian.flow(x, a, c))
+    for a, b, c in [
+        (NOISE, MIDDLE, DATA),
+        (DATA, NOISE, MIDDLE),
+        (Point(1, 0.0, 1.0), Point(5, 1.0, 5.0), DATA),
+    ]:
+        torch.testing.assert_close(
+            gaussian.flow(gaussian.flow(x, a, b), b, c), gaussian.flow(x, a, c)
+        )
         torch.testing.assert_close(gaussian.flow(gaussian.flow(x, a, b), b, a), x)
     assert torch.equal(gaussian.flow(x.float(), MIDDLE, MIDDLE), x.float())
 
 
 @pytest.mark.parametrize(
     ("start", "end"),
-    [(NOISE, DATA), (Point(1, 0.0, 1.0), DATA), (Point(157, 1.0, 157.0), Point(0.01, 1.0, 0.01)), (DATA, NOISE)],
+    [
+        (NOISE, DATA),
+        (Point(1, 0.0, 1.0), DATA),
+        (Point(157, 1.0, 157.0), Point(0.01, 1.0, 0.01)),
+        (DATA, NOISE),
+    ],
 )
 def test_adaptive_solve_meets_the_closed_form(gaussian: Gaussian, start: Point, end: Point) -> None:
     x = rand(4, *SHAPE, seed=2) * start.norm
@@ -80,7 +95,9 @@ def test_cache_keeps_and_mends(tmp_path: Path) -> None:
     whole = file.read_bytes()
     for damaged in (b"", whole[:100], whole[: len(whole) // 2], b"PK\x03\x04" + whole[4:-30]):
         file.write_bytes(damaged)
-        assert torch.equal(exact_solution(gaussian, x, NOISE, DATA, cache=tmp_path / "deep").x, first.x)
+        assert torch.equal(
+            exact_solution(gaussian, x, NOISE, DATA, cache=tmp_path / "deep").x, first.x
+        )
     exact_solution(make_gaussian("diagonal"), x, NOISE, DATA, cache=tmp_path / "deep")
     exact_solution(gaussian, x, NOISE, MIDDLE, cache=tmp_path / "deep")
     assert len(list((tmp_path / "deep").iterdir())) == 3

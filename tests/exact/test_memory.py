@@ -24,8 +24,12 @@ print(peak / 2**20, time.perf_counter() - begin, time.process_time())
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in KiB on Linux only")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="ru_maxrss is in KiB on Linux only"
+)
 def test_peak_memory() -> None:
-    out = subprocess.run([sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True).stdout
+    out = subprocess.run(
+        [sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True
+    ).stdout
     peak, *_ = map(float, out.split())
     assert peak < 2, f"peak {peak:.2f} GiB"

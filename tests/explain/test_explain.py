@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import diffdescent as dd
-from diffdescent.explain import explain, growth
-from diffdescent.solvers import SOLVERS
+from diffdescent.core.solvers import SOLVERS
+from diffdescent.lab.explain import explain, growth
 
 PROCESS = dd.VP.named()
 GRID = dd.grid("loglinear", PROCESS, 8)
@@ -49,7 +49,9 @@ def test_estimates_are_the_methods_weights() -> None:
     assert explain(dd.sampler("ge(gamma=2)"), GRID).steps[3].weights == pytest.approx((2, -1))
     assert explain(dd.sampler("ge(gamma=2)"), GRID).steps[0].estimate == "ε"
     assert explain(dd.sampler("ge(gamma=2)"), GRID).steps[3].estimate == "2·ε − ε[−1]"
-    assert explain(dd.sampler("plms"), TINY).steps[-1].weights == pytest.approx((55 / 24, -59 / 24, 37 / 24, -9 / 24))
+    assert explain(dd.sampler("plms"), TINY).steps[-1].weights == pytest.approx(
+        (55 / 24, -59 / 24, 37 / 24, -9 / 24)
+    )
     heun = explain(dd.sampler("heun"), TINY).steps
     assert [s.inner for s in heun[:2]] == [True, False]
     assert heun[1].weights == pytest.approx((0.5, 0.5))
@@ -85,9 +87,13 @@ def test_stability_of_known_methods() -> None:
     for value in (-0.5, -1.5, 0.2):
         # ζ² = ζ + z(2ζ − 1), and heavy ball: (ζ − 1)(ζ − β) = z(1 − β)ζ.
         pair = np.array([value], dtype=complex)
-        assert growth(dd.sampler("ge"), pair, 200)[0] == pytest.approx(roots(1, -1 - 2 * value, value), rel=0.02)
+        assert growth(dd.sampler("ge"), pair, 200)[0] == pytest.approx(
+            roots(1, -1 - 2 * value, value), rel=0.02
+        )
         ball = roots(1, -1.2 - 0.8 * value, 0.2)
-        assert growth(dd.sampler("ddim | momentum(0.2)"), pair, 200)[0] == pytest.approx(ball, rel=0.05)
+        assert growth(dd.sampler("ddim | momentum(0.2)"), pair, 200)[0] == pytest.approx(
+            ball, rel=0.05
+        )
 
 
 @pytest.mark.parametrize("name", sorted(SOLVERS))
@@ -101,10 +107,13 @@ def test_every_solver_can_be_explained(name: str) -> None:
 
 
 def test_chains_that_are_not_linear_are_refused_with_the_reason() -> None:
-    for recipe, name in (("ddim | threshold()", "threshold"), ("ge | dynamic_threshold()", "dynamic_threshold")):
+    for recipe, name in (
+        ("ddim | threshold()", "threshold"),
+        ("ge | dynamic_threshold()", "dynamic_threshold"),
+    ):
         with pytest.raises(dd.UserError, match=f"'{name}' is not linear"):
             explain(dd.sampler(recipe), GRID)
-    from diffdescent.guidance.pxp import PxP
+    from diffdescent.core.transforms.pxp import PxP
 
     with pytest.raises(dd.UserError, match="not linear"):
         explain(dd.sampler("ddpm") | PxP(), GRID)

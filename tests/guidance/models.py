@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 
 import diffdescent as dd
-from diffdescent.execute import Executor
+from diffdescent.core.executor import Executor
+from diffdescent.core.noise import Keyed
+from diffdescent.core.plan import Plan
+from diffdescent.core.predict import Prediction
+from diffdescent.core.process import Point
+from diffdescent.core.transforms import Displacement, Estimate
 from diffdescent.guidance import Classifier, Guided
 from diffdescent.guidance.classifier import Shift
 from diffdescent.models.mixture import Mixture
-from diffdescent.noise import Keyed
-from diffdescent.plan import Plan
-from diffdescent.predict import Prediction
-from diffdescent.process import Point
-from diffdescent.sample import evaluate
-from diffdescent.transforms import Displacement, Estimate
+from diffdescent.run import evaluate
 
 VP = dd.VP.named("linear")
 LABELS = torch.tensor([0, 1, 2, 1, 0])
@@ -54,7 +54,9 @@ def run(
     index = torch.tensor(samples)
     noise = Keyed(4, index)
     x = noise.initial((3, 6, 5)).to(dtype)
-    machine = Executor(plan, x, noise=noise, displacements=displacements, estimates=estimates, dtype=dtype)
+    machine = Executor(
+        plan, x, noise=noise, displacements=displacements, estimates=estimates, dtype=dtype
+    )
     while not machine.done:
         query = machine.ask()
         prediction = evaluate(model, query, LABELS[index], width)

@@ -15,13 +15,29 @@ import torch
 from torch import Tensor
 
 import diffdescent as dd
-from diffdescent.guidance import Classifier, ClassifierFree, ConflictTable, FreePxP, Guided, PxP, conflicts
-from diffdescent.guidance.analysis import Analysis, FreeRecorder, Recorder, analysis, gram, rule_of, with_recorder
-from diffdescent.guidance.conflict_table import PAIRS, mean, share
-from diffdescent.plan import Plan
-from diffdescent.predict import Basis
-from diffdescent.recipes import Recipe
-from diffdescent.transforms import Commit, Momentum, StepParts, Threshold
+from diffdescent.core.plan import Plan
+from diffdescent.core.predict import Basis
+from diffdescent.core.recipe import Recipe
+from diffdescent.core.transforms import Commit, Momentum, StepParts, Threshold
+from diffdescent.guidance import (
+    Classifier,
+    ClassifierFree,
+    ConflictTable,
+    FreePxP,
+    Guided,
+    PxP,
+    conflicts,
+)
+from diffdescent.lab.conflicts import (
+    Analysis,
+    FreeRecorder,
+    Recorder,
+    analysis,
+    gram,
+    rule_of,
+    with_recorder,
+)
+from diffdescent.lab.conflicts.table import PAIRS, mean, share
 
 from .models import guided, mixture
 
@@ -57,7 +73,10 @@ def test_figures_by_hand() -> None:
 def test_intervals() -> None:
     """Wilson's interval for 1 of 4 and for 0 of 10, and ±1.96 standard errors."""
     quarter, none = share(np.array([1.0, 0, 0, 0])), share(np.zeros(10))
-    assert (quarter.low, quarter.high) == (pytest.approx(0.04559, abs=1e-5), pytest.approx(0.69936, abs=1e-5))
+    assert (quarter.low, quarter.high) == (
+        pytest.approx(0.04559, abs=1e-5),
+        pytest.approx(0.69936, abs=1e-5),
+    )
     assert (none.low, none.high) == (0.0, pytest.approx(0.27753, abs=1e-5))
     five = mean(np.array([1.0, 2, 3, 4, 5, math.nan]))
     assert (five.n, five.value) == (5, 3.0)
@@ -67,14 +86,19 @@ def test_intervals() -> None:
 
 def test_steps_without_noise_have_no_such_pair() -> None:
     step = steps_of([[3, 4], [-1, 0], [0, 0]], [[0, 0], [4, 3], [0, 0]])
-    table = table_of(torch.cat([step, steps_of([[3, 4], [1, 0], [0, -1]], [[1, 0], [4, 3], [0, 1]])]))
+    table = table_of(
+        torch.cat([step, steps_of([[3, 4], [1, 0], [0, -1]], [[1, 0], [4, 3], [0, 1]])])
+    )
     first, second = table.steps("cls-div")
     assert first.figures["direction"].n == 0
     assert math.isnan(first.figures["magnitude"].value)
     assert second.figures["direction"].n == 2
     assert table.steps("cls-den")[0].figures["direction"].n == 1  # a zero gradient has no direction
     whole = table.overall("cls-den").figures["direction"]
-    assert (whole.n, whole.value) == (2, 0.25)  # half of the first sample's steps, none of the second's one
+    assert (whole.n, whole.value) == (
+        2,
+        0.25,
+    )  # half of the first sample's steps, none of the second's one
 
 
 @dataclass
@@ -103,7 +127,9 @@ def test_what_is_recorded_is_the_step(model: dd.Predictor) -> None:
     dd.sample(model, DDPM | watch, steps=5, n=5, labels=labels)  # type: ignore[operator]
     table = conflicts(model, DDPM, n=5, steps=5, labels=labels)
     assert table.gram.shape == (5, 5, 6, 6)
-    assert table.t.tolist() == dd.grid("uniform(spacing=trailing)", model.process, 5).t[:-1].tolist()
+    assert (
+        table.t.tolist() == dd.grid("uniform(spacing=trailing)", model.process, 5).t[:-1].tolist()
+    )
     names = {"cls": "guidance", "den": "denoise", "div": "diversity"}
     for pair in PAIRS:
         values = table.values(pair)
@@ -114,7 +140,9 @@ def test_what_is_recorded_is_the_step(model: dd.Predictor) -> None:
                 continue
             a, b = (v.double().flatten(1).numpy() for v in (a, b))
             lengths = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
-            if not lengths[0].any():  # the last step draws no noise, by whose variance guidance moves the mean
+            if not lengths[
+                0
+            ].any():  # the last step draws no noise, by whose variance guidance moves the mean
                 assert np.isnan(values["cosine"][i]).all()
                 continue
             cosine = (a * b).sum(1) / (lengths[0] * lengths[1])
@@ -184,7 +212,11 @@ def test_pxp_free_is_measured_at_each_evaluation() -> None:
 def test_the_sampler_that_is_measured_is_the_one_that_was_given(recipe: Recipe) -> None:
     model = ClassifierFree(mixture(), -1.0)
     rule = rule_of(recipe)
-    recorder = FreeRecorder(rule) if isinstance(rule, FreePxP) else Recorder(rule or PxP(), rule is not None)
+    recorder = (
+        FreeRecorder(rule)
+        if isinstance(rule, FreePxP)
+        else Recorder(rule or PxP(), rule is not None)
+    )
     options: dict[str, Any] = {"steps": 6, "n": 4, "labels": 1}
     watched = dd.sample(model, with_recorder(recipe, recorder), **options).images
     assert torch.equal(watched, dd.sample(model, recipe, **options).images)
@@ -214,7 +246,9 @@ def test_other_samplers(recipe: str) -> None:
     """A line for each committed step, from the level where it begins."""
     chosen = dd.sampler(recipe)
     table = conflicts(guided(2.0, "score"), chosen, n=3, steps=4, labels=0)
-    grid = dd.grid("uniform(spacing=trailing)" if recipe == "heun" else "loglinear", mixture().process, 4)
+    grid = dd.grid(
+        "uniform(spacing=trailing)" if recipe == "heun" else "loglinear", mixture().process, 4
+    )
     assert table.t.tolist() == grid.t[:-1].tolist()
     assert table.steps("cls-div")[0].figures["direction"].n == 0
     assert table.steps("cls-den")[0].figures["direction"].n == 3

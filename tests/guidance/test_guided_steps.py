@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 import diffdescent as dd
+from diffdescent.core.plan import Plan
+from diffdescent.core.predict import Prediction, conversion
+from diffdescent.core.process import Point
+from diffdescent.core.solvers import Solver
+from diffdescent.core.solvers.ddim import DDIM, DDPM, StochasticMu
+from diffdescent.core.solvers.dpm import DPMpp
+from diffdescent.core.transforms import Momentum, Threshold
+from diffdescent.core.transforms.projection import Scope
 from diffdescent.guidance import PAPER, Classifier, ClassifierFree, FreePxP, Guided, PxP
 from diffdescent.guidance.classifier import log_probability
-from diffdescent.guidance.projection import Scope
-from diffdescent.plan import Plan
-from diffdescent.predict import Prediction, conversion
-from diffdescent.process import Point
-from diffdescent.solvers import Solver
-from diffdescent.solvers.ddim import DDIM, DDPM, StochasticMu
-from diffdescent.solvers.dpm import DPMpp
-from diffdescent.transforms import Momentum, Threshold
 
 from .models import LABELS, VP, NoGradient, guided, mixture, run
 
@@ -38,13 +38,19 @@ def test_neutral_settings_change_no_bit(solver: Solver, dtype: torch.dtype) -> N
     for estimates in ((), (Threshold(0.5),)):
         with_guidance = run(table, guided(3.0), estimates=estimates, dtype=dtype)
         assert torch.equal(
-            with_guidance, run(table, guided(3.0), displacements=(PxP(NONE),), estimates=estimates, dtype=dtype)
+            with_guidance,
+            run(table, guided(3.0), displacements=(PxP(NONE),), estimates=estimates, dtype=dtype),
         )
         unguided = run(table, NoGradient(mixture()), estimates=estimates, dtype=dtype)
         assert not torch.equal(with_guidance, unguided)
         for moves in ((), (PxP(),)):
-            assert torch.equal(unguided, run(table, guided(0.0), displacements=moves, estimates=estimates, dtype=dtype))
-        projected = run(table, guided(3.0), displacements=(PxP(),), estimates=estimates, dtype=dtype)
+            assert torch.equal(
+                unguided,
+                run(table, guided(0.0), displacements=moves, estimates=estimates, dtype=dtype),
+            )
+        projected = run(
+            table, guided(3.0), displacements=(PxP(),), estimates=estimates, dtype=dtype
+        )
         assert not torch.equal(with_guidance, projected)
 
 
@@ -53,9 +59,13 @@ def test_permuting_and_splitting_the_batch(scope: Scope) -> None:
     table, moves = plan(DDPM(), 4), (PxP(scope=scope),)
     whole = run(table, guided(5.0), displacements=moves, width=1)
     order = (3, 0, 4, 2, 1)
-    assert torch.equal(whole[list(order)], run(table, guided(5.0), order, displacements=moves, width=1))
+    assert torch.equal(
+        whole[list(order)], run(table, guided(5.0), order, displacements=moves, width=1)
+    )
     for i in (0, 3):
-        assert torch.equal(whole[i : i + 1], run(table, guided(5.0), (i,), displacements=moves, width=1))
+        assert torch.equal(
+            whole[i : i + 1], run(table, guided(5.0), (i,), displacements=moves, width=1)
+        )
     tied = (PxP(scope="batch"),)
     together = run(table, guided(5.0), displacements=tied)
     assert not torch.allclose(together[:1], run(table, guided(5.0), (0,), displacements=tied))
@@ -63,7 +73,9 @@ def test_permuting_and_splitting_the_batch(scope: Scope) -> None:
 
 def test_a_sample_without_gradient_leaves_the_others_alone() -> None:
     table, moves = plan(DDPM(), 4), (PxP(),)
-    whole, silent = (run(table, guided(5.0), displacements=moves, silent=i, width=1) for i in (None, 2))
+    whole, silent = (
+        run(table, guided(5.0), displacements=moves, silent=i, width=1) for i in (None, 2)
+    )
     others = [0, 1, 3, 4]
     assert torch.equal(whole[others], silent[others])
     assert torch.equal(silent[2:3], run(table, NoGradient(mixture()), (2,), width=1))
@@ -94,9 +106,14 @@ def test_the_mean_moves_by_the_variance_times_the_gradient() -> None:
     learned = replace(plan(DDPM("learned"), 3), rows=plan(DDPM("learned"), 3).rows[:1])
     log_var = learned.rows[0].outputs[0].log_var
     assert log_var is not None
-    half = _Started(model, x, torch.full_like(x, 0.0)), _Started(NoGradient(mixture()), x, torch.full_like(x, 0.0))
+    half = (
+        _Started(model, x, torch.full_like(x, 0.0)),
+        _Started(NoGradient(mixture()), x, torch.full_like(x, 0.0)),
+    )
     shift = torch.exp(torch.tensor(sum(log_var) / 2)) * gradient
-    assert torch.allclose(run(learned, half[0]) - run(learned, half[1]), shift, atol=1e-6, rtol=1e-6)
+    assert torch.allclose(
+        run(learned, half[0]) - run(learned, half[1]), shift, atol=1e-6, rtol=1e-6
+    )
 
 
 class _Started:
@@ -124,14 +141,22 @@ def test_the_last_step_of_the_large_variance_is_guided() -> None:
 
 def test_a_sure_classifier_keeps_its_digits() -> None:
     """d log p_y/dl_j = −p_j for j ≠ y and Σ_{j≠y} p_j for y itself, also where 1 − p_y rounds to zero."""
-    logits = torch.tensor([[0.0, -60.0, -80.0], [1.0, 2.0, 3.0], [5.0, 1.0, 0.0]], dtype=torch.float64)
+    logits = torch.tensor(
+        [[0.0, -60.0, -80.0], [1.0, 2.0, 3.0], [5.0, 1.0, 0.0]], dtype=torch.float64
+    )
     logits.requires_grad_()
     value = log_probability(logits, torch.tensor([0, 2, -1]))
     (gradient,) = torch.autograd.grad(value.sum(), logits)
     p = logits.detach().softmax(1)
-    assert torch.allclose(value[:2], torch.tensor([-(p[0, 1] + p[0, 2]), p[1, 2].log()]), rtol=1e-12, atol=0)
-    assert torch.allclose(gradient[0], torch.tensor([p[0, 1] + p[0, 2], -p[0, 1], -p[0, 2]]), rtol=1e-12, atol=0)
-    assert torch.allclose(gradient[1], torch.tensor([-p[1, 0], -p[1, 1], 1 - p[1, 2]]), rtol=1e-12, atol=0)
+    assert torch.allclose(
+        value[:2], torch.tensor([-(p[0, 1] + p[0, 2]), p[1, 2].log()]), rtol=1e-12, atol=0
+    )
+    assert torch.allclose(
+        gradient[0], torch.tensor([p[0, 1] + p[0, 2], -p[0, 1], -p[0, 2]]), rtol=1e-12, atol=0
+    )
+    assert torch.allclose(
+        gradient[1], torch.tensor([-p[1, 0], -p[1, 1], 1 - p[1, 2]]), rtol=1e-12, atol=0
+    )
     assert value[2] == 0
     assert not gradient[2].any()
 
@@ -139,7 +164,9 @@ def test_a_sure_classifier_keeps_its_digits() -> None:
 def test_guides_nest_and_add() -> None:
     exact = mixture()
     twice = Guided(guided(0.5), Classifier(exact.class_log_prob), 1.5)
-    assert torch.allclose(run(plan(DDPM()), twice), run(plan(DDPM()), guided(2.0)), atol=1e-12, rtol=0)
+    assert torch.allclose(
+        run(plan(DDPM()), twice), run(plan(DDPM()), guided(2.0)), atol=1e-12, rtol=0
+    )
 
 
 def test_classifier_free() -> None:
@@ -149,9 +176,14 @@ def test_classifier_free() -> None:
     assert torch.equal(run(table, ClassifierFree(exact, 1.0)), conditional)
     assert torch.allclose(run(table, ClassifierFree(exact, 0.0)), unconditional, atol=1e-12, rtol=0)
     three = run(table, ClassifierFree(exact, 3.0))
-    for other in (ClassifierFree(exact, 3.0, together=False), ClassifierFree(exact, 3.0, NoGradient(exact))):
+    for other in (
+        ClassifierFree(exact, 3.0, together=False),
+        ClassifierFree(exact, 3.0, NoGradient(exact)),
+    ):
         assert torch.allclose(three, run(table, other), atol=1e-12, rtol=0)
-    assert torch.equal(three, run(table, ClassifierFree(exact, 3.0), estimates=(FreePxP(0.0, 0.0),)))
+    assert torch.equal(
+        three, run(table, ClassifierFree(exact, 3.0), estimates=(FreePxP(0.0, 0.0),))
+    )
     # e_c − e_u = −σ ∇log p(y | x): the exact classifier's score shift is the same guidance.
     both = run(table, ClassifierFree(exact, 3.0)), run(table, _Labelled(guided(2.0, "score")))
     assert torch.allclose(*both, atol=1e-9, rtol=0)
@@ -179,9 +211,14 @@ def test_free_pxp_resolves_the_direction() -> None:
     a, b = class_mean.double(), 0.5 * (class_mean - mean).double()
     expected = a - (a @ b) / (b @ b) * b + b - (a @ b) / (a @ a) * a
     machine = dd.Executor(
-        DDIM().plan(dd.grid("uniform", VP, 1)), torch.zeros(1, 1, 1, 2), estimates=(FreePxP(),), dtype=torch.float64
+        DDIM().plan(dd.grid("uniform", VP, 1)),
+        torch.zeros(1, 1, 1, 2),
+        estimates=(FreePxP(),),
+        dtype=torch.float64,
     )
-    machine.tell(ClassifierFree(Opposed(), 1.5)(machine.ask().x, machine.ask().at, torch.tensor([0])))
+    machine.tell(
+        ClassifierFree(Opposed(), 1.5)(machine.ask().x, machine.ask().at, torch.tensor([0]))
+    )
     assert torch.allclose(machine.x.flatten(), expected, atol=1e-12, rtol=0)
 
 
@@ -191,7 +228,9 @@ def test_sample_with_guidance(solver: str) -> None:
     model = guided(4.0)
     chain = dd.sampler(solver) | PAPER["conditional"]
     whole = dd.sample(model, chain, steps=5, n=7, labels=1)
-    assert torch.equal(whole.images, dd.sample(model, chain, steps=5, n=7, labels=1, batch_size=3).images)
+    assert torch.equal(
+        whole.images, dd.sample(model, chain, steps=5, n=7, labels=1, batch_size=3).images
+    )
     assert not torch.equal(whole.images, dd.sample(model, solver, steps=5, n=7, labels=1).images)
     assert whole.record["model"] == "mixture | guided(scale=4, shift=mean)"
     assert whole.record["recipe"].endswith("pxp(delta=[1.0, 1.0, 0.001, 0.001])")

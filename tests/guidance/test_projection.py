@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 import diffdescent as dd
+from diffdescent.core.transforms import StepParts
 from diffdescent.guidance import Conflicts, Delta
-from diffdescent.transforms import StepParts
 
 EXACT = 1e-13
 
@@ -39,7 +39,9 @@ def test_guidance_against_denoising_alone() -> None:
     assert dot(result.guidance, given.denoise)[clash].abs().max() < EXACT
     assert dot(result.denoise, given.guidance)[clash].abs().max() < EXACT
     sine2 = 1 - raw**2 / (dot(given.guidance, given.guidance) * dot(given.denoise, given.denoise))
-    assert torch.allclose(dot(result.guidance, result.denoise)[clash], (-raw * sine2)[clash], atol=EXACT, rtol=0)
+    assert torch.allclose(
+        dot(result.guidance, result.denoise)[clash], (-raw * sine2)[clash], atol=EXACT, rtol=0
+    )
     for ours, theirs in zip(result, given, strict=True):
         assert torch.equal(ours[~clash], theirs[~clash])
 
@@ -124,7 +126,9 @@ def test_a_vector_too_small_to_be_squared_is_zero() -> None:
     assert not bool(Conflicts().removed(given, Delta()).denoise.any())
     fine = single._replace(guidance=single.guidance * 1e-15)
     whole = Conflicts(("cls-den",)).removed(single, Delta()).denoise
-    assert torch.allclose(Conflicts(("cls-den",)).removed(fine, Delta()).denoise, whole, rtol=1e-4, atol=1e-5)
+    assert torch.allclose(
+        Conflicts(("cls-den",)).removed(fine, Delta()).denoise, whole, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_no_noise_no_diversity() -> None:

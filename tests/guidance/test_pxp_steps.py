@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 
 import diffdescent as dd
-from diffdescent.execute import Executor
+from diffdescent.core.executor import Executor
+from diffdescent.core.noise import Keyed
+from diffdescent.core.plan import Plan
+from diffdescent.core.predict import Basis, Kind, Prediction, conversion
+from diffdescent.core.solvers import Solver
+from diffdescent.core.solvers.ddim import DDIM, DDPM
+from diffdescent.core.transforms import Commit, GradientEstimation, StepParts, Threshold
+from diffdescent.core.transforms.definitions import Denoising
+from diffdescent.core.transforms.projection import Scope, ZeroNorm
 from diffdescent.guidance import ClassifierFree, FreePxP, Guided, PxP
-from diffdescent.guidance.analysis import Recorder
-from diffdescent.guidance.definitions import Denoising
-from diffdescent.guidance.projection import Scope, ZeroNorm
-from diffdescent.noise import Keyed
-from diffdescent.plan import Plan
-from diffdescent.predict import Basis, Kind, Prediction, conversion
-from diffdescent.solvers import Solver
-from diffdescent.solvers.ddim import DDIM, DDPM
-from diffdescent.transforms import Commit, GradientEstimation, StepParts, Threshold
+from diffdescent.lab.conflicts import Recorder
 from tests.registry import build, learned, solvers
 
 from .models import LABELS, VP, NoGradient, guided, mixture, run
@@ -37,7 +37,9 @@ def table(solver: Solver, steps: int = 5, end: str = "first") -> Plan:
 
 
 def gaussian(count: int, seed: int) -> Tensor:
-    return torch.randn(count, 2, *SHAPE, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(
+        count, 2, *SHAPE, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)
+    )
 
 
 @dataclass
@@ -77,7 +79,9 @@ def script(
         def __call__(self, *args: Any) -> Tensor:
             return super().__call__(*args) * loud
 
-    machine = Executor(plan, start, noise=Scaled(3, index), displacements=(watch,), dtype=torch.float64)
+    machine = Executor(
+        plan, start, noise=Scaled(3, index), displacements=(watch,), dtype=torch.float64
+    )
     while not machine.done:
         query = machine.ask()
         parts = {"score": gradients[query.index]}
@@ -100,7 +104,9 @@ def test_one_step_is_its_parts(solver: Solver, wanted: Basis) -> None:
         (script(plan, wanted, nothing, nothing, x=0), parts.diversity),
     ):
         expected = alone.seen[0][0]
-        assert torch.allclose(expected, torch.zeros_like(step) if part is None else part, atol=1e-8, rtol=1e-8)
+        assert torch.allclose(
+            expected, torch.zeros_like(step) if part is None else part, atol=1e-8, rtol=1e-8
+        )
     assert plan.stochastic == (parts.diversity is not None)
     assert float(parts.guidance.abs().min()) > 0
 
@@ -121,7 +127,9 @@ def test_guidance_and_noise_of_a_step_are_all_in_its_parts(solver: Solver, wante
         assert torch.allclose(step - parts.guidance - noise, none.seen[0][0], atol=1e-9, rtol=1e-9)
     twice = script(plan, wanted, values, gradients * 2, wanted=wanted)
     for (_, without), (_, once), (_, doubled) in zip(none.seen, both.seen, twice.seen, strict=True):
-        assert torch.allclose(without.denoise, once.denoise, atol=1e-9, rtol=1e-9)  # the estimates are given
+        assert torch.allclose(
+            without.denoise, once.denoise, atol=1e-9, rtol=1e-9
+        )  # the estimates are given
         assert torch.allclose(doubled.guidance, 2 * once.guidance, atol=1e-9, rtol=1e-9)
         assert not bool(without.guidance.any())
 
@@ -136,7 +144,9 @@ def test_multistep_parts_are_the_coefficients(name: str) -> None:
         (out,) = row.outputs
         points = [plan.rows[i - j].at for j in range(len(out.evals))]
         per_x0 = [1.0 if row.basis == "x0" else -p.alpha / p.sigma for p in points]
-        den = sum(c * k * values[i - j] for j, (c, k) in enumerate(zip(out.evals, per_x0, strict=True)))
+        den = sum(
+            c * k * values[i - j] for j, (c, k) in enumerate(zip(out.evals, per_x0, strict=True))
+        )
         scale = out.evals[0] * per_x0[0] * row.at.sigma**2 / row.at.alpha
         assert torch.allclose(parts.denoise, torch.as_tensor(den), atol=1e-11, rtol=1e-11)
         assert torch.allclose(parts.guidance, scale * gradients[i], atol=1e-11, rtol=1e-11)
@@ -157,8 +167,12 @@ def test_the_three_definitions(eta: float, steps: int) -> None:
         kept = (dst.sigma**2 - deviation**2) ** 0.5
         x0 = (x - src.sigma * eps[i]) / src.alpha
         noise = deviation * z(x, i, 0, src, dst)
-        assert torch.allclose(p.denoise, (dst.alpha - kept * src.alpha / src.sigma) * x0, atol=1e-10, rtol=1e-10)
-        assert torch.allclose(q.denoise, (kept - src.sigma / a**0.5) * eps[i], atol=1e-10, rtol=1e-10)
+        assert torch.allclose(
+            p.denoise, (dst.alpha - kept * src.alpha / src.sigma) * x0, atol=1e-10, rtol=1e-10
+        )
+        assert torch.allclose(
+            q.denoise, (kept - src.sigma / a**0.5) * eps[i], atol=1e-10, rtol=1e-10
+        )
         if eta == 1:
             c1 = (1 - a) * dst.alpha / (1 - src.alpha**2)
             assert torch.allclose(p.denoise, c1 * x0, atol=1e-9, rtol=1e-9)
@@ -168,7 +182,9 @@ def test_the_three_definitions(eta: float, steps: int) -> None:
             assert parts.diversity is not None
             assert torch.allclose(parts.diversity, noise, atol=1e-12, rtol=1e-12)
             assert torch.equal(parts.guidance, p.guidance)
-        assert torch.allclose(step - q.denoise - noise - q.guidance, x / a**0.5, atol=1e-9, rtol=1e-9)
+        assert torch.allclose(
+            step - q.denoise - noise - q.guidance, x / a**0.5, atol=1e-9, rtol=1e-9
+        )
         x = step
 
 
@@ -182,7 +198,10 @@ def test_x0_sampling_joins_the_noise_to_the_estimate() -> None:
     assert parts.diversity is not None
     den, cls = (p.flatten(1) for p in (parts.denoise + parts.diversity, parts.guidance))
     inner = (den * cls).sum(1, keepdim=True)
-    expected = inner / den.square().sum(1, keepdim=True) * den + inner / cls.square().sum(1, keepdim=True) * cls
+    expected = (
+        inner / den.square().sum(1, keepdim=True) * den
+        + inner / cls.square().sum(1, keepdim=True) * cls
+    )
     off = (plain - run(once, guided(3.0), displacements=moves)).flatten(1)
     assert bool((inner < 0).any())
     assert torch.allclose(off, torch.where(inner < 0, expected, 0.0), atol=1e-12, rtol=0)
@@ -199,7 +218,8 @@ def test_neutral_settings_change_no_bit(solver: Solver, denoising: Denoising) ->
     with_guidance = run(plan, model, dtype=dtype)
     assert torch.equal(with_guidance, run(plan, model, displacements=(quiet,), dtype=dtype))
     assert torch.equal(
-        run(plan, NoGradient(mixture()), dtype=dtype), run(plan, silent, displacements=(loud,), dtype=dtype)
+        run(plan, NoGradient(mixture()), dtype=dtype),
+        run(plan, silent, displacements=(loud,), dtype=dtype),
     )
     projected = run(plan, model, displacements=(loud,), dtype=dtype)
     assert projected.isfinite().all()
@@ -228,8 +248,12 @@ def test_batches_and_silent_samples(name: str) -> None:
     plan, moves = table(recipe.solver), (PxP(),)
     whole = run(plan, guided(5.0, "score"), displacements=moves, width=1)
     order = (3, 0, 4, 2, 1)
-    assert torch.equal(whole[list(order)], run(plan, guided(5.0, "score"), order, displacements=moves, width=1))
-    assert torch.equal(whole[2:3], run(plan, guided(5.0, "score"), (2,), displacements=moves, width=1))
+    assert torch.equal(
+        whole[list(order)], run(plan, guided(5.0, "score"), order, displacements=moves, width=1)
+    )
+    assert torch.equal(
+        whole[2:3], run(plan, guided(5.0, "score"), (2,), displacements=moves, width=1)
+    )
     silent = run(plan, guided(5.0, "score"), displacements=moves, silent=2, width=1)
     assert torch.equal(whole[[0, 1, 3, 4]], silent[[0, 1, 3, 4]])
     assert torch.equal(silent[2:3], run(plan, NoGradient(mixture()), (2,), width=1))
@@ -251,7 +275,9 @@ def test_thresholds_and_gradient_estimation_are_part_of_the_estimate() -> None:
         plain = table(DDIM()).rows[i].outputs[0].evals[0]
         expected = plain * (values[i] if i == 0 else 2 * values[i] - values[i - 1])
         assert torch.allclose(parts.denoise, expected, atol=1e-12, rtol=1e-12)
-        assert torch.allclose(parts.guidance, -out.evals[0] * row.at.sigma * gradients[i], atol=1e-12, rtol=1e-12)
+        assert torch.allclose(
+            parts.guidance, -out.evals[0] * row.at.sigma * gradients[i], atol=1e-12, rtol=1e-12
+        )
 
 
 def test_classifier_free_guidance_in_the_step() -> None:
@@ -277,7 +303,9 @@ def test_strength_of_the_ablation() -> None:
 
     assert bool(off(1.0).any())
     assert torch.allclose(off(0.25), 0.25 * off(1.0), atol=1e-12, rtol=0)
-    assert torch.equal(run(plan, model), run(plan, model, displacements=(PxP(pairs=("den-div",), den_div=0.0),)))
+    assert torch.equal(
+        run(plan, model), run(plan, model, displacements=(PxP(pairs=("den-div",), den_div=0.0),))
+    )
 
 
 def test_delta_counts_committed_steps() -> None:
@@ -322,8 +350,15 @@ def test_text() -> None:
     text = "ddim(eta=1.0) | pxp(delta=[1.0, 1.0, 0.001, 0.001], pairs=[cls-den, den-div], scope=channel, gate=pair)"
     recipe = dd.sampler(text)
     assert str(recipe) == text
-    assert recipe.transforms == (PxP((1.0, 1.0, 1e-3, 1e-3), ("cls-den", "den-div"), "channel", "pair"),)
-    assert dd.sampler("ddpm | pxp(delta=0.1,0.03,0.03,0.007)").transforms[0].delta == (0.1, 0.03, 0.03, 0.007)  # type: ignore[union-attr]
+    assert recipe.transforms == (
+        PxP((1.0, 1.0, 1e-3, 1e-3), ("cls-den", "den-div"), "channel", "pair"),
+    )
+    assert dd.sampler("ddpm | pxp(delta=0.1,0.03,0.03,0.007)").transforms[0].delta == (
+        0.1,
+        0.03,
+        0.03,
+        0.007,
+    )  # type: ignore[union-attr]
     steps = dd.sampler("ddpm | pxp(delta=[[1,1,1,1],[0,0,0,0]])").transforms[0]
     assert isinstance(steps, PxP)
     assert steps.deltas == ((1.0, 1.0, 1.0, 1.0), NONE)
@@ -363,7 +398,12 @@ def test_a_history_in_the_wanted_basis_is_taken_apart() -> None:
     model = Guided(mixture(), guided().guide, 3.0, "score")
     move = PxP(denoising="noise")
     index = torch.arange(5)
-    whole = Executor(plan, Keyed(4, index).initial((3, 6, 5)).double(), displacements=(move,), dtype=torch.float64)
+    whole = Executor(
+        plan,
+        Keyed(4, index).initial((3, 6, 5)).double(),
+        displacements=(move,),
+        dtype=torch.float64,
+    )
     states, histories = [], []
     while not whole.done:
         states.append(whole.x)

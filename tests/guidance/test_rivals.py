@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 import diffdescent as dd
+from diffdescent.core.plan import Plan
+from diffdescent.core.predict import Prediction
+from diffdescent.core.process import VE, Point, Process
+from diffdescent.core.solvers.ddim import DDIM, DDPM
+from diffdescent.core.solvers.unipc import UniPC
+from diffdescent.core.transforms import Threshold
+from diffdescent.core.transforms.directions import sum_of
 from diffdescent.guidance import APG, ClassifierFree, ClassifierFreePlus, FreePxP, Guided, Rescale
-from diffdescent.guidance.rivals import sum_of
 from diffdescent.guidance.wrapper import network_calls
 from diffdescent.models.mixture import Mixture
-from diffdescent.plan import Plan
-from diffdescent.predict import Prediction
-from diffdescent.process import VE, Point, Process
-from diffdescent.solvers.ddim import DDIM, DDPM
-from diffdescent.solvers.unipc import UniPC
-from diffdescent.transforms import Threshold
 
 from .models import LABELS, VP, NoGradient, guided, mixture, run
 from .test_sources import towards
@@ -51,7 +51,7 @@ def estimates(x: Tensor, at: Point) -> tuple[Tensor, Tensor]:
 
 
 def start() -> Tensor:
-    from diffdescent.noise import Keyed
+    from diffdescent.core.noise import Keyed
 
     return Keyed(4, torch.arange(5)).initial((3, 6, 5)).double()
 
@@ -80,7 +80,11 @@ def test_an_interval_against_its_formula_and_its_cost() -> None:
     ours = run(table, free)
 
     def guide(x: Tensor, at: Point, with_label: Tensor, without: Tensor) -> tuple[Tensor, Tensor]:
-        d = with_label + 2 * (with_label - without) if lo <= at.sigma / at.alpha <= hi else with_label
+        d = (
+            with_label + 2 * (with_label - without)
+            if lo <= at.sigma / at.alpha <= hi
+            else with_label
+        )
         return d, eps_of(x, at, d)
 
     assert torch.allclose(ours, reference(table, guide), atol=1e-9, rtol=0)
@@ -94,11 +98,20 @@ def test_an_interval_against_its_formula_and_its_cost() -> None:
 def test_an_empty_interval_is_the_conditional_model_to_the_bit() -> None:
     table = plan(DDPM())
     conditional = run(table, mixture())
-    for chain in ((), (FreePxP(),), (Rescale(),), (APG(7.0),), (APG(7.0), Rescale(), FreePxP(), Threshold(50.0))):
+    for chain in (
+        (),
+        (FreePxP(),),
+        (Rescale(),),
+        (APG(7.0),),
+        (APG(7.0), Rescale(), FreePxP(), Threshold(50.0)),
+    ):
         assert torch.equal(
-            run(table, ClassifierFree(mixture(), 7.0, interval=(0.0, 0.0)), estimates=chain), conditional
+            run(table, ClassifierFree(mixture(), 7.0, interval=(0.0, 0.0)), estimates=chain),
+            conditional,
         )
-    assert torch.equal(run(table, ClassifierFreePlus(mixture(), 0.6, interval=(0.0, 0.0))), conditional)
+    assert torch.equal(
+        run(table, ClassifierFreePlus(mixture(), 0.6, interval=(0.0, 0.0))), conditional
+    )
     everywhere = ClassifierFree(mixture(), 7.0, interval=(0.0, math.inf))
     assert torch.equal(run(table, everywhere), run(table, ClassifierFree(mixture(), 7.0)))
 
@@ -106,7 +119,12 @@ def test_an_empty_interval_is_the_conditional_model_to_the_bit() -> None:
 def test_what_an_answer_costs() -> None:
     exact = mixture()
     free = ClassifierFree(exact, 2.0)
-    assert [network_calls(m) for m in (exact, free, guided(), Guided(free, towards(0.0)))] == [1, 2, 1, 2]
+    assert [network_calls(m) for m in (exact, free, guided(), Guided(free, towards(0.0)))] == [
+        1,
+        2,
+        1,
+        2,
+    ]
     other = ClassifierFree(exact, 2.0, unconditional=ClassifierFree(exact, 2.0))
     assert other.calls == 3
     nested = Guided(ClassifierFree(exact, 2.0, interval=(0.3, 2.0)), towards(0.0))
@@ -122,7 +140,9 @@ def test_the_difference_is_taken_in_single_precision() -> None:
         assert cond is not None
         return answers[(cond < 0).long()].view(-1, 1, 1, 1).expand_as(x)
 
-    model = dd.Network(network, process=VP, kind="x0", shape=(1, 1, 1), dtype=torch.bfloat16, label_count=2)
+    model = dd.Network(
+        network, process=VP, kind="x0", shape=(1, 1, 1), dtype=torch.bfloat16, label_count=2
+    )
     for free in (ClassifierFree(model, 30.0), ClassifierFree(model, 30.0, clip=2.0)):
         found = free(torch.zeros(1, 1, 1, 1), VP.point(500), torch.tensor([0]))
         assert found.raw.item() == pytest.approx(1.0 - 29 * 0.0078125, abs=1e-6)
@@ -147,7 +167,9 @@ def test_cfgpp_of_an_ancestral_step_and_a_noise_predicting_network() -> None:
     """Its own step from D_∅, plus α_s λ(D_c − D_∅), whatever the network's output is."""
     table = plan(DDPM(), 5)
     ours = run(table, ClassifierFreePlus(mixture(), 0.4))
-    assert torch.allclose(ours, run(table, ClassifierFreePlus(_Noise(mixture()), 0.4)), atol=1e-9, rtol=0)
+    assert torch.allclose(
+        ours, run(table, ClassifierFreePlus(_Noise(mixture()), 0.4)), atol=1e-9, rtol=0
+    )
     once = replace(table, rows=table.rows[:1])
     x, at, to = start(), table.rows[0].at, table.rows[0].outputs[0].point
     with_label, without = estimates(x, at)
@@ -159,7 +181,7 @@ class _Noise(NoGradient):
     """``inner`` as a network that predicts ε."""
 
     def __call__(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Prediction:
-        from diffdescent.predict import conversion
+        from diffdescent.core.predict import conversion
 
         return Prediction(self.inner(x, point, cond).to("eps", x), conversion("eps", point))
 
@@ -218,11 +240,18 @@ def apg_reference(scale: float, eta: float, norm: float, momentum: float) -> Any
 
 @pytest.mark.parametrize(
     ("scale", "eta", "norm", "momentum"),
-    [(4.0, 0.0, math.inf, 0.0), (4.0, 0.0, 1.5, -0.5), (7.0, 0.4, 0.8, -0.75), (0.5, 0.2, 1.0, 0.3)],
+    [
+        (4.0, 0.0, math.inf, 0.0),
+        (4.0, 0.0, 1.5, -0.5),
+        (7.0, 0.4, 0.8, -0.75),
+        (0.5, 0.2, 1.0, 0.3),
+    ],
 )
 def test_apg_against_its_algorithm(scale: float, eta: float, norm: float, momentum: float) -> None:
     table = plan(steps=8)
-    ours = run(table, ClassifierFree(mixture(), scale), estimates=(APG(scale, eta, norm, momentum),))
+    ours = run(
+        table, ClassifierFree(mixture(), scale), estimates=(APG(scale, eta, norm, momentum),)
+    )
     expected = reference(table, apg_reference(scale, eta, norm, momentum))
     assert torch.allclose(ours, expected, atol=1e-9, rtol=0)
     assert not torch.allclose(ours, run(table, ClassifierFree(mixture(), scale)), atol=1e-3)
@@ -232,11 +261,20 @@ def test_apg_against_its_algorithm(scale: float, eta: float, norm: float, moment
 def test_neutral_settings_change_no_bit(dtype: torch.dtype) -> None:
     table = plan(DDPM())
     plain = run(table, ClassifierFree(mixture(), 4.0), dtype=dtype)
-    for neutral in (APG(4.0, eta=1.0, momentum=0.0), Rescale(0.0), Rescale(0.0, of="x0"), Rescale(0.0, of="eps")):
-        assert torch.equal(run(table, ClassifierFree(mixture(), 4.0), estimates=(neutral,), dtype=dtype), plain)
+    for neutral in (
+        APG(4.0, eta=1.0, momentum=0.0),
+        Rescale(0.0),
+        Rescale(0.0, of="x0"),
+        Rescale(0.0, of="eps"),
+    ):
+        assert torch.equal(
+            run(table, ClassifierFree(mixture(), 4.0), estimates=(neutral,), dtype=dtype), plain
+        )
     conditional = run(table, mixture(), dtype=dtype)
     for chain in ((Rescale(0.7),), (APG(1.0, 0.0, 2.0, -0.5),)):
-        one = run(table, ClassifierFree(mixture(), 1.0, together=False), estimates=chain, dtype=dtype)
+        one = run(
+            table, ClassifierFree(mixture(), 1.0, together=False), estimates=chain, dtype=dtype
+        )
         assert torch.equal(one, conditional)
 
 
@@ -250,13 +288,17 @@ def test_momentum_is_each_samples_own_and_each_runs() -> None:
     assert torch.equal(whole[3:4], run(table, model, (3,), estimates=chain, width=1))
     recipe = replace(dd.sampler("ddim"), transforms=chain)
     images = dd.sample(model, recipe, steps=5, n=5, labels=LABELS).images
-    assert torch.equal(images, dd.sample(model, recipe, steps=5, n=5, labels=LABELS, batch_size=2).images)
+    assert torch.equal(
+        images, dd.sample(model, recipe, steps=5, n=5, labels=LABELS, batch_size=2).images
+    )
 
 
 def test_a_sample_without_label_stays_unguided() -> None:
     """Also where APG remembers a direction, and beside samples that are guided."""
     labels = torch.tensor([0, -1, 2])
-    recipe = replace(dd.sampler("ddim"), transforms=(APG(5.0, 0.0, 1.0, -0.75), Rescale(), FreePxP()))
+    recipe = replace(
+        dd.sampler("ddim"), transforms=(APG(5.0, 0.0, 1.0, -0.75), Rescale(), FreePxP())
+    )
     free = ClassifierFree(mixture(), 5.0, together=False)
     ours = dd.sample(free, recipe, steps=5, n=3, labels=labels, micro_batch=1).images
     plain = dd.sample(mixture(), "ddim", steps=5, n=3, labels=labels, micro_batch=1).images
@@ -303,10 +345,19 @@ def test_pxp_after_a_rival_takes_its_direction_apart() -> None:
     b = run(table, model, estimates=chain) - with_label
     inner = (with_label * b).flatten(1).sum(1).view(-1, 1, 1, 1)
     clash = inner < 0
-    a_hat = with_label - torch.where(clash, inner / b.square().flatten(1).sum(1).view(-1, 1, 1, 1), 0.0) * b
-    b_hat = b - torch.where(clash, inner / with_label.square().flatten(1).sum(1).view(-1, 1, 1, 1), 0.0) * with_label
+    a_hat = (
+        with_label
+        - torch.where(clash, inner / b.square().flatten(1).sum(1).view(-1, 1, 1, 1), 0.0) * b
+    )
+    b_hat = (
+        b
+        - torch.where(clash, inner / with_label.square().flatten(1).sum(1).view(-1, 1, 1, 1), 0.0)
+        * with_label
+    )
     assert bool(clash.any())
-    assert torch.allclose(run(table, model, estimates=(*chain, FreePxP())), a_hat + b_hat, atol=1e-9, rtol=0)
+    assert torch.allclose(
+        run(table, model, estimates=(*chain, FreePxP())), a_hat + b_hat, atol=1e-9, rtol=0
+    )
 
 
 def test_sums_are_each_samples_own_in_any_number_of_dimensions() -> None:
@@ -321,7 +372,14 @@ def gaussian(process: Process, shape: tuple[int, ...]) -> Mixture:
 
 def test_mistakes() -> None:
     exact = mixture()
-    needy = dd.Network(lambda x, t, cond: x, process=VP, shape=(3, 6, 5), label_count=3, needs_label=True, name="needy")
+    needy = dd.Network(
+        lambda x, t, cond: x,
+        process=VP,
+        shape=(3, 6, 5),
+        label_count=3,
+        needs_label=True,
+        name="needy",
+    )
     for wrong, message in (
         (lambda: APG(math.nan), "finite"),
         (lambda: APG(2.0, norm=0.0), "positive"),
@@ -329,13 +387,19 @@ def test_mistakes() -> None:
         (lambda: Rescale(1.5), r"\[0, 1\]"),
         (lambda: Rescale(of="raw"), "output to rescale"),  # type: ignore[arg-type]
         (lambda: run(plan(), exact, estimates=(APG(2.0),)), "apg needs classifier-free"),
-        (lambda: run(plan(DDPM()), guided(), estimates=(Rescale(),)), "rescale needs classifier-free"),
+        (
+            lambda: run(plan(DDPM()), guided(), estimates=(Rescale(),)),
+            "rescale needs classifier-free",
+        ),
         (lambda: ClassifierFree(exact, interval=(-1.0, 2.0)), "interval"),
         (lambda: ClassifierFree(exact, interval=(1.0,)), "interval"),  # type: ignore[arg-type]
         (lambda: ClassifierFree(guided()), "around the network"),
         (lambda: ClassifierFree(needy), "'needy' was trained with labels alone"),
         (lambda: ClassifierFree(exact, unconditional=gaussian(VE(), (3, 6, 5))), "another process"),
-        (lambda: ClassifierFree(exact, unconditional=gaussian(VP, (1, 6, 5))), r"of shape \(1, 6, 5\)"),
+        (
+            lambda: ClassifierFree(exact, unconditional=gaussian(VP, (1, 6, 5))),
+            r"of shape \(1, 6, 5\)",
+        ),
         (lambda: Guided(needy, towards(0.0)), "conditional"),
         (lambda: ClassifierFreePlus(exact)(torch.zeros(1, 3, 6, 5), VP.point(5)), "give labels"),
     ):
@@ -366,4 +430,8 @@ def test_a_scale_that_makes_the_images_diverge() -> None:
 
 
 def test_strong_guidance_that_stays_an_image_is_no_error() -> None:
-    assert dd.sample(ClassifierFree(mixture(), 12.0), "ddim", steps=20, n=4, labels=1).images.isfinite().all()
+    assert (
+        dd.sample(ClassifierFree(mixture(), 12.0), "ddim", steps=20, n=4, labels=1)
+        .images.isfinite()
+        .all()
+    )

@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import diffdescent as dd
+from diffdescent.core.predict import Prediction
+from diffdescent.core.process import VE, Point
+from diffdescent.core.solvers.ddim import DDIM, DDPM
 from diffdescent.guidance import CLIP, Classifier, Energy, Guided, load_guide
 from diffdescent.guidance.clip import STD, clip_pixels
 from diffdescent.guidance.pretrained import NoiseAware
 from diffdescent.models.gaussian import Gaussian
-from diffdescent.predict import Prediction
-from diffdescent.process import VE, Point
-from diffdescent.solvers.ddim import DDIM, DDPM
 
 from .models import LABELS, VP, NoGradient, mixture, run
 
@@ -76,7 +76,9 @@ VARIANCES = torch.rand(3, 6, 5, generator=torch.Generator().manual_seed(4)).doub
 
 
 def gaussian() -> Gaussian:
-    return Gaussian(torch.randn(3, 6, 5, generator=torch.Generator().manual_seed(3)).double(), VARIANCES, VP)
+    return Gaussian(
+        torch.randn(3, 6, 5, generator=torch.Generator().manual_seed(3)).double(), VARIANCES, VP
+    )
 
 
 def test_through_the_network_the_gradient_is_the_jacobians() -> None:
@@ -112,7 +114,10 @@ def test_guiding_by_a_likelihood_gives_the_posterior() -> None:
     y, s2 = 1.0, 0.5
 
     def energy(x: Tensor, at: Point, labels: Tensor | None) -> Tensor:
-        slope, spread = at.alpha / (at.alpha**2 + at.sigma**2), at.sigma**2 / (at.alpha**2 + at.sigma**2)
+        slope, spread = (
+            at.alpha / (at.alpha**2 + at.sigma**2),
+            at.sigma**2 / (at.alpha**2 + at.sigma**2),
+        )
         return (y - slope * x).square().flatten(1).sum(1) / (2 * (s2 + spread))
 
     table = DDIM().plan(dd.grid("loglinear", VP, 400))
@@ -122,7 +127,9 @@ def test_guiding_by_a_likelihood_gives_the_posterior() -> None:
     assert abs(float(ends.mean()) - mean) < 0.1
     assert abs(float(spread) / variance - 1) < 0.2
     x = image()
-    on_x0 = Guided(prior, Energy(lambda x, at, labels: (y - x).square().flatten(1).sum(1) / (2 * s2)), on="x0")
+    on_x0 = Guided(
+        prior, Energy(lambda x, at, labels: (y - x).square().flatten(1).sum(1) / (2 * s2)), on="x0"
+    )
     exact = Guided(prior, Energy(energy))
     ratio = on_x0(x, AT).parts["mean"] / exact(x, AT).parts["mean"]
     assert torch.allclose(ratio, torch.full_like(ratio, (s2 + AT.sigma**2) / s2), rtol=1e-9, atol=0)
@@ -130,7 +137,9 @@ def test_guiding_by_a_likelihood_gives_the_posterior() -> None:
 
 GUIDES: dict[str, Callable[[], Guided]] = {
     "classifier": lambda: Guided(mixture(), Classifier(mixture().class_log_prob), 3.0, "score"),
-    "classifier on x0": lambda: Guided(mixture(), Classifier(mixture().class_log_prob), 3.0, "score", on="x0"),
+    "classifier on x0": lambda: Guided(
+        mixture(), Classifier(mixture().class_log_prob), 3.0, "score", on="x0"
+    ),
     "energy": lambda: Guided(mixture(), towards(0.2), 0.5, "score"),
     "frozen energy": lambda: Guided(mixture(), towards(0.2), 0.01, "score", on="x0_frozen"),
 }
@@ -180,7 +189,12 @@ def clip() -> Any:
     from transformers import CLIPConfig, CLIPModel
 
     torch.manual_seed(0)
-    small = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    small = {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
     config = CLIPConfig(
         text_config={**small, "vocab_size": 50, "max_position_embeddings": 8, "eos_token_id": 49},
         vision_config={**small, "image_size": 12, "patch_size": 4},
@@ -201,8 +215,12 @@ def test_clip_pixels_are_those_of_the_reference_preprocessing() -> None:
     from transformers import CLIPImageProcessor
 
     pictures = ((pixels() / 4 + 1) * 127.5).round().to(torch.uint8)
-    processor = CLIPImageProcessor(size={"shortest_edge": 12}, crop_size={"height": 12, "width": 12})
-    reference = processor(images=[p.permute(1, 2, 0).numpy() for p in pictures], return_tensors="pt")["pixel_values"]
+    processor = CLIPImageProcessor(
+        size={"shortest_edge": 12}, crop_size={"height": 12, "width": 12}
+    )
+    reference = processor(
+        images=[p.permute(1, 2, 0).numpy() for p in pictures], return_tensors="pt"
+    )["pixel_values"]
     ours = clip_pixels(pictures / 127.5 - 1, 12)
     assert (ours - reference).abs().max() < 1.5 / 255 / min(STD)
 
@@ -233,7 +251,9 @@ def test_the_similarity_is_the_models_own(clip: Any) -> None:
     with torch.no_grad():
         both = [guide.similarity(x + sign * h * along, CLEAN, labels) for sign in (1, -1)]
     slope = (both[0] - both[1]) / (2 * h)
-    assert torch.allclose((gradient * along).flatten(1).sum(1), slope, atol=2e-3 * float(slope.abs().max()))
+    assert torch.allclose(
+        (gradient * along).flatten(1).sum(1), slope, atol=2e-3 * float(slope.abs().max())
+    )
     assert not gradient[2].any()
 
 
@@ -242,7 +262,9 @@ def test_text_as_ids_or_embeddings_for_one_or_for_each(clip: Any) -> None:
         text = clip.get_text_features(input_ids=IDS).pooler_output
     x = pixels()
     by_ids, by_text = CLIP.of(clip, input_ids=IDS), CLIP.of(clip, text=text)
-    assert torch.equal(by_ids(x, CLEAN, torch.tensor([1, 1, 1])), by_text(x, CLEAN, torch.tensor([1, 1, 1])))
+    assert torch.equal(
+        by_ids(x, CLEAN, torch.tensor([1, 1, 1])), by_text(x, CLEAN, torch.tensor([1, 1, 1]))
+    )
     one = CLIP.of(clip, input_ids=IDS[1:2])
     assert one.label_count is None
     assert torch.allclose(one(x, CLEAN, None), by_ids(x, CLEAN, torch.tensor([1, 1, 1])), atol=1e-6)
@@ -267,7 +289,10 @@ def test_clip_guides_a_run_towards_its_text(clip: Any) -> None:
 def test_half_precision_clip(clip: Any) -> None:
     import copy
 
-    guide, low = CLIP.of(clip, input_ids=IDS), CLIP.of(copy.deepcopy(clip).bfloat16(), input_ids=IDS)
+    guide, low = (
+        CLIP.of(clip, input_ids=IDS),
+        CLIP.of(copy.deepcopy(clip).bfloat16(), input_ids=IDS),
+    )
     labels = torch.tensor([0, 1, 2])
     exact, rough = (g(pixels(), CLEAN, labels) for g in (guide, low))
     assert rough.dtype == torch.float32
@@ -327,11 +352,23 @@ def test_mistakes(clip: Any) -> None:
     x, labels = image(), LABELS
     small = pixels()
     for wrong, message in (
-        (lambda: Energy(lambda x, at, y: x.detach().flatten(1).sum(1))(x, AT, None), "does not depend on x"),
-        (lambda: Energy(lambda x, at, y: torch.zeros(5, requires_grad=True))(x, AT, None), "does not depend on x"),
+        (
+            lambda: Energy(lambda x, at, y: x.detach().flatten(1).sum(1))(x, AT, None),
+            "does not depend on x",
+        ),
+        (
+            lambda: Energy(lambda x, at, y: torch.zeros(5, requires_grad=True))(x, AT, None),
+            "does not depend on x",
+        ),
         (lambda: Energy(lambda x, at, y: x.sum())(x, AT, None), r"shape \(5,\)"),
-        (lambda: Classifier(lambda x, at: x.detach().flatten(1))(x, AT, labels), "does not depend on x"),
-        (lambda: Guided(Detached(), towards(0.0), on="x0")(x, AT, None), "its output does not depend on x"),
+        (
+            lambda: Classifier(lambda x, at: x.detach().flatten(1))(x, AT, labels),
+            "does not depend on x",
+        ),
+        (
+            lambda: Guided(Detached(), towards(0.0), on="x0")(x, AT, None),
+            "its output does not depend on x",
+        ),
         (lambda: Guided(gaussian(), towards(0.0), on="eps"), "image for the guide"),  # type: ignore[arg-type]
         (lambda: Guided(gaussian(), towards(0.0), interval=(2.0, 1.0)), "0 ≤ lo ≤ hi"),
         (lambda: CLIP.of(clip), "one text"),

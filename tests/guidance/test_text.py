@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import diffdescent as dd
-from diffdescent.grammar import options_of, print_element
+from diffdescent.core.recipe.grammar import options_of, print_element
+from diffdescent.core.transforms import Threshold
 from diffdescent.guidance import (
     APG,
     Classifier,
@@ -31,7 +32,6 @@ from diffdescent.guidance.pretrained import NoiseAware
 from diffdescent.guidance.text import ACTIONS, SOURCES
 from diffdescent.guidance.wrapper import Wrapper
 from diffdescent.models.mixture import Mixture
-from diffdescent.transforms import Threshold
 
 from .models import VP, mixture
 from .test_sources import clip, towards
@@ -46,7 +46,9 @@ def pictures() -> Mixture:
     """A model of CIFAR-10's shape and classes."""
     generator = torch.Generator().manual_seed(0)
     means = torch.randn(10, 3, 32, 32, generator=generator) * 0.5
-    return Mixture(torch.ones(10), means, means.abs() + 0.1, VP, labels=torch.arange(10), classes=NAMES)
+    return Mixture(
+        torch.ones(10), means, means.abs() + 0.1, VP, labels=torch.arange(10), classes=NAMES
+    )
 
 
 def under(text: str, recipe: str = "ddim(eta=1)", guide: Any = EXACT) -> torch.Tensor:
@@ -123,10 +125,16 @@ def test_every_name_with_its_defaults(name: str) -> None:
 @given(
     scale=st.floats(-20, 20),
     interval=st.none() | st.tuples(st.floats(0, 1), st.floats(1, 100)),
-    prompt=st.text(st.characters(categories=["L", "N", "P", "Zs"], exclude_characters="'\""), min_size=1, max_size=20),
+    prompt=st.text(
+        st.characters(categories=["L", "N", "P", "Zs"], exclude_characters="'\""),
+        min_size=1,
+        max_size=20,
+    ),
     folder=st.sampled_from(["/models/clip", "./2024/clip|b", "true", "a b", "clip-vit"]),
 )
-def test_options_survive_a_round_trip(scale: float, interval: Any, prompt: str, folder: str) -> None:
+def test_options_survive_a_round_trip(
+    scale: float, interval: Any, prompt: str, folder: str
+) -> None:
     given = SOURCES["clip"](scale=scale, interval=interval, prompt=prompt, model=folder)
     (back,) = parse_guidance(print_element(given)).elements
     assert back == given
@@ -142,15 +150,24 @@ def test_options_survive_a_round_trip(scale: float, interval: Any, prompt: str, 
         ("ddim", "score"),
         ("ge", "score"),
         ("unipc", "score"),
-        ("dpmpp(order=2, method=singlestep, eta=1)", "score"),  # an inner state: its steps are no Gaussians
+        (
+            "dpmpp(order=2, method=singlestep, eta=1)",
+            "score",
+        ),  # an inner state: its steps are no Gaussians
         ("heun(s_churn=10)", "score"),
     ],
 )
 def test_shift_auto_is_what_the_sampler_can_do(recipe: str, shift: str) -> None:
     for process in (VP, dd.VE(), dd.Flow()):
-        text = str(parse_guidance("classifier(2) | guide(shift=score) | pxp").settled(dd.sampler(recipe), process))
+        text = str(
+            parse_guidance("classifier(2) | guide(shift=score) | pxp").settled(
+                dd.sampler(recipe), process
+            )
+        )
         assert text == f"classifier(scale=2.0, shift={shift}) | guide(shift=score) | pxp"
-    assert torch.equal(under("classifier(2)", recipe), under(f"classifier(2, shift={shift})", recipe))
+    assert torch.equal(
+        under("classifier(2)", recipe), under(f"classifier(2, shift={shift})", recipe)
+    )
 
 
 def test_the_guidances_transforms_come_first() -> None:
@@ -165,13 +182,19 @@ def test_the_guidances_transforms_come_first() -> None:
 def test_the_default_classifier_is_that_of_the_models_classes() -> None:
     model, _ = apply_guidance("classifier(scale=3, temperature=2)", pictures(), dd.sampler("ddpm"))
     assert isinstance(model, Guided)
-    named, _ = apply_guidance("classifier(scale=3, temperature=2, model=cifar10-guide)", pictures(), dd.sampler("ddpm"))
+    named, _ = apply_guidance(
+        "classifier(scale=3, temperature=2, model=cifar10-guide)", pictures(), dd.sampler("ddpm")
+    )
     images = [dd.sample(m, "ddpm", steps=3, n=2, labels=5).images for m in (model, named)]
     assert torch.equal(*images)
     guide = load_guide("cifar10-guide", temperature=2.0)
-    assert torch.equal(images[0], dd.sample(Guided(pictures(), guide, 3.0), "ddpm", steps=3, n=2, labels=5).images)
+    assert torch.equal(
+        images[0], dd.sample(Guided(pictures(), guide, 3.0), "ddpm", steps=3, n=2, labels=5).images
+    )
     assert model.fingerprint() == f"{pictures().fingerprint()}+{guide.fingerprint}"
-    with pytest.raises(dd.UserError, match="no bundled classifier for a model that names no classes"):
+    with pytest.raises(
+        dd.UserError, match="no bundled classifier for a model that names no classes"
+    ):
         apply_guidance("classifier", mixture(), dd.sampler("ddpm"))
 
 
@@ -180,7 +203,10 @@ def test_a_guide_from_a_folder(tmp_path: Path) -> None:
 
     torch.manual_seed(0)
     folder = tmp_path / "my guide"
-    about = {"classes": ["a", "b", "c"], "process": {"kind": "vp", "schedule": "cosine", "steps": 500}}
+    about = {
+        "classes": ["a", "b", "c"],
+        "process": {"kind": "vp", "schedule": "cosine", "steps": 500},
+    }
     save_classifier(GuideNet(3, widths=(8, 8), groups=4), folder, about=about)
     logits = load_guide(str(folder)).logits
     assert isinstance(logits, NoiseAware)
@@ -191,7 +217,9 @@ def test_a_guide_from_a_folder(tmp_path: Path) -> None:
         dd.sample(model, chain, steps=3, n=1, labels=3)
     save_classifier(FeatureNet(3, widths=(4, 4, 4, 4)), tmp_path / "clean")
     with pytest.raises(dd.UserError, match="clean images alone"):
-        apply_guidance(f"classifier(2, model='{tmp_path / 'clean'}')", mixture(), dd.sampler("ddpm"))
+        apply_guidance(
+            f"classifier(2, model='{tmp_path / 'clean'}')", mixture(), dd.sampler("ddpm")
+        )
     for name, message in (("nowhere", "Unknown guide 'nowhere'"), ("/nowhere/at-all", "no folder")):
         with pytest.raises(dd.UserError, match=message):
             apply_guidance(f"classifier(model='{name}')", mixture(), dd.sampler("ddpm"))
@@ -211,7 +239,9 @@ def test_clip_from_a_folder(tmp_path: Path, clip: Any) -> None:
 
     letters = "abcdefghijklmnopqrstuvwxyz"
     vocabulary = ["<|startoftext|>", *(c for c in letters), *(f"{c}</w>" for c in letters[:20])]
-    (tmp_path / "vocab.json").write_text(json.dumps({w: i for i, w in enumerate(vocabulary)} | {"<|endoftext|>": 49}))
+    (tmp_path / "vocab.json").write_text(
+        json.dumps({w: i for i, w in enumerate(vocabulary)} | {"<|endoftext|>": 49})
+    )
     (tmp_path / "merges.txt").write_text("#version: 0.2\n")
     folder = tmp_path / "clip"
     tokenizer = CLIPTokenizer(str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt"))
@@ -228,7 +258,9 @@ def test_clip_from_a_folder(tmp_path: Path, clip: Any) -> None:
     other = dd.sample(model, chain, steps=3, n=2, labels=torch.tensor([0, 6])).images
     assert torch.equal(images[0], other[0])
     assert not torch.equal(images[1], other[1])
-    one, _ = apply_guidance(f"clip(model='{folder}', prompt='a dog')", mixture(), dd.sampler("ddpm"))
+    one, _ = apply_guidance(
+        f"clip(model='{folder}', prompt='a dog')", mixture(), dd.sampler("ddpm")
+    )
     assert isinstance(one, Guided)
     assert one.label_count is None
     for options, message in (
@@ -282,7 +314,14 @@ def test_mistakes(text: str, message: str) -> None:
 
 def test_models_that_cannot_be_guided_so() -> None:
     bare = dd.Network(lambda x, t, cond: x, process=VP, shape=(3, 6, 5), name="bare")
-    needy = dd.Network(lambda x, t, cond: x, process=VP, shape=(3, 6, 5), label_count=3, needs_label=True, name="needy")
+    needy = dd.Network(
+        lambda x, t, cond: x,
+        process=VP,
+        shape=(3, 6, 5),
+        label_count=3,
+        needs_label=True,
+        name="needy",
+    )
     recipe = dd.sampler("ddpm")
     for text, model, message in (
         ("cfg", bare, "'bare' knows none"),

@@ -33,7 +33,9 @@ def tokenizer() -> CLIPTokenizer:
     (folder / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
     (folder / "merges.txt").write_text("#version: 0.2\n")
     (folder / "tokenizer_config.json").write_text(
-        json.dumps({"model_max_length": 16, "pad_token": "<|endoftext|>", "unk_token": "<|endoftext|>"})
+        json.dumps(
+            {"model_max_length": 16, "pad_token": "<|endoftext|>", "unk_token": "<|endoftext|>"}
+        )
     )
     return CLIPTokenizer.from_pretrained(str(folder))
 

@@ -13,11 +13,11 @@ diffusers = pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
 from diffdescent import UserError, sampler  # noqa: E402
-from diffdescent.execute import Executor  # noqa: E402
+from diffdescent.apps.diffusers import DescentScheduler, attach, detach  # noqa: E402
+from diffdescent.apps.diffusers.attach import Guidance  # noqa: E402
+from diffdescent.core.executor import Executor  # noqa: E402
+from diffdescent.core.predict import Prediction, conversion  # noqa: E402
 from diffdescent.guidance import APG, FreePxP, Rescale  # noqa: E402
-from diffdescent.integrations.diffusers import DescentScheduler, attach, detach  # noqa: E402
-from diffdescent.integrations.diffusers.attach import Guidance  # noqa: E402
-from diffdescent.predict import Prediction, conversion  # noqa: E402
 
 from . import pipelines as tiny  # noqa: E402
 from .test_diffusers_pipelines import apart, flux_inputs  # noqa: E402
@@ -40,9 +40,19 @@ def prepared(family: str, recipe: str = "ddim") -> tuple[Any, dict[str, Any]]:
     """A pipeline with our scheduler, and what it is called with."""
     made = getattr(tiny, family)()
     parts = {**made.components}
-    pipe = tiny.quiet(type(made)(**parts, **({"requires_safety_checker": False} if "safety_checker" in parts else {})))
+    pipe = tiny.quiet(
+        type(made)(
+            **parts, **({"requires_safety_checker": False} if "safety_checker" in parts else {})
+        )
+    )
     pipe.scheduler = DescentScheduler.from_config(made.scheduler.config, recipe=recipe)
-    text = {"prompt": "a cat", "guidance_scale": SCALE, "num_inference_steps": 3, "height": 16, "width": 16}
+    text = {
+        "prompt": "a cat",
+        "guidance_scale": SCALE,
+        "num_inference_steps": 3,
+        "height": 16,
+        "width": 16,
+    }
     if family == "dit":
         text = {"class_labels": [3, 5], "guidance_scale": SCALE, "num_inference_steps": 3}
     return pipe, flux_inputs() if family == "flux" else text
@@ -61,7 +71,12 @@ FAMILIES = ["stable_diffusion", "sdxl", "sd3", "flux", "dit"]
 def test_neutral_guidance_changes_nothing(family: str) -> None:
     pipe, given = prepared(family)
     plain = ended(pipe, given)
-    for text in ("cfg", "cfg | pxp(delta=0,0)", f"cfg(scale={SCALE})", f"apg(scale={SCALE}, eta=1, momentum=0)"):
+    for text in (
+        "cfg",
+        "cfg | pxp(delta=0,0)",
+        f"cfg(scale={SCALE})",
+        f"apg(scale={SCALE}, eta=1, momentum=0)",
+    ):
         attach(pipe, text)
         assert apart(ended(pipe, given), plain) < 2e-5, text
         detach(pipe)
@@ -96,7 +111,9 @@ def test_detach_restores_the_pipeline(family: str) -> None:
         detach(pipe)
 
 
-def recorded(family: str, text: str, recipe: str) -> tuple[Tensor, list[tuple[Tensor, Tensor]], DescentScheduler]:
+def recorded(
+    family: str, text: str, recipe: str
+) -> tuple[Tensor, list[tuple[Tensor, Tensor]], DescentScheduler]:
     """A run, and the (conditional, unconditional) outputs that a listener of the test's own saw in it."""
     pipe, given = prepared(family, recipe)
     seen: list[Tensor] = []
@@ -121,11 +138,17 @@ def recorded(family: str, text: str, recipe: str) -> tuple[Tensor, list[tuple[Te
     [
         ("cfg | pxp", SCALE, (FreePxP(),)),
         ("cfg(scale=-3) | pxp", -3.0, (FreePxP(),)),  # away from the prompt: in conflict
-        ("cfg(scale=5) | rescale(0.7) | pxp(delta=0.5,0.2)", 5.0, (Rescale(0.7), FreePxP(0.2, 0.5))),
+        (
+            "cfg(scale=5) | rescale(0.7) | pxp(delta=0.5,0.2)",
+            5.0,
+            (Rescale(0.7), FreePxP(0.2, 0.5)),
+        ),
         ("apg(scale=4, norm=2)", 4.0, (APG(4.0, norm=2.0),)),
     ],
 )
-def test_the_engine_with_the_two_predictions(family: str, text: str, scale: float, transforms: tuple[Any, ...]) -> None:
+def test_the_engine_with_the_two_predictions(
+    family: str, text: str, scale: float, transforms: tuple[Any, ...]
+) -> None:
     """The images are those of an executor that is told u_∅ + w(u_c − u_∅) and its direction (w − 1)(u_c − u_∅)."""
     final, pairs, scheduler = recorded(family, text, "ge | momentum")
     recipe = sampler("ge | momentum")
@@ -144,7 +167,9 @@ def test_the_engine_with_the_two_predictions(family: str, text: str, scale: floa
     for with_label, without in pairs:
         direction = (scale - 1) * (with_label - without)
         at = executor.ask().at
-        executor.tell(Prediction(with_label + direction, conversion(kind, at), None, {"direction": direction}))
+        executor.tell(
+            Prediction(with_label + direction, conversion(kind, at), None, {"direction": direction})
+        )
     assert apart(final, executor.x) < 2e-5
     if text != "cfg | pxp":  # towards the prompt these networks have no conflict
         assert apart(recorded(family, f"cfg(scale={scale})", "ge | momentum")[0], final) > 1e-4

@@ -15,14 +15,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffdescent.errors import UserError
-from diffdescent.grid import GRIDS, make_grid
+from diffdescent.apps import comfyui as nodes
+from diffdescent.apps import kdiffusion as k
+from diffdescent.base.errors import UserError
+from diffdescent.core.grid import GRIDS, make_grid
+from diffdescent.core.process import VE, VP, Flow, Point
+from diffdescent.core.recipe import parse
+from diffdescent.core.transforms.base import Evaluation
 from diffdescent.guidance import FreePxP
-from diffdescent.integrations import comfyui as nodes
-from diffdescent.integrations import kdiffusion as k
-from diffdescent.process import VE, VP, Flow, Point
-from diffdescent.recipes import parse
-from diffdescent.transforms.base import Evaluation
 
 from ..parity.golden import error
 
@@ -34,14 +34,18 @@ LINKED = ("MODEL", "CLIP", "VAE", "CONDITIONING", "LATENT", "SAMPLER", "SIGMAS",
 class CONST:
     """The host's flow models: x = (1 − σ) x0 + σ ε."""
 
-    def noise_scaling(self, sigma: Tensor, noise: Tensor, latent: Tensor, max_denoise: bool = False) -> Tensor:
+    def noise_scaling(
+        self, sigma: Tensor, noise: Tensor, latent: Tensor, max_denoise: bool = False
+    ) -> Tensor:
         return sigma * noise + (1 - sigma) * latent
 
 
 class EPS:
     """All others: x = x0 + σ ε, and from the top √(1 + σ²) ε."""
 
-    def noise_scaling(self, sigma: Tensor, noise: Tensor, latent: Tensor, max_denoise: bool = False) -> Tensor:
+    def noise_scaling(
+        self, sigma: Tensor, noise: Tensor, latent: Tensor, max_denoise: bool = False
+    ) -> Tensor:
         return noise * torch.sqrt(1 + sigma**2) + latent if max_denoise else noise * sigma + latent
 
 
@@ -101,16 +105,30 @@ class KSAMPLER:
         self.sampler_function, self.extra_options = sampler_function, extra_options or {}
 
     def sample(
-        self, model_wrap: Any, sigmas: Tensor, extra_args: dict[str, Any], callback: Any, noise: Tensor, latent: Tensor
+        self,
+        model_wrap: Any,
+        sigmas: Tensor,
+        extra_args: dict[str, Any],
+        callback: Any,
+        noise: Tensor,
+        latent: Tensor,
     ) -> Tensor:
         sampling = model_wrap.inner_model.model_sampling
-        top = float(sigmas[0]) > float(sampling.sigma_max) or math.isclose(sigmas[0], sampling.sigma_max, rel_tol=1e-5)
+        top = float(sigmas[0]) > float(sampling.sigma_max) or math.isclose(
+            sigmas[0], sampling.sigma_max, rel_tol=1e-5
+        )
         x = sampling.noise_scaling(sigmas[0], noise, latent, top)
         inpainted = _Asks(model_wrap)
         steps = len(sigmas) - 1
         seen = lambda at: callback(at["i"], at["denoised"], at["x"], steps)  # noqa: E731
         return self.sampler_function(
-            inpainted, x, sigmas, extra_args=extra_args, callback=seen, disable=True, **self.extra_options
+            inpainted,
+            x,
+            sigmas,
+            extra_args=extra_args,
+            callback=seen,
+            disable=True,
+            **self.extra_options,
         )
 
 
@@ -120,7 +138,9 @@ class _Asks:
     def __init__(self, guider: Any) -> None:
         self.inner_model = guider
 
-    def __call__(self, x: Tensor, sigma: Tensor, model_options: Any = None, seed: int | None = None) -> Tensor:
+    def __call__(
+        self, x: Tensor, sigma: Tensor, model_options: Any = None, seed: int | None = None
+    ) -> Tensor:
         assert sigma.shape == (len(x),)
         return self.inner_model(x, sigma)
 
@@ -128,7 +148,9 @@ class _Asks:
 class Guider:
     """The host's CFG guider over a model that knows one image per prompt."""
 
-    def __init__(self, sampling: Any, cond: Tensor, uncond: Tensor, scale: float, options: dict[str, Any]) -> None:
+    def __init__(
+        self, sampling: Any, cond: Tensor, uncond: Tensor, scale: float, options: dict[str, Any]
+    ) -> None:
         self.inner_model = type("BaseModel", (), {"model_sampling": sampling})()
         self.cond, self.uncond, self.scale, self.options = cond, uncond, scale, options
 
@@ -155,19 +177,25 @@ class Patcher:
         self.sampling, self.model_options = sampling, options or {}
 
     def clone(self) -> Patcher:
-        return Patcher(self.sampling, {key: list(value) for key, value in self.model_options.items()})
+        return Patcher(
+            self.sampling, {key: list(value) for key, value in self.model_options.items()}
+        )
 
     def get_model_object(self, name: str) -> Any:
         return {"model_sampling": self.sampling}[name]
 
-    def set_model_sampler_post_cfg_function(self, function: Any, disable_cfg1_optimization: bool = False) -> None:
+    def set_model_sampler_post_cfg_function(
+        self, function: Any, disable_cfg1_optimization: bool = False
+    ) -> None:
         self.model_options.setdefault("sampler_post_cfg_function", []).append(function)
 
 
 @pytest.fixture(autouse=True)
 def host(monkeypatch: pytest.MonkeyPatch) -> None:
     """``comfy.samplers`` and ``comfy.model_sampling`` with the names that the nodes use."""
-    package, samplers, sampling = (ModuleType(f"comfy{name}") for name in ("", ".samplers", ".model_sampling"))
+    package, samplers, sampling = (
+        ModuleType(f"comfy{name}") for name in ("", ".samplers", ".model_sampling")
+    )
     samplers.KSAMPLER = KSAMPLER  # type: ignore[attr-defined]
     for cls in (CONST, ModelSamplingDiscrete, ModelSamplingFlux):
         setattr(sampling, cls.__name__, cls)
@@ -188,7 +216,9 @@ def widgets(name: str) -> dict[str, tuple[Any, ...]]:
 
 def defaults(name: str) -> dict[str, Any]:
     return {
-        key: (options[0].get("default") if options else None) if not isinstance(kind, list) else kind[0]
+        key: (options[0].get("default") if options else None)
+        if not isinstance(kind, list)
+        else kind[0]
         for key, (kind, *options) in widgets(name).items()
     }
 
@@ -228,7 +258,9 @@ def test_node_interface(name: str) -> None:
         (Edm(torch.linspace(0.002, 120, 1000)), VE),
     ],
 )
-@pytest.mark.parametrize("recipe", ["ge(gamma=2)", "ddim(eta=1) | momentum(-0.2)", "dpmpp(order=3)", "unipc"])
+@pytest.mark.parametrize(
+    "recipe", ["ge(gamma=2)", "ddim(eta=1) | momentum(-0.2)", "dpmpp(order=3)", "unipc"]
+)
 def test_a_run_ends_on_the_guided_image(sampling: Any, process: type, recipe: str) -> None:
     model = Patcher(sampling)
     (sampler,) = nodes.SamplerNode().make(**{**defaults("DiffdescentSampler"), "recipe": recipe})
@@ -295,9 +327,14 @@ def test_the_scheduler_counts_denoise_as_the_host_does() -> None:
 
 def test_flow_shift_moves_the_levels() -> None:
     t = torch.tensor([1 - i / 4 for i in range(4)])
-    for sampling, shift in ((Sd3(torch.linspace(0.001, 1, 1000), 3.0), 3.0), (Flux(t.flip(0), 1.15), math.exp(1.15))):
+    for sampling, shift in (
+        (Sd3(torch.linspace(0.001, 1, 1000), 3.0), 3.0),
+        (Flux(t.flip(0), 1.15), math.exp(1.15)),
+    ):
         sigmas = nodes.SchedulerNode().make(Patcher(sampling), "simple", 4, 1.0)[0]
-        assert sigmas[:-1].tolist() == pytest.approx((shift * t / (1 + (shift - 1) * t)).tolist(), rel=1e-5)
+        assert sigmas[:-1].tolist() == pytest.approx(
+            (shift * t / (1 + (shift - 1) * t)).tolist(), rel=1e-5
+        )
 
 
 def test_pxp_resolves_the_conflict_and_leaves_the_model_alone() -> None:
@@ -308,12 +345,18 @@ def test_pxp_resolves_the_conflict_and_leaves_the_model_alone() -> None:
     guided = Guider(DISCRETE, cond, uncond, scale, patched.model_options)(cond, torch.ones(1))
     plain = uncond + (cond - uncond) * scale
     direction = (cond - uncond) * (scale - 1)
-    ours = FreePxP(0.7, 0.4).correct(Evaluation(cond + direction, cond, Point(0, 1, 1), 0, 0, direction))
+    ours = FreePxP(0.7, 0.4).correct(
+        Evaluation(cond + direction, cond, Point(0, 1, 1), 0, 0, direction)
+    )
     assert torch.allclose(guided, plain + ours, atol=1e-6)
     # By hand: A and B conflict where ⟨A, B⟩ < 0.
     inner = (cond * direction).sum()
     if inner < 0:
-        expected = plain - 0.7 * inner / (direction**2).sum() * direction - 0.4 * inner / (cond**2).sum() * cond
+        expected = (
+            plain
+            - 0.7 * inner / (direction**2).sum() * direction
+            - 0.4 * inner / (cond**2).sum() * cond
+        )
     else:
         expected = plain
     assert torch.allclose(guided, expected, atol=1e-5)
@@ -324,9 +367,13 @@ def test_pxp_does_something_where_there_is_a_conflict() -> None:
     (patched,) = nodes.PxPNode().patch(Patcher(DISCRETE), 1.0, 1.0, "sample")
     (none,) = nodes.PxPNode().patch(Patcher(DISCRETE), 0.0, 0.0, "sample")
     plain = Guider(DISCRETE, cond, 2 * cond, 3.0, {})(cond, torch.ones(1))
-    assert torch.equal(Guider(DISCRETE, cond, 2 * cond, 3.0, none.model_options)(cond, torch.ones(1)), plain)
+    assert torch.equal(
+        Guider(DISCRETE, cond, 2 * cond, 3.0, none.model_options)(cond, torch.ones(1)), plain
+    )
     resolved = Guider(DISCRETE, cond, 2 * cond, 3.0, patched.model_options)(cond, torch.ones(1))
-    assert error(resolved, torch.zeros_like(cond)) < 1e-5  # A = D, B = −2 D: all of both is conflict
+    assert (
+        error(resolved, torch.zeros_like(cond)) < 1e-5
+    )  # A = D, B = −2 D: all of both is conflict
     (again,) = nodes.PxPNode().patch(patched, 0.0, 0.0, "batch")
     assert len(again.model_options["sampler_post_cfg_function"]) == 2
     once = Guider(DISCRETE, cond, 2 * cond, 1.0, patched.model_options)(cond, torch.ones(1))
@@ -365,7 +412,9 @@ def test_example_workflows_fit_the_nodes(path: Path) -> None:
         cls = nodes.NODE_CLASS_MAPPINGS[node["type"]]
         required = cls.INPUT_TYPES()["required"]
         assert [(slot["name"], slot["type"]) for slot in node["inputs"]] == [
-            (key, kind) for key, (kind, *_) in required.items() if isinstance(kind, str) and kind in LINKED
+            (key, kind)
+            for key, (kind, *_) in required.items()
+            if isinstance(kind, str) and kind in LINKED
         ]
         assert all(slot["link"] is not None for slot in node["inputs"])
         assert [out["type"] for out in node["outputs"]] == list(cls.RETURN_TYPES)

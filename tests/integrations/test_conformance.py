@@ -9,9 +9,9 @@ import torch
 
 diffusers = pytest.importorskip("diffusers")
 
-from diffdescent.integrations.diffusers import DescentScheduler  # noqa: E402
-from diffdescent.testing import CHECKS, SchedulerConformance, check_scheduler  # noqa: E402
-from diffdescent.testing.survey import OURS, REFUSES, checks_for, factories, table  # noqa: E402
+from diffdescent.apps.diffusers import DescentScheduler  # noqa: E402
+from diffdescent.apps.testing import CHECKS, SchedulerConformance, check_scheduler  # noqa: E402
+from diffdescent.apps.testing.survey import OURS, REFUSES, checks_for, factories, table  # noqa: E402
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -54,14 +54,18 @@ class StopsEarly(diffusers.DDIMScheduler):
 
 
 class OneGenerator(diffusers.DDPMScheduler):
-    def step(self, model_output: Any, timestep: Any, sample: Any, generator: Any = None, **kwargs: Any) -> Any:
+    def step(
+        self, model_output: Any, timestep: Any, sample: Any, generator: Any = None, **kwargs: Any
+    ) -> Any:
         first = generator[0] if isinstance(generator, list) else generator
         return super().step(model_output, timestep, sample, generator=first, **kwargs)
 
 
 class Widens(diffusers.EulerDiscreteScheduler):
     def step(self, model_output: Any, timestep: Any, sample: Any, **kwargs: Any) -> Any:
-        return tuple(x.to(torch.float32) for x in super().step(model_output, timestep, sample, **kwargs))
+        return tuple(
+            x.to(torch.float32) for x in super().step(model_output, timestep, sample, **kwargs)
+        )
 
 
 class ForgetsBegin(diffusers.EulerDiscreteScheduler):
@@ -78,7 +82,11 @@ class ForgetsBegin(diffusers.EulerDiscreteScheduler):
         (Widens, "dtypes", "float16 became"),
         (ForgetsBegin, "begin index", ""),
         (diffusers.EulerDiscreteScheduler, "training noise", "after sampling"),
-        (lambda: diffusers.PNDMScheduler(skip_prk_steps=True, steps_offset=1), "strength", "strength 0.4"),
+        (
+            lambda: diffusers.PNDMScheduler(skip_prk_steps=True, steps_offset=1),
+            "strength",
+            "strength 0.4",
+        ),
     ],
 )
 def test_finds(broken: Any, check: str, says: str) -> None:
@@ -86,7 +94,11 @@ def test_finds(broken: Any, check: str, says: str) -> None:
 
 
 def test_table_names_failures() -> None:
-    reports = {"a | b": check_scheduler(lambda: StopsEarly(timestep_spacing="trailing"), ["last step", "outputs"])}
+    reports = {
+        "a | b": check_scheduler(
+            lambda: StopsEarly(timestep_spacing="trailing"), ["last step", "outputs"]
+        )
+    }
     text = table(reports)
     assert "a \\| b" in text
     assert "✗" in text

@@ -18,17 +18,17 @@ from torch import Tensor
 diffusers = pytest.importorskip("diffusers")
 
 from diffdescent import UserError, sampler  # noqa: E402
-from diffdescent.execute import Executor  # noqa: E402
-from diffdescent.integrations.diffusers import (  # noqa: E402
+from diffdescent.apps.diffusers import (
     DescentScheduler,
     GradientEstimationScheduler,
     MomentumDDIMScheduler,
     MomentumPLMSScheduler,
 )
-from diffdescent.noise import Keyed  # noqa: E402
-from diffdescent.predict import Prediction, conversion  # noqa: E402
-from diffdescent.testing.conformance import run, smooth  # noqa: E402
-from diffdescent.transforms import DynamicThreshold  # noqa: E402
+from diffdescent.apps.testing.conformance import run, smooth  # noqa: E402
+from diffdescent.core.executor import Executor  # noqa: E402
+from diffdescent.core.noise import Keyed  # noqa: E402
+from diffdescent.core.predict import Prediction, conversion  # noqa: E402
+from diffdescent.core.transforms import DynamicThreshold  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning"),  # diffusers' use of numpy
@@ -92,7 +92,11 @@ def test_pndm_steps_meet() -> None:
     off = apart(loop(ours, 7), loop(theirs, 7))
     assert 2e-5 < off < 0.02, off
     assert ours._plan is not None
-    begins = [r.at.t for r, before in zip(ours._plan.rows[1:], ours._plan.rows, strict=False) if r.step != before.step]
+    begins = [
+        r.at.t
+        for r, before in zip(ours._plan.rows[1:], ours._plan.rows, strict=False)
+        if r.step != before.step
+    ]
     ends = [o.point.t for row in ours._plan.rows for o in row.outputs if o.commit]
     assert begins == ends[:-1]
 
@@ -158,11 +162,24 @@ def test_flow_sigmas_of_the_multistep_schedulers(recipe: str) -> None:
 @pytest.mark.parametrize(
     ("recipe", "config"),
     [
-        ("ddim", {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction", "timestep_spacing": "trailing"}),
+        (
+            "ddim",
+            {
+                "rescale_betas_zero_snr": True,
+                "prediction_type": "v_prediction",
+                "timestep_spacing": "trailing",
+            },
+        ),
         ("euler", {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}),
         ("unipc", {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}),
-        ("ddim", {"thresholding": True, "sample_max_value": 1.5, "dynamic_thresholding_ratio": 0.9}),
-        ("dpmpp(order=2)", {"thresholding": True, "sample_max_value": 1.5, "dynamic_thresholding_ratio": 0.9}),
+        (
+            "ddim",
+            {"thresholding": True, "sample_max_value": 1.5, "dynamic_thresholding_ratio": 0.9},
+        ),
+        (
+            "dpmpp(order=2)",
+            {"thresholding": True, "sample_max_value": 1.5, "dynamic_thresholding_ratio": 0.9},
+        ),
         ("ddpm", {"thresholding": True}),
         ("ddpm", {"variance_type": "fixed_large"}),
         ("ddpm", {"prediction_type": "sample"}),
@@ -191,10 +208,18 @@ def test_config_fields(recipe: str, config: dict[str, Any]) -> None:
 
 def test_ancestral_and_given_levels() -> None:
     theirs = diffusers.EulerAncestralDiscreteScheduler(**SD)
-    assert apart(loop(DescentScheduler.from_config(theirs.config, recipe="euler_a"), 8), loop(theirs, 8)) < 1e-5
+    assert (
+        apart(
+            loop(DescentScheduler.from_config(theirs.config, recipe="euler_a"), 8), loop(theirs, 8)
+        )
+        < 1e-5
+    )
     theirs = diffusers.EulerDiscreteScheduler(**SD)
     ours = DescentScheduler.from_config(theirs.config, recipe="euler")
-    for given in ({"sigmas": [14.0, 6.0, 3.0, 1.0, 0.3, 0.0]}, {"timesteps": [999, 800, 500, 200, 50]}):
+    for given in (
+        {"sigmas": [14.0, 6.0, 3.0, 1.0, 0.3, 0.0]},
+        {"timesteps": [999, 800, 500, 200, 50]},
+    ):
         assert apart(loop(ours, None, **given), loop(theirs, None, **given)) < 1e-5
 
 
@@ -232,12 +257,16 @@ def test_stochastic_steps_meet() -> None:
         scheduler.set_timesteps(7)
         x, generator = latents(), torch.Generator().manual_seed(3)
         for t in scheduler.timesteps:
-            x = scheduler.step(smooth(scheduler, x, float(t)), t, x, eta=eta, generator=generator).prev_sample
+            x = scheduler.step(
+                smooth(scheduler, x, float(t)), t, x, eta=eta, generator=generator
+            ).prev_sample
         ends.append(x)
     assert apart(*ends) < 1e-6
 
 
-def in_python(scheduler: DescentScheduler, text: str, kind: Any, noise: Keyed | None = None) -> Tensor:
+def in_python(
+    scheduler: DescentScheduler, text: str, kind: Any, noise: Keyed | None = None
+) -> Tensor:
     """The recipe by the engine alone, on the scheduler's levels."""
     recipe = sampler(text)
     assert scheduler.grid is not None
@@ -253,14 +282,23 @@ def in_python(scheduler: DescentScheduler, text: str, kind: Any, noise: Keyed | 
 
 
 @pytest.mark.parametrize(
-    "recipe", ["ge(gamma=2) | momentum(beta=-0.3)", "dpmpp(order=3)", "ddpm", "unipc(order=3)", "heun(alpha=0.5)"]
+    "recipe",
+    [
+        "ge(gamma=2) | momentum(beta=-0.3)",
+        "dpmpp(order=3)",
+        "ddpm",
+        "unipc(order=3)",
+        "heun(alpha=0.5)",
+    ],
 )
 def test_same_as_plain_python(recipe: str) -> None:
     """The scheduler has no mathematics of its own: its recipe's text on its grid is the same sampler, to the bit."""
     scheduler = DescentScheduler(recipe, grid="karras", noise_seed=7, clip_sample=False)
     ended = loop(scheduler, 6)
     assert str(scheduler.recipe) == str(sampler(recipe))
-    assert torch.equal(ended, in_python(scheduler, str(scheduler.recipe), "eps", Keyed(7, torch.arange(2))))
+    assert torch.equal(
+        ended, in_python(scheduler, str(scheduler.recipe), "eps", Keyed(7, torch.arange(2)))
+    )
 
 
 def test_recipe_says_what_is_run() -> None:
@@ -268,7 +306,8 @@ def test_recipe_says_what_is_run() -> None:
     assert str(DescentScheduler("ge").recipe) == "ddim | ge"
     assert str(DescentScheduler("plms").recipe) == "plms(start=heun)"
     assert (
-        str(DescentScheduler("ddpm", variance_type="fixed_large", clip_sample=False).recipe) == "ddpm(variance=large)"
+        str(DescentScheduler("ddpm", variance_type="fixed_large", clip_sample=False).recipe)
+        == "ddpm(variance=large)"
     )
     assert GradientEstimationScheduler().config.recipe == "ge(gamma=2)"
     assert str(MomentumPLMSScheduler().recipe) == "plms(start=heun) | momentum"
@@ -276,9 +315,13 @@ def test_recipe_says_what_is_run() -> None:
 
 def test_presets_and_round_trip(tmp_path: Path) -> None:
     pipeline = diffusers.PNDMScheduler(**SD, steps_offset=1, skip_prk_steps=True)
-    made = DescentScheduler.from_config(pipeline.config, recipe="unipc(order=3)", grid="karras", noise_seed=3)
+    made = DescentScheduler.from_config(
+        pipeline.config, recipe="unipc(order=3)", grid="karras", noise_seed=3
+    )
     made.save_pretrained(tmp_path)
-    assert json.loads((tmp_path / "scheduler_config.json").read_text())["recipe"] == "unipc(order=3)"
+    assert (
+        json.loads((tmp_path / "scheduler_config.json").read_text())["recipe"] == "unipc(order=3)"
+    )
     loaded = DescentScheduler.from_pretrained(tmp_path)
     assert torch.equal(loop(loaded, 5), loop(made, 5))
     # A preset is its recipe, whoever's config it is given; and a diffusers scheduler reads ours.
@@ -296,14 +339,28 @@ def no_device_reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         raise AssertionError("a value was read from the device")
 
     with monkeypatch.context() as patch:
-        for name in ("item", "tolist", "numpy", "cpu", "nonzero", "__bool__", "__float__", "__int__", "__index__"):
+        for name in (
+            "item",
+            "tolist",
+            "numpy",
+            "cpu",
+            "nonzero",
+            "__bool__",
+            "__float__",
+            "__int__",
+            "__index__",
+        ):
             patch.setattr(torch.Tensor, name, refuse)
         yield
 
 
-@pytest.mark.parametrize("recipe", ["ddim(eta=1)", "ge | momentum", "unipc", "heun", "ddpm", "dpmpp(order=2)"])
+@pytest.mark.parametrize(
+    "recipe", ["ddim(eta=1)", "ge | momentum", "unipc", "heun", "ddpm", "dpmpp(order=2)"]
+)
 @pytest.mark.parametrize("config", [{}, {"grid": "karras"}, {"prediction_type": "flow_prediction"}])
-def test_nothing_waits_for_the_device(recipe: str, config: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_waits_for_the_device(
+    recipe: str, config: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     scheduler = DescentScheduler(recipe, **config)
     scheduler.set_timesteps(4)
     x = latents()
@@ -311,7 +368,10 @@ def test_nothing_waits_for_the_device(recipe: str, config: dict[str, str], monke
         for i, t in enumerate(scheduler.timesteps):
             x = scheduler.step(x * 0.3, t, x, return_dict=False)[0]
             if i == 1:  # inpainting: the known half comes back at the next level
-                x = scheduler.add_noise(latents(), latents(), scheduler.timesteps[2:3]) * 0.5 + x * 0.5
+                x = (
+                    scheduler.add_noise(latents(), latents(), scheduler.timesteps[2:3]) * 0.5
+                    + x * 0.5
+                )
     assert bool(x.isfinite().all())
 
 
@@ -320,7 +380,9 @@ def test_without_return_dict_the_state_alone_is_returned() -> None:
     for as_dict in (True, False):
         scheduler = DescentScheduler("unipc")
         scheduler.set_timesteps(3)
-        ends.append(scheduler.step(0.2 * latents(), scheduler.timesteps[0], latents(), return_dict=as_dict))
+        ends.append(
+            scheduler.step(0.2 * latents(), scheduler.timesteps[0], latents(), return_dict=as_dict)
+        )
     assert isinstance(ends[1], tuple)
     assert len(ends[1]) == 1
     assert torch.equal(ends[0].prev_sample, ends[1][0])
@@ -364,7 +426,9 @@ def test_half_precision_keeps_the_state_in_float32() -> None:
         scheduler.set_timesteps(200)
         x = latents().bfloat16().to(dtype)
         for t in scheduler.timesteps:
-            x = scheduler.step(torch.full_like(x, 0.25), t, x).prev_sample  # the same output, exactly, in both
+            x = scheduler.step(
+                torch.full_like(x, 0.25), t, x
+            ).prev_sample  # the same output, exactly, in both
         ended.append(x.float())
     assert apart(ended[1], ended[0]) < 2**-8
 
@@ -384,7 +448,9 @@ def test_flow_heun_is_the_flow_heun() -> None:
     "recipe", ["ge | momentum", "heun", "unipc", "ddim | pnm", "dpmpp(order=3)", "plms | momentum"]
 )
 @pytest.mark.parametrize("config", [{}, {"prediction_type": "flow_prediction"}])
-def test_begun_later_is_the_engine_on_the_levels_that_are_left(recipe: str, config: dict[str, Any]) -> None:
+def test_begun_later_is_the_engine_on_the_levels_that_are_left(
+    recipe: str, config: dict[str, Any]
+) -> None:
     """Image to image: start-up steps, history and momentum begin where the run begins, as in plain Python."""
     scheduler = DescentScheduler(recipe, clip_sample=False, **config)
     scheduler.set_timesteps(7)
@@ -399,7 +465,9 @@ def test_begun_later_is_the_engine_on_the_levels_that_are_left(recipe: str, conf
     left = str(scheduler.recipe).replace("plms(start=heun)", "plms")
     kind = "flow" if config else "eps"
     tail = scheduler.grid.tail(scheduler.grid.points.index(scheduler._rows()[first].at))
-    expected = Executor(sampler(left).plan(tail), latents(), displacements=sampler(left).displacements)
+    expected = Executor(
+        sampler(left).plan(tail), latents(), displacements=sampler(left).displacements
+    )
     while not expected.done:
         query = expected.ask()
         told = float(torch.tensor(query.at.t * (1000 if config else 1), dtype=torch.float32))
@@ -425,14 +493,25 @@ def test_plms_begun_at_its_repeated_timestep(steps: int) -> None:
 
 @pytest.mark.parametrize(
     ("recipe", "order", "evaluations"),
-    [("ddim", 1, 6), ("heun", 2, 11), ("plms", 1, 7), ("pndm", 1, 15), ("dpmpp(order=2, method=singlestep)", 2, 11)],
+    [
+        ("ddim", 1, 6),
+        ("heun", 2, 11),
+        ("plms", 1, 7),
+        ("pndm", 1, 15),
+        ("dpmpp(order=2, method=singlestep)", 2, 11),
+    ],
 )
 def test_timesteps_list_evaluations(recipe: str, order: int, evaluations: int) -> None:
     scheduler = DescentScheduler(recipe, timestep_spacing="trailing")
     assert scheduler.order == order
     scheduler.set_timesteps(6)
     assert (scheduler.order, len(scheduler.timesteps)) == (order, evaluations)
-    counts = {"heun": [2] * 5 + [1], "plms": [2] + [1] * 5, "pndm": [4] * 3 + [1] * 3, "ddim": [1] * 6}
+    counts = {
+        "heun": [2] * 5 + [1],
+        "plms": [2] + [1] * 5,
+        "pndm": [4] * 3 + [1] * 3,
+        "ddim": [1] * 6,
+    }
     assert scheduler.evaluations == counts.get(recipe, [2] * 5 + [1])
     assert len(scheduler.sigmas) == evaluations + 1
 
@@ -451,7 +530,10 @@ def test_beginning_inside() -> None:
     scheduler.set_begin_index(first)
     alpha, sigma = (float(v) for v in scheduler._level_of(scheduler.timesteps[first], latents()))
     ended = run(
-        scheduler, alpha * target + sigma * latents(), first, network=lambda s, x, t: oracle_of(s, x, t, target)
+        scheduler,
+        alpha * target + sigma * latents(),
+        first,
+        network=lambda s, x, t: oracle_of(s, x, t, target),
     )
     assert float((ended - target).abs().max()) < 0.06
 
@@ -502,10 +584,19 @@ def test_bad_configs(config: dict[str, Any], message: str) -> None:
     [
         (lambda: diffusers.EDMEulerScheduler(), "preconditions"),
         (lambda: diffusers.FlowMatchEulerDiscreteScheduler(invert_sigmas=True), "invert_sigmas"),
-        (lambda: diffusers.FlowMatchEulerDiscreteScheduler(stochastic_sampling=True), "stochastic_sampling"),
-        (lambda: diffusers.EulerDiscreteScheduler(interpolation_type="log_linear"), "interpolation_type"),
+        (
+            lambda: diffusers.FlowMatchEulerDiscreteScheduler(stochastic_sampling=True),
+            "stochastic_sampling",
+        ),
+        (
+            lambda: diffusers.EulerDiscreteScheduler(interpolation_type="log_linear"),
+            "interpolation_type",
+        ),
         (lambda: diffusers.LCMScheduler(), "consistency"),
-        (lambda: diffusers.DPMSolverMultistepScheduler(lambda_min_clipped=-5.1), "lambda_min_clipped"),
+        (
+            lambda: diffusers.DPMSolverMultistepScheduler(lambda_min_clipped=-5.1),
+            "lambda_min_clipped",
+        ),
     ],
 )
 def test_configs_that_cannot_be_expressed(theirs: Callable[[], Any], message: str) -> None:
@@ -514,10 +605,31 @@ def test_configs_that_cannot_be_expressed(theirs: Callable[[], Any], message: st
 
 
 EXPRESSED = {
-    *("DDIM", "DDIMParallel", "DDIMInverse", "DDPM", "DDPMParallel", "PNDM", "RePaint", "UnCLIP", "SASolver"),
+    *(
+        "DDIM",
+        "DDIMParallel",
+        "DDIMInverse",
+        "DDPM",
+        "DDPMParallel",
+        "PNDM",
+        "RePaint",
+        "UnCLIP",
+        "SASolver",
+    ),
     *("EulerDiscrete", "EulerAncestralDiscrete", "HeunDiscrete", "LMSDiscrete", "KDPM2Discrete"),
-    *("KDPM2AncestralDiscrete", "DPMSolverMultistep", "DPMSolverMultistepInverse", "DPMSolverSinglestep"),
-    *("DPMSolverSDE", "UniPCMultistep", "DEISMultistep", "FlowMatchEulerDiscrete", "FlowMatchHeunDiscrete"),
+    *(
+        "KDPM2AncestralDiscrete",
+        "DPMSolverMultistep",
+        "DPMSolverMultistepInverse",
+        "DPMSolverSinglestep",
+    ),
+    *(
+        "DPMSolverSDE",
+        "UniPCMultistep",
+        "DEISMultistep",
+        "FlowMatchEulerDiscrete",
+        "FlowMatchHeunDiscrete",
+    ),
     "FlowMapEulerDiscrete",  # a scheduler made in this process is told by its fields, which are FlowMatchHeun's
 }
 
@@ -554,7 +666,9 @@ def test_bad_calls() -> None:
         with pytest.raises(UserError, match=message):
             scheduler.set_timesteps(**options)
     with pytest.raises(UserError, match="needs mu"):
-        DescentScheduler("ddim", prediction_type="flow_prediction", use_dynamic_shifting=True).set_timesteps(4)
+        DescentScheduler(
+            "ddim", prediction_type="flow_prediction", use_dynamic_shifting=True
+        ).set_timesteps(4)
     scheduler.set_timesteps(5)
     with pytest.raises(UserError, match="timestep 123 is not among the 5"):
         scheduler.step(latents(), 123, latents())
@@ -569,7 +683,9 @@ def test_bad_calls() -> None:
         scheduler.step(latents(1), 600, latents(1))
     scheduler.set_timesteps(5)
     with pytest.raises(UserError, match="not both"):
-        scheduler.step(latents(), 800, latents(), generator=torch.Generator(), variance_noise=latents())
+        scheduler.step(
+            latents(), 800, latents(), generator=torch.Generator(), variance_noise=latents()
+        )
 
 
 def test_without_a_generator_noise_is_torch_global() -> None:
@@ -586,10 +702,12 @@ def test_without_a_generator_noise_is_torch_global() -> None:
 
 
 def test_one_sentence_without_diffusers() -> None:
-    code = "import sys; sys.modules['diffusers'] = None; import diffdescent.integrations.diffusers"
+    code = "import sys; sys.modules['diffusers'] = None; import diffdescent.apps.diffusers"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("ImportError: diffdescent.integrations.diffusers needs diffusers; install it with")
+    assert last.startswith(
+        "ImportError: diffdescent.apps.diffusers needs diffusers; install it with"
+    )
 
 
 def test_check_names_the_evaluation_that_broke() -> None:

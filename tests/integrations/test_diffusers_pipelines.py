@@ -15,7 +15,7 @@ diffusers = pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
 import diffdescent as dd  # noqa: E402
-from diffdescent.integrations.diffusers import DescentScheduler, GradientEstimationScheduler  # noqa: E402
+from diffdescent.apps.diffusers import DescentScheduler, GradientEstimationScheduler  # noqa: E402
 from diffdescent.models.checkpoints import load_checkpoint  # noqa: E402
 
 from . import pipelines as tiny  # noqa: E402
@@ -68,7 +68,8 @@ def apart(a: Tensor, b: Tensor) -> float:
 
 @pytest.mark.parametrize("kind", ["", "Img2Img", "Inpaint"])
 @pytest.mark.parametrize(
-    ("family", "recipe"), [("stable_diffusion", "ddim"), ("sdxl", "euler"), ("sd3", "euler"), ("flux", "ddim")]
+    ("family", "recipe"),
+    [("stable_diffusion", "ddim"), ("sdxl", "euler"), ("sd3", "euler"), ("flux", "ddim")],
 )
 def test_the_pipelines_own_scheduler(family: str, kind: str, recipe: str) -> None:
     pipe = getattr(tiny, family)(kind)
@@ -89,7 +90,9 @@ VP = {
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
 def test_stable_diffusion_with_every_named_scheduler(recipe: str, spacing: str, kind: str) -> None:
     if recipe == "plms" and kind == "v_prediction":
-        pytest.skip("diffusers' PNDM adds the v of different timesteps up: see test_diffusers.test_pndm_mixes_v")
+        pytest.skip(
+            "diffusers' PNDM adds the v of different timesteps up: see test_diffusers.test_pndm_mixes_v"
+        )
     pipe = tiny.stable_diffusion()
     config = {**tiny.SD, "clip_sample": False, "timestep_spacing": spacing, "prediction_type": kind}
     more = {"skip_prk_steps": True} if recipe == "plms" else {}
@@ -104,7 +107,12 @@ def test_flow_pipelines_with_multistep_schedulers(recipe: str) -> None:
     pipe = tiny.sd3()
     config = {"use_flow_sigmas": True, "prediction_type": "flow_prediction", "flow_shift": 3.0}
     theirs = getattr(diffusers, VP[recipe])(**config)
-    assert apart(images(pipe, DescentScheduler(recipe, **config), **TEXT), images(pipe, theirs, **TEXT)) < 1e-4
+    assert (
+        apart(
+            images(pipe, DescentScheduler(recipe, **config), **TEXT), images(pipe, theirs, **TEXT)
+        )
+        < 1e-4
+    )
 
 
 @pytest.mark.parametrize("recipe", ["ge | momentum", "heun", "unipc(order=3)", "ddim(eta=1)"])
@@ -126,13 +134,19 @@ def test_half_precision_pipeline(dtype: torch.dtype, recipe: str) -> None:
     ours = DescentScheduler.from_config(pipe.scheduler.config, recipe=recipe, noise_seed=1)
     ends = []
     for kind in (torch.float32, dtype):
-        made = tiny.quiet(type(pipe)(**copy.deepcopy(pipe.components), requires_safety_checker=False)).to(kind)
+        made = tiny.quiet(
+            type(pipe)(**copy.deepcopy(pipe.components), requires_safety_checker=False)
+        ).to(kind)
         # Drawn in single precision: a generator's normals differ from dtype to dtype.
         start = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(3))
         made.scheduler = ours
         latent = made(**TEXT, latents=start.to(kind), output_type="latent").images
         assert latent.dtype == kind
-        assert bool(torch.as_tensor(made(**TEXT, latents=start.to(kind), output_type="pt").images).isfinite().all())
+        assert bool(
+            torch.as_tensor(made(**TEXT, latents=start.to(kind), output_type="pt").images)
+            .isfinite()
+            .all()
+        )
         ends.append(latent.float())
         ours.check()
     assert apart(ends[1], ends[0]) < (0.05 if dtype == torch.bfloat16 else 0.01)
@@ -162,7 +176,12 @@ def test_dit() -> None:
     ends = []
     for scheduler in (theirs, DescentScheduler.from_config(theirs.config, recipe="ddim")):
         pipe.scheduler = scheduler
-        made = pipe([1, 7], num_inference_steps=3, generator=torch.Generator().manual_seed(1), output_type="pt").images
+        made = pipe(
+            [1, 7],
+            num_inference_steps=3,
+            generator=torch.Generator().manual_seed(1),
+            output_type="pt",
+        ).images
         ends.append(torch.as_tensor(made))
     pipe.scheduler = theirs
     assert float((ends[0] - ends[1]).abs().max()) < 1e-5
@@ -192,7 +211,9 @@ def test_saved_pipelines_load_it(tmp_path: Path) -> None:
         down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",),
     )  # fmt: skip
     pipe = diffusers.DDPMPipeline(unet=unet, scheduler=diffusers.DDPMScheduler())
-    pipe.scheduler = GradientEstimationScheduler.from_config(pipe.scheduler.config, recipe="ge(gamma=1.5)")
+    pipe.scheduler = GradientEstimationScheduler.from_config(
+        pipe.scheduler.config, recipe="ge(gamma=1.5)"
+    )
     pipe.save_pretrained(tmp_path)
     loaded = diffusers.DDPMPipeline.from_pretrained(tmp_path, local_files_only=True)
     assert type(loaded.scheduler) is GradientEstimationScheduler
@@ -212,7 +233,9 @@ def labelled(unet: torch.nn.Module, label: int) -> Callable[[], None]:
 @pytest.fixture(scope="module")
 def bundled() -> Any:
     unet = load_checkpoint(BUNDLED).module.unet
-    pipe = diffusers.DDIMPipeline(unet=unet, scheduler=diffusers.DDPMScheduler.from_pretrained(BUNDLED / "scheduler"))
+    pipe = diffusers.DDIMPipeline(
+        unet=unet, scheduler=diffusers.DDPMScheduler.from_pretrained(BUNDLED / "scheduler")
+    )
     pipe.set_progress_bar_config(disable=True)
     remove = labelled(unet, 8)
     yield pipe
@@ -228,11 +251,20 @@ def bundled() -> Any:
         ("unipc", "karras"),
     ],
 )
-def test_bundled_model_gives_the_images_of_plain_python(bundled: Any, recipe: str, grid: str | None) -> None:
+def test_bundled_model_gives_the_images_of_plain_python(
+    bundled: Any, recipe: str, grid: str | None
+) -> None:
     config = diffusers.DDPMScheduler.from_pretrained(BUNDLED / "scheduler").config
-    ours = DescentScheduler.from_config(config, recipe=recipe, grid=grid, noise_seed=11, clip_sample=False)
+    ours = DescentScheduler.from_config(
+        config, recipe=recipe, grid=grid, noise_seed=11, clip_sample=False
+    )
     bundled.scheduler = ours
-    made = bundled(batch_size=2, num_inference_steps=5, generator=torch.Generator().manual_seed(0), output_type="pt")
+    made = bundled(
+        batch_size=2,
+        num_inference_steps=5,
+        generator=torch.Generator().manual_seed(0),
+        output_type="pt",
+    )
     start = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     model = dd.load_model("cifar10")
     result = dd.sample(
@@ -247,7 +279,12 @@ def test_bundled_model_gives_images(bundled: Any) -> None:
     """Ships are blue: real images of the asked class come out of an unmodified DDIMPipeline."""
     config = diffusers.DDPMScheduler.from_pretrained(BUNDLED / "scheduler").config
     bundled.scheduler = GradientEstimationScheduler.from_config(config, grid="loglinear")
-    made = bundled(batch_size=8, num_inference_steps=6, generator=torch.Generator().manual_seed(1), output_type="pt")
+    made = bundled(
+        batch_size=8,
+        num_inference_steps=6,
+        generator=torch.Generator().manual_seed(1),
+        output_type="pt",
+    )
     pictures = torch.as_tensor(made.images)
     assert 0.15 < float(pictures.std()) < 0.4
     neighbours = (pictures[..., 1:] - pictures[..., :-1]).abs().mean()
@@ -267,7 +304,9 @@ def test_compiled_denoiser() -> None:
         x = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
             for t in scheduler.timesteps:
-                x = scheduler.step(denoiser(scheduler.scale_model_input(x, t)), t, x, return_dict=False)[0]
+                x = scheduler.step(
+                    denoiser(scheduler.scale_model_input(x, t)), t, x, return_dict=False
+                )[0]
         ends.append(x)
     assert apart(ends[1], ends[0]) < 1e-6
 

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 import diffdescent as dd
-from diffdescent.errors import UserError
-from diffdescent.integrations import kdiffusion as k
+from diffdescent.apps import kdiffusion as k
+from diffdescent.base.errors import UserError
+from diffdescent.core.noise import normals
+from diffdescent.core.process import VE, VP, Flow
+from diffdescent.core.recipe import parse, parse_grid
 from diffdescent.models import load_model
-from diffdescent.noise import normals
-from diffdescent.process import VE, VP, Flow
-from diffdescent.recipes import parse, parse_grid
 
 from ..parity.golden import Case, cases, common, error, mixture_eps, note, start
 
@@ -42,9 +42,9 @@ class Shrink:
 
 
 def latent(n: int = 2, dtype: torch.dtype = torch.float32) -> Tensor:
-    return SIGMAS[0] * torch.randn(n, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(
-        dtype
-    )
+    return SIGMAS[0] * torch.randn(
+        n, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    ).to(dtype)
 
 
 @cases("k_diffusion")
@@ -61,7 +61,13 @@ def test_recorded_runs(case: Case) -> None:
     seen: list[dict[str, Any]] = []
     options = {} if o["eta"] is None else {"eta": o["eta"]}
     final = getattr(k, o["sampler"])(
-        mixture, start(float(sigmas[0])), sigmas, callback=seen.append, disable=True, noise_sampler=replay, **options
+        mixture,
+        start(float(sigmas[0])),
+        sigmas,
+        callback=seen.append,
+        disable=True,
+        noise_sampler=replay,
+        **options,
     )
     worst = error(final, case["x_final"])
     assert [at["i"] for at in seen] == list(range(len(sigmas) - 1))
@@ -74,7 +80,13 @@ def test_recorded_runs(case: Case) -> None:
 
 
 def test_every_name_is_a_function_of_its_recipe() -> None:
-    assert {"sample_ge", "sample_ddim", "sample_dpmpp_2m", "sample_unipc", "sample_euler_ancestral"} <= {*k.names()}
+    assert {
+        "sample_ge",
+        "sample_ddim",
+        "sample_dpmpp_2m",
+        "sample_unipc",
+        "sample_euler_ancestral",
+    } <= {*k.names()}
     assert {*k.names()} <= {*dir(k)}
     x = latent(1)
     parameters = ["model", "x", "sigmas", "extra_args", "callback", "disable"]
@@ -83,9 +95,13 @@ def test_every_name_is_a_function_of_its_recipe() -> None:
         assert function.__name__ == name
         assert list(inspect.signature(function).parameters)[:6] == parameters
         seen: list[int] = []
-        ended = function(Shrink(), x, SIGMAS, None, lambda at, seen=seen: seen.append(at["i"]), True, seed=1)
+        ended = function(
+            Shrink(), x, SIGMAS, None, lambda at, seen=seen: seen.append(at["i"]), True, seed=1
+        )
         recipe = parse(name.removeprefix("sample_"))
-        assert torch.equal(ended, k.sampler(recipe)(Shrink(), x, SIGMAS, disable=True, seed=1)), name
+        assert torch.equal(ended, k.sampler(recipe)(Shrink(), x, SIGMAS, disable=True, seed=1)), (
+            name
+        )
         assert seen == list(range(len(SIGMAS) - 1)), name
     with pytest.raises(AttributeError, match="sample_gee"):
         _ = k.sample_gee
@@ -107,7 +123,9 @@ def test_the_same_image_as_plain_python(recipe: str, grid: str, name: str, withi
     model = load_model(name)
     samples = [3, 9]
     levels = parse_grid(grid, model.process, 4)
-    plain = dd.sample(model, recipe, grid=levels, samples=samples, seed=5, labels=[1, 7], micro_batch=2)
+    plain = dd.sample(
+        model, recipe, grid=levels, samples=samples, seed=5, labels=[1, 7], micro_batch=2
+    )
     # Plain Python starts at √(1 + σ²), the size of unit-variance data and its noise.
     x = normals(5, torch.tensor(samples), model.shape, -1) / float(levels.alpha[0])
     sigmas, denoiser = torch.tensor(levels.ratio.copy()), k.wrap(model, width=2)
@@ -118,7 +136,14 @@ def test_the_same_image_as_plain_python(recipe: str, grid: str, name: str, withi
     ended = function(denoiser, x, sigmas, extra, **options) * float(levels.alpha[-1])
     assert error(ended, plain.images) < within
     wide = dd.sample(
-        model, recipe, grid=levels, samples=samples, seed=5, labels=[1, 7], micro_batch=2, dtype=torch.float64
+        model,
+        recipe,
+        grid=levels,
+        samples=samples,
+        seed=5,
+        labels=[1, 7],
+        micro_batch=2,
+        dtype=torch.float64,
     )
     ended = function(lambda *a, **b: denoiser(*a, **b), x.double(), sigmas, extra, **options)
     assert error(ended * float(levels.alpha[-1]), wide.images) < within
@@ -126,7 +151,16 @@ def test_the_same_image_as_plain_python(recipe: str, grid: str, name: str, withi
 
 def test_the_callback_gets_churned_levels_and_once_a_step() -> None:
     seen: list[dict[str, Any]] = []
-    k.sample_heun(Shrink(), latent(), SIGMAS, callback=seen.append, disable=True, s_churn=2.0, s_tmin=1.0, seed=0)
+    k.sample_heun(
+        Shrink(),
+        latent(),
+        SIGMAS,
+        callback=seen.append,
+        disable=True,
+        s_churn=2.0,
+        s_tmin=1.0,
+        seed=0,
+    )
     assert [set(at) for at in seen] == [{"x", "i", "sigma", "sigma_hat", "denoised"}] * 6
     raised = [float(at["sigma_hat"] / at["sigma"]) for at in seen]
     assert raised == pytest.approx([4 / 3] * 4 + [1, 1])
@@ -134,24 +168,36 @@ def test_the_callback_gets_churned_levels_and_once_a_step() -> None:
 
 def test_a_tail_of_the_list_starts_in_the_middle() -> None:
     x, seen = latent(), []
-    whole = k.sample_ddim(Shrink(), x, SIGMAS, callback=lambda at: seen.append(at["x"]), disable=True)
-    assert torch.allclose(k.sample_ddim(Shrink(), seen[3], SIGMAS[3:], disable=True), whole, atol=1e-6)
+    whole = k.sample_ddim(
+        Shrink(), x, SIGMAS, callback=lambda at: seen.append(at["x"]), disable=True
+    )
+    assert torch.allclose(
+        k.sample_ddim(Shrink(), seen[3], SIGMAS[3:], disable=True), whole, atol=1e-6
+    )
 
 
 def test_a_rising_list_inverts() -> None:
     up = torch.linspace(0.01, 3, 200)
     x = torch.randn(1, 3, 4, 4, generator=torch.Generator().manual_seed(1))
     noise = k.sample_heun(Shrink(), x, up, disable=True)
-    assert torch.allclose(noise, x * (1 + 9.0) ** 0.5, rtol=1e-3)  # the exact flow of unit-variance data
+    assert torch.allclose(
+        noise, x * (1 + 9.0) ** 0.5, rtol=1e-3
+    )  # the exact flow of unit-variance data
     assert torch.allclose(k.sample_heun(Shrink(), noise, up.flip(0), disable=True), x, atol=1e-3)
 
 
 def test_dtypes_the_model_sees_the_callers() -> None:
-    for dtype, level in ((torch.float16, torch.float32), (torch.bfloat16, torch.float32), (torch.float64,) * 2):
+    for dtype, level in (
+        (torch.float16, torch.float32),
+        (torch.bfloat16, torch.float32),
+        (torch.float64,) * 2,
+    ):
         model = Shrink()
         ended = k.sample_dpmpp_2m(model, latent(dtype=dtype), SIGMAS, disable=True)
         assert ended.dtype == dtype
-        assert {(x.dtype, s.dtype, s.shape) for x, s, _ in model.calls} == {(dtype, level, torch.Size([2]))}
+        assert {(x.dtype, s.dtype, s.shape) for x, s, _ in model.calls} == {
+            (dtype, level, torch.Size([2]))
+        }
 
 
 def test_extra_arguments_reach_the_model_and_x_is_left_alone() -> None:
@@ -188,7 +234,10 @@ def test_s_noise_scales_and_eta_replaces() -> None:
     x = latent()
     plain = k.sample_ddim(Shrink(), x, SIGMAS, disable=True)
     assert torch.equal(k.sample_euler_a(Shrink(), x, SIGMAS, disable=True, eta=0.0), plain)
-    one, two, none = (k.sample_euler_a(Shrink(), x, SIGMAS, disable=True, seed=1, s_noise=s) for s in (1.0, 2.0, 0.0))
+    one, two, none = (
+        k.sample_euler_a(Shrink(), x, SIGMAS, disable=True, seed=1, s_noise=s)
+        for s in (1.0, 2.0, 0.0)
+    )
     assert torch.allclose(two - one, one - none, atol=1e-5)  # the denoiser is linear
     assert torch.equal(
         k.sample_ge(Shrink(), x, SIGMAS, disable=True, ge_gamma=1.0),
@@ -216,7 +265,9 @@ def test_a_flow_keeps_its_own_coordinates() -> None:
         return image.expand_as(x)
 
     for name in ("ge", "euler", "dpmpp(order=2)", "heun"):
-        ended = k.sampler(name, process=Flow())(model, noise, [1.0, 0.8, 0.5, 0.2, 0.0], disable=True)
+        ended = k.sampler(name, process=Flow())(
+            model, noise, [1.0, 0.8, 0.5, 0.2, 0.0], disable=True
+        )
         assert torch.allclose(ended, image, atol=1e-5)
     assert seen[:4] == pytest.approx([1.0, 0.8, 0.5, 0.2])
 
@@ -226,7 +277,10 @@ def test_our_model_for_k_diffusion() -> None:
     denoiser = k.wrap("cifar10-mixture")
     levels = denoiser.sigmas
     assert levels is not None
-    assert (float(levels[0]), float(levels[-1])) == (float(denoiser.sigma_min), float(denoiser.sigma_max))
+    assert (float(levels[0]), float(levels[-1])) == (
+        float(denoiser.sigma_min),
+        float(denoiser.sigma_max),
+    )
     assert denoiser.sigma_to_t(levels.double()).tolist() == pytest.approx(range(1000), abs=1e-2)
     assert denoiser.t_to_sigma(torch.tensor([[10.0, 20.0]])).shape == (1, 2)
     assert denoiser.sigma_to_t(torch.tensor([0.5]), quantize=True) % 1 == 0
@@ -238,7 +292,9 @@ def test_our_model_for_k_diffusion() -> None:
     for row, level in ((0, 0.5), (1, 2.0), (2, 0.5)):
         at = k.Space(model.process).point(level)
         native = x[row : row + 1] * at.alpha
-        assert torch.allclose(together[row : row + 1], model(native, at).to("x0", native), atol=1e-5)
+        assert torch.allclose(
+            together[row : row + 1], model(native, at).to("x0", native), atol=1e-5
+        )
 
 
 def test_a_k_diffusion_denoiser_as_our_model_and_back() -> None:
@@ -247,7 +303,10 @@ def test_a_k_diffusion_denoiser_as_our_model_and_back() -> None:
     ours = dd.sample("cifar10-mixture", "dpmpp", steps=5, n=2, seed=1)
     assert error(dd.sample(back, "dpmpp", steps=5, n=2, seed=1).images, ours.images) < 1e-5
     free = k.predictor(denoiser)
-    assert (free.process.t_min, free.process.t_max) == (float(denoiser.sigma_min), float(denoiser.sigma_max))
+    assert (free.process.t_min, free.process.t_max) == (
+        float(denoiser.sigma_min),
+        float(denoiser.sigma_max),
+    )
     with pytest.raises(UserError, match="label="):
         dd.sample(k.predictor(Shrink()), "ddim", steps=2, shape=(3, 4, 4), labels=1)
     assert error(k.discrete(denoiser.sigmas.double()).alpha_bar, denoiser.process.alpha_bar) < 1e-6
@@ -305,7 +364,9 @@ def test_the_loop_reads_nothing_from_the_device() -> None:
     reads: list[str] = []
 
     class Watch(torch.utils._python_dispatch.TorchDispatchMode):
-        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        def __torch_dispatch__(
+            self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
             if "_local_scalar_dense" in str(function) or "aten.nonzero" in str(function):
                 reads.append(str(function))
             return function(*args, **(kwargs or {}))
@@ -319,7 +380,9 @@ def test_the_loop_reads_nothing_from_the_device() -> None:
     for recipe in ("ge | momentum(-0.3)", "dpmpp(order=3, eta=1)", "heun(s_churn=4)", "unipc"):
         at.clear(), reads.clear()
         with Watch():
-            k.sampler(recipe)(model, latent(), SIGMAS, disable=True, seed=0, callback=lambda at: None)
+            k.sampler(recipe)(
+                model, latent(), SIGMAS, disable=True, seed=0, callback=lambda at: None
+            )
         assert at[0] == at[-1] == 0
 
 

@@ -14,9 +14,9 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from diffdescent.integrations import kdiffusion
-from diffdescent.process import VP, Flow, Process
-from diffdescent.recipes import GRID_ALIASES, _normal, parse, parse_grid
+from diffdescent.apps import kdiffusion
+from diffdescent.core.process import VP, Flow, Process
+from diffdescent.core.recipe import GRID_ALIASES, _normal, parse, parse_grid
 
 from ..parity.golden import Replay, error, mixture_eps, run, start
 from ..parity.live import DRAWS, scheduler
@@ -24,7 +24,9 @@ from ..parity.live import DRAWS, scheduler
 __all__ = ["scheduler"]
 
 diffusers = pytest.importorskip("diffusers")
-pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")  # diffusers' use of numpy
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array_:DeprecationWarning"
+)  # diffusers' use of numpy
 
 PAGE = (Path(__file__).parents[2] / "docs" / "migration.md").read_text()
 STEPS = 10
@@ -82,7 +84,9 @@ def theirs(made: Any) -> Tensor:
     return x
 
 
-@pytest.mark.parametrize("row", [r for r in DIFFUSERS if not r[0].startswith("Flow")], ids=lambda row: row[0])
+@pytest.mark.parametrize(
+    "row", [r for r in DIFFUSERS if not r[0].startswith("Flow")], ids=lambda row: row[0]
+)
 def test_diffusers_schedulers(scheduler: Callable[..., Any], row: list[str]) -> None:
     text, recipe, grid, scale = row
     name, config = asked(text)
@@ -120,7 +124,12 @@ def test_flow_matching() -> None:
     levels = parse_grid(row[2], Flow(), STEPS)
     assert levels.t.tolist() == pytest.approx(made.sigmas.tolist(), abs=1e-6)
     function = kdiffusion.sampler(row[1], process=Flow())
-    ours = function(lambda x, s: x - s.view(-1, 1, 1, 1) * velocity(x, float(s[0])), noise, levels.t, disable=True)
+    ours = function(
+        lambda x, s: x - s.view(-1, 1, 1, 1) * velocity(x, float(s[0])),
+        noise,
+        levels.t,
+        disable=True,
+    )
     assert error(ours, x) < 1e-5
 
 
@@ -168,7 +177,9 @@ def comfyui(name: str, steps: int) -> Sequence[float]:
     return [*sigma[index.astype(int)], 0.0]
 
 
-@pytest.mark.parametrize("row", [r for r in SCHEDULES if r[1] != "align_your_steps"], ids=lambda row: row[1])
+@pytest.mark.parametrize(
+    "row", [r for r in SCHEDULES if r[1] != "align_your_steps"], ids=lambda row: row[1]
+)
 @pytest.mark.parametrize("steps", [10, 20])
 def test_comfyui_schedules(row: list[str], steps: int) -> None:
     expected = comfyui(row[1], steps)

@@ -9,15 +9,17 @@ from typing import Any
 import pytest
 import torch
 
-from diffdescent.errors import UserError
-from diffdescent.images import read_image
-from diffdescent.integrations import textimage
-from diffdescent.recipes import parse
+from diffdescent.apps import textimage
+from diffdescent.base.errors import UserError
+from diffdescent.base.images import read_image
+from diffdescent.core.recipe import parse
 
 from ..cli.test_commands import images, run
 
 diffusers = pytest.importorskip("diffusers")
-pipelines = pytest.importorskip("tests.integrations.pipelines", reason="needs diffusers and transformers")
+pipelines = pytest.importorskip(
+    "tests.integrations.pipelines", reason="needs diffusers and transformers"
+)
 
 PROMPTS = ["a red boat", "two dogs", "", "snow on a hill", "an old clock", "a bowl of rice"]
 
@@ -46,7 +48,9 @@ SMALL = ("--steps", 3, "--height", 16, "--width", 16)
 @pytest.mark.parametrize("sampler", ["ge", "ddim | momentum(-0.3)"])
 def test_a_prompt_makes_an_image(pipeline: Path, tmp_path: Path, sampler: str) -> None:
     out = tmp_path / "out"
-    done = run("sample", pipeline, "--prompt", "a red boat", "--sampler", sampler, *SMALL, "--out", out)
+    done = run(
+        "sample", pipeline, "--prompt", "a red boat", "--sampler", sampler, *SMALL, "--out", out
+    )
     assert "1 images" in done.stdout
     assert read_image(out / "000000.png").shape == (3, 16, 16)
     record = json.loads((out / "run.json").read_text())
@@ -54,12 +58,16 @@ def test_a_prompt_makes_an_image(pipeline: Path, tmp_path: Path, sampler: str) -
     assert record["prompt"] == "a red boat"
     assert parse(record["recipe"]) == parse(sampler)
     assert record["scheduler"]["beta_schedule"] == "scaled_linear"
-    assert record["scheduler"]["grid"] == ("loglinear" if sampler == "ge" else "uniform(spacing=trailing)")
+    assert record["scheduler"]["grid"] == (
+        "loglinear" if sampler == "ge" else "uniform(spacing=trailing)"
+    )
 
 
 def test_it_is_the_pipelines_own_image(pipeline: Path) -> None:
     """The same pipeline called by hand, with diffusers' own DDIM on the same levels, makes the same picture."""
-    ours = textimage.load(pipeline, "ddim", "uniform(spacing=trailing)", steps=4, options={"height": 16, "width": 16})
+    ours = textimage.load(
+        pipeline, "ddim", "uniform(spacing=trailing)", steps=4, options={"height": 16, "width": 16}
+    )
     (made,) = ours(["two dogs"], [5], seed=3)
     pipe = diffusers.StableDiffusionPipeline.from_pretrained(str(pipeline))
     pipe.scheduler = diffusers.DDIMScheduler.from_config(
@@ -94,7 +102,18 @@ def test_other_pipelines(make: str, tmp_path: Path) -> None:
 def test_guidance_is_attached(pipeline: Path, tmp_path: Path) -> None:
     def made(*more: object) -> bytes:
         out = tmp_path / str(len(list(tmp_path.iterdir())))
-        run("sample", pipeline, "--prompt", "a boat", "--guidance-scale", 20, *SMALL, *more, "--out", out)
+        run(
+            "sample",
+            pipeline,
+            "--prompt",
+            "a boat",
+            "--guidance-scale",
+            20,
+            *SMALL,
+            *more,
+            "--out",
+            out,
+        )
         return images(out)["000000.png"]
 
     plain = made()
@@ -102,7 +121,15 @@ def test_guidance_is_attached(pipeline: Path, tmp_path: Path) -> None:
     assert made("--guidance", "cfg(scale=3)") != plain
     assert made("--guidance", "cfg | rescale(0.7)") != plain
     refused = run(
-        "sample", pipeline, "--prompt", "a boat", "--guidance", "classifier(scale=2)", "--out", tmp_path / "x", code=2
+        "sample",
+        pipeline,
+        "--prompt",
+        "a boat",
+        "--guidance",
+        "classifier(scale=2)",
+        "--out",
+        tmp_path / "x",
+        code=2,
     )
     assert "cannot be attached" in refused.stderr
     with pytest.raises(UserError, match="leave scope=batch and zero=batch out"):
@@ -118,7 +145,9 @@ def test_options_reach_the_pipeline(pipeline: Path) -> None:
     assert plain.shape == (3, 16, 24)
     assert not torch.equal(made(guidance_scale=30.0), plain)
     assert torch.equal(made(negative_prompt=""), plain)
-    assert not torch.equal(made(negative_prompt="zebra", guidance_scale=30.0), made(guidance_scale=30.0))
+    assert not torch.equal(
+        made(negative_prompt="zebra", guidance_scale=30.0), made(guidance_scale=30.0)
+    )
 
 
 def test_a_prompts_file_is_one_image_a_caption_whatever_the_batches(
@@ -127,7 +156,9 @@ def test_a_prompts_file_is_one_image_a_caption_whatever_the_batches(
     common = ("--prompts", captions, "--sampler", "ddim(eta=1)", "--micro-batch", 2, *SMALL)
     whole, split = tmp_path / "whole", tmp_path / "split"
     run("sample", pipeline, *common, "--out", whole)
-    assert sorted(images(whole)) == [f"{i:06d}.png" for i in range(5)]  # the empty line is no prompt
+    assert sorted(images(whole)) == [
+        f"{i:06d}.png" for i in range(5)
+    ]  # the empty line is no prompt
     assert len({*images(whole).values()}) == 5
     for part in ("3", "0,4", "1-2"):
         run("sample", pipeline, *common, "--samples", part, "--out", split)
@@ -170,7 +201,11 @@ def test_bad_prompts_files(tmp_path: Path, name: str, text: str, message: str) -
 
 
 def test_seeds_and_indices_key_the_generators() -> None:
-    drawn = {(s, i): float(torch.randn((), generator=textimage.generator_for(s, i))) for s in (0, 1) for i in (0, 1, 2)}
+    drawn = {
+        (s, i): float(torch.randn((), generator=textimage.generator_for(s, i)))
+        for s in (0, 1)
+        for i in (0, 1, 2)
+    }
     assert len({*drawn.values()}) == 6
     assert float(torch.randn((), generator=textimage.generator_for(1, 2))) == drawn[1, 2]
 
@@ -197,6 +232,8 @@ def test_bad_input(pipeline: Path, captions: Path, tmp_path: Path) -> None:
     assert "is a DiTPipeline, which takes no prompt" in says(classes, *prompt)
     (classes / "model_index.json").write_text(json.dumps({"_class_name": "NoSuchPipeline"}))
     assert "does not know" in says(classes, *prompt)
-    (classes / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline"}))
+    (classes / "model_index.json").write_text(
+        json.dumps({"_class_name": "StableDiffusionPipeline"})
+    )
     assert "cannot be loaded" in says(classes, *prompt)
     assert not (tmp_path / "never").exists()

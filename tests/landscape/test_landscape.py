@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import diffdescent as dd
-from diffdescent.landscape import Landscape, draw_landscape, draw_strip, plane
+from diffdescent.core.predict import Prediction
+from diffdescent.core.process import Point
+from diffdescent.lab.landscape import Landscape, draw_landscape, draw_strip, plane
 from diffdescent.models.gaussian import Gaussian
-from diffdescent.predict import Prediction
-from diffdescent.process import Point
 
 MODEL = Gaussian(torch.full((3, 4, 4), 0.3), 0.2, dd.VP.named())
 
@@ -24,7 +24,9 @@ class Counting:
     def __init__(self) -> None:
         self.calls = 0
 
-    def __call__(self, x: torch.Tensor, point: Point, cond: torch.Tensor | None = None) -> Prediction:
+    def __call__(
+        self, x: torch.Tensor, point: Point, cond: torch.Tensor | None = None
+    ) -> Prediction:
         self.calls += 1
         return MODEL(x, point, cond)
 
@@ -38,7 +40,9 @@ def test_surroundings_are_denoised_noisy_states(tmp_path: Path) -> None:
     scene = view(MODEL, tmp_path)
     path = scene.path("ddim | momentum(-0.3)")
     assert path.name == "ddim | momentum(-0.3)"
-    states = dd.sample(MODEL, "ddim | momentum(-0.3)", steps=6, samples=[2], seed=4, trajectory=True)
+    states = dd.sample(
+        MODEL, "ddim | momentum(-0.3)", steps=6, samples=[2], seed=4, trajectory=True
+    )
     torch.testing.assert_close(path.x0, states.trajectory[:, 0].flatten(1))  # type: ignore[index]
     for i, point in enumerate(path.points):
         native = point.norm * (path.x[i].view(3, 4, 4) + scene.noise(i))
@@ -80,17 +84,23 @@ def test_a_model_without_a_fingerprint_is_told_by_its_answers(tmp_path: Path) ->
     mean = torch.full((3, 4, 4), 0.3)
     images = []
     for scale in (1.0, 1.5):
-        net = dd.Network(lambda x, t, cond, s=scale: s * x - mean, process=dd.VP.named(), shape=(3, 4, 4))
+        net = dd.Network(
+            lambda x, t, cond, s=scale: s * x - mean, process=dd.VP.named(), shape=(3, 4, 4)
+        )
         assert net.fingerprint is None
         images.append(view(net, tmp_path).image("ddim", 3))
-        torch.testing.assert_close(images[-1], dd.sample(net, "ddim", steps=3, samples=[2], seed=4).images[0])
+        torch.testing.assert_close(
+            images[-1], dd.sample(net, "ddim", steps=3, samples=[2], seed=4).images[0]
+        )
     assert not torch.equal(*images)
     assert len(list(tmp_path.glob("image-*.npz"))) == 2
 
 
 def test_the_plane_holds_what_it_says() -> None:
     generator = torch.Generator().manual_seed(0)
-    rows = torch.randn(200, 30, generator=generator, dtype=torch.float64) * torch.linspace(2, 0.1, 30)
+    rows = torch.randn(200, 30, generator=generator, dtype=torch.float64) * torch.linspace(
+        2, 0.1, 30
+    )
     found = plane(rows, rows)
     values = torch.linalg.svdvals(rows - rows.mean(0)) ** 2
     assert found.share == pytest.approx(float(values[:2].sum() / values.sum()), rel=1e-3)

@@ -9,14 +9,26 @@ import pytest
 from scipy import stats
 
 import diffdescent as dd
-from diffdescent.grid import GRIDS, Grid, explicit, explicit_ratios, make_grid
+from diffdescent.core.grid import GRIDS, Grid, explicit, explicit_ratios, make_grid
 
 LINEAR = dd.VP.named("linear")
 
 
 def test_log_linear_indices_of_the_paper() -> None:
     """Permenter and Yuan 2024: CIFAR-10 at N = 10, and the ends for N = 5, 10, 20, 50."""
-    assert make_grid("loglinear", LINEAR, 10).t.tolist() == [853, 765, 665, 549, 415, 271, 149, 73, 33, 14, 0]
+    assert make_grid("loglinear", LINEAR, 10).t.tolist() == [
+        853,
+        765,
+        665,
+        549,
+        415,
+        271,
+        149,
+        73,
+        33,
+        14,
+        0,
+    ]
     for steps, last in ((5, 0.0851), (10, 0.0585), (20, 0.0420), (50, 0.0282)):
         free = make_grid("loglinear", LINEAR, steps, snap=False)
         assert free.ratio[-2] == pytest.approx(last, rel=2e-3)
@@ -57,16 +69,29 @@ def test_beta_quantiles_against_scipy() -> None:
 def test_uniform_spacings() -> None:
     assert make_grid("uniform", LINEAR, 4).t.tolist() == [750, 500, 250, 0, -1]
     assert make_grid("uniform", LINEAR, 4, offset=1).t.tolist() == [751, 501, 251, 1, -1]
-    assert make_grid("uniform", LINEAR, 4, spacing="trailing").t.tolist() == [999, 749, 499, 249, -1]
+    assert make_grid("uniform", LINEAR, 4, spacing="trailing").t.tolist() == [
+        999,
+        749,
+        499,
+        249,
+        -1,
+    ]
     assert make_grid("uniform", LINEAR, 4, spacing="linspace").t.tolist() == [999, 666, 333, 0, -1]
-    assert make_grid("uniform", LINEAR, 3, spacing="linspace", open=True).t.tolist() == [999, 666, 333, -1]
+    assert make_grid("uniform", LINEAR, 3, spacing="linspace", open=True).t.tolist() == [
+        999,
+        666,
+        333,
+        -1,
+    ]
     assert make_grid("simple", LINEAR, 3).t.tolist() == [999, 666, 333, -1]
 
 
 def test_align_your_steps_is_the_published_table_at_ten_steps() -> None:
     grid = make_grid("ays", dd.VP.named("scaled_linear"), 10)
     np.testing.assert_allclose(
-        grid.ratio[:-1], [14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152], rtol=1e-9
+        grid.ratio[:-1],
+        [14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152],
+        rtol=1e-9,
     )
 
 
@@ -88,7 +113,9 @@ def test_every_grid_falls_and_its_levels_belong_to_the_process(name: str, steps:
     np.testing.assert_allclose(LINEAR.ratio(grid.t)[inside], grid.ratio[inside], rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["uniform", "karras", "loglinear", "quadratic", "beta", "simple", "exponential"])
+@pytest.mark.parametrize(
+    "name", ["uniform", "karras", "loglinear", "quadratic", "beta", "simple", "exponential"]
+)
 def test_the_end_is_what_was_asked(name: str) -> None:
     for end, ratio in (("zero", 0.0), ("first", float(LINEAR.ratio(0))), (0.05, 0.05)):
         grid = make_grid(name, LINEAR, 8, end=end)

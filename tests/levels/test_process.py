@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import diffdescent as dd
-from diffdescent.process import make_betas
+from diffdescent.core.process import make_betas
 
 SCHEDULES = ("linear", "scaled_linear", "cosine", "sigmoid")
 PROCESSES = {name: dd.VP.named(name) for name in SCHEDULES} | {  # type: ignore[arg-type]
@@ -23,8 +23,12 @@ def test_time_and_ratio_are_inverse(name: str) -> None:
     process = PROCESSES[name]
     t = np.linspace(process.t_min, process.t_max, 733)
     inside = np.isfinite(process.ratio(t))
-    np.testing.assert_allclose(process.t_of_ratio(process.ratio(t))[inside], t[inside], rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(process.t_of_lambda(-np.log(process.ratio(t)))[inside], t[inside], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(
+        process.t_of_ratio(process.ratio(t))[inside], t[inside], rtol=1e-9, atol=1e-9
+    )
+    np.testing.assert_allclose(
+        process.t_of_lambda(-np.log(process.ratio(t)))[inside], t[inside], rtol=1e-9, atol=1e-9
+    )
     assert np.all(np.diff(process.ratio(t)) > 0)
 
 
@@ -55,13 +59,17 @@ def test_the_slope_of_the_ratio(name: str) -> None:
 
 def test_vp_is_the_cumulative_product() -> None:
     process = dd.VP.named("linear")
-    np.testing.assert_allclose(process.alpha_bar, np.cumprod(1 - np.linspace(1e-4, 0.02, 1000)), rtol=1e-12)
+    np.testing.assert_allclose(
+        process.alpha_bar, np.cumprod(1 - np.linspace(1e-4, 0.02, 1000)), rtol=1e-12
+    )
     alpha, sigma = process.alpha_sigma(np.arange(1000))
     np.testing.assert_allclose(alpha**2, process.alpha_bar, rtol=1e-12)
     np.testing.assert_allclose(alpha**2 + sigma**2, 1, rtol=1e-14)
     # Half-way between indices log ᾱ is the mean.
     between = process.alpha_sigma(499.5)[0] ** 2
-    assert math.isclose(between, math.sqrt(process.alpha_bar[499] * process.alpha_bar[500]), rel_tol=1e-12)
+    assert math.isclose(
+        between, math.sqrt(process.alpha_bar[499] * process.alpha_bar[500]), rel_tol=1e-12
+    )
 
 
 def test_vp_ends_at_the_data_one_index_below_the_first() -> None:
@@ -87,7 +95,9 @@ def test_from_alpha_bar_gives_it_back() -> None:
 def test_continuous_vp_is_the_limit_of_the_discrete_one() -> None:
     fine = dd.VP(make_betas("linear", 100_000, 1e-6, 2e-4))
     t = np.array([0.1, 0.5, 0.9])
-    np.testing.assert_allclose(dd.VPContinuous().alpha_sigma(t)[0], fine.alpha_sigma(t * 1e5 - 1)[0], rtol=5e-4)
+    np.testing.assert_allclose(
+        dd.VPContinuous().alpha_sigma(t)[0], fine.alpha_sigma(t * 1e5 - 1)[0], rtol=5e-4
+    )
 
 
 def test_flow_shift_moves_times_not_the_path() -> None:

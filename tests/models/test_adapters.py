@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import diffdescent as dd
-from diffdescent.noise import Keyed
+from diffdescent.core.noise import Keyed
 
 STEPS, N, CLASSES = 6, 3, 4
 LABELS = torch.tensor([0, 3, 1])
@@ -24,14 +24,19 @@ class Conditioned(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.one_hot = one_hot
-        self.enter, self.leave = nn.Conv2d(channels, 8, 3, padding=1), nn.Conv2d(8, out, 3, padding=1)
+        self.enter, self.leave = (
+            nn.Conv2d(channels, 8, 3, padding=1),
+            nn.Conv2d(8, out, 3, padding=1),
+        )
         self.told = nn.Linear(2, 8)
         self.classes = nn.Linear(CLASSES, 8, bias=False)
         self.double()
 
     def forward(self, x: Tensor, number: Tensor, y: Tensor) -> Tensor:
         hot = y if self.one_hot else nn.functional.one_hot(y, CLASSES).double()
-        told = self.told(torch.stack([number.double().div(100).sin(), number.double().cos()], 1)) + self.classes(hot)
+        told = self.told(
+            torch.stack([number.double().div(100).sin(), number.double().cos()], 1)
+        ) + self.classes(hot)
         return self.leave(torch.tanh(self.enter(x.double()) + told[:, :, None, None]))
 
 
@@ -44,13 +49,25 @@ def test_a_guided_diffusion_network() -> None:
     network = Conditioned(3, 6, one_hot=False)
     process = dd.VP.named("linear")
     model = dd.Network(
-        network, process, kind="eps", shape=(3, 8, 8), learned_variance=True, dtype=torch.float64, label_count=CLASSES
+        network,
+        process,
+        kind="eps",
+        shape=(3, 8, 8),
+        learned_variance=True,
+        dtype=torch.float64,
+        label_count=CLASSES,
     )
     kept = [999, 820, 500, 333, 120, 0]
     grid = dd.grid(f"explicit(t={[*kept, -1]})", process, STEPS)
     with torch.no_grad():
         ours = dd.sample(
-            model, "ddpm(variance=learned)", grid=grid, n=N, labels=LABELS, seed=5, dtype=torch.float64
+            model,
+            "ddpm(variance=learned)",
+            grid=grid,
+            n=N,
+            labels=LABELS,
+            seed=5,
+            dtype=torch.float64,
         ).images
         bars = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))[kept]
         before = np.append(bars[1:], 1.0)
@@ -61,9 +78,9 @@ def test_a_guided_diffusion_network() -> None:
         for k, t in enumerate(kept):
             eps, v = network(x, torch.full((N,), float(t)), LABELS).chunk(2, 1)
             x0 = (x - math.sqrt(1 - bars[k]) * eps) / math.sqrt(bars[k])
-            mean = (math.sqrt(before[k]) * betas[k] * x0 + math.sqrt(1 - betas[k]) * (1 - before[k]) * x) / (
-                1 - bars[k]
-            )
+            mean = (
+                math.sqrt(before[k]) * betas[k] * x0 + math.sqrt(1 - betas[k]) * (1 - before[k]) * x
+            ) / (1 - bars[k])
             if t > 0:
                 share = (v + 1) / 2
                 log_variance = share * math.log(betas[k]) + (1 - share) * math.log(posterior[k])
@@ -81,8 +98,13 @@ def test_an_edm_network() -> None:
         assert cond is not None
         return network(x, c_noise, nn.functional.one_hot(cond, CLASSES).double())
 
-    model = dd.EDM(module, dd.VE(0.002, 80.0), shape=(3, 8, 8), dtype=torch.float64, label_count=CLASSES)
-    ratios = [(80 ** (1 / 7) + i / (STEPS - 1) * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7 for i in range(STEPS)] + [0.0]
+    model = dd.EDM(
+        module, dd.VE(0.002, 80.0), shape=(3, 8, 8), dtype=torch.float64, label_count=CLASSES
+    )
+    ratios = [
+        (80 ** (1 / 7) + i / (STEPS - 1) * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7
+        for i in range(STEPS)
+    ] + [0.0]
 
     def denoise(x: Tensor, sigma: float) -> Tensor:
         d, root = 0.5, math.sqrt(sigma**2 + 0.25)
@@ -92,7 +114,14 @@ def test_an_edm_network() -> None:
 
     with torch.no_grad():
         ours = dd.sample(
-            model, "heun", grid="karras(rho=7)", steps=STEPS, n=N, labels=LABELS, seed=5, dtype=torch.float64
+            model,
+            "heun",
+            grid="karras(rho=7)",
+            steps=STEPS,
+            n=N,
+            labels=LABELS,
+            seed=5,
+            dtype=torch.float64,
         )
         np.testing.assert_allclose(ours.plan.grid.ratio, ratios, rtol=1e-12)
         x = Keyed(5, torch.arange(N)).initial((3, 8, 8)).double() * ours.plan.grid.points[0].norm
@@ -103,7 +132,9 @@ def test_an_edm_network() -> None:
                 slope = (slope + (euler - denoise(euler, after)) / after) / 2
             x = x + (after - now) * slope
     assert ours.plan.nfe == 2 * STEPS - 1
-    torch.testing.assert_close(ours.images, x, rtol=1e-6, atol=1e-6)  # the network is told c_noise in float32
+    torch.testing.assert_close(
+        ours.images, x, rtol=1e-6, atol=1e-6
+    )  # the network is told c_noise in float32
 
 
 @pytest.mark.parametrize("kind", ["eps", "x0", "v", "score", "flow"])
@@ -117,13 +148,21 @@ def test_any_module_in_five_lines(kind: str) -> None:
             a, s = (float(value) for value in process.alpha_sigma(float(t[0])))
             x0 = torch.tanh(network(x, t, torch.zeros(len(x), dtype=torch.int64)))
             eps = (x - a * x0) / s
-            return {"eps": eps, "x0": x0, "v": a * eps - s * x0, "score": -eps / s, "flow": eps - x0}[what]
+            return {
+                "eps": eps,
+                "x0": x0,
+                "v": a * eps - s * x0,
+                "score": -eps / s,
+                "flow": eps - x0,
+            }[what]
 
         return dd.Network(module, process, kind=what, shape=(3, 8, 8), dtype=torch.float64)  # type: ignore[arg-type]
 
     with torch.no_grad():
         one, other = (
-            dd.sample(says(what), "dpmpp(order=2)", steps=5, n=N, seed=1, dtype=torch.float64).images
+            dd.sample(
+                says(what), "dpmpp(order=2)", steps=5, n=N, seed=1, dtype=torch.float64
+            ).images
             for what in (kind, "x0")
         )
     torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)  # t reaches the module in float32

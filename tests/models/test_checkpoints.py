@@ -23,7 +23,7 @@ from diffusers import (
 import diffdescent as dd
 from diffdescent.models import load_model
 from diffdescent.models.checkpoints import process_from_config
-from diffdescent.sample import noise_for
+from diffdescent.run import noise_for
 
 
 def unet(**options: Any) -> UNet2DModel:
@@ -59,8 +59,12 @@ def test_a_real_network_gives_identical_bits_in_any_batch(pipeline: Path) -> Non
     model = load_model(str(pipeline))
     whole = dd.sample(model, "dpmpp(order=2)", steps=5, n=9).images
     for size in (1, 4, 64):
-        assert torch.equal(whole, dd.sample(model, "dpmpp(order=2)", steps=5, n=9, batch_size=size).images)
-    assert torch.equal(whole[[8, 2]], dd.sample(model, "dpmpp(order=2)", steps=5, samples=[8, 2]).images)
+        assert torch.equal(
+            whole, dd.sample(model, "dpmpp(order=2)", steps=5, n=9, batch_size=size).images
+        )
+    assert torch.equal(
+        whole[[8, 2]], dd.sample(model, "dpmpp(order=2)", steps=5, samples=[8, 2]).images
+    )
 
 
 def test_a_bare_network_folder_and_a_bin_file(tmp_path: Path) -> None:
@@ -137,7 +141,9 @@ def test_beta_schedules_are_those_of_diffusers(schedule: str) -> None:
         )
         ours = process_from_config(dict(theirs.config))
         assert isinstance(ours, dd.VP)
-        np.testing.assert_allclose(ours.alpha_bar, theirs.alphas_cumprod.double().numpy(), rtol=2e-4, atol=1e-9)
+        np.testing.assert_allclose(
+            ours.alpha_bar, theirs.alphas_cumprod.double().numpy(), rtol=2e-4, atol=1e-9
+        )
 
 
 def test_trained_betas_and_flow() -> None:
@@ -150,7 +156,9 @@ def test_trained_betas_and_flow() -> None:
 
 
 def test_a_zero_snr_model_with_v_prediction_runs_from_pure_noise(tmp_path: Path) -> None:
-    scheduler = DDIMScheduler(rescale_betas_zero_snr=True, prediction_type="v_prediction", timestep_spacing="trailing")
+    scheduler = DDIMScheduler(
+        rescale_betas_zero_snr=True, prediction_type="v_prediction", timestep_spacing="trailing"
+    )
     DDIMPipeline(unet(), scheduler).save_pretrained(str(tmp_path / "zero"))
     model = load_model(str(tmp_path / "zero"))
     result = dd.sample(model, "dpmpp(order=2)", steps=6, grid="uniform(spacing=trailing)", n=2)
@@ -209,7 +217,9 @@ def test_an_edm_scheduler_makes_an_edm_model(tmp_path: Path) -> None:
     scheduler.set_timesteps(5)
     with torch.no_grad():
         noise = torch.tensor(sigma)
-        raw = network(scheduler.precondition_inputs(x, noise), scheduler.precondition_noise(noise)).sample
+        raw = network(
+            scheduler.precondition_inputs(x, noise), scheduler.precondition_noise(noise)
+        ).sample
         expected = scheduler.precondition_outputs(x, raw, noise)
     found = model(x, dd.Point(sigma, 1.0, sigma)).to("x0", x)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)

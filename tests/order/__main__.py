@@ -12,22 +12,30 @@ from .test_stochastic import errors
 
 
 def main(part: str = "") -> None:
-    print("declared: Gaussians/mixtures; interior and cold, on uniform, smooth and alternating grids")
+    print(
+        "declared: Gaussians/mixtures; interior and cold, on uniform, smooth and alternating grids"
+    )
     for case in solvers(deterministic):
         if part not in str(case.id):
             continue
         solver, cells = case.values[0], []
         for cold in (False, True):
             for spacing in SPACINGS:
-                linear, bent = slopes(lambda n, s=spacing, c=cold: signed_error(solver, s, n, cold=c))  # noqa: B023
+                linear, bent = slopes(
+                    lambda n, s=spacing, c=cold: signed_error(solver, s, n, cold=c)
+                )  # noqa: B023
                 cells.append(f"{solver.order_on(spacing, cold)}: {linear:.2f}/{bent:.2f}")
         print(f"{case.id:46s} {solver.variable:7s} " + "  ".join(cells), flush=True)
     print("declared: variance of the marginal, from a cold start on a uniform grid")
     for case in solvers(lambda s: stochastic(s) and not learned(s)):
         if part in str(case.id):
             solver = case.values[0]
-            order = settled_slope(lambda n: float(errors(solver, n)[1].norm()), (12, 24, 48, 96, 192))  # noqa: B023
-            print(f"{case.id:46s} {solver.variable:7s} {solver.order_on('uniform', cold=True)}: {order:.2f}")
+            order = settled_slope(
+                lambda n: float(errors(solver, n)[1].norm()), (12, 24, 48, 96, 192)
+            )  # noqa: B023
+            print(
+                f"{case.id:46s} {solver.variable:7s} {solver.order_on('uniform', cold=True)}: {order:.2f}"
+            )
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from diffdescent.grid import Grid, explicit, explicit_ratios
-from diffdescent.process import Array, Process, VPContinuous
-from diffdescent.solvers import Spacing, Variable
+from diffdescent.core.grid import Grid, explicit, explicit_ratios
+from diffdescent.core.process import Array, Process, VPContinuous
+from diffdescent.core.solvers import Spacing, Variable
 
 PROCESS = VPContinuous()
 HIGH, MIDDLE, LOW = 2.0, 1.0, 0.5
@@ -28,7 +28,12 @@ def placed(spacing: Spacing, n: int, pad: int = 0) -> Array:
 
 
 def level_grid(
-    variable: Variable, spacing: Spacing, n: int, start: float = HIGH, pad: int = 0, process: Process = PROCESS
+    variable: Variable,
+    spacing: Spacing,
+    n: int,
+    start: float = HIGH,
+    pad: int = 0,
+    process: Process = PROCESS,
 ) -> Grid:
     """Levels from σ̃ = ``start`` to LOW (and ``pad`` steps beyond both), placed in ``variable``."""
     s = placed(spacing, n, pad)

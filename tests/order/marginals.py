@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from diffdescent.execute import Executor
-from diffdescent.plan import Plan
-from diffdescent.predict import Prediction, conversion
-from diffdescent.process import Point
+from diffdescent.core.executor import Executor
+from diffdescent.core.plan import Plan
+from diffdescent.core.predict import Prediction, conversion
+from diffdescent.core.process import Point
 
 
 @dataclass

@@ -10,12 +10,12 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from diffdescent.execute import Executor
-from diffdescent.plan import Plan
-from diffdescent.predict import Basis
-from diffdescent.process import Point, Process
-from diffdescent.solvers import Solver, Spacing
-from diffdescent.transforms import Displacement, Rewrite, Transform
+from diffdescent.core.executor import Executor
+from diffdescent.core.plan import Plan
+from diffdescent.core.predict import Basis
+from diffdescent.core.process import Point, Process
+from diffdescent.core.solvers import Solver, Spacing
+from diffdescent.core.transforms import Displacement, Rewrite, Transform
 
 from .levels import HIGH, MIDDLE, PROCESS, level_grid
 from .problems import GAUSSIANS, Problem
@@ -107,12 +107,16 @@ def signed_error(
         plan = transform.rewrite(plan) if isinstance(transform, Rewrite) else plan
     moves = [t for t in transforms if isinstance(t, Displacement)]
     if cold:
-        executor = Executor(plan, PROBLEM.exact(grid.points[0]), displacements=moves, dtype=torch.float64)
+        executor = Executor(
+            plan, PROBLEM.exact(grid.points[0]), displacements=moves, dtype=torch.float64
+        )
     else:
         executor = seeded(plan, moves)
     _run(executor, grid.points[pad + n].ratio)
     end = executor.point
-    assert abs(end.ratio / grid.points[pad + n].ratio - 1) < 0.1, "the run has not reached the end of the interval"
+    assert abs(end.ratio / grid.points[pad + n].ratio - 1) < 0.1, (
+        "the run has not reached the end of the interval"
+    )
     return (executor.x - PROBLEM.exact(end))[0] / end.alpha
 
 

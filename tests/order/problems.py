@@ -18,8 +18,8 @@ import torch
 from scipy.special import ndtr
 from torch import Tensor
 
-from diffdescent.predict import Kind, Prediction, conversion
-from diffdescent.process import Point
+from diffdescent.core.predict import Kind, Prediction, conversion
+from diffdescent.core.process import Point
 
 # Rows: weight, mean, variance of either component; one column per coordinate. The first four are Gaussians, with
 # several variances so that no error constant vanishes by accident; the last three are bent.
@@ -45,7 +45,9 @@ class Problem:
     def predict(self, x: Tensor, at: Point, kind: Kind = "eps") -> Prediction:
         """The network's answer, as ``kind``."""
         x0 = self.x0(x, at)
-        return Prediction(as_kind(kind, x0, (x - at.alpha * x0) / at.sigma, at), conversion(kind, at))
+        return Prediction(
+            as_kind(kind, x0, (x - at.alpha * x0) / at.sigma, at), conversion(kind, at)
+        )
 
     def exact(self, at: Point) -> Tensor:
         """The state of the exact flow at ``at``, (1, d)."""

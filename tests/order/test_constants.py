@@ -11,9 +11,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from diffdescent.solvers import SOLVERS
-from diffdescent.solvers.ddim import DDIM
-from diffdescent.transforms import GradientEstimation, Momentum, Transform
+from diffdescent.core.solvers import SOLVERS
+from diffdescent.core.solvers.ddim import DDIM
+from diffdescent.core.transforms import GradientEstimation, Momentum, Transform
 
 from .measure import signed_error, slopes
 
@@ -48,9 +48,17 @@ def test_gamma_three_halves_is_adams_bashforth_two() -> None:
     """At γ = 1.5 the first-order constant vanishes: it is AB2, step by step (up to how the sums are rounded)."""
     bashforth = SOLVERS["ab"](order=2)  # type: ignore[call-arg]
     for n in (12, 48):
-        estimated = signed_error(DDIM(), "uniform", n, cold=True, transforms=[GradientEstimation(1.5)])
-        assert torch.allclose(estimated, signed_error(bashforth, "uniform", n, cold=True), rtol=0, atol=1e-13)
-    linear, bent = slopes(lambda n: signed_error(DDIM(), "uniform", n, cold=True, transforms=[GradientEstimation(1.5)]))
+        estimated = signed_error(
+            DDIM(), "uniform", n, cold=True, transforms=[GradientEstimation(1.5)]
+        )
+        assert torch.allclose(
+            estimated, signed_error(bashforth, "uniform", n, cold=True), rtol=0, atol=1e-13
+        )
+    linear, bent = slopes(
+        lambda n: signed_error(
+            DDIM(), "uniform", n, cold=True, transforms=[GradientEstimation(1.5)]
+        )
+    )
     assert linear == pytest.approx(2, abs=0.15)
     assert bent == pytest.approx(2, abs=0.15)
 
@@ -58,7 +66,13 @@ def test_gamma_three_halves_is_adams_bashforth_two() -> None:
 @pytest.mark.parametrize("spacing", ["uniform", "smooth", "alternating"])
 @pytest.mark.parametrize(
     "transform",
-    [Momentum(0.2), Momentum(-0.3), Momentum(-0.8), Momentum(0.2, coords="ve"), GradientEstimation(2.0)],
+    [
+        Momentum(0.2),
+        Momentum(-0.3),
+        Momentum(-0.8),
+        Momentum(0.2, coords="ve"),
+        GradientEstimation(2.0),
+    ],
     ids=repr,
 )
 def test_transforms_leave_a_first_order_method(transform: Transform, spacing: str) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from diffdescent.process import VE, Flow, Process
-from diffdescent.solvers import Solver, Spacing
+from diffdescent.core.process import VE, Flow, Process
+from diffdescent.core.solvers import Solver, Spacing
 from tests.registry import build, deterministic, solvers
 
 from .measure import signed_error, slopes
@@ -62,4 +62,9 @@ def test_declared_orders_are_consistent(solver: Solver) -> None:
     """A cold start and uneven steps can only cost order."""
     assert solver.order_on("uniform", cold=True) == solver.cold_order
     for spacing in SPACINGS:
-        assert 1 <= solver.order_on(spacing, cold=True) <= solver.order_on(spacing) <= solver.order_on("uniform")
+        assert (
+            1
+            <= solver.order_on(spacing, cold=True)
+            <= solver.order_on(spacing)
+            <= solver.order_on("uniform")
+        )

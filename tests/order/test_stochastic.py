@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffdescent.execute import Executor
-from diffdescent.predict import Prediction, conversion
-from diffdescent.solvers import Solver
+from diffdescent.core.executor import Executor
+from diffdescent.core.predict import Prediction, conversion
+from diffdescent.core.solvers import Solver
 from tests.registry import learned, solvers, stochastic
 
 from .levels import MIDDLE, level_grid
@@ -38,7 +38,9 @@ def test_marginals_converge_at_the_declared_order(solver: Solver) -> None:
     assert order == pytest.approx(solver.order_on("uniform", cold=True), abs=0.15)
 
 
-@pytest.mark.parametrize("solver", solvers(lambda s: not stochastic(s) and s.name in ("ddim", "plms", "unipc")))
+@pytest.mark.parametrize(
+    "solver", solvers(lambda s: not stochastic(s) and s.name in ("ddim", "plms", "unipc"))
+)
 def test_propagation_of_a_deterministic_plan_is_its_run(solver: Solver) -> None:
     """The instrument itself: without noise, one standard deviation above the mean is where a run from there ends."""
     grid = level_grid(solver.variable, "smooth", 9)

@@ -16,4 +16,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.section(f"recorded trajectories ({DATA})")
     for method, table in sorted(ERRORS.items()):
         worst = max(table, key=table.__getitem__)
-        terminalreporter.write_line(f"{method:16s} {len(table):3d} cases, worst {table[worst]:.1e} ({worst})")
+        terminalreporter.write_line(
+            f"{method:16s} {len(table):3d} cases, worst {table[worst]:.1e} ({worst})"
+        )

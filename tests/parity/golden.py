@@ -20,11 +20,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffdescent.execute import Executor
-from diffdescent.plan import Plan
-from diffdescent.predict import Prediction, conversion
-from diffdescent.process import VP, Point, Process
-from diffdescent.transforms import Displacement, Estimate
+from diffdescent.core.executor import Executor
+from diffdescent.core.plan import Plan
+from diffdescent.core.predict import Prediction, conversion
+from diffdescent.core.process import VP, Point, Process
+from diffdescent.core.transforms import Displacement, Estimate
 
 DATA = Path(os.environ.get("DIFFDESCENT_GOLDEN") or Path(__file__).parent.parent / "data")
 
@@ -89,7 +89,9 @@ class Case:
 def cases(method: str, where: Callable[[dict[str, Any]], bool] = lambda entry: True) -> Any:
     """``pytest.mark.parametrize`` of the argument ``case`` over the cases of ``method`` for which ``where(entry)``."""
     found = [Case(i) for i, entry in _index().items() if entry["method"] == method and where(entry)]
-    return pytest.mark.parametrize("case", [pytest.param(c, id=c.id, marks=pytest.mark.golden) for c in found])
+    return pytest.mark.parametrize(
+        "case", [pytest.param(c, id=c.id, marks=pytest.mark.golden) for c in found]
+    )
 
 
 def start(scale: float = 1.0) -> Tensor:
@@ -99,7 +101,9 @@ def start(scale: float = 1.0) -> Tensor:
 
 @cache
 def _mixture() -> tuple[Tensor, Tensor, Tensor]:
-    means, variances, weights = (torch.tensor(common(name)) for name in ("means", "variances", "weights"))
+    means, variances, weights = (
+        torch.tensor(common(name)) for name in ("means", "variances", "weights")
+    )
     return means, variances, weights.log()
 
 
@@ -155,7 +159,12 @@ class Run:
 
     def then(self, other: Run) -> Run:
         """This run followed by another that started at its end."""
-        return Run(self.states + other.states, self.begins + other.begins, self.asked + other.asked, other.final)
+        return Run(
+            self.states + other.states,
+            self.begins + other.begins,
+            self.asked + other.asked,
+            other.final,
+        )
 
 
 def run(
@@ -170,7 +179,9 @@ def run(
 ) -> Run:
     """Run ``plan`` from ``x`` in float64 (or ``dtype``) with the exact denoiser (or ``model``)."""
     model = model or Exact(plan.grid.process)
-    machine = Executor(plan, x, noise=noise, estimates=estimates, displacements=displacements, dtype=dtype)
+    machine = Executor(
+        plan, x, noise=noise, estimates=estimates, displacements=displacements, dtype=dtype
+    )
     states, begins, asked = [], [], []
     while not machine.done:
         query = machine.ask()

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffdescent.process import VE, Process
+from diffdescent.core.process import VE, Process
 
 from .golden import common, mixture_eps, start
 
@@ -55,7 +55,9 @@ def bank() -> Iterator[Tensor]:
     return (torch.tensor(draw) for draw in common("noise_bank"))
 
 
-def theirs(scheduler: Any, process: Process, level: Callable[[Any, int], float] | None = None) -> Tensor:
+def theirs(
+    scheduler: Any, process: Process, level: Callable[[Any, int], float] | None = None
+) -> Tensor:
     """The scheduler's loop over its timesteps; ``level`` is the σ̃ at which it wants the network."""
     level = level or (lambda s, i: float(s.sigmas[i]))
     x = start(float(scheduler.sigmas[0]) if isinstance(process, VE) else 1.0)

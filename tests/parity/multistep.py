@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
-from diffdescent.grid import Grid, make_grid
-from diffdescent.plan import Plan
-from diffdescent.process import Process
-from diffdescent.transforms import Commit
+from diffdescent.core.grid import Grid, make_grid
+from diffdescent.core.plan import Plan
+from diffdescent.core.process import Process
+from diffdescent.core.transforms import Commit
 
 from .golden import Case, Replay, Run, run
 
@@ -40,10 +40,14 @@ def run_committed(plan: Plan, x: Tensor, noise: Replay | None = None) -> tuple[R
     return ours, recorder.states
 
 
-def diffusers_levels(process: Process, steps: int, spacing: str, final: str, **options: Any) -> Grid:
+def diffusers_levels(
+    process: Process, steps: int, spacing: str, final: str, **options: Any
+) -> Grid:
     """The levels of diffusers' multistep schedulers: leading and linspace lay out one more and leave out the lowest."""
     end = {"zero": "zero", "sigma_min": "first"}[final]
-    return make_grid("uniform", process, steps, spacing=spacing, open=spacing != "trailing", end=end, **options)
+    return make_grid(
+        "uniform", process, steps, spacing=spacing, open=spacing != "trailing", end=end, **options
+    )
 
 
 def diffusers_grid(case: Case) -> Grid:

@@ -9,20 +9,22 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from diffdescent.grid import Grid, explicit, make_grid
-from diffdescent.process import VP
-from diffdescent.solvers import Solver
-from diffdescent.solvers.adams import PLMS
-from diffdescent.solvers.ddim import DDIM, DDPM
-from diffdescent.solvers.deis import DEIS
-from diffdescent.solvers.pndm import PNDM
-from diffdescent.transforms import Estimate, Threshold
+from diffdescent.core.grid import Grid, explicit, make_grid
+from diffdescent.core.process import VP
+from diffdescent.core.solvers import Solver
+from diffdescent.core.solvers.adams import PLMS
+from diffdescent.core.solvers.ddim import DDIM, DDPM
+from diffdescent.core.solvers.deis import DEIS
+from diffdescent.core.solvers.pndm import PNDM
+from diffdescent.core.transforms import Estimate, Threshold
 
 from .golden import Replay, error, mixture_eps, run, start
 from .live import DRAWS, SPACINGS, TOLERANCE, theirs
 
 pytest.importorskip("diffusers")
-pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")  # diffusers' use of numpy
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array_:DeprecationWarning"
+)  # diffusers' use of numpy
 
 STEPS = [5, 10, 20]
 Make = Callable[..., Any]
@@ -55,16 +57,26 @@ def grid_of(made: Any, steps: int, spacing: str, end: str, **options: Any) -> Gr
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("clip", ["none", "keep", "recompute"])
 def test_ddim(scheduler: Make, steps: int, spacing: str, eta: float, clip: str) -> None:
-    made = scheduler("ddim", "DDIMScheduler", steps, timestep_spacing=spacing, clip_sample=clip != "none")
+    made = scheduler(
+        "ddim", "DDIMScheduler", steps, timestep_spacing=spacing, clip_sample=clip != "none"
+    )
     expected = reference(made, eta=eta, use_clipped_model_output=clip == "recompute")
     estimates = () if clip == "none" else (Threshold(eps=clip),)  # type: ignore[arg-type]
-    assert error(ours(DDIM(eta), grid_of(made, steps, spacing, "zero"), estimates), expected) < TOLERANCE
+    assert (
+        error(ours(DDIM(eta), grid_of(made, steps, spacing, "zero"), estimates), expected)
+        < TOLERANCE
+    )
 
 
 @pytest.mark.parametrize("steps", STEPS)
 def test_ddim_offset_to_first_alpha(scheduler: Make, steps: int) -> None:
-    made = scheduler("ddim", "DDIMScheduler", steps, steps_offset=1, set_alpha_to_one=False, clip_sample=False)
-    assert error(ours(DDIM(), grid_of(made, steps, "leading", "first", offset=1)), reference(made)) < TOLERANCE
+    made = scheduler(
+        "ddim", "DDIMScheduler", steps, steps_offset=1, set_alpha_to_one=False, clip_sample=False
+    )
+    assert (
+        error(ours(DDIM(), grid_of(made, steps, "leading", "first", offset=1)), reference(made))
+        < TOLERANCE
+    )
 
 
 @pytest.mark.parametrize("steps", STEPS)
@@ -85,10 +97,20 @@ def test_ddim_linspace(scheduler: Make, steps: int) -> None:
 )
 @pytest.mark.parametrize("clip", [False, True])
 def test_ddpm(
-    scheduler: Make, steps: int, spacing: str, variance: Literal["small", "large"], tolerance: float, clip: bool
+    scheduler: Make,
+    steps: int,
+    spacing: str,
+    variance: Literal["small", "large"],
+    tolerance: float,
+    clip: bool,
 ) -> None:
     made = scheduler(
-        "ddpm", "DDPMScheduler", steps, timestep_spacing=spacing, variance_type=f"fixed_{variance}", clip_sample=clip
+        "ddpm",
+        "DDPMScheduler",
+        steps,
+        timestep_spacing=spacing,
+        variance_type=f"fixed_{variance}",
+        clip_sample=clip,
     )
     estimates = (Threshold(),) if clip else ()
     ended = ours(DDPM(variance), grid_of(made, steps, spacing, "zero"), estimates)
@@ -99,7 +121,14 @@ def test_ddpm(
 @pytest.mark.parametrize(("spacing", "offset"), [("leading", 0), ("leading", 1), ("trailing", 0)])
 @pytest.mark.parametrize("skip", [False, True])
 def test_pndm(scheduler: Make, steps: int, spacing: str, offset: int, skip: bool) -> None:
-    made = scheduler("pndm", "PNDMScheduler", steps, timestep_spacing=spacing, skip_prk_steps=skip, steps_offset=offset)
+    made = scheduler(
+        "pndm",
+        "PNDMScheduler",
+        steps,
+        timestep_spacing=spacing,
+        skip_prk_steps=skip,
+        steps_offset=offset,
+    )
     # Without an offset the leading grid's last step goes from t = 0 to t = 0: our grid leaves it out.
     grid = grid_of(made, steps, spacing, "first", offset=offset)
     assert grid.steps == steps - (spacing == "leading" and not offset)
@@ -110,7 +139,15 @@ def test_pndm(scheduler: Make, steps: int, spacing: str, offset: int, skip: bool
 @pytest.mark.parametrize("spacing", SPACINGS)
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_deis(scheduler: Make, steps: int, spacing: str, order: int) -> None:
-    made = scheduler("deis_multistep", "DEISMultistepScheduler", steps, timestep_spacing=spacing, solver_order=order)
+    made = scheduler(
+        "deis_multistep",
+        "DEISMultistepScheduler",
+        steps,
+        timestep_spacing=spacing,
+        solver_order=order,
+    )
     grid = grid_of(made, steps, spacing, "first", open=spacing != "trailing")
-    solver = DEIS(order=order, variant="logrho", lower_order_final="always" if steps < 15 else "never")
+    solver = DEIS(
+        order=order, variant="logrho", lower_order_final="always" if steps < 15 else "never"
+    )
     assert error(ours(solver, grid), theirs(made, VP.named())) < TOLERANCE

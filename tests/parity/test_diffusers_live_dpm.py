@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from diffdescent.grid import Grid, explicit_ratios
-from diffdescent.process import VE, VP
-from diffdescent.solvers import Solver
-from diffdescent.solvers.ddim import DDIM
-from diffdescent.solvers.dpm import DPM, DPMpp
-from diffdescent.solvers.edm import Euler, Heun
-from diffdescent.solvers.unipc import UniPC
+from diffdescent.core.grid import Grid, explicit_ratios
+from diffdescent.core.process import VE, VP
+from diffdescent.core.solvers import Solver
+from diffdescent.core.solvers.ddim import DDIM
+from diffdescent.core.solvers.dpm import DPM, DPMpp
+from diffdescent.core.solvers.edm import Euler, Heun
+from diffdescent.core.solvers.unipc import UniPC
 
 from .golden import Replay, error, run, start
 from .live import DRAWS, SPACINGS, TOLERANCE, theirs
@@ -46,7 +46,11 @@ LAYOUTS = [("leading", 7), ("linspace", 16), ("trailing", 2), ("trailing", 16)]
 @pytest.mark.parametrize("final", ["zero", "sigma_min"])
 def test_grid_builder(scheduler: Callable[..., Any], spacing: str, steps: int, final: str) -> None:
     made = scheduler(
-        "dpmsolver_multistep", "DPMSolverMultistepScheduler", steps, timestep_spacing=spacing, final_sigmas_type=final
+        "dpmsolver_multistep",
+        "DPMSolverMultistepScheduler",
+        steps,
+        timestep_spacing=spacing,
+        final_sigmas_type=final,
     )
     grid = diffusers_levels(VP.named(), steps, spacing, final)
     assert np.array_equal(grid.t[:-1], made.timesteps.numpy())
@@ -71,7 +75,13 @@ def test_grid_builder(scheduler: Callable[..., Any], spacing: str, steps: int, f
     ],
 )
 def test_multistep(
-    scheduler: Callable[..., Any], spacing: str, steps: int, algorithm: str, order: int, variant: str, final: str
+    scheduler: Callable[..., Any],
+    spacing: str,
+    steps: int,
+    algorithm: str,
+    order: int,
+    variant: str,
+    final: str,
 ) -> None:
     made = scheduler(
         "dpmsolver_multistep",
@@ -95,15 +105,24 @@ def test_multistep(
 
 @pytest.mark.parametrize("config", [{"use_karras_sigmas": True}, {"use_exponential_sigmas": True}])
 def test_multistep_euler_at_final(scheduler: Callable[..., Any], config: dict[str, bool]) -> None:
-    options = {"euler_at_final": True, "lower_order_final": False, "final_sigmas_type": "sigma_min", **config}
+    options = {
+        "euler_at_final": True,
+        "lower_order_final": False,
+        "final_sigmas_type": "sigma_min",
+        **config,
+    }
     made = scheduler("dpmsolver_multistep", "DPMSolverMultistepScheduler", 9, **options)
-    made.sigmas[-1] = made.sigmas[-2] / 2  # Karras's lowest level is the end itself: a step of no length
+    made.sigmas[-1] = (
+        made.sigmas[-2] / 2
+    )  # Karras's lowest level is the end itself: a step of no length
     check(DPMpp(lower_order_final="last"), vp_grid(made), theirs(made, VP.named()))
 
 
 def spans(order_list: list[int]) -> tuple[int, ...]:
     """The orders of diffusers' single steps: it lists 1, 2, …, p for the evaluations of a step of order p."""
-    ends = [p for p, following in zip(order_list, [*order_list[1:], 1], strict=True) if following == 1]
+    ends = [
+        p for p, following in zip(order_list, [*order_list[1:], 1], strict=True) if following == 1
+    ]
     return tuple(ends)
 
 
@@ -156,7 +175,13 @@ def test_singlestep(
     ],
 )
 def test_unipc(
-    scheduler: Callable[..., Any], spacing: str, steps: int, order: int, variant: str, predict_x0: bool, final: str
+    scheduler: Callable[..., Any],
+    spacing: str,
+    steps: int,
+    order: int,
+    variant: str,
+    predict_x0: bool,
+    final: str,
 ) -> None:
     made = scheduler(
         "unipc_multistep",
@@ -193,7 +218,12 @@ def test_unipc_without_some_corrections(scheduler: Callable[..., Any], disabled:
     [
         ("euler_discrete", "EulerDiscreteScheduler", Euler(), {"timestep_spacing": "linspace"}),
         ("euler_discrete", "EulerDiscreteScheduler", Euler(), {"use_karras_sigmas": True}),
-        ("euler_ancestral_discrete", "EulerAncestralDiscreteScheduler", DDIM(eta=1.0), {"timestep_spacing": "leading"}),
+        (
+            "euler_ancestral_discrete",
+            "EulerAncestralDiscreteScheduler",
+            DDIM(eta=1.0),
+            {"timestep_spacing": "leading"},
+        ),
         ("heun_discrete", "HeunDiscreteScheduler", Heun(), {"timestep_spacing": "trailing"}),
         ("heun_discrete", "HeunDiscreteScheduler", Heun(), {"use_karras_sigmas": True}),
         ("k_dpm_2_discrete", "KDPM2DiscreteScheduler", DPM(method="singlestep"), {}),
@@ -206,7 +236,12 @@ def test_unipc_without_some_corrections(scheduler: Callable[..., Any], disabled:
     ],
 )
 def test_sigma_schedulers(
-    scheduler: Callable[..., Any], module: str, name: str, solver: Solver, config: dict[str, Any], steps: int
+    scheduler: Callable[..., Any],
+    module: str,
+    name: str,
+    solver: Solver,
+    config: dict[str, Any],
+    steps: int,
 ) -> None:
     made = scheduler(module, name, steps, **config)
 

@@ -6,13 +6,13 @@ import math
 
 import numpy as np
 
-from diffdescent.grid import Grid, explicit
-from diffdescent.process import VP
-from diffdescent.solvers import Solver
-from diffdescent.solvers.analytic import Analytic, Gamma
-from diffdescent.solvers.ddim import DDIM, DDPM
-from diffdescent.transforms import Threshold
-from diffdescent.transforms.threshold import EpsRule
+from diffdescent.core.grid import Grid, explicit
+from diffdescent.core.process import VP
+from diffdescent.core.solvers import Solver
+from diffdescent.core.solvers.analytic import Analytic, Gamma
+from diffdescent.core.solvers.ddim import DDIM, DDPM
+from diffdescent.core.transforms import Threshold
+from diffdescent.core.transforms.threshold import EpsRule
 
 from .golden import Case, Replay, cases, common, compare, error, note, run, start
 
@@ -29,7 +29,12 @@ def _solver(case: Case) -> Solver:
             return DDIM(eta)
         return DDPM("small" if options.get("small_sigma", True) else "large")
     gamma = Gamma.of_indices(common("analytic_ms_eps")[1:])
-    return Analytic(eta, gamma, clip_last=options.get("clip_sigma_idx", 0), clip_pixel=options.get("clip_pixel", 2.0))
+    return Analytic(
+        eta,
+        gamma,
+        clip_last=options.get("clip_sigma_idx", 0),
+        clip_pixel=options.get("clip_pixel", 2.0),
+    )
 
 
 @cases("analytic_dpm", lambda e: "kind" not in e["options"])

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 
-from diffdescent.grid import explicit
-from diffdescent.process import VP, Array, ArrayLike, VPContinuous
-from diffdescent.solvers import Solver
-from diffdescent.solvers.adams import IPNDM
-from diffdescent.solvers.deis import DEIS, RhoRK
+from diffdescent.core.grid import explicit
+from diffdescent.core.process import VP, Array, ArrayLike, VPContinuous
+from diffdescent.core.solvers import Solver
+from diffdescent.core.solvers.adams import IPNDM
+from diffdescent.core.solvers.deis import DEIS, RhoRK
 
 from .golden import Case, cases, compare, error, run, start
 
@@ -58,7 +58,9 @@ def test_deis(case: Case) -> None:
             ours = np.array([out.base, *out.evals])
             if case.options["method"] == "rho_ab":  # the reference's table is that of x/α
                 ours = np.array([1.0, *(ours[1:] / out.point.alpha)])
-            assert error(ours, expected[: 1 + len(out.evals)]) < (1e-4 if case.tol > 1e-9 else 1e-10)
+            assert error(ours, expected[: 1 + len(out.evals)]) < (
+                1e-4 if case.tol > 1e-9 else 1e-10
+            )
             assert not expected[1 + len(out.evals) :].any()
     compare(case, run(plan, start()))
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from diffdescent.grid import Grid, explicit, make_grid
-from diffdescent.solvers import Solver
-from diffdescent.solvers.adams import PLMS
-from diffdescent.solvers.ddim import DDIM, DDPM
-from diffdescent.solvers.deis import DEIS
-from diffdescent.solvers.exponential import LowerOrderFinal
-from diffdescent.solvers.pndm import PNDM
-from diffdescent.transforms import Estimate, Threshold
+from diffdescent.core.grid import Grid, explicit, make_grid
+from diffdescent.core.solvers import Solver
+from diffdescent.core.solvers.adams import PLMS
+from diffdescent.core.solvers.ddim import DDIM, DDPM
+from diffdescent.core.solvers.deis import DEIS
+from diffdescent.core.solvers.exponential import LowerOrderFinal
+from diffdescent.core.solvers.pndm import PNDM
+from diffdescent.core.transforms import Estimate, Threshold
 
 from .golden import Case, Replay, Run, cases, common, compare, run, start
 from .multistep import diffusers_levels
@@ -68,7 +68,9 @@ def test_ddim(case: Case) -> None:
 def test_ddpm(case: Case) -> None:
     noise = case.noise()
     ours = _run(case, DDPM(case.options["variance_type"].removeprefix("fixed_")), noise)
-    if len(noise.index) > noise.used:  # its step to t = −1 adds noise too, of the variance 1e-20 at which it clamps
+    if (
+        len(noise.index) > noise.used
+    ):  # its step to t = −1 adds noise too, of the variance 1e-20 at which it clamps
         last = torch.tensor(common("noise_bank")[noise.index[-1]])
         ours = Run(ours.states, ours.begins, ours.asked, ours.final + 1e-10 * last)
     compare(case, ours)

@@ -7,15 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diffdescent.grid import Grid, make_grid
-from diffdescent.process import VP, Point
-from diffdescent.solvers.dpm import DPM, DPMpp, singlestep_orders
+from diffdescent.core.grid import Grid, make_grid
+from diffdescent.core.process import VP, Point
+from diffdescent.core.solvers.dpm import DPM, DPMpp, singlestep_orders
 
 from .golden import Case, cases, compare, run, start
 from .multistep import diffusers_grid, run_committed
 
 SKIPS: dict[str, tuple[str, dict[str, Any]]] = {
-    "time_uniform": ("uniform", {"spacing": "linspace", "open": True, "snap": False, "end": "first"}),
+    "time_uniform": (
+        "uniform",
+        {"spacing": "linspace", "open": True, "snap": False, "end": "first"},
+    ),
     "time_quadratic": ("quadratic_time", {}),
     "logSNR": ("logsnr", {}),
 }
@@ -29,7 +32,10 @@ def skip_grid(skip: str, process: VP, steps: int) -> Grid:
 
 def to_zero(grid: Grid) -> Grid:
     """``denoise_to_zero``: one more step, from the grid's end to σ = 0."""
-    levels = (np.append(a, b) for a, b in zip((grid.t, grid.alpha, grid.sigma), Point(-1.0, 1.0, 0.0), strict=True))
+    levels = (
+        np.append(a, b)
+        for a, b in zip((grid.t, grid.alpha, grid.sigma), Point(-1.0, 1.0, 0.0), strict=True)
+    )
     return Grid(grid.process, *levels)
 
 
@@ -44,7 +50,10 @@ def test_released(case: Case) -> None:
     skip, steps, order = options["skip_type"], options["steps"], options["order"]
     if options["method"] == "multistep":
         grid = skip_grid(skip, process, steps)
-        common |= {"released": True, "lower_order_final": "auto" if options["lower_order_final"] else "never"}
+        common |= {
+            "released": True,
+            "lower_order_final": "auto" if options["lower_order_final"] else "never",
+        }
     else:
         fixed = options["method"] == "singlestep_fixed"
         orders = (order,) * (steps // order) if fixed else singlestep_orders(steps, order)
@@ -77,7 +86,14 @@ def test_diffusers(case: Case) -> None:
 
 @pytest.mark.parametrize(
     ("evaluations", "order", "expected"),
-    [(6, 3, (3, 2, 1)), (7, 3, (3, 3, 1)), (8, 3, (3, 3, 2)), (3, 3, (2, 1)), (6, 2, (2, 2, 2)), (7, 2, (2, 2, 2, 1))],
+    [
+        (6, 3, (3, 2, 1)),
+        (7, 3, (3, 3, 1)),
+        (8, 3, (3, 3, 2)),
+        (3, 3, (2, 1)),
+        (6, 2, (2, 2, 2)),
+        (7, 2, (2, 2, 2, 1)),
+    ],
 )
 def test_orders_spend_the_budget(evaluations: int, order: int, expected: tuple[int, ...]) -> None:
     assert singlestep_orders(evaluations, order) == expected

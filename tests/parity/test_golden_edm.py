@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from diffdescent.grid import Grid, explicit, explicit_ratios, make_grid
-from diffdescent.process import VE, VPContinuous
-from diffdescent.solvers.edm import Euler, Heun
+from diffdescent.core.grid import Grid, explicit, explicit_ratios, make_grid
+from diffdescent.core.process import VE, VPContinuous
+from diffdescent.core.solvers.edm import Euler, Heun
 
 from .golden import Case, Replay, cases, compare, error, mixture_eps, run, start
 from .multistep import run_committed
@@ -26,9 +26,13 @@ def churning(case: Case, solver: Heun, grid: Grid) -> Replay:
 @cases("edm", lambda entry: "function" not in entry["options"])
 def test_sampler(case: Case) -> None:
     o = case.options
-    grid = make_grid("karras", VE(), o["num_steps"], start=o["sigma_max"], last=o["sigma_min"], rho=o["rho"])
+    grid = make_grid(
+        "karras", VE(), o["num_steps"], start=o["sigma_max"], last=o["sigma_min"], rho=o["rho"]
+    )
     assert error(grid.ratio, case["grid_sigma"]) < 1e-12
-    solver = Heun(s_churn=o["S_churn"], s_min=o["S_min"], s_max=float(o["S_max"]), s_noise=o["S_noise"])
+    solver = Heun(
+        s_churn=o["S_churn"], s_min=o["S_min"], s_max=float(o["S_max"]), s_noise=o["S_noise"]
+    )
     noise = churning(case, solver, grid)
     ours, states = run_committed(solver.plan(grid), start(grid.ratio[0]), noise)
     assert noise.used == len(noise.index)
@@ -39,7 +43,9 @@ def ablation_grid(options: dict[str, Any], case: Case) -> Grid:
     """The ablation's own discretisations; what they share is that they end at σ = 0."""
     steps = options["num_steps"]
     if options["discretization"] == "vp":
-        return explicit(VPContinuous(beta_min=0.1, beta_max=20.0), np.append(np.linspace(1, 1e-3, steps), 0.0))
+        return explicit(
+            VPContinuous(beta_min=0.1, beta_max=20.0), np.append(np.linspace(1, 1e-3, steps), 0.0)
+        )
     if options["discretization"] == "ve":
         return explicit_ratios(VE(), np.append(np.geomspace(100, 0.02, steps), 0.0))
     return explicit_ratios(VE(), np.append(np.unique(case["calls"][:, 2])[::-1], 0.0))

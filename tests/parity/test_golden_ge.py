@@ -5,16 +5,21 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from diffdescent.grid import explicit_ratios, make_grid
-from diffdescent.process import VE, VP
-from diffdescent.solvers.ddim import DDIM, StochasticMu
-from diffdescent.transforms import Estimate, GradientEstimation, Threshold
+from diffdescent.core.grid import explicit_ratios, make_grid
+from diffdescent.core.process import VE, VP
+from diffdescent.core.solvers.ddim import DDIM, StochasticMu
+from diffdescent.core.transforms import Estimate, GradientEstimation, Threshold
 
 from .golden import Case, Run, cases, compare, run, start
 
 
 def _run(
-    case: Case, ratios: np.ndarray, x: Tensor, gamma: float = 1.0, mu: float = 0.0, estimates: tuple[Estimate, ...] = ()
+    case: Case,
+    ratios: np.ndarray,
+    x: Tensor,
+    gamma: float = 1.0,
+    mu: float = 0.0,
+    estimates: tuple[Estimate, ...] = (),
 ) -> Run:
     """The sampler of all three codes on the explicit grid of σ̃."""
     plan = (StochasticMu(mu) if mu else DDIM()).plan(explicit_ratios(VE(), ratios))
@@ -25,7 +30,16 @@ def _run(
 @cases("ge_experiments")
 def test_experiments(case: Case) -> None:
     options, ratios = case.options, case["grid_sigma"]
-    compare(case, _run(case, ratios, start() * np.hypot(1, ratios[0]), options.get("gam", 1.0), options.get("mu", 0.0)))
+    compare(
+        case,
+        _run(
+            case,
+            ratios,
+            start() * np.hypot(1, ratios[0]),
+            options.get("gam", 1.0),
+            options.get("mu", 0.0),
+        ),
+    )
 
 
 @cases("ge_experiments", lambda e: "style" in e["options"] and "native32" not in e["id"])
@@ -54,14 +68,23 @@ def test_scheduler(case: Case) -> None:
     options = case.options
     ratios, idle = _distinct(case)
     estimates = (Threshold(options["clip_sample_range"]),) if options["clip_sample"] else ()
-    ours = _run(case, ratios, start(float(case["init_noise_sigma"])), options["gamma"], estimates=estimates)
+    ours = _run(
+        case, ratios, start(float(case["init_noise_sigma"])), options["gamma"], estimates=estimates
+    )
     compare(case, ours, idle=idle)
 
 
-@cases("ge_scheduler", lambda e: e["options"]["style"] in ("Linear", "DDIM") and e.get("grid_same_in_float64"))
+@cases(
+    "ge_scheduler",
+    lambda e: e["options"]["style"] in ("Linear", "DDIM") and e.get("grid_same_in_float64"),
+)
 def test_scheduler_grid(case: Case) -> None:
     options = case.options
-    process, steps, first = VP.named(options["beta_schedule"]), options["num_inference_steps"], options["start"]
+    process, steps, first = (
+        VP.named(options["beta_schedule"]),
+        options["num_inference_steps"],
+        options["start"],
+    )
     if options["style"] == "DDIM":
         grid = make_grid("ddim", process, steps, start=first)
     else:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
-from diffdescent.grid import explicit_ratios, make_grid
-from diffdescent.process import VE
-from diffdescent.solvers import SOLVERS, Solver
-from diffdescent.solvers.ddim import DDIM
-from diffdescent.solvers.dpm import DPM, DPMpp
-from diffdescent.solvers.edm import Euler, Heun
+from diffdescent.core.grid import explicit_ratios, make_grid
+from diffdescent.core.process import VE
+from diffdescent.core.solvers import SOLVERS, Solver
+from diffdescent.core.solvers.ddim import DDIM
+from diffdescent.core.solvers.dpm import DPM, DPMpp
+from diffdescent.core.solvers.edm import Euler, Heun
 
 from .golden import Case, cases, compare, error, run, start
 
@@ -22,7 +22,9 @@ SAMPLERS: dict[str, Callable[[float], Solver]] = {
     "sample_heun": lambda eta: Heun(),
     "sample_dpm_2": lambda eta: DPM(method="singlestep"),
     "sample_dpm_2_ancestral": lambda eta: DPM(method="singlestep", noise="ancestral", eta=eta),
-    "sample_dpmpp_3m_sde": lambda eta: DPMpp(order=3, eta=eta, released=True, lower_order_final="never"),
+    "sample_dpmpp_3m_sde": lambda eta: DPMpp(
+        order=3, eta=eta, released=True, lower_order_final="never"
+    ),
     "sample_dpmpp_2m": lambda eta: DPMpp(lower_order_final="never"),
     "sample_dpmpp_2s_ancestral": lambda eta: DPMpp(method="singlestep", noise="ancestral", eta=eta),
     "sample_dpmpp_sde": lambda eta: DPMpp(method="singlestep", eta=eta),
@@ -33,11 +35,15 @@ SAMPLERS: dict[str, Callable[[float], Solver]] = {
 @cases("k_diffusion")
 def test_sampler(case: Case) -> None:
     o = case.options
-    grid = make_grid("karras", VE(), o["n"], start=o["sigma_max"], last=o["sigma_min"], rho=o["rho"])
+    grid = make_grid(
+        "karras", VE(), o["n"], start=o["sigma_max"], last=o["sigma_min"], rho=o["rho"]
+    )
     assert error(grid.ratio, case["grid_sigma"]) < 1e-12
     solver = SAMPLERS[o["sampler"]](o["eta"] or 0.0)
     noise = case.noise()
-    compare(case, ours := run(solver.plan(grid), start(grid.ratio[0]), noise=noise), states=ours.steps)
+    compare(
+        case, ours := run(solver.plan(grid), start(grid.ratio[0]), noise=noise), states=ours.steps
+    )
     assert noise.used == len(noise.index)
 
 
@@ -48,7 +54,11 @@ def test_dpmpp_3m_sde_row(eta: float) -> None:
     x ← e^{−h'} x + (1 − e^{−h'}) D + φ2 d1 − φ3 d2 + σ √(1 − e^{−2hη}) z,  φ2 = (e^{−h'} − 1)/h' + 1, φ3 = φ2/h' − ½.
     """
     sigma = [9.0, 5.0, 2.0, 0.7, 0.3]
-    row = DPMpp(order=3, eta=eta, released=True, lower_order_final="never").plan(explicit_ratios(VE(), sigma)).rows[3]
+    row = (
+        DPMpp(order=3, eta=eta, released=True, lower_order_final="never")
+        .plan(explicit_ratios(VE(), sigma))
+        .rows[3]
+    )
     h, h1, h2 = (math.log(a / b) for a, b in ((0.7, 0.3), (2.0, 0.7), (5.0, 2.0)))
     wide = h * (1 + eta)
     phi2 = math.expm1(-wide) / wide + 1
@@ -63,4 +73,6 @@ def test_dpmpp_3m_sde_row(eta: float) -> None:
     (out,) = row.outputs
     assert out.base == pytest.approx(math.exp(-wide), rel=1e-12)
     assert out.noise == pytest.approx(0.3 * math.sqrt(-math.expm1(-2 * h * eta)), rel=1e-12)
-    assert out.evals == pytest.approx([step([1, 0, 0]), step([0, 1, 0]), step([0, 0, 1])], rel=1e-11)
+    assert out.evals == pytest.approx(
+        [step([1, 0, 0]), step([0, 1, 0]), step([0, 0, 1])], rel=1e-11
+    )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from diffdescent.grid import make_grid
-from diffdescent.solvers.ddim import DDIM
-from diffdescent.transforms import Momentum
+from diffdescent.core.grid import make_grid
+from diffdescent.core.solvers.ddim import DDIM
+from diffdescent.core.transforms import Momentum
 
 from .golden import Case, cases, compare, run, start
 

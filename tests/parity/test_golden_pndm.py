@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from diffdescent.grid import Grid, explicit
-from diffdescent.predict import Prediction, conversion
-from diffdescent.process import VE, VP, Array, ArrayLike, Point
-from diffdescent.solvers.adams import PLMS
-from diffdescent.solvers.ddim import DDIM
-from diffdescent.solvers.pndm import PNDM
+from diffdescent.core.grid import Grid, explicit
+from diffdescent.core.predict import Prediction, conversion
+from diffdescent.core.process import VE, VP, Array, ArrayLike, Point
+from diffdescent.core.solvers.adams import PLMS
+from diffdescent.core.solvers.ddim import DDIM
+from diffdescent.core.solvers.pndm import PNDM
 
 from .golden import Case, Exact, cases, common, compare, mixture_eps, run, start
 
@@ -37,7 +37,9 @@ def _asked(point: Point) -> tuple[float, float]:
 
 @cases("pndm_official", lambda e: e["options"]["method"] != "FON")
 def test_pndm(case: Case) -> None:
-    solver = {"F-PNDM": PNDM(), "S-PNDM": PLMS("heun", order=2), "DDIM": DDIM()}[case.options["method"]]
+    solver = {"F-PNDM": PNDM(), "S-PNDM": PLMS("heun", order=2), "DDIM": DDIM()}[
+        case.options["method"]
+    ]
     grid = _grid(case)
     ours = run(solver.plan(grid), start(), model=Exact(level=_asked))
     assert np.array_equal([p.t for p in ours.asked], case["calls"][:, 0])

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffdescent.execute import Executor
-from diffdescent.grid import Grid, explicit
+from diffdescent.core.executor import Executor
+from diffdescent.core.grid import Grid, explicit
+from diffdescent.core.predict import Prediction, conversion
+from diffdescent.core.process import VP, Point, Process
+from diffdescent.core.solvers.ddim import DDPM
+from diffdescent.core.transforms import StepParts, Threshold
 from diffdescent.guidance import RELEASED, Classifier, ClassifierFree, Delta, FreePxP, Guided
-from diffdescent.predict import Prediction, conversion
-from diffdescent.process import VP, Point, Process
-from diffdescent.solvers.ddim import DDPM
-from diffdescent.transforms import StepParts, Threshold
 
 from .golden import Case, Exact, cases, common, compare, error, members, note, run, start
 
@@ -32,7 +32,9 @@ def _grid(timesteps: np.ndarray) -> Grid:
 
 def _logits(x: Tensor, at: Point) -> Tensor:
     """log w_k + log N(x; α μ_k, α² v_k + σ²): the exact noisy classifier of the mixture's components, in x's dtype."""
-    means, variances, weights = (torch.tensor(common(name)).to(x) for name in ("means", "variances", "weights"))
+    means, variances, weights = (
+        torch.tensor(common(name)).to(x) for name in ("means", "variances", "weights")
+    )
     total = at.alpha**2 * variances + at.sigma**2
     d = x[:, None] - at.alpha * means
     return weights.log() - 0.5 * (d * d / total + total.log()).flatten(2).sum(-1)
@@ -47,7 +49,10 @@ class OfClass:
     shape: tuple[int, ...] | None = (3, 8, 8)
 
     def __call__(self, x: Tensor, at: Point, cond: Tensor | None = None) -> Prediction:
-        mean, variance = torch.tensor(common("means"))[cond] * self.scale, torch.tensor(common("variances"))[cond]
+        mean, variance = (
+            torch.tensor(common("means"))[cond] * self.scale,
+            torch.tensor(common("variances"))[cond],
+        )
         eps = at.sigma * (x - at.alpha * mean) / (at.alpha**2 * variance + at.sigma**2)
         return Prediction(eps, conversion("eps", at))
 
@@ -58,14 +63,19 @@ def test_classifier_free(case: Case) -> None:
     options = case.options
     labels = torch.tensor(case["labels"])
     clip = 1.0 if options["clip_denoised"] else None
-    model = ClassifierFree(OfClass(options["cond_mean_scale"]), 1 + options["w_cond"], Exact(), clip=clip)
+    model = ClassifierFree(
+        OfClass(options["cond_mean_scale"]), 1 + options["w_cond"], Exact(), clip=clip
+    )
     projection = FreePxP(options["den_weight"], options["cond_weight"], zero="batch")
     ours = run(
         DDPM("large").plan(_grid(case["timestep_map"])),
         start(),
         model=lambda x, at: model(x, at, labels),
         noise=case.noise(),
-        estimates=(*([projection] if "MLT6" in options["cls"] else []), *([Threshold()] if clip else [])),
+        estimates=(
+            *([projection] if "MLT6" in options["cls"] else []),
+            *([Threshold()] if clip else []),
+        ),
     )
     compare(case, ours)
 
@@ -75,7 +85,9 @@ def test_classifier(case: Case) -> None:
     """The mean of an ancestral step, its noise and the classifier's gradient lose what conflicts."""
     options = case.options
     labels = torch.tensor(case["labels"]).long()
-    model = Guided(Exact(), Classifier(_logits, options["classifier_temperature"]), options["classifier_scale"])
+    model = Guided(
+        Exact(), Classifier(_logits, options["classifier_temperature"]), options["classifier_scale"]
+    )
     gradients: list[Tensor] = []
 
     def guided(x: Tensor, at: Point) -> Prediction:
@@ -123,7 +135,9 @@ def _parts(case: Case) -> tuple[Tensor, StepParts]:
     options = case.options
     guide = Classifier(_logits, options["classifier_temperature"])
     anchors, denoise, guidance = [], [], []
-    for x, y, index, t in zip(*(_row(case, name) for name in ("x", "y", "t_index", "t")), strict=True):
+    for x, y, index, t in zip(
+        *(_row(case, name) for name in ("x", "y", "t_index", "t")), strict=True
+    ):
         row = plan.rows[len(plan.rows) - 1 - int(index)]
         at, out = row.at, row.outputs[0]
         assert at.t == t
@@ -136,17 +150,23 @@ def _parts(case: Case) -> tuple[Tensor, StepParts]:
         denoise.append(-out.evals[0] * at.alpha / at.sigma * x0)
         spread = out.noise if out.spread is None else out.spread
         guidance.append(spread**2 * options["classifier_scale"] * guide(x, at, y[None].long()))
-    return torch.cat(anchors), StepParts(torch.cat(denoise), _row(case, "g_div"), torch.cat(guidance))
+    return torch.cat(anchors), StepParts(
+        torch.cat(denoise), _row(case, "g_div"), torch.cat(guidance)
+    )
 
 
 @cases("pxp_single")
 def test_step_parts(case: Case) -> None:
     """The parts before any projection, and what each released class makes of them."""
     anchor, parts = _parts(case)
-    worst = max(error(parts.denoise, _row(case, "g_den")), error(parts.guidance, _row(case, "g_cls")))
+    worst = max(
+        error(parts.denoise, _row(case, "g_den")), error(parts.guidance, _row(case, "g_cls"))
+    )
     worst = max(worst, error(anchor, _row(case, "x") * _row(case, "coef2")[:, None, None, None]))
 
-    mlt, mlt2, cdiv, cdiv2 = (RELEASED[name].conflicts.kept(parts, Delta()) for name in PRESETS.values())
+    mlt, mlt2, cdiv, cdiv2 = (
+        RELEASED[name].conflicts.kept(parts, Delta()) for name in PRESETS.values()
+    )
     for ours, name in (
         (mlt2.guidance, "mlt2_cls"),
         (mlt2.denoise, "mlt2_den"),
@@ -160,7 +180,11 @@ def test_step_parts(case: Case) -> None:
         worst = max(worst, error(ours, _row(case, name)))
     data = members("pxp_single.npz")
     for which in np.flatnonzero(data["mlt_row"] == case.entry["row"]):
-        worst = max(worst, error(mlt.guidance, data["mlt_cls"][which]), error(mlt.denoise, data["mlt_den"][which]))
+        worst = max(
+            worst,
+            error(mlt.guidance, data["mlt_cls"][which]),
+            error(mlt.denoise, data["mlt_den"][which]),
+        )
     for i, result in enumerate((mlt, mlt2, cdiv, cdiv2)):
         assert result.diversity is not None
         sample = anchor + result.denoise + result.diversity + result.guidance
@@ -176,7 +200,9 @@ def test_one_step(case: Case) -> None:
     index = int(_row(case, "t_index")[0])
     z = _row(case, "g_div") / _row(case, "variance").sqrt()[:, None, None, None]
     options = case.options
-    model = Guided(Exact(), Classifier(_logits, options["classifier_temperature"]), options["classifier_scale"])
+    model = Guided(
+        Exact(), Classifier(_logits, options["classifier_temperature"]), options["classifier_scale"]
+    )
     worst = 0.0
     for i, name in enumerate(PRESETS.values()):
         machine = Executor(

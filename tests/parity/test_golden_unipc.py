@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from diffdescent.solvers.unipc import UniPC
+from diffdescent.core.solvers.unipc import UniPC
 
 from .golden import Case, cases, compare, run, start
 from .multistep import diffusers_grid, run_committed

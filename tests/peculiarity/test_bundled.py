@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from diffdescent import load_model, sample
-from diffdescent.peculiarity.check import check_counter, check_memory
-from diffdescent.peculiarity.counter import count_limbs
-from diffdescent.peculiarity.figures import SPECIES, make_figures
+from diffdescent import load_model
+from diffdescent import sample
+from diffdescent.lab.peculiarity.check import check_counter, check_memory
+from diffdescent.lab.peculiarity.counter import count_limbs
+from diffdescent.lab.peculiarity.figures import SPECIES, make_figures
 
 pytest.importorskip("scipy", reason="counting limbs needs scipy")
 pytest.importorskip("diffusers", reason="the bundled denoiser is a diffusers network")

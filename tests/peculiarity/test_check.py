@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from diffdescent.errors import UserError
-from diffdescent.models.dataset import Dataset
-from diffdescent.peculiarity.check import (
+from diffdescent.base.errors import UserError
+from diffdescent.core.process import VP
+from diffdescent.lab.peculiarity.check import (
     HELD_OUT,
     OTHER_COUNTS,
     check_counter,
@@ -18,9 +18,9 @@ from diffdescent.peculiarity.check import (
     check_others,
     count_pieces,
 )
-from diffdescent.peculiarity.figures import SPECIES, make_figures
-from diffdescent.pieces import Pieces
-from diffdescent.process import VP
+from diffdescent.lab.peculiarity.figures import SPECIES, make_figures
+from diffdescent.models.dataset import Dataset
+from diffdescent.run.pieces import Pieces
 
 pytest.importorskip("scipy", reason="counting limbs needs scipy")
 
@@ -32,7 +32,10 @@ def remembering(seed: int, n: int = 8) -> Dataset:
 
 def test_a_model_that_knows_the_figures_gives_them_back_and_another_does_not() -> None:
     """Denoised by the exact denoiser of the same eight figures nothing changes; by that of eight others, counts do."""
-    assert check_counter(remembering(HELD_OUT), 0.3, 8).wrong.count <= check_counter(None, 0.0, 8).wrong.count
+    assert (
+        check_counter(remembering(HELD_OUT), 0.3, 8).wrong.count
+        <= check_counter(None, 0.0, 8).wrong.count
+    )
     assert check_counter(remembering(seed=4), 0.9, 8).wrong.count >= 3
 
 

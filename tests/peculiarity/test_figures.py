@@ -9,10 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from diffdescent.data import read_images
-from diffdescent.errors import UserError
-from diffdescent.peculiarity.counter import count_limbs, wrong
-from diffdescent.peculiarity.figures import SPECIES, Species, draw, make_figures, render, with_counts, write_figures
+from diffdescent.base.errors import UserError
+from diffdescent.base.image_sets import read_images
+from diffdescent.lab.peculiarity.counter import count_limbs, wrong
+from diffdescent.lab.peculiarity.figures import (
+    SPECIES,
+    Species,
+    draw,
+    make_figures,
+    render,
+    with_counts,
+    write_figures,
+)
 
 pytest.importorskip("scipy", reason="counting limbs needs scipy")
 
@@ -51,7 +59,9 @@ def test_the_counter_reads_held_out_figures() -> None:
     pages, figures = make_figures(400, seed=11)
     readings = count_limbs(pages)
     assert wrong(readings, [f.species.counts for f in figures]).mean() <= 0.01
-    assert [a == b.species.kind for a, b in zip(readings.species, figures, strict=True)].count(False) <= 4
+    assert [a == b.species.kind for a, b in zip(readings.species, figures, strict=True)].count(
+        False
+    ) <= 4
 
 
 @pytest.mark.parametrize(

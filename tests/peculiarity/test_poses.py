@@ -11,10 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from diffdescent.errors import UserError
-from diffdescent.peculiarity.clusters import distances, fit_clusters, load_clusters, save_clusters
-from diffdescent.peculiarity.perturb import displaced, doubled, effects, swapped
-from diffdescent.peculiarity.poses import (
+from diffdescent.base.errors import UserError
+from diffdescent.lab.peculiarity.clusters import (
+    distances,
+    fit_clusters,
+    load_clusters,
+    save_clusters,
+)
+from diffdescent.lab.peculiarity.perturb import displaced, doubled, effects, swapped
+from diffdescent.lab.peculiarity.poses import (
     BODY25,
     COCO17,
     Poses,
@@ -24,14 +29,16 @@ from diffdescent.peculiarity.poses import (
     make_poses,
     normalise,
 )
-from diffdescent.peculiarity.readers import read_poses
-from diffdescent.peculiarity.statistics import sign_test, wilson
+from diffdescent.lab.peculiarity.readers import read_poses
+from diffdescent.lab.peculiarity.statistics import sign_test, wilson
 
 
 def people(n: int, seed: int = 0, layout: str = "coco17", missing: float = 0.0) -> Poses:
     rng = np.random.default_rng(seed)
     joints = rng.normal(size=(n, len(COCO17 if layout == "coco17" else BODY25), 2))
-    confidence = np.where(rng.random(joints.shape[:2]) < missing, 0.0, rng.uniform(0.2, 1, joints.shape[:2]))
+    confidence = np.where(
+        rng.random(joints.shape[:2]) < missing, 0.0, rng.uniform(0.2, 1, joints.shape[:2])
+    )
     return make_poses(joints, confidence, list(range(n)), [str(i) for i in range(n)], layout)  # type: ignore[arg-type]
 
 
@@ -63,16 +70,25 @@ def test_openpose_folder_and_zip_hold_the_same_persons(tmp_path: Path) -> None:
 
 def test_coco_annotations_detections_and_npz(tmp_path: Path) -> None:
     flat = [v for j in range(17) for v in (j, 2 * j, 2 if j % 3 else 0)]
-    annotations = {"images": [{"id": 7}, {"id": 8}], "annotations": [{"image_id": 8, "keypoints": flat}]}
+    annotations = {
+        "images": [{"id": 7}, {"id": 8}],
+        "annotations": [{"image_id": 8, "keypoints": flat}],
+    }
     (tmp_path / "annotations.json").write_text(json.dumps(annotations))
     found = read_poses(tmp_path / "annotations.json")
     assert found.images == ("7", "8")
     assert found.persons.tolist() == [0, 1]
     assert found.confidence[0].tolist() == [1.0 if j % 3 else 0.0 for j in range(17)]
     scores = [v for j in range(17) for v in (j, 2 * j, 0.5)]
-    (tmp_path / "results.json").write_text(json.dumps([{"image_id": 1, "keypoints": scores, "score": 0.8}]))
+    (tmp_path / "results.json").write_text(
+        json.dumps([{"image_id": 1, "keypoints": scores, "score": 0.8}])
+    )
     assert (read_poses(tmp_path / "results.json").confidence == 0.5).all()
-    np.savez(tmp_path / "some.npz", kp=np.array(flat, np.float32).reshape(1, 17, 3), image_id=np.array([8]))
+    np.savez(
+        tmp_path / "some.npz",
+        kp=np.array(flat, np.float32).reshape(1, 17, 3),
+        image_id=np.array([8]),
+    )
     packed = read_poses(tmp_path / "some.npz")
     np.testing.assert_array_equal(packed.joints, found.joints)
 
@@ -89,7 +105,11 @@ def _write(path: Path, content: Any) -> Path:
     ("name", "content", "words"),
     [
         ("a.json", openpose(PERSON[:54]), "18 joints where body25 has 25"),
-        ("a.json", json.dumps({"annotations": [{"image_id": 1, "keypoints": [0.0] * 42}]}), "14 joints where coco17"),
+        (
+            "a.json",
+            json.dumps({"annotations": [{"image_id": 1, "keypoints": [0.0] * 42}]}),
+            "14 joints where coco17",
+        ),
         ("a.json", "", "is empty"),
         ("a.json", '{"people": [', "not valid JSON"),
         ("a.json", "{}", "no pose file"),
@@ -101,7 +121,9 @@ def _write(path: Path, content: Any) -> Path:
         ("a.npz", {"kp": np.ones((2, 17, 3)), "image_id": np.zeros(3)}, "one each"),
     ],
 )
-def test_bad_files_are_told_in_one_sentence(tmp_path: Path, name: str, content: Any, words: str) -> None:
+def test_bad_files_are_told_in_one_sentence(
+    tmp_path: Path, name: str, content: Any, words: str
+) -> None:
     with pytest.raises(UserError, match=words):
         read_poses(_write(tmp_path / name, content))
 
@@ -120,7 +142,11 @@ def test_layouts_match_by_name_and_come_back() -> None:
         a, b = COCO17.index(name), BODY25.index(name)
         np.testing.assert_array_equal(coco.joints[:, a], body.joints[:, b])
         np.testing.assert_array_equal(coco.confidence[:, a], body.confidence[:, b])
-    left, right, neck = COCO17.index("left_shoulder"), COCO17.index("right_shoulder"), BODY25.index("neck")
+    left, right, neck = (
+        COCO17.index("left_shoulder"),
+        COCO17.index("right_shoulder"),
+        BODY25.index("neck"),
+    )
     both = coco.present[:, left] & coco.present[:, right]
     np.testing.assert_array_equal(body.present[:, neck], both)
     expected = (coco.joints[both, left] + coco.joints[both, right]) / 2
@@ -135,7 +161,9 @@ def test_absent_joints_count_zero_and_empty_images_are_stated() -> None:
     joints = np.ones((3, 17, 2))
     confidence = np.zeros((3, 17))
     confidence[0, :5], confidence[1], confidence[2] = 1.0, 0.5, 0.25
-    found = joint_confidence(make_poses(joints, confidence, [0, 1, 1], ["one", "two", "none"], "coco17"))
+    found = joint_confidence(
+        make_poses(joints, confidence, [0, 1, 1], ["one", "two", "none"], "coco17")
+    )
     assert found.single == pytest.approx(5 / 17)
     assert found.group == pytest.approx(0.375)
     assert found.mean == pytest.approx((5 / 17 + 0.75) / 3)
@@ -148,7 +176,11 @@ def test_normalised_poses_fill_the_unit_square_and_forget_place_and_size() -> No
     assert np.nanmin(unit, axis=1) == pytest.approx(0)
     assert np.nanmax(unit, axis=1) == pytest.approx(1)
     moved = make_poses(
-        poses.joints * [3.0, 7.0] + [100, -5], poses.confidence, list(poses.image), poses.images, "coco17"
+        poses.joints * [3.0, 7.0] + [100, -5],
+        poses.confidence,
+        list(poses.image),
+        poses.images,
+        "coco17",
     )
     np.testing.assert_allclose(normalise(moved), unit, atol=1e-12)
     flat = make_poses(np.ones((1, 17, 2)), np.ones((1, 17)), [0], ["a"], "coco17")
@@ -194,8 +226,12 @@ def test_distances_refuse_what_cannot_be_measured() -> None:
     with pytest.raises(UserError, match="no 5 clusters"):
         distances(poses, clusters, 5)
     with pytest.raises(UserError, match="No person was found in 1 images"):
-        distances(make_poses(np.empty((0, 17, 2)), np.empty((0, 17)), [], ["a"], "coco17"), clusters, 2)
-    few = make_poses(poses.joints, poses.confidence * (np.arange(17) < 4), list(range(8)), poses.images, "coco17")
+        distances(
+            make_poses(np.empty((0, 17, 2)), np.empty((0, 17)), [], ["a"], "coco17"), clusters, 2
+        )
+    few = make_poses(
+        poses.joints, poses.confidence * (np.arange(17) < 4), list(range(8)), poses.images, "coco17"
+    )
     with pytest.raises(UserError, match="None of the 8 persons has 8 joints"):
         distances(few, clusters, 2)
     with pytest.raises(UserError, match="20 clusters cannot be made of 8 persons"):
@@ -209,7 +245,9 @@ def test_clusters_survive_the_disk_and_the_bundled_ones_are_whole(tmp_path: Path
     assert (again.layout, again.least, again.persons) == ("coco17", 8, 30)
     np.testing.assert_allclose(again.centres[4], clusters.centres[4], atol=1e-6)
     bundled = load_clusters()
-    assert {k: c.shape for k, c in bundled.centres.items()} == {k: (k, 17, 2) for k in (5, 10, 15, 25, 50)}
+    assert {k: c.shape for k, c in bundled.centres.items()} == {
+        k: (k, 17, 2) for k in (5, 10, 15, 25, 50)
+    }
     with pytest.raises(UserError, match="no clusters"):
         load_clusters(tmp_path / "other.npz")
 
@@ -233,7 +271,9 @@ def test_changes_do_what_they_say() -> None:
 def test_effects_notice_a_change_of_people_who_all_stand_alike() -> None:
     rng = np.random.default_rng(3)
     joints = people(1, seed=4).joints + rng.normal(scale=0.01, size=(200, 17, 2))
-    poses = make_poses(joints, np.ones((200, 17)), list(range(200)), [str(i) for i in range(200)], "coco17")
+    poses = make_poses(
+        joints, np.ones((200, 17)), list(range(200)), [str(i) for i in range(200)], "coco17"
+    )
     found = effects(poses, fit_clusters(poses, (2,)))
     assert all(e.rises.low > 0.9 and e.p < 1e-20 and not e.blind for e in found)
 
@@ -259,7 +299,9 @@ def test_an_estimator_is_asked_batch_by_batch() -> None:
 
     class Other(Fixed):
         def __call__(self, images: torch.Tensor) -> list[np.ndarray[Any, Any]]:
-            return [np.full((17, 18, 3), 0.5) for _ in images]  # 17 persons of 18 joints, not 18 of 17
+            return [
+                np.full((17, 18, 3), 0.5) for _ in images
+            ]  # 17 persons of 18 joints, not 18 of 17
 
     with pytest.raises(UserError, match=r"shape \(17, 18, 3\)"):
         estimate(Other(), images)  # type: ignore[arg-type]
@@ -287,7 +329,9 @@ def test_changes_that_nobody_can_undergo_are_named() -> None:
     half = make_poses(poses.joints, upper, list(range(8)), poses.images, "coco17")
     with pytest.raises(UserError, match="arm and leg swapped"):
         effects(half, clusters)
-    few = make_poses(poses.joints, upper * (np.arange(17) < 5), list(range(8)), poses.images, "coco17")
+    few = make_poses(
+        poses.joints, upper * (np.arange(17) < 5), list(range(8)), poses.images, "coco17"
+    )
     with pytest.raises(UserError, match="None of the 8 persons has 8 joints"):
         effects(few, clusters)
 

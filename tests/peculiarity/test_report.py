@@ -8,9 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffdescent.peculiarity.counter import Readings
-from diffdescent.peculiarity.report import Paired, group_of, paired, standings, table, verdict, write_table
-from diffdescent.peculiarity.statistics import (
+from diffdescent.base.statistics import holm
+from diffdescent.lab.peculiarity.counter import Readings
+from diffdescent.lab.peculiarity.report import (
+    Paired,
+    group_of,
+    paired,
+    standings,
+    table,
+    verdict,
+    write_table,
+)
+from diffdescent.lab.peculiarity.statistics import (
     mean_difference,
     mean_of,
     paired_difference,
@@ -18,8 +27,7 @@ from diffdescent.peculiarity.statistics import (
     sign_test,
     wilson,
 )
-from diffdescent.peculiarity.study import BASE, Outcome, Point, default_points, momentum
-from diffdescent.stats import holm
+from diffdescent.lab.peculiarity.study import BASE, Outcome, Point, default_points, momentum
 
 NORMAL, ODD, NOTHING = (1, 2, 2, 0), (1, 2, 3, 0), (-1, -1, -1, -1)
 
@@ -37,7 +45,12 @@ TEACHERS = [outcome(Point(BASE, 1000), 40), outcome(Point("ddpm", 1000), 20)]
 
 
 def test_a_point_is_compared_with_both_teachers_and_with_its_own_sampler() -> None:
-    points = [Point("plms | momentum(beta=-0.3)", 20), Point("plms", 20), Point(BASE, 20), Point("plms", 20, "karras")]
+    points = [
+        Point("plms | momentum(beta=-0.3)", 20),
+        Point("plms", 20),
+        Point(BASE, 20),
+        Point("plms", 20, "karras"),
+    ]
     found = [outcome(p, odd) for p, odd in zip(points, (10, 30, 35, 5), strict=True)]
     rows = {r.point: r for r in table([*TEACHERS, *found])}
     against = rows[points[0]].against
@@ -85,7 +98,10 @@ def test_the_verdict_says_which_way_it_fell() -> None:
     assert "| momentum, β < 0 | the DDIM teacher | 0 | 0 | 0 | 4 |" in text
     assert "| momentum, β < 0 | the ancestral teacher | 0 | 0 | 4 | 0 |" in text
     width = -100 * paired_difference(0, 0, 100).low
-    assert "no point of 4 has fewer peculiar figures without more unreadable ones; what the intervals" in text
+    assert (
+        "no point of 4 has fewer peculiar figures without more unreadable ones; what the intervals"
+        in text
+    )
     assert f"leave open is at most {width:.1f} points less" in text
     assert "0 % at 10, 0 % at 50" in text
     assert text.startswith("**Momentum does not go below the teachers: none of 4 points")
@@ -95,11 +111,21 @@ def test_the_verdict_says_which_way_it_fell() -> None:
     assert "`ddim | momentum(beta=-0.5)` with 20 steps: -28.0 points" in better
     assert "28 % at 20" in better
     assert better.startswith("**Momentum goes below a teacher at 1 of 5 points.**")
-    nearer = verdict(table([*TEACHERS, outcome(Point(momentum(0.2), 10), 30), outcome(Point(momentum(0.2), 50), 38)]))
+    nearer = verdict(
+        table(
+            [
+                *TEACHERS,
+                outcome(Point(momentum(0.2), 10), 30),
+                outcome(Point(momentum(0.2), 50), 38),
+            ]
+        )
+    )
     assert "momentum with β > 0 approaches the DDIM teacher" in nearer
     assert "10 % are peculiar in one of the two alone at 10 steps, 2 % at 50" in nearer
     assert "no verdict" in verdict(table(TEACHERS))
-    assert standings(table(TEACHERS), "other samplers", "teacher") == []  # a teacher is no sampler under test
+    assert (
+        standings(table(TEACHERS), "other samplers", "teacher") == []
+    )  # a teacher is no sampler under test
 
 
 def test_the_table_has_every_comparison(tmp_path: Path) -> None:
@@ -110,7 +136,11 @@ def test_the_table_has_every_comparison(tmp_path: Path) -> None:
     pair = rows[-1].against["teacher"] if rows[-1].point.steps == 20 else next(
         r.against["teacher"] for r in rows if r.point.steps == 20)  # fmt: skip
     assert isinstance(pair, Paired)
-    assert (line["teacher_only_here"], line["teacher_only_there"], line["base_p"]) == ("0", "10", "")
+    assert (line["teacher_only_here"], line["teacher_only_there"], line["base_p"]) == (
+        "0",
+        "10",
+        "",
+    )
     assert float(line["teacher_difference"]) == pytest.approx(-0.1)
     assert float(line["teacher_low"]) == pytest.approx(pair.peculiar.difference.low, abs=1e-4)
     assert line["teacher_abnormal_only_there"] == "5"
@@ -121,9 +151,15 @@ def test_the_study_has_what_it_is_to_compare() -> None:
     points = default_points()
     assert len(set(points)) == len(points)
     assert {p for p in points if p.steps == 1000} == {Point(BASE, 1000), Point("ddpm", 1000)}
-    betas = {p.recipe for p in points if p.recipe.startswith("ddim | m") and p.steps == 20 and "uniform" in p.grid}
+    betas = {
+        p.recipe
+        for p in points
+        if p.recipe.startswith("ddim | m") and p.steps == 20 and "uniform" in p.grid
+    }
     assert betas == {momentum(b) for b in (-0.8, -0.5, -0.3, -0.1, 0.1, 0.2, 0.5, 0.8)}
-    assert {p.base for p in points if p.steps < 1000} <= set(points)  # nothing is without its partner
+    assert {p.base for p in points if p.steps < 1000} <= set(
+        points
+    )  # nothing is without its partner
     assert group_of(Point(BASE, 20)) is None
     assert group_of(Point(momentum(0.2, "plms"), 20)) == "momentum, β > 0"
 
@@ -150,7 +186,10 @@ def test_intervals_of_differences_cover_as_often_as_they_say() -> None:
 def test_means_have_the_usual_intervals() -> None:
     a, b = np.array([1.0, 2.0, 3.0, 6.0]), np.array([2.0, 4.0])
     mean = mean_of(a)
-    assert (mean.value, mean.high - mean.value) == (3.0, pytest.approx(1.959964 * a.std(ddof=1) / 2))
+    assert (mean.value, mean.high - mean.value) == (
+        3.0,
+        pytest.approx(1.959964 * a.std(ddof=1) / 2),
+    )
     gap = mean_difference(a, b)
     assert gap.value == 0
     assert gap.high == pytest.approx(1.959964 * np.sqrt(a.var(ddof=1) / 4 + 1))

@@ -10,11 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import diffdescent as dd
-from diffdescent.grid import GRIDS
-from diffdescent.process import VP
-from diffdescent.recipes import ALIASES, GRID_ALIASES, TRANSFORMS, default_grid, parse, parse_grid
-from diffdescent.solvers import SOLVERS
-from diffdescent.solvers.ddim import DDIM
+from diffdescent.core.grid import GRIDS
+from diffdescent.core.process import VP
+from diffdescent.core.recipe import (
+    ALIASES,
+    GRID_ALIASES,
+    TRANSFORMS,
+    default_grid,
+    parse,
+    parse_grid,
+)
+from diffdescent.core.solvers import SOLVERS
+from diffdescent.core.solvers.ddim import DDIM
 
 PROCESS = VP.named("linear")
 
@@ -53,7 +60,9 @@ def test_text_and_python_make_the_same_chain() -> None:
 
 
 def test_bare_values_after_a_key_extend_it() -> None:
-    assert parse("momentum(beta=-0.3,-0.2,0.1, warm_start=true)").transforms == (dd.momentum((-0.3, -0.2, 0.1), True),)
+    assert parse("momentum(beta=-0.3,-0.2,0.1, warm_start=true)").transforms == (
+        dd.momentum((-0.3, -0.2, 0.1), True),
+    )
     assert parse("momentum(beta=[-0.3, -0.2])").transforms == (dd.momentum((-0.3, -0.2)),)
 
 
@@ -69,8 +78,16 @@ def test_every_name_from_elsewhere_is_understood(name: str) -> None:
     [
         ("euler_a", "ddim(eta=1)", None),
         ("DPM++ 2M Karras", "dpmpp(order=2, lower_order_final=never)", "karras"),
-        ("DPM++ 3M SDE Exponential", "dpmpp(order=3, eta=1, released=true, lower_order_final=never)", "exponential"),
-        ("sample_dpmpp_2s_ancestral", "dpmpp(order=2, method=singlestep, eta=1, noise=ancestral)", None),
+        (
+            "DPM++ 3M SDE Exponential",
+            "dpmpp(order=3, eta=1, released=true, lower_order_final=never)",
+            "exponential",
+        ),
+        (
+            "sample_dpmpp_2s_ancestral",
+            "dpmpp(order=2, method=singlestep, eta=1, noise=ancestral)",
+            None,
+        ),
         ("DDIMScheduler", "ddim", "uniform(spacing=leading)"),
         ("ipndm", "ipndm", None),
     ],
@@ -165,4 +182,6 @@ def test_an_unknown_transform_type_is_not_chained() -> None:
 def test_options_are_dataclass_fields_with_defaults() -> None:
     for cls in (*SOLVERS.values(), *TRANSFORMS.values()):
         for field in dataclasses.fields(cls):
-            assert field.default is not dataclasses.MISSING, f"{cls.name}.{field.name} needs a default for the grammar"
+            assert field.default is not dataclasses.MISSING, (
+                f"{cls.name}.{field.name} needs a default for the grammar"
+            )

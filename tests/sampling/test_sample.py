@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 import diffdescent as dd
-from diffdescent.images import to_uint8
+from diffdescent.base.images import to_uint8
 from diffdescent.models.gaussian import Gaussian
-from diffdescent.sample import noise_for
+from diffdescent.run import noise_for
 
 VP = dd.VP.named("linear")
 
@@ -40,9 +40,13 @@ def model(request: pytest.FixtureRequest) -> dd.Predictor:
 def test_batch_size_and_split_change_no_bit(model: dd.Predictor, recipe: str) -> None:
     whole = dd.sample(model, recipe, steps=6, n=65, seed=3).images
     for size in (1, 5):
-        assert torch.equal(whole, dd.sample(model, recipe, steps=6, n=65, seed=3, batch_size=size).images)
+        assert torch.equal(
+            whole, dd.sample(model, recipe, steps=6, n=65, seed=3, batch_size=size).images
+        )
     picked = [64, 7, 30]
-    assert torch.equal(whole[picked], dd.sample(model, recipe, steps=6, samples=picked, seed=3).images)
+    assert torch.equal(
+        whole[picked], dd.sample(model, recipe, steps=6, samples=picked, seed=3).images
+    )
 
 
 def test_seeds_and_samples_differ(model: dd.Predictor) -> None:
@@ -55,7 +59,14 @@ def test_seeds_and_samples_differ(model: dd.Predictor) -> None:
 def test_a_gaussian_is_sampled_with_its_own_moments() -> None:
     model = gaussian()
     result = dd.sample(
-        model, "dpmpp(order=2)", steps=40, grid="logsnr", n=4096, seed=0, batch_size=4096, micro_batch=4096
+        model,
+        "dpmpp(order=2)",
+        steps=40,
+        grid="logsnr",
+        n=4096,
+        seed=0,
+        batch_size=4096,
+        micro_batch=4096,
     )
     images = result.images.double()
     assert (images.mean(0) - model.mean.reshape(3, 8, 8)).abs().max() < 0.03
@@ -74,13 +85,17 @@ def test_float64_state_and_low_precision_network() -> None:
         assert x.dtype == torch.bfloat16
         return x
 
-    images = dd.sample(dd.Network(half, VP, shape=(3, 8, 8), dtype=torch.bfloat16), "ddim", steps=4, n=2).images
+    images = dd.sample(
+        dd.Network(half, VP, shape=(3, 8, 8), dtype=torch.bfloat16), "ddim", steps=4, n=2
+    ).images
     assert images.dtype == torch.float32
 
 
 def test_trajectory_and_callback_see_every_evaluation() -> None:
     seen: list[dd.Progress] = []
-    result = dd.sample(gaussian(), "heun", steps=4, n=3, batch_size=2, callback=seen.append, trajectory=True)
+    result = dd.sample(
+        gaussian(), "heun", steps=4, n=3, batch_size=2, callback=seen.append, trajectory=True
+    )
     assert result.plan.nfe == 7
     assert [p.index for p in seen] == [*range(7), *range(7)]
     assert [p.batch for p in seen] == [0] * 7 + [1] * 7
@@ -99,10 +114,14 @@ def test_strength_is_a_noise_level() -> None:
     weak = dd.sample(model, "ddim", steps=50, n=2, init=image, strength=0.05).images
     strong = dd.sample(model, "ddim", steps=50, n=2, init=image, strength=0.9).images
     assert (weak - image).abs().mean() < 0.3 * (strong - image).abs().mean()
-    plan = dd.sample(model, "ddim", steps=50, grid="uniform(spacing=leading)", n=2, init=image, strength=0.5).plan
+    plan = dd.sample(
+        model, "ddim", steps=50, grid="uniform(spacing=leading)", n=2, init=image, strength=0.5
+    ).plan
     assert plan.grid.t[0] == 480  # the first of 0, 20, … 980 at or below 499.5
     with pytest.raises(dd.UserError, match="below every step"):
-        dd.sample(model, "ddim", steps=5, n=2, init=image, strength=0.01, grid="uniform(spacing=trailing)")
+        dd.sample(
+            model, "ddim", steps=5, n=2, init=image, strength=0.01, grid="uniform(spacing=trailing)"
+        )
 
 
 @pytest.mark.parametrize("recipe", ["ddim", "unipc", "ddim | momentum(-0.3)", "ddpm"])
@@ -115,7 +134,9 @@ def test_a_mask_keeps_the_known_region(recipe: str) -> None:
     after = dd.sample(model, recipe, steps=20, grid="uniform", n=2, init=known, mask=mask).images
     torch.testing.assert_close(after[:, :, :4], known[:, :, :4], atol=1e-6, rtol=0)
     assert (free[:, :, :4] - known[:, :, :4]).abs().mean() > 0.05
-    before = dd.sample(model, recipe, steps=20, grid="uniform", n=2, init=known, mask=mask, blend="before").images
+    before = dd.sample(
+        model, recipe, steps=20, grid="uniform", n=2, init=known, mask=mask, blend="before"
+    ).images
     if "momentum" in recipe:
         # Momentum carries the blend's jumps on, so the region is close but not exact.
         assert 1e-6 < (before[:, :, :4] - known[:, :, :4]).abs().max() < 0.5
@@ -123,7 +144,9 @@ def test_a_mask_keeps_the_known_region(recipe: str) -> None:
         assert torch.equal(before, after)
 
 
-@pytest.mark.parametrize(("recipe", "error"), [("ddim", 0.1), ("dpmpp(order=2)", 0.01), ("heun", 0.01)])
+@pytest.mark.parametrize(
+    ("recipe", "error"), [("ddim", 0.1), ("dpmpp(order=2)", 0.01), ("heun", 0.01)]
+)
 def test_inversion_comes_back(recipe: str, error: float) -> None:
     model = gaussian()
     image = model.sample(3).float()
@@ -134,7 +157,9 @@ def test_inversion_comes_back(recipe: str, error: float) -> None:
 
 
 def test_inversion_of_a_grid_that_ends_at_zero_starts_at_the_lowest_trained_level() -> None:
-    latent = dd.invert(gaussian(), torch.zeros(1, 3, 8, 8), "ddim", steps=10, grid="uniform(spacing=trailing)")
+    latent = dd.invert(
+        gaussian(), torch.zeros(1, 3, 8, 8), "ddim", steps=10, grid="uniform(spacing=trailing)"
+    )
     assert latent.plan.grid.t[0] == 0
     assert latent.plan.grid.t[-1] == 999
 
@@ -149,7 +174,9 @@ def test_brownian_noise_is_shared_between_step_counts() -> None:
 
     def distance(noise: str) -> float:
         few, many = (
-            dd.sample(model, "ddpm", steps=n, n=64, noise=noise, grid="uniform(spacing=trailing)").images  # type: ignore[arg-type]
+            dd.sample(
+                model, "ddpm", steps=n, n=64, noise=noise, grid="uniform(spacing=trailing)"
+            ).images  # type: ignore[arg-type]
             for n in (125, 250)
         )
         return float((few - many).pow(2).mean().sqrt())
@@ -163,7 +190,12 @@ def test_the_record_repeats_the_run() -> None:
     grid = dd.grid("loglinear", VP, 6)
     assert record["grid"]["t"] == grid.t.tolist()
     again = dd.sample(
-        gaussian(), record["recipe"], grid=grid, n=3, seed=record["seed"], micro_batch=record["micro_batch"]
+        gaussian(),
+        record["recipe"],
+        grid=grid,
+        n=3,
+        seed=record["seed"],
+        micro_batch=record["micro_batch"],
     )
     assert torch.equal(first.images, again.images)
 
@@ -180,7 +212,9 @@ def test_nan_is_reported_with_step_level_and_samples() -> None:
         return torch.where(bad[:, None, None, None], torch.nan, x * 0.1)
 
     model = dd.Network(broken, VP, shape=(3, 16, 16))
-    positive = [i for i, noise in enumerate(noise_for(0, range(8), (3, 16, 16))) if noise.mean() > 0]
+    positive = [
+        i for i, noise in enumerate(noise_for(0, range(8), (3, 16, 16))) if noise.mean() > 0
+    ]
     assert 0 < len(positive) < 8
     named = rf"evaluation 5 \(step 5, t = 499, σ/α = 3\.424\) for {len(positive)} of 8 samples \({positive[0]}, "
     with pytest.raises(dd.UserError, match=named):
@@ -196,7 +230,10 @@ def test_a_wrong_output_shape_is_explained() -> None:
 def test_learned_variance_interpolates_between_small_and_large() -> None:
     def module(value: float) -> dd.Network:
         return dd.Network(
-            lambda x, t, cond: torch.cat([x, torch.full_like(x, value)], 1), VP, shape=(3, 8, 8), learned_variance=True
+            lambda x, t, cond: torch.cat([x, torch.full_like(x, value)], 1),
+            VP,
+            shape=(3, 8, 8),
+            learned_variance=True,
         )
 
     for value, name in ((-1.0, "small"), (1.0, "large")):
@@ -218,7 +255,10 @@ MISTAKES = {
     "steps": (lambda m: dd.sample(m, steps=2.5), "whole number"),
     "device": (lambda m: dd.sample(m, device="cuda:9"), "not available"),
     "labels out of range": (lambda m: dd.sample(m, n=2, labels=5), "label"),
-    "init shape": (lambda m: dd.sample(m, n=2, init=torch.zeros(3, 9, 9)), r"init has shape \(3, 9, 9\)"),
+    "init shape": (
+        lambda m: dd.sample(m, n=2, init=torch.zeros(3, 9, 9)),
+        r"init has shape \(3, 9, 9\)",
+    ),
     "mask without init": (lambda m: dd.sample(m, mask=torch.ones(1, 8, 8)), "needs init"),
     "strength": (lambda m: dd.sample(m, init=torch.zeros(3, 8, 8), strength=0.0), r"\(0, 1\]"),
     "noise": (lambda m: dd.sample(m, "ddpm", noise="pink"), "brownian"),
@@ -239,16 +279,22 @@ def test_mistakes_are_answered_in_one_sentence(case: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("recipe", ["ddim", "ge", "plms", "dpmpp(order=2)", "unipc", "heun", "ddpm"])
+@pytest.mark.parametrize(
+    "recipe", ["ddim", "ge", "plms", "dpmpp(order=2)", "unipc", "heun", "ddpm"]
+)
 def test_flow_models_start_from_pure_noise(recipe: str) -> None:
     torch.manual_seed(1)
-    model = Gaussian(torch.randn(3, 4, 4) * 0.3, torch.rand(3, 4, 4) * 0.2 + 0.02, dd.Flow(shift=3.0))
+    model = Gaussian(
+        torch.randn(3, 4, 4) * 0.3, torch.rand(3, 4, 4) * 0.2 + 0.02, dd.Flow(shift=3.0)
+    )
     result = dd.sample(model, recipe, steps=60, n=256, micro_batch=256, batch_size=256)
     assert result.plan.grid.alpha[0] == 0
     images = result.images.double()
     assert (images.mean(0) - model.mean.reshape(3, 4, 4)).abs().max() < 0.2
     # First-order steps lose variance; the stochastic one loses most.
-    assert abs(float(images.var(0).mean() / model.sample(4096).var(0).mean()) - 1) < (0.3 if recipe == "ddpm" else 0.15)
+    assert abs(float(images.var(0).mean() / model.sample(4096).var(0).mean()) - 1) < (
+        0.3 if recipe == "ddpm" else 0.15
+    )
 
 
 def test_an_eps_network_cannot_start_at_pure_noise() -> None:
@@ -273,7 +319,9 @@ def test_strength_counts_with_a_mask_too() -> None:
     known = model.sample(2).float()
     mask = torch.zeros(1, 8, 8)
     mask[:, :4] = 1
-    result = dd.sample(model, "ddim", steps=20, grid="uniform", n=2, init=known, mask=mask, strength=0.2)
+    result = dd.sample(
+        model, "ddim", steps=20, grid="uniform", n=2, init=known, mask=mask, strength=0.2
+    )
     assert result.plan.nfe == 4
     free = dd.sample(model, "ddim", steps=20, grid="uniform", n=2, init=known, mask=mask)
     assert free.plan.nfe == 20
@@ -292,7 +340,9 @@ def test_what_is_no_tensor_is_explained() -> None:
 
 def test_an_update_that_overflows_is_not_blamed_on_the_model() -> None:
     model = dd.Network(lambda x, t, cond: torch.full_like(x, 1e13), VP, shape=(3, 8, 8))
-    executor = dd.Executor(dd.sampler("ddim").plan(dd.grid("uniform", VP, 2)), torch.zeros(1, 3, 8, 8))
+    executor = dd.Executor(
+        dd.sampler("ddim").plan(dd.grid("uniform", VP, 2)), torch.zeros(1, 3, 8, 8)
+    )
     while not executor.done:
         query = executor.ask()
         executor.tell(model(query.x, query.at))

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from diffdescent.errors import UserError
-from diffdescent.grid import Grid, explicit, explicit_ratios
-from diffdescent.process import VE, Flow, VPContinuous
-from diffdescent.solvers.dpm import DPM, DPMpp
-from diffdescent.solvers.edm import Euler, Heun
-from diffdescent.solvers.exponential import LambdaStep, phi, polynomial_weights
-from diffdescent.solvers.unipc import UniPC
+from diffdescent.base.errors import UserError
+from diffdescent.core.grid import Grid, explicit, explicit_ratios
+from diffdescent.core.process import VE, Flow, VPContinuous
+from diffdescent.core.solvers.dpm import DPM, DPMpp
+from diffdescent.core.solvers.edm import Euler, Heun
+from diffdescent.core.solvers.exponential import LambdaStep, phi, polynomial_weights
+from diffdescent.core.solvers.unipc import UniPC
 
 LADDER = explicit_ratios(VPContinuous(), np.geomspace(20.0, 0.05, 8))
 
@@ -23,7 +23,9 @@ LADDER = explicit_ratios(VPContinuous(), np.geomspace(20.0, 0.05, 8))
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
 @pytest.mark.parametrize("z", [-30.0, -2.1, -1.9, -1e-3, 1e-9, 0.3, 1.99, 2.01, 6.0])
 def test_phi_is_its_integral(k: int, z: float) -> None:
-    value, _ = quad(lambda u: math.exp((1 - u) * z) * u ** (k - 1) / math.factorial(k - 1), 0, 1, epsrel=1e-13)
+    value, _ = quad(
+        lambda u: math.exp((1 - u) * z) * u ** (k - 1) / math.factorial(k - 1), 0, 1, epsrel=1e-13
+    )
     assert phi(k, z) == pytest.approx(value, rel=1e-12)
 
 
@@ -39,7 +41,9 @@ def test_a_polynomial_network_is_integrated_exactly(basis: Any) -> None:
 
     total = sum(c * network(p.lam) for c, p in zip(evals, [src, *past], strict=True))
     sign, weight = (1, dst.alpha) if basis == "x0" else (-1, -dst.sigma)
-    exact, _ = quad(lambda u: math.exp(-sign * (dst.lam - u)) * network(u), src.lam, dst.lam, epsrel=1e-13)
+    exact, _ = quad(
+        lambda u: math.exp(-sign * (dst.lam - u)) * network(u), src.lam, dst.lam, epsrel=1e-13
+    )
     assert total == pytest.approx(weight * exact, rel=1e-11)
 
 
@@ -80,7 +84,11 @@ def test_rows_at_infinite_lambda_are_first_order(solver: Any, steps: int, backwa
 
 def test_unipc_corrects_every_step_but_the_last() -> None:
     rows = UniPC(order=2).plan(LADDER).rows
-    assert [[out.commit for out in row.outputs] for row in rows] == [[False], *[[True, False]] * 5, [True, True]]
+    assert [[out.commit for out in row.outputs] for row in rows] == [
+        [False],
+        *[[True, False]] * 5,
+        [True, True],
+    ]
     assert all(len(row.outputs) == 1 for row in UniPC(order=2, corrector=False).plan(LADDER).rows)
 
 
@@ -114,7 +122,12 @@ def test_bad_options_are_told(solver: Any, options: dict[str, Any], message: str
 
 
 @pytest.mark.parametrize(
-    "solver", [DPMpp(orders=(1, 2)), UniPC(orders=(1,)), DPM(method="singlestep", inner="grid", orders=(3, 2))]
+    "solver",
+    [
+        DPMpp(orders=(1, 2)),
+        UniPC(orders=(1,)),
+        DPM(method="singlestep", inner="grid", orders=(3, 2)),
+    ],
 )
 def test_orders_must_fit_the_grid(solver: Any) -> None:
     with pytest.raises(UserError, match="orders"):

@@ -10,26 +10,30 @@ import numpy as np
 import pytest
 import torch
 
-from diffdescent.errors import UserError
-from diffdescent.execute import Executor
-from diffdescent.grid import Grid, explicit, make_grid
-from diffdescent.plan import Plan
-from diffdescent.predict import Prediction, conversion
-from diffdescent.process import VE, VP, Flow, Process, VPContinuous
-from diffdescent.solvers import Solver
-from diffdescent.solvers.adams import IPNDM, LMS, PLMS, AdamsBashforth
-from diffdescent.solvers.analytic import Analytic, Gamma, estimate_gamma
-from diffdescent.solvers.ddim import DDIM
-from diffdescent.solvers.deis import DEIS, TABLEAUS, RhoRK
-from diffdescent.solvers.pndm import PNDM
-from diffdescent.solvers.quadrature import ADAMS_BASHFORTH, gauss, lagrange, left_sum
-from diffdescent.transforms.threshold import Threshold
+from diffdescent.base.errors import UserError
+from diffdescent.core.executor import Executor
+from diffdescent.core.grid import Grid, explicit, make_grid
+from diffdescent.core.plan import Plan
+from diffdescent.core.predict import Prediction, conversion
+from diffdescent.core.process import VE, VP, Flow, Process, VPContinuous
+from diffdescent.core.solvers import Solver
+from diffdescent.core.solvers.adams import IPNDM, LMS, PLMS, AdamsBashforth
+from diffdescent.core.solvers.analytic import Analytic, Gamma, estimate_gamma
+from diffdescent.core.solvers.ddim import DDIM
+from diffdescent.core.solvers.deis import DEIS, TABLEAUS, RhoRK
+from diffdescent.core.solvers.pndm import PNDM
+from diffdescent.core.solvers.quadrature import ADAMS_BASHFORTH, gauss, lagrange, left_sum
+from diffdescent.core.transforms.threshold import Threshold
 
 MEAN, VARIANCE = 0.3, 0.25
 
 
 def table(plan: Plan) -> list[list[float]]:
-    return [[o.base, o.current, *o.evals, *[0.0] * (4 - len(o.evals))] for row in plan.rows for o in row.outputs]
+    return [
+        [o.base, o.current, *o.evals, *[0.0] * (4 - len(o.evals))]
+        for row in plan.rows
+        for o in row.outputs
+    ]
 
 
 def same(a: Plan, b: Plan) -> bool:
@@ -46,7 +50,9 @@ def solve(solver: Solver, grid: Grid) -> float:
         query = machine.ask()
         a, s = query.at.alpha, query.at.sigma
         scaled = (query.x - a * MEAN) / (a * a * VARIANCE + s * s)
-        machine.tell(Prediction(s * scaled - (MEAN + a * VARIANCE * scaled), conversion("flow", query.at)))
+        machine.tell(
+            Prediction(s * scaled - (MEAN + a * VARIANCE * scaled), conversion("flow", query.at))
+        )
     expected = last.alpha * MEAN + spread[1] * z
     return float((machine.x - expected).abs().max() / expected.abs().max())
 
@@ -69,13 +75,23 @@ def test_rho_ab_is_adams_bashforth(order: int) -> None:
 def test_names_for_the_same_method() -> None:
     assert same(LMS().plan(VP_GRID), AdamsBashforth(4).plan(VP_GRID))
     assert same(PLMS().plan(VP_GRID), IPNDM(4).plan(VP_GRID))
-    plans = [s.plan(VP_GRID) for s in (PLMS(order=1), AdamsBashforth(1), DEIS(1), DEIS(1, "logrho"), RhoRK("euler"))]
+    plans = [
+        s.plan(VP_GRID)
+        for s in (PLMS(order=1), AdamsBashforth(1), DEIS(1), DEIS(1, "logrho"), RhoRK("euler"))
+    ]
     assert all(same(plan, DDIM().plan(VP_GRID)) for plan in plans)
 
 
 def test_evaluations() -> None:
     n = VP_GRID.steps
-    counts = {PLMS(): n, PLMS("heun"): n + 1, PNDM(): n + 9, RhoRK("rk4"): 4 * n, RhoRK("heun2"): 2 * n, DEIS(): n}
+    counts = {
+        PLMS(): n,
+        PLMS("heun"): n + 1,
+        PNDM(): n + 9,
+        RhoRK("rk4"): 4 * n,
+        RhoRK("heun2"): 2 * n,
+        DEIS(): n,
+    }
     for solver, count in counts.items():
         plan = solver.plan(VP_GRID)
         assert (plan.nfe, plan.steps) == (count, n)
@@ -87,13 +103,19 @@ def test_the_ddim_start_takes_three_first_order_steps() -> None:
 
 
 def test_lower_order_final() -> None:
-    orders = {"never": [1, 2, 3, 3, 3, 3, 3, 3], "always": [1, 2, 3, 3, 3, 3, 2, 1], "last": [1, 2, 3, 3, 3, 3, 3, 1]}
+    orders = {
+        "never": [1, 2, 3, 3, 3, 3, 3, 3],
+        "always": [1, 2, 3, 3, 3, 3, 2, 1],
+        "last": [1, 2, 3, 3, 3, 3, 3, 1],
+    }
     for final, expected in orders.items():
         plan = DEIS(3, "logrho", lower_order_final=final).plan(VP_GRID)  # type: ignore[arg-type]
         assert [row.order for row in plan.rows] == expected
 
 
-@pytest.mark.parametrize("process", [VP.named(), VPContinuous(), Flow(), VE()], ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize(
+    "process", [VP.named(), VPContinuous(), Flow(), VE()], ids=lambda p: type(p).__name__
+)
 def test_integrals(process: Process) -> None:
     """tAB's exact rule against a fine left sum over time, and the weights' sum against σ̃_s − σ̃_t."""
     times = np.array([0.9, 0.75, 0.6, 0.5, 0.35]) * process.t_max
@@ -105,7 +127,9 @@ def test_integrals(process: Process) -> None:
         assert total == pytest.approx(dst.ratio - src.ratio, rel=1e-12)
 
 
-@pytest.mark.parametrize("process", [VP.named(), VPContinuous(), Flow(), VE()], ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize(
+    "process", [VP.named(), VPContinuous(), Flow(), VE()], ids=lambda p: type(p).__name__
+)
 def test_ratio_slope(process: Process) -> None:
     t = (0.1 + 0.7 * np.random.default_rng(0).random(20)) * process.t_max
     h = 1e-6 * process.t_max
@@ -124,7 +148,9 @@ def test_quadrature_rules() -> None:
     assert np.allclose(lagrange(nodes, np.array(nodes)), np.eye(4))
     unit = gauss((0.0, 1.0), 2)
     for k in range(1, 5):
-        assert np.allclose(lagrange(nodes[:k], unit.points) @ unit.weights, ADAMS_BASHFORTH[k - 1], atol=1e-14)
+        assert np.allclose(
+            lagrange(nodes[:k], unit.points) @ unit.weights, ADAMS_BASHFORTH[k - 1], atol=1e-14
+        )
 
 
 @pytest.mark.parametrize("method", TABLEAUS)
@@ -161,7 +187,9 @@ SOLVERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("grid", ENDS, ids=["flow", "flow back", "cosine", "cosine back", "zero SNR", "karras"])
+@pytest.mark.parametrize(
+    "grid", ENDS, ids=["flow", "flow back", "cosine", "cosine back", "zero SNR", "karras"]
+)
 @pytest.mark.parametrize("solver", SOLVERS, ids=str)
 def test_ends_at_infinite_and_zero_noise(solver: Solver, grid: Callable[[], Grid]) -> None:
     """From α = 0 and σ = 0 and to them, and better than first order."""
@@ -182,7 +210,9 @@ def test_analytic_variance_of_gaussian_data() -> None:
             out = row.outputs[0]
             total = row.at.alpha**2 * 0.25 + row.at.sigma**2
             gain = out.base + out.evals[0] * row.at.sigma / total  # ε = σ x/(α² v + σ²)
-            assert gain**2 * total + out.noise**2 == pytest.approx(out.point.alpha**2 * 0.25 + out.point.sigma**2)
+            assert gain**2 * total + out.noise**2 == pytest.approx(
+                out.point.alpha**2 * 0.25 + out.point.sigma**2
+            )
 
 
 def test_gamma_from_data() -> None:
@@ -194,7 +224,9 @@ def test_gamma_from_data() -> None:
         process = VP.named()
         shape = (1, 4, 4)
 
-        def __call__(self, x: torch.Tensor, point: object, cond: torch.Tensor | None = None) -> Prediction:
+        def __call__(
+            self, x: torch.Tensor, point: object, cond: torch.Tensor | None = None
+        ) -> Prediction:
             a, s = point.alpha, point.sigma  # type: ignore[attr-defined]
             return Prediction(x * (s / (a * a * 0.25 + s * s)), conversion("eps", point))  # type: ignore[arg-type]
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import diffdescent as dd
+from diffdescent.lab.study import StudyConfig, make_study
 from diffdescent.models.mixture import Mixture
 from diffdescent.models.mixture_file import save_mixture
-from diffdescent.study import StudyConfig, make_study
 
 Make = Callable[..., StudyConfig]
 
@@ -20,10 +20,21 @@ Make = Callable[..., StudyConfig]
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    means = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 0.4
+    means = (
+        torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        * 0.4
+    )
     variances = torch.full_like(means, 0.05)
     save_mixture(
-        Mixture(torch.ones(2), means, variances, dd.VP.named(), labels=torch.arange(2), classes=("a", "b")), folder
+        Mixture(
+            torch.ones(2),
+            means,
+            variances,
+            dd.VP.named(),
+            labels=torch.arange(2),
+            classes=("a", "b"),
+        ),
+        folder,
     )
     return folder
 

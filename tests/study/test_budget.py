@@ -8,11 +8,11 @@ from itertools import pairwise
 import pytest
 
 import diffdescent as dd
-from diffdescent.errors import UserError
+from diffdescent.base.errors import UserError
+from diffdescent.core.recipe import parse, parse_grid
 from diffdescent.guidance import apply_guidance
+from diffdescent.lab.study.budget import evaluations, steps_for
 from diffdescent.models import load_model
-from diffdescent.recipes import parse, parse_grid
-from diffdescent.study.budget import evaluations, steps_for
 
 VP = dd.VP.named()
 
@@ -21,7 +21,9 @@ def cost(recipe: str, grid: str, steps: int) -> int:
     return parse(recipe).plan(parse_grid(grid, VP, steps)).nfe
 
 
-@pytest.mark.parametrize("recipe", ["ddim", "heun", "pndm", "plms", "dpmpp(order=2, method=singlestep)", "unipc"])
+@pytest.mark.parametrize(
+    "recipe", ["ddim", "heun", "pndm", "plms", "dpmpp(order=2, method=singlestep)", "unipc"]
+)
 @pytest.mark.parametrize("grid", ["uniform(spacing=trailing)", "quadratic"])
 def test_no_other_step_count_uses_more_of_the_budget(recipe: str, grid: str) -> None:
     known = {}
@@ -61,7 +63,10 @@ def test_classifier_free_guidance_costs_two_evaluations_and_one_outside_of_its_i
     guided, recipe = apply_guidance("cfg(scale=2)", model, parse("ddim"))
     plan = recipe.plan(parse_grid("loglinear", model.process, 7))
     assert evaluations(guided, plan) == 14
-    assert steps_for(lambda n: evaluations(guided, recipe.plan(parse_grid("loglinear", VP, n))), 15) == 7
+    assert (
+        steps_for(lambda n: evaluations(guided, recipe.plan(parse_grid("loglinear", VP, n))), 15)
+        == 7
+    )
     within, recipe = apply_guidance("cfg(scale=2, interval=[0.3, 2])", model, parse("ddim"))
     guided_levels = sum(0.3 <= row.at.ratio <= 2 for row in plan.rows)
     assert 0 < guided_levels < 7

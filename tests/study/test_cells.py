@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffdescent.errors import UserError
+from diffdescent.base.errors import UserError
+from diffdescent.lab.study import StudyConfig, load_study, make_study, prepare
+from diffdescent.lab.study.cells import Cell, labels_for
+from diffdescent.lab.study.config import split_outside
 from diffdescent.models import load_model
-from diffdescent.study import StudyConfig, load_study, make_study, prepare
-from diffdescent.study.cells import Cell, labels_for
-from diffdescent.study.config import split_outside
 
 from .conftest import Make
 
@@ -29,19 +29,30 @@ def test_the_product_of_all_axes(make: Make, tmp_path: Path) -> None:
     found = cells(config, tmp_path)
     assert len(found) == 3 * 2 * 2 * 2
     assert len({cell.key for cell in found}) == len(found)
-    assert {cell.sampler for cell in found} == {"ddim", "ddim | momentum(-0.3)", "ddim | momentum(0.2)"}
+    assert {cell.sampler for cell in found} == {
+        "ddim",
+        "ddim | momentum(-0.3)",
+        "ddim | momentum(0.2)",
+    }
     assert {dict(cell.parameters).get("beta") for cell in found} == {None, -0.3, 0.2}
     assert all(cell.nfe == cell.asked == cell.steps for cell in found if cell.grid == "loglinear")
 
 
 def test_a_sampler_with_its_own_grid_stands_once(make: Make, tmp_path: Path) -> None:
     found = cells(make(samplers="ddim; ge @ karras", grids="loglinear,quadratic", nfe=4), tmp_path)
-    assert [(c.sampler, c.grid) for c in found] == [("ddim", "loglinear"), ("ddim", "quadratic"), ("ge", "karras")]
+    assert [(c.sampler, c.grid) for c in found] == [
+        ("ddim", "loglinear"),
+        ("ddim", "quadratic"),
+        ("ge", "karras"),
+    ]
 
 
 def test_the_usual_grid_is_the_recipes_own(make: Make, tmp_path: Path) -> None:
     found = cells(make(grids="usual", nfe=4), tmp_path)
-    assert [(c.sampler, c.grid) for c in found] == [("ddim", "uniform(spacing=trailing)"), ("ge", "loglinear")]
+    assert [(c.sampler, c.grid) for c in found] == [
+        ("ddim", "uniform(spacing=trailing)"),
+        ("ge", "loglinear"),
+    ]
 
 
 def test_blocks_override_what_they_name(make: Make, tmp_path: Path) -> None:
@@ -66,7 +77,11 @@ def test_a_parameter_of_guidance_and_sampler_runs_once(make: Make, tmp_path: Pat
 
 def test_what_a_budget_cannot_pay_for_is_left_out_and_says_why(make: Make, tmp_path: Path) -> None:
     study = prepare(make(samplers="ddim; pndm", nfe=[1, 4]), tmp_path / "out")
-    assert [(c.sampler, c.asked, c.nfe) for c in study.cells] == [("ddim", 1, 1), ("ddim", 4, 4), ("pndm", 4, 4)]
+    assert [(c.sampler, c.asked, c.nfe) for c in study.cells] == [
+        ("ddim", 1, 1),
+        ("ddim", 4, 4),
+        ("pndm", 4, 4),
+    ]
     (left,) = study.left_out
     assert (left.sampler, left.asked) == ("pndm", 1)
     assert left.reason == "a budget of 1 network evaluations pays for no step; the cheapest costs 4"
@@ -89,7 +104,9 @@ def test_labels(tiny: Path) -> None:
     assert labels_for("none", model, range(3)) is None
     assert torch.equal(labels_for("cycle", model, range(8, 12)), torch.tensor([8, 9, 0, 1]))  # type: ignore[arg-type]
     assert torch.equal(labels_for("cat, 0", model, range(3)), torch.tensor([3, 0, 3]))  # type: ignore[arg-type]
-    assert torch.equal(labels_for("cycle", load_model(str(tiny)), range(3)), torch.tensor([0, 1, 0]))  # type: ignore[arg-type]
+    assert torch.equal(
+        labels_for("cycle", load_model(str(tiny)), range(3)), torch.tensor([0, 1, 0])
+    )  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"Unknown class 'catt'; did you mean 'cat'"):
         labels_for("catt", model, range(3))
     with pytest.raises(UserError, match="knows no classes"):
@@ -167,7 +184,9 @@ def test_agreement_needs_labels(make: Make, tmp_path: Path) -> None:
         ),
     ],
 )  # fmt: skip
-def test_a_study_that_is_none_is_refused_in_one_sentence(values: dict[str, object], message: str) -> None:
+def test_a_study_that_is_none_is_refused_in_one_sentence(
+    values: dict[str, object], message: str
+) -> None:
     with pytest.raises(UserError, match=re.escape(message)):
         make_study(values)
 
@@ -187,17 +206,34 @@ def test_files(tmp_path: Path) -> None:
     assert (config.samplers, config.nfe, config.n) == (("ddim", "ge"), (5, 10), 7)
 
 
-def test_entries_are_replaced_by_path_and_what_changes_the_measurement_is_told(tmp_path: Path) -> None:
+def test_entries_are_replaced_by_path_and_what_changes_the_measurement_is_told(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "s.yaml"
-    path.write_text("samplers: ddim\nsteps: [250]\nn: 100\nblocks: [{name: a}, {name: b, steps: [9, 8]}]\n")
+    path.write_text(
+        "samplers: ddim\nsteps: [250]\nn: 100\nblocks: [{name: a}, {name: b, steps: [9, 8]}]\n"
+    )
     assert load_study(path).changes == ()
-    changed = {"steps": 50, "blocks.1.steps": [4], "n": 100, "dtype": "bf16", "shard": 7, "reference": "photos.zip"}
+    changed = {
+        "steps": 50,
+        "blocks.1.steps": [4],
+        "n": 100,
+        "dtype": "bf16",
+        "shard": 7,
+        "reference": "photos.zip",
+    }
     config = load_study(path, changed)
     assert [(block.name, block.steps) for block in config.products] == [("a", (50,)), ("b", (4,))]
     assert config.changes == (
         "steps = 50 in place of 250", "blocks.1.steps = 4 in place of 9, 8", "dtype = bf16 in place of float32",
     )  # fmt: skip
-    for wrong in ("blocks.2.steps", "blocks.x.steps", "n.steps", "samplers.0.steps", "block.0.steps"):
+    for wrong in (
+        "blocks.2.steps",
+        "blocks.x.steps",
+        "n.steps",
+        "samplers.0.steps",
+        "block.0.steps",
+    ):
         with pytest.raises(UserError, match=f"no entry {wrong}; write a path"):
             load_study(path, {wrong: 1})
     with pytest.raises(UserError, match="unknown entry 'step'; did you mean 'steps'"):

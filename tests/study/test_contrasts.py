@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from diffdescent.errors import UserError
-from diffdescent.study import execute, html, markdown, prepare
-from diffdescent.study.config import Contrast
-from diffdescent.study.contrasts import Contrasted, contrast
-from diffdescent.study.report import notes
-from diffdescent.study.summary import Estimate, Line
+from diffdescent.base.errors import UserError
+from diffdescent.lab.study import execute, html, markdown, prepare
+from diffdescent.lab.study.config import Contrast
+from diffdescent.lab.study.contrasts import Contrasted, contrast
+from diffdescent.lab.study.report import notes
+from diffdescent.lab.study.summary import Estimate, Line
 
 from .conftest import Make
 from .test_published import draws
@@ -23,7 +23,9 @@ MOMENTUM = "ddim | momentum({beta})"
 WITH_AND_WITHOUT = Contrast(name="b against a", of={"sampler": "b"}, against={"sampler": "a"})
 
 
-def line(sampler: str, scale: float | None, half: float = 0.1, seed: int = 0, **values: float) -> Line:
+def line(
+    sampler: str, scale: float | None, half: float = 0.1, seed: int = 0, **values: float
+) -> Line:
     columns = {
         "name": "",
         "sampler": sampler,
@@ -35,12 +37,18 @@ def line(sampler: str, scale: float | None, half: float = 0.1, seed: int = 0, **
         "nfe": 10,
         "steps": 10,
     }
-    metrics = {m: Estimate(v, v - half, v + half, {0: draws(half, seed)}) for m, v in values.items()}
+    metrics = {
+        m: Estimate(v, v - half, v + half, {0: draws(half, seed)}) for m, v in values.items()
+    }
     return Line({**columns, "scale": scale}, metrics, ("k",), 10, 1.0, 1.0, "")
 
 
 def gaps(found: Contrasted, metric: str) -> dict[str, float]:
-    return {row.where: round(row.gaps[metric].difference.value, 6) for row in found.rows if metric in row.gaps}
+    return {
+        row.where: round(row.gaps[metric].difference.value, 6)
+        for row in found.rows
+        if metric in row.gaps
+    }
 
 
 def test_pairs_at_equal_settings_and_at_each_ones_best() -> None:
@@ -52,7 +60,12 @@ def test_pairs_at_equal_settings_and_at_each_ones_best() -> None:
     by_fd = "each at its best Fréchet distance (scale = 1 against scale = 2)"
     by_recall = "each at its best Recall (scale = 1 against scale = 4)"
     assert gaps(found, "fd") == {"scale = 1": -2.0, "scale = 2": 3.0, by_fd: -1.0, by_recall: -3.0}
-    assert gaps(found, "recall") == {"scale = 1": 0.2, "scale = 2": -0.2, by_fd: 0.1, by_recall: 0.0}
+    assert gaps(found, "recall") == {
+        "scale = 1": 0.2,
+        "scale = 2": -0.2,
+        by_fd: 0.1,
+        by_recall: 0.0,
+    }
     assert found.tests == 8
     assert found.rows[0].where == "scale = 1"
     # A pair that is both at equal settings and each one's best stands, and is tested, once.
@@ -79,27 +92,44 @@ def test_other_settings_are_not_mixed() -> None:
     assert contrast(WITH_AND_WITHOUT, [other, line("b", 1, fd=4.0)], ["scale"]).rows == ()
     assert contrast(WITH_AND_WITHOUT, [line("b", 1, fd=4.0)], ["scale"]).rows == ()
     # Chosen by the contrast itself, the grid may differ.
-    grids = Contrast(name="grids", of={"sampler": "b", "grid": "g"}, against={"sampler": "a", "grid": "h"})
-    assert gaps(contrast(grids, [other, line("b", 1, fd=4.0)], ["scale"]), "fd") == {"as selected": 3.0}
+    grids = Contrast(
+        name="grids", of={"sampler": "b", "grid": "g"}, against={"sampler": "a", "grid": "h"}
+    )
+    assert gaps(contrast(grids, [other, line("b", 1, fd=4.0)], ["scale"]), "fd") == {
+        "as selected": 3.0
+    }
 
 
 def test_what_the_contrast_does_not_select_by_must_agree() -> None:
     """Samplers are compared under one guidance, guidances under one sampler, templates as they stand."""
     lines = [
-        replace(line(s, None, fd=fd), columns={**line(s, None).columns, "guidance": g, "template": f"{s}, {g}"})
-        for s, g, fd in (("a", "none", 5.0), ("a", "cfg", 4.0), ("b", "none", 3.0), ("b", "cfg", 1.0))
+        replace(
+            line(s, None, fd=fd),
+            columns={**line(s, None).columns, "guidance": g, "template": f"{s}, {g}"},
+        )
+        for s, g, fd in (
+            ("a", "none", 5.0),
+            ("a", "cfg", 4.0),
+            ("b", "none", 3.0),
+            ("b", "cfg", 1.0),
+        )
     ]
     by_sampler = contrast(WITH_AND_WITHOUT, lines, ["scale"])
     assert [row.gaps["fd"].difference.value for row in by_sampler.rows] == [-2.0, -3.0]
     by_guidance = Contrast(name="guidance", of={"guidance": "cfg"}, against={"guidance": "none"})
-    assert [row.gaps["fd"].difference.value for row in contrast(by_guidance, lines, []).rows] == [-1.0, -2.0]
+    assert [row.gaps["fd"].difference.value for row in contrast(by_guidance, lines, []).rows] == [
+        -1.0,
+        -2.0,
+    ]
     both = Contrast(name="both", of={"template": "b, cfg"}, against={"template": "a, none"})
     assert gaps(contrast(both, lines, []), "fd") == {"as selected": -4.0}
 
 
 def test_a_line_is_not_set_against_itself() -> None:
     lines = [line("a", scale, fd=fd) for scale, fd in ((1, 5.0), (2, 3.0), (4, 4.0))]
-    found = contrast(Contrast(name="c", of={"sampler": "a"}, against={"scale": 2}), lines, ["scale"])
+    found = contrast(
+        Contrast(name="c", of={"sampler": "a"}, against={"scale": 2}), lines, ["scale"]
+    )
     assert gaps(found, "fd") == {"scale = 1": 2.0, "scale = 4": 1.0}
 
 
@@ -110,8 +140,12 @@ def test_decided_by_all_tests_together() -> None:
     moved = [line("b", scale, half=0.0, fd=10.0 - size) for scale, size in sizes.items()]
     found = contrast(WITH_AND_WITHOUT, [*noise, *moved], ["scale"])
     equal = [row.gaps["fd"] for row in found.rows]
-    ps = [2 * stats.norm.sf(size) for size in (*sizes.values(), sizes[4])]  # the last: each at its best
-    assert [math.isclose(g.difference.high - g.difference.low, 2 * 1.96, rel_tol=1e-6) for g in equal] == [True] * 4
+    ps = [
+        2 * stats.norm.sf(size) for size in (*sizes.values(), sizes[4])
+    ]  # the last: each at its best
+    assert [
+        math.isclose(g.difference.high - g.difference.low, 2 * 1.96, rel_tol=1e-6) for g in equal
+    ] == [True] * 4
     assert sorted(ps)[0] * 4 < 0.05 < sorted(ps)[2] * 2
     assert [gap.decided for gap in equal] == [False, False, True, True]
     # Alone, both of the first two would be.
@@ -131,7 +165,11 @@ def test_in_the_report(make: Make, tmp_path: Path) -> None:
         samplers=["ddim", MOMENTUM],
         parameters={"beta": [-0.3, 0, 0.2]},
         contrasts=[
-            {"name": "Momentum against <none>", "of": {"template": MOMENTUM}, "against": {"sampler": "ddim"}},
+            {
+                "name": "Momentum against <none>",
+                "of": {"template": MOMENTUM},
+                "against": {"sampler": "ddim"},
+            },
             {"name": "Nobody", "of": {"sampler": "plms"}, "against": {"sampler": "ddim"}},
         ],
     )
@@ -155,4 +193,6 @@ def test_in_the_report(make: Make, tmp_path: Path) -> None:
 def test_a_trade_off_is_drawn_for_two_metrics(make: Make, tmp_path: Path) -> None:
     config = make(samplers=[MOMENTUM], parameters={"beta": [-0.3, 0, 0.2]}, metrics=["rmse", "swd"])
     page = html(execute(config, tmp_path / "out"))
-    assert page.count("along each line beta runs") == 2  # alternative text and caption of one figure
+    assert (
+        page.count("along each line beta runs") == 2
+    )  # alternative text and caption of one figure

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from diffdescent import recipes
+from diffdescent.core import recipe as recipes
+from diffdescent.core.predict import Predictor
+from diffdescent.core.recipe import Recipe
 from diffdescent.guidance import apply_guidance
+from diffdescent.lab.study import StudyConfig, load_study
+from diffdescent.lab.study.cells import Cell, expand, labels_for
+from diffdescent.lab.study.metrics import lower_is_better
+from diffdescent.lab.study.published import selects
 from diffdescent.models import load_model
-from diffdescent.predict import Predictor
-from diffdescent.recipes import Recipe
-from diffdescent.study import StudyConfig, load_study
-from diffdescent.study.cells import Cell, expand, labels_for
-from diffdescent.study.metrics import lower_is_better
-from diffdescent.study.published import selects
 
 FILES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
 MODEL = load_model("cifar10")

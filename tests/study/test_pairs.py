@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from diffdescent.evaluate import Features, Score, make_reference, rmse_score, score
-from diffdescent.study.summary import Estimate
+from diffdescent.lab.study.summary import Estimate
 
 N, SETS = 100, 100
 REFERENCE = make_reference(
@@ -19,7 +19,9 @@ REFERENCE = make_reference(
 def estimate(found: Score) -> Estimate:
     assert found.low is not None
     assert found.high is not None
-    return Estimate(found.value, found.low, found.high, {0: torch.tensor(found.draws, dtype=torch.float64)})
+    return Estimate(
+        found.value, found.low, found.high, {0: torch.tensor(found.draws, dtype=torch.float64)}
+    )
 
 
 def features(seed: int, apart: float = 0.05) -> tuple[torch.Tensor, torch.Tensor]:
@@ -37,7 +39,11 @@ def frechet(seed: int) -> tuple[Score, Score]:
 def agreement(seed: int) -> tuple[Score, Score]:
     labels = torch.arange(N) % 4
     found = [
-        score(Features(x, probs=(x + 2 * torch.eye(4)[labels]).softmax(1), labels=labels), None, ["agreement"])[0]
+        score(
+            Features(x, probs=(x + 2 * torch.eye(4)[labels]).softmax(1), labels=labels),
+            None,
+            ["agreement"],
+        )[0]
         for x in features(seed, 0.4)  # so that some samples change their class
     ]
     return found[0], found[1]
@@ -71,7 +77,8 @@ def test_the_paired_interval_is_narrow_and_covers_the_truth(
 def test_independent_seeds_add_their_variances() -> None:
     found = [frechet(seed)[0] for seed in range(2)]
     one, two = (
-        Estimate(f.value, f.low or 0, f.high or 0, {seed: torch.tensor(f.draws)}) for seed, f in enumerate(found)
+        Estimate(f.value, f.low or 0, f.high or 0, {seed: torch.tensor(f.draws)})
+        for seed, f in enumerate(found)
     )
     gap = two.minus(one)
     halves = [estimate(f).high - f.value for f in found]

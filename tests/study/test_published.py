@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffdescent.study.config import Published
-from diffdescent.study.published import compare
-from diffdescent.study.summary import Estimate, Line, lines_of, ranked
+from diffdescent.lab.study.config import Published
+from diffdescent.lab.study.published import compare
+from diffdescent.lab.study.summary import Estimate, Line, lines_of, ranked
 
 TABLE = Published.model_validate(
     {
@@ -35,17 +35,41 @@ def draws(half: float, seed: int) -> Tensor:
 
 
 def line(sampler: str, nfe: int, value: float, half: float = 0.1, metric: str = "fd") -> Line:
-    columns = {"name": "", "sampler": sampler, "grid": "g", "nfe_asked": nfe, "nfe": nfe - 1, "steps": nfe}
+    columns = {
+        "name": "",
+        "sampler": sampler,
+        "grid": "g",
+        "nfe_asked": nfe,
+        "nfe": nfe - 1,
+        "steps": nfe,
+    }
     drawn = {0: draws(half, ord(sampler))}
-    return Line(columns, {metric: Estimate(value, value - half, value + half, drawn)}, ("k",), 10, 1.0, 1.0, "")
+    return Line(
+        columns,
+        {metric: Estimate(value, value - half, value + half, drawn)},
+        ("k",),
+        10,
+        1.0,
+        1.0,
+        "",
+    )
 
 
 def test_holds_reversed_and_undecided() -> None:
     # At 5: a < b holds, a < c is reversed, b < c is reversed. At 10: c < b cannot be told.
-    lines = [line("a", 5, 2), line("b", 5, 4), line("c", 5, 1), line("b", 10, 3), line("c", 10, 3.1)]
+    lines = [
+        line("a", 5, 2),
+        line("b", 5, 4),
+        line("c", 5, 1),
+        line("b", 10, 3),
+        line("c", 10, 3.1),
+    ]
     found = compare(TABLE, lines).orderings
     assert [text.split(" (")[0] for text in found.holds] == ["5: a better than b"]
-    assert [text.split(" (")[0] for text in found.reversed] == ["5: a better than c", "5: b better than c"]
+    assert [text.split(" (")[0] for text in found.reversed] == [
+        "5: a better than c",
+        "5: b better than c",
+    ]
     assert [text.split(" (")[0] for text in found.undecided] == ["10: c better than b"]
 
 
@@ -66,15 +90,32 @@ def test_higher_is_better_for_recall() -> None:
             ],
         }
     )  # fmt: skip
-    found = compare(table, [line("a", 5, 7, metric="recall"), line("b", 5, 3, metric="recall")]).orderings
+    found = compare(
+        table, [line("a", 5, 7, metric="recall"), line("b", 5, 3, metric="recall")]
+    ).orderings
     assert (len(found.holds), len(found.reversed)) == (1, 0)
 
 
 def test_seeds_are_averaged_and_their_intervals_shrink() -> None:
-    row = {"cell": "k", "sampler": "a", "nfe_asked": 5, "nfe": 5, "name": "", "n": 10, "seconds_per_image": 1.0}
+    row = {
+        "cell": "k",
+        "sampler": "a",
+        "nfe_asked": 5,
+        "nfe": 5,
+        "name": "",
+        "n": 10,
+        "seconds_per_image": 1.0,
+    }
     row |= {"flops_per_image": 3.0, "command": "x", "metric": "fd"}
     rows = [
-        {**row, "seed": s, "value": v, "low": v - 0.3, "high": v + 0.4, "draws": draws(0.35, s).tolist()}
+        {
+            **row,
+            "seed": s,
+            "value": v,
+            "low": v - 0.3,
+            "high": v + 0.4,
+            "draws": draws(0.35, s).tolist(),
+        }
         for s, v in enumerate((1.0, 2.0, 3.0, 4.0))
     ]
     (only,) = lines_of(rows, ["cell", "sampler", "nfe_asked", "nfe", "name", "seed"])
@@ -90,10 +131,27 @@ def test_seeds_are_averaged_and_their_intervals_shrink() -> None:
 
 def test_ranks_within_a_budget_and_ties_by_interval() -> None:
     # Half widths of 0.1 each, independent: differences are known to ±0.141.
-    lines = [line("a", 5, 2.0), line("b", 5, 2.13), line("c", 5, 2.15), line("d", 10, 1.0), line("e", 10, math.nan)]
+    lines = [
+        line("a", 5, 2.0),
+        line("b", 5, 2.13),
+        line("c", 5, 2.15),
+        line("d", 10, 1.0),
+        line("e", 10, math.nan),
+    ]
     found = [(r.line.columns["sampler"], r.rank, r.tied) for r in ranked(lines, "fd")]
-    assert found == [("a", 1, True), ("b", 2, True), ("c", 3, False), ("d", 1, True), ("e", 2, False)]
-    assert [r.behind.value for r in ranked(lines, "fd")][:4] == [0, pytest.approx(0.13), pytest.approx(0.15), 0]
+    assert found == [
+        ("a", 1, True),
+        ("b", 2, True),
+        ("c", 3, False),
+        ("d", 1, True),
+        ("e", 2, False),
+    ]
+    assert [r.behind.value for r in ranked(lines, "fd")][:4] == [
+        0,
+        pytest.approx(0.13),
+        pytest.approx(0.15),
+        0,
+    ]
 
 
 def test_higher_is_better_and_how_far_behind() -> None:

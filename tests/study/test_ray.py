@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from diffdescent.errors import UserError
-from diffdescent.study import execute, ray_runner
-from diffdescent.study.shards import Task
+from diffdescent.base.errors import UserError
+from diffdescent.lab.study import execute, ray_runner
+from diffdescent.lab.study.shards import Task
 
 from .conftest import Make
 from .test_resume import digests, times
@@ -27,7 +27,9 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.setenv("RAY_raylet_start_wait_time_s", "180")  # a busy machine starts a node slowly
     from ray.cluster_utils import Cluster
 
-    found = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    found = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
+    )
     try:
         yield found
     finally:
@@ -42,12 +44,16 @@ def workers_of(node: Any) -> list[int]:
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # a process that has just ended
             same = int(stat.read_text().rpartition(")")[2].split()[1]) == parent
-            if same and (stat.parent / "cmdline").read_bytes().startswith((b"ray::shard", b"ray::IDLE")):
+            if same and (stat.parent / "cmdline").read_bytes().startswith(
+                (b"ray::shard", b"ray::IDLE")
+            ):
                 found.append(int(stat.parent.name))
     return found
 
 
-def test_a_killed_node_and_killed_workers_change_no_image(make: Make, cluster: Any, tmp_path: Path) -> None:
+def test_a_killed_node_and_killed_workers_change_no_image(
+    make: Make, cluster: Any, tmp_path: Path
+) -> None:
     execute(make(), tmp_path / "local")
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     cluster.wait_for_nodes()

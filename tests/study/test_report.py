@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from diffdescent.study import Results, execute, html, markdown
+from diffdescent.lab.study import Results, execute, html, markdown
 
 from .conftest import Make
 
@@ -71,7 +71,9 @@ def test_the_same_study_gives_the_same_page(results: Results) -> None:
 
 def test_markdown(results: Results) -> None:
     text = markdown(results)
-    table = [line for line in text.splitlines() if line.startswith("| 4 |") or line.startswith("| 8 |")]
+    table = [
+        line for line in text.splitlines() if line.startswith("| 4 |") or line.startswith("| 8 |")
+    ]
     assert len(table) == len(results.lines)
     assert "ddim \\| momentum(-0.3)" in text
     assert "published orderings" in text
@@ -81,11 +83,17 @@ def test_markdown(results: Results) -> None:
 def test_a_cells_command_makes_that_cell(results: Results) -> None:
     import shlex
 
-    line = next(line for line in results.lines if "momentum(0.2)" in line.title and line.budget == 8)
+    line = next(
+        line for line in results.lines if "momentum(0.2)" in line.title and line.budget == 8
+    )
     words = shlex.split(line.command)
     assert words[:2] == ["diffdescent", "compare"]
     options = dict(zip(words[3::2], words[4::2], strict=True))
-    assert (options["--samplers"], options["--nfe"], options["--n"]) == ("ddim | momentum(0.2)", "8", "12")
+    assert (options["--samplers"], options["--nfe"], options["--n"]) == (
+        "ddim | momentum(0.2)",
+        "8",
+        "12",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +122,9 @@ def test_in_a_browser(results: Results, browser: Any) -> None:
     assert browser.title == "A <test> study"
     rows = browser.find_elements("css selector", "#ranking tbody tr")
     assert len(rows) == len(results.lines)
-    broken = "return [...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.alt)"
+    broken = (
+        "return [...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.alt)"
+    )
     browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
     assert browser.execute_script(broken) == []
     titles = browser.find_elements("css selector", "#ranking th button")
@@ -128,5 +138,9 @@ def test_in_a_browser(results: Results, browser: Any) -> None:
     titles[column].click()
     head = browser.find_elements("css selector", "#ranking th")[column]
     assert head.get_attribute("aria-sort") == "descending"
-    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth + 1")
-    assert [entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
+    assert browser.execute_script(
+        "return document.documentElement.scrollWidth <= window.innerWidth + 1"
+    )
+    assert [
+        entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")
+    ] == []

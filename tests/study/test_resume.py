@@ -16,9 +16,18 @@ import polars
 import pytest
 from polars.testing import assert_frame_equal
 
-from diffdescent.errors import UserError
-from diffdescent.study import Results, StudyConfig, execute, gather, missing, prepare, run, share
-from diffdescent.study.shards import Task, read
+from diffdescent.base.errors import UserError
+from diffdescent.lab.study import (
+    Results,
+    StudyConfig,
+    execute,
+    gather,
+    missing,
+    prepare,
+    run,
+    share,
+)
+from diffdescent.lab.study.shards import Task, read
 
 from .conftest import Make
 
@@ -29,11 +38,15 @@ def table(results: Results) -> polars.DataFrame:
 
 
 def digests(out: Path) -> dict[str, str]:
-    return {str(p.relative_to(out)): str(read(p)["sha256"]) for p in sorted(out.glob("shards/*/*.npz"))}
+    return {
+        str(p.relative_to(out)): str(read(p)["sha256"]) for p in sorted(out.glob("shards/*/*.npz"))
+    }
 
 
 def times(out: Path) -> dict[str, int]:
-    return {str(p.relative_to(out)): p.stat().st_mtime_ns for p in sorted(out.glob("shards/*/*.npz"))}
+    return {
+        str(p.relative_to(out)): p.stat().st_mtime_ns for p in sorted(out.glob("shards/*/*.npz"))
+    }
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +96,9 @@ def test_the_files_are_those_of_an_uninterrupted_run_but_for_seconds(
     out = tmp_path / "again"
     execute(make(), out)
     first, second = (polars.read_parquet(f / "table.parquet") for f in (whole.study.out, out))
-    assert_frame_equal(first.drop("seconds_per_image"), second.drop("seconds_per_image"), check_exact=True)
+    assert_frame_equal(
+        first.drop("seconds_per_image"), second.drop("seconds_per_image"), check_exact=True
+    )
     assert polars.read_csv(out / "table.csv")["value"].to_list() == first["value"].to_list()
 
 
@@ -119,7 +134,7 @@ def test_kill_9_loses_nothing_that_was_written(make: Make, whole: Results, tmp_p
     out = tmp_path / "killed"
     # Each shard is followed by a pause, so that the kill comes in the middle whatever the machine's speed.
     code = (
-        "import sys, time; from pathlib import Path; from diffdescent.study import *\n"
+        "import sys, time; from pathlib import Path; from diffdescent.lab.study import *\n"
         "config = StudyConfig.model_validate_json(sys.argv[1])\n"
         "execute(config, Path(sys.argv[2]), watch=lambda task: time.sleep(0.3))"
     )
@@ -140,7 +155,9 @@ def test_kill_9_loses_nothing_that_was_written(make: Make, whole: Results, tmp_p
     assert_frame_equal(table(resumed), table(whole), check_exact=True)
 
 
-def test_shares_of_a_job_array_make_the_same_study(make: Make, whole: Results, tmp_path: Path) -> None:
+def test_shares_of_a_job_array_make_the_same_study(
+    make: Make, whole: Results, tmp_path: Path
+) -> None:
     out = tmp_path / "shares"
     for part in ("2/3", "1/3", "3/3"):
         study = prepare(make(), out)
@@ -157,7 +174,9 @@ def test_a_share_that_is_none_is_refused(make: Make, tmp_path: Path, text: str) 
         share(prepare(make(), tmp_path / "out").tasks, text)
 
 
-def test_images_do_not_depend_on_batches_and_shards(make: Make, whole: Results, tmp_path: Path) -> None:
+def test_images_do_not_depend_on_batches_and_shards(
+    make: Make, whole: Results, tmp_path: Path
+) -> None:
     other = execute(make(shard=12, batch_size=5), tmp_path / "other")
     # The exact solution steps with the worst sample of its batch, so the distance to it agrees to its tolerance.
     assert_frame_equal(other.frame[["value", "cell"]], whole.frame[["value", "cell"]], rel_tol=1e-3)
@@ -190,7 +209,9 @@ def test_unfinished_cells_are_not_reported(make: Make, tmp_path: Path) -> None:
         ({"threads": 2}, "threads"),
     ],
 )
-def test_another_protocol_is_refused_and_named(make: Make, whole: Results, change: dict[str, Any], named: str) -> None:
+def test_another_protocol_is_refused_and_named(
+    make: Make, whole: Results, change: dict[str, Any], named: str
+) -> None:
     before = times(whole.study.out)
     with pytest.raises(UserError, match=f"holds a study with another {named} \\("):
         execute(make(**change), whole.study.out)
@@ -226,14 +247,18 @@ def test_a_full_disk_is_told_and_loses_nothing(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
-        with pytest.raises(UserError, match=r"Cannot write .*No space left on device; free some space"):
+        with pytest.raises(
+            UserError, match=r"Cannot write .*No space left on device; free some space"
+        ):
             execute(make(), out)
     assert len(times(out)) == 5
     assert not list(out.glob("shards/*/.*"))
     assert_frame_equal(table(execute(make(), out)), table(whole), check_exact=True)
 
 
-def test_scores_and_exact_solutions_are_made_again_when_lost(make: Make, whole: Results, copy: Path) -> None:
+def test_scores_and_exact_solutions_are_made_again_when_lost(
+    make: Make, whole: Results, copy: Path
+) -> None:
     for path in [*copy.glob("scores/*"), *copy.glob("cache/*")]:
         path.write_bytes(b"damaged")
     assert_frame_equal(table(execute(make(), copy)), table(whole), check_exact=True)

@@ -12,14 +12,21 @@ import pytest
 import torch
 
 import diffdescent as dd
-from diffdescent.errors import UserError
-from diffdescent.evaluate import extract, load_extractor, read_reference, score, score_exact, write_statistics
-from diffdescent.images import save_png, to_uint8
+from diffdescent.base.errors import UserError
+from diffdescent.base.images import save_png, to_uint8
+from diffdescent.evaluate import (
+    extract,
+    load_extractor,
+    read_reference,
+    score,
+    score_exact,
+    write_statistics,
+)
+from diffdescent.lab.study import execute, prepare
+from diffdescent.lab.study.runner import begin
 from diffdescent.models.flowmap import exact_solution
 from diffdescent.models.mixture import Mixture
-from diffdescent.sample import initial_state, noise_for
-from diffdescent.study import execute, prepare
-from diffdescent.study.runner import begin
+from diffdescent.run import initial_state, noise_for
 
 from .conftest import Make
 
@@ -29,7 +36,10 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
     generator = torch.Generator().manual_seed(1)
     for i in range(20):
-        save_png(torch.randint(0, 256, (3, 4, 4), generator=generator, dtype=torch.uint8), folder / f"{i:02d}.png")
+        save_png(
+            torch.randint(0, 256, (3, 4, 4), generator=generator, dtype=torch.uint8),
+            folder / f"{i:02d}.png",
+        )
     return folder
 
 
@@ -56,12 +66,23 @@ def test_distances_to_the_exact_solution(make: Make, tiny: Path, tmp_path: Path)
 def test_metrics_on_features(make: Make, tiny: Path, photos: Path, tmp_path: Path) -> None:
     metrics = ["fd", "recall", "is", "sfd"]
     config = make(
-        metrics=metrics, reference=str(photos), samplers="ddim | momentum({b})", parameters={"b": [-0.3]}, labels="b, a"
+        metrics=metrics,
+        reference=str(photos),
+        samplers="ddim | momentum({b})",
+        parameters={"b": [-0.3]},
+        labels="b, a",
     )
     results = execute(config, tmp_path / "out")
     extractor = load_extractor("cifar10-features")
     images = dd.sample(
-        str(tiny), "ddim | momentum(-0.3)", grid="loglinear", steps=4, n=12, seed=0, labels=[1, 0] * 6, micro_batch=16
+        str(tiny),
+        "ddim | momentum(-0.3)",
+        grid="loglinear",
+        steps=4,
+        n=12,
+        seed=0,
+        labels=[1, 0] * 6,
+        micro_batch=16,
     ).images
     reference = read_reference(photos, extractor)
     expected = score(extract(extractor, to_uint8(images)), reference, metrics, resamples=20)
@@ -75,11 +96,15 @@ def test_metrics_on_features(make: Make, tiny: Path, photos: Path, tmp_path: Pat
     assert torch.equal(torch.from_numpy(results.pictures[found["cell"][0]]), to_uint8(images[:5]))
     assert "256 features" in " ".join(results.remarks)
     # The reference is kept in the study: the photos are not needed again.
-    again = execute(config.model_copy(update={"reference": "gone/" + photos.name}), tmp_path / "out")
+    again = execute(
+        config.model_copy(update={"reference": "gone/" + photos.name}), tmp_path / "out"
+    )
     assert again.frame["value"].to_list() == results.frame["value"].to_list()
 
 
-def test_a_reference_of_another_protocol_is_refused(make: Make, photos: Path, tmp_path: Path) -> None:
+def test_a_reference_of_another_protocol_is_refused(
+    make: Make, photos: Path, tmp_path: Path
+) -> None:
     reference = read_reference(photos, load_extractor("cifar10-features", resize="legacy"))
     write_statistics(tmp_path / "legacy.npz", reference)
     config = make(metrics="fd", reference=str(tmp_path / "legacy.npz"), nfe=4)
@@ -104,7 +129,9 @@ def test_a_reference_of_another_protocol_is_refused(make: Make, photos: Path, tm
         prepare(make(metrics="fd", reference="nowhere.zip"), tmp_path / "out")
 
 
-def test_a_reference_that_will_not_do_is_told_before_sampling(make: Make, photos: Path, tmp_path: Path) -> None:
+def test_a_reference_that_will_not_do_is_told_before_sampling(
+    make: Make, photos: Path, tmp_path: Path
+) -> None:
     """An empty folder, a damaged zip, statistics without a spatial part: nothing is sampled; a mended one will do."""
     folder, archive, means = tmp_path / "set", tmp_path / "set.zip", tmp_path / "means.npz"
     folder.mkdir()
@@ -122,12 +149,16 @@ def test_a_reference_that_will_not_do_is_told_before_sampling(make: Make, photos
     assert execute(make(metrics="fd", reference=str(folder), nfe=4), tmp_path / "out").lines
 
 
-def test_another_reference_is_noticed_under_any_name(make: Make, photos: Path, tmp_path: Path) -> None:
+def test_another_reference_is_noticed_under_any_name(
+    make: Make, photos: Path, tmp_path: Path
+) -> None:
     folder, saved = tmp_path / "set", tmp_path / "set.npz"
     shutil.copytree(photos, folder)
     extractor = load_extractor("cifar10-features")
     write_statistics(saved, read_reference(photos, extractor))
-    of_folder, of_file = (make(metrics="fd", reference=str(path), nfe=4, n=4) for path in (folder, saved))
+    of_folder, of_file = (
+        make(metrics="fd", reference=str(path), nfe=4, n=4) for path in (folder, saved)
+    )
     begin(prepare(of_folder, tmp_path / "a"))
     begin(prepare(of_file, tmp_path / "b"))
     with pytest.raises(UserError, match="another reference"):
@@ -143,12 +174,14 @@ def test_another_reference_is_noticed_under_any_name(make: Make, photos: Path, t
         prepare(of_file, tmp_path / "b")
 
 
-def test_other_formulas_do_not_reuse_scores(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_formulas_do_not_reuse_scores(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = make(nfe=4, samplers="ddim")
     execute(config, tmp_path)
     execute(config, tmp_path)
     assert len(list((tmp_path / "scores").iterdir())) == 1
-    monkeypatch.setattr(sys.modules["diffdescent.study.gather"], "_formulas", lambda: "other")
+    monkeypatch.setattr(sys.modules["diffdescent.lab.study.gather"], "_formulas", lambda: "other")
     execute(config, tmp_path)
     assert len(list((tmp_path / "scores").iterdir())) == 2
 
@@ -162,7 +195,13 @@ def test_rmse_of_a_sampler_that_draws_noise_is_told_apart(make: Make, tmp_path: 
 
 def test_one_guidance_text_under_two_samplers(make: Make, tmp_path: Path) -> None:
     """shift=auto: the variance's under ancestral noise, the score's under none."""
-    guided = make(model="cifar10", guidance="classifier(2)", samplers="ddpm; ddim", metrics="is", labels="cycle")
+    guided = make(
+        model="cifar10",
+        guidance="classifier(2)",
+        samplers="ddpm; ddim",
+        metrics="is",
+        labels="cycle",
+    )
     found = prepare(guided, tmp_path)
     names = {found.worker.guided(c.guidance, dd.sampler(c.sampler))[0].name for c in found.cells}  # type: ignore[attr-defined]
     assert {name.rpartition("shift=")[2] for name in names} == {"mean)", "score)"}
@@ -195,7 +234,9 @@ def test_cost(make: Make, tmp_path: Path) -> None:
     assert rows["none"]["seconds_per_image"] > 0
 
 
-def test_half_precision_networks(make: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_half_precision_networks(
+    make: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     common = {"model": "cifar10", "samplers": "ddim", "grids": "uniform", "nfe": 2, "n": 2, "shard": 2, "metrics": "is",
               "resamples": 0}  # fmt: skip
     full = execute(make(**common), tmp_path / "full")

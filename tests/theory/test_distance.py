@@ -10,11 +10,8 @@ import torch
 from torch import Tensor
 
 import diffdescent as dd
-from diffdescent.models.dataset import Dataset
-from diffdescent.models.gaussian import Gaussian
-from diffdescent.models.mixture import Mixture
-from diffdescent.process import Point
-from diffdescent.theory import (
+from diffdescent.core.process import Point
+from diffdescent.lab.theory import (
     Points,
     Set,
     Sphere,
@@ -30,8 +27,11 @@ from diffdescent.theory import (
     transformed,
     two_nn,
 )
-from diffdescent.theory.distance import _von_mises_fisher
-from diffdescent.theory.error_model import noised_projection
+from diffdescent.lab.theory.distance import _von_mises_fisher
+from diffdescent.lab.theory.error_model import noised_projection
+from diffdescent.models.dataset import Dataset
+from diffdescent.models.gaussian import Gaussian
+from diffdescent.models.mixture import Mixture
 
 N = 6
 GENERATOR = torch.Generator().manual_seed(3)
@@ -76,7 +76,9 @@ def brute(name: str, x: Tensor) -> Tensor:
 def test_distances_and_that_projections_attain_them(name: str) -> None:
     found = SETS[name].project(X)
     torch.testing.assert_close(found.distance, brute(name, X), rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close((X - found.nearest).norm(dim=1), found.distance, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        (X - found.nearest).norm(dim=1), found.distance, rtol=1e-12, atol=1e-12
+    )
     assert SETS[name].project(found.nearest).distance.max() < 1e-12  # projections lie on the set
 
 
@@ -85,7 +87,11 @@ def test_statement_1_the_gradient_of_half_the_squared_distance(name: str) -> Non
     """∇½dist² = x − proj(x), against central differences of the brute-force distance."""
     found, h = SETS[name].project(X), 1e-6
     numeric = torch.stack(
-        [(brute(name, X + h * e) ** 2 - brute(name, X - h * e) ** 2) / (4 * h) for e in torch.eye(N).double()], dim=1
+        [
+            (brute(name, X + h * e) ** 2 - brute(name, X - h * e) ** 2) / (4 * h)
+            for e in torch.eye(N).double()
+        ],
+        dim=1,
     )
     torch.testing.assert_close(numeric, X - found.nearest, rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(gradient(found, X) * found.distance[:, None], X - found.nearest)
@@ -97,7 +103,9 @@ def test_statement_7_the_gradient_of_dist_is_constant_towards_the_projection(nam
     unit = gradient(found, X)
     for share in (0.3, 0.9):
         between = X + share * (found.nearest - X)
-        torch.testing.assert_close(gradient(SETS[name].project(between), between), unit, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(
+            gradient(SETS[name].project(between), between), unit, rtol=1e-9, atol=1e-9
+        )
 
 
 def test_the_gradient_on_the_set_and_at_a_spheres_center_is_finite() -> None:
@@ -123,7 +131,10 @@ def test_statement_6_the_gradient_of_the_smoothed_distance(name: str, sigma: flo
     """Its gradient against central differences of its value."""
     h, k = 1e-5, SMOOTHED[name]
     numeric = torch.stack(
-        [(smoothed(k, X + h * e, sigma).value - smoothed(k, X - h * e, sigma).value) / (2 * h) for e in torch.eye(N)],
+        [
+            (smoothed(k, X + h * e, sigma).value - smoothed(k, X - h * e, sigma).value) / (2 * h)
+            for e in torch.eye(N)
+        ],
         dim=1,
     )
     torch.testing.assert_close(smoothed(k, X, sigma).gradient, numeric, rtol=1e-5, atol=1e-6)
@@ -133,7 +144,9 @@ def test_statement_6_the_gradient_of_the_smoothed_distance(name: str, sigma: flo
 def test_statement_6_on_a_finite_set(sigma: float) -> None:
     """−σ² log Σ exp(−d²/2σ²), whose gradient is σε of the exact denoiser."""
     value, slope = smoothed(SETS["finite set"], X, sigma)
-    torch.testing.assert_close(value, -(sigma**2) * (-(torch.cdist(X, CLOUD) ** 2) / (2 * sigma**2)).logsumexp(1))
+    torch.testing.assert_close(
+        value, -(sigma**2) * (-(torch.cdist(X, CLOUD) ** 2) / (2 * sigma**2)).logsumexp(1)
+    )
     eps = Dataset(CLOUD, dd.VE())(X, Point(sigma, 1.0, sigma)).to("eps", X)
     torch.testing.assert_close(slope, sigma * eps)
 
@@ -154,7 +167,9 @@ def test_statement_6_on_surfaces_by_sums_over_many_points(sigma: float) -> None:
     for name, (k, places, size) in cells.items():
         logs = -(torch.cdist(X, places) ** 2) / (2 * sigma**2)
         expected = -(sigma**2) * (logs.logsumexp(1) + math.log(size))
-        torch.testing.assert_close(smoothed(k, X, sigma).value, expected, rtol=1e-8, atol=1e-8, msg=name)
+        torch.testing.assert_close(
+            smoothed(k, X, sigma).value, expected, rtol=1e-8, atol=1e-8, msg=name
+        )
 
 
 def test_statement_6_on_spheres_by_bessel_functions() -> None:
@@ -166,12 +181,19 @@ def test_statement_6_on_spheres_by_bessel_functions() -> None:
         order = size / 2 - 1
         scaled = special.ive(order, kappa)
         known = (scaled > 1e-300) & (kappa > 1e-2)
-        logs = size / 2 * math.log(2 * math.pi) - order * np.log(kappa) + np.log(np.maximum(scaled, 1e-300)) + kappa
+        logs = (
+            size / 2 * math.log(2 * math.pi)
+            - order * np.log(kappa)
+            + np.log(np.maximum(scaled, 1e-300))
+            + kappa
+        )
         np.testing.assert_allclose(mass.numpy()[known], logs[known], rtol=1e-9)
         ratio = special.ive(order + 1, kappa) / np.maximum(scaled, 1e-300)
         np.testing.assert_allclose(cosine.numpy()[known], ratio[known], rtol=1e-8)
         surface = math.log(2) + size / 2 * math.log(math.pi) - math.lgamma(size / 2)
-        assert _von_mises_fisher(torch.zeros(1, dtype=torch.float64), size)[0].item() == pytest.approx(surface)
+        assert _von_mises_fisher(torch.zeros(1, dtype=torch.float64), size)[
+            0
+        ].item() == pytest.approx(surface)
 
 
 def test_statement_7_gamma_solves_a_weighted_least_squares_problem() -> None:
@@ -201,7 +223,9 @@ def test_the_smoothed_distance_tends_to_the_distance() -> None:
     for k in (points, SETS["subspace"], SETS["sphere"], SETS["union"]):
         with pytest.raises(dd.UserError, match="σ > 0"):
             smoothed(k, X, 0.0)
-    torch.testing.assert_close(smoothed(SETS["sphere"], X, 1e-4).gradient, X - SETS["sphere"].project(X).nearest)
+    torch.testing.assert_close(
+        smoothed(SETS["sphere"], X, 1e-4).gradient, X - SETS["sphere"].project(X).nearest
+    )
     with pytest.raises(dd.UserError, match="no smoothed distance"):
         smoothed(object(), X, 1.0)  # type: ignore[arg-type]
 
@@ -234,7 +258,9 @@ def test_statement_5_high_noise_the_hull_bounds_the_error() -> None:
     error = (Dataset(CLOUD, dd.VE())(x, at).to("x0", x) - found.nearest).norm(dim=1)
     assert (error / found.distance <= true / found.distance).all()
     pair = torch.stack((ORIGIN, -ORIGIN))
-    assert (ORIGIN - Points(pair).project(-3 * ORIGIN[None]).nearest[0]).norm() == pytest.approx(2 * ORIGIN.norm())
+    assert (ORIGIN - Points(pair).project(-3 * ORIGIN[None]).nearest[0]).norm() == pytest.approx(
+        2 * ORIGIN.norm()
+    )
     assert Points(pair).diameter == pytest.approx(2 * float(ORIGIN.norm()))
     assert true <= points.diameter <= 2 * true
 
@@ -271,7 +297,9 @@ def test_intrinsic_dimension_and_reach_of_spheres() -> None:
         near = neighbour_distances(points, 12, sample=800)
         assert two_nn(near) == pytest.approx(d, rel=0.12)
         assert levina_bickel(near) == pytest.approx(d, rel=0.12)
-        few = near._replace(distance=near.distance[:40], others=near.others[:40], which=near.which[:40])
+        few = near._replace(
+            distance=near.distance[:40], others=near.others[:40], which=near.which[:40]
+        )
         # Tangents from neighbours are tilted, which lowers the estimate (to 0.7 … 0.8 of it on spheres).
         assert 0.6 * 2.5 < manifold_reach(points, few, d) < 1.02 * 2.5
 
@@ -282,7 +310,11 @@ def test_mahalanobis_distance_is_the_euclidean_one_after_the_map() -> None:
         found = transformed(SETS[name], matrix).project(X)  # type: ignore[arg-type]
         torch.testing.assert_close(((X - found.nearest) @ matrix.T).norm(dim=1), found.distance)
         # No other point of the set is nearer in this metric.
-        others = CLOUD if name == "finite set" else ORIGIN + (normal(200, 2) @ ROWS if name == "subspace" else 0)
+        others = (
+            CLOUD
+            if name == "finite set"
+            else ORIGIN + (normal(200, 2) @ ROWS if name == "subspace" else 0)
+        )
         rest = ((X[:, None] - others) @ matrix.T).norm(dim=-1).flatten(1).min(dim=1).values
         assert (found.distance <= rest + 1e-12).all()
     with pytest.raises(dd.UserError, match="Sphere"):

@@ -14,13 +14,13 @@ import pytest
 import torch
 
 import diffdescent as dd
+from diffdescent.lab.theory import ErrorModel, Points, Sphere, Subspace, Union, measure
+from diffdescent.lab.theory.distance import identity
+from diffdescent.lab.theory.error_model import Errors
+from diffdescent.lab.theory.ideal import GRID, measure_ideal
+from diffdescent.lab.theory.lowrank import BOUNDED, METRICS, _gain, low_rank, sweep
 from diffdescent.models.dataset import Dataset
-from diffdescent.sample import Progress, noise_for
-from diffdescent.theory import ErrorModel, Points, Sphere, Subspace, Union, measure
-from diffdescent.theory.distance import identity
-from diffdescent.theory.error_model import Errors
-from diffdescent.theory.ideal import GRID, measure_ideal
-from diffdescent.theory.lowrank import BOUNDED, METRICS, _gain, low_rank, sweep
+from diffdescent.run import Progress, noise_for
 
 GENERATOR = torch.Generator().manual_seed(5)
 IMAGES = torch.randint(0, 256, (60, 1, 4, 4), generator=GENERATOR, dtype=torch.uint8)
@@ -36,7 +36,9 @@ def test_every_quantity_is_its_definition() -> None:
         probe(at)
         seen.append((at.at, at.x.double().flatten(1), at.x0.double().flatten(1)))
 
-    dd.sample(DATA, "ddim", steps=8, grid=GRID, n=5, callback=both, dtype=torch.float64, batch_size=5)
+    dd.sample(
+        DATA, "ddim", steps=8, grid=GRID, n=5, callback=both, dtype=torch.float64, batch_size=5
+    )
     found = probe.result()
     y = IMAGES.flatten(1).double() * 2 / 255 - 1
     units, sigmas, x0s = [], [], []
@@ -52,10 +54,16 @@ def test_every_quantity_is_its_definition() -> None:
         np.testing.assert_allclose(found.values["norm"][i], eps.norm(dim=1) / 4, rtol=1e-9)
         units.append((x - y[index]) / dist[:, None])
         if i:
-            np.testing.assert_allclose(found.values["turn"][i], (units[i] - units[i - 1]).norm(dim=1), atol=1e-9)
+            np.testing.assert_allclose(
+                found.values["turn"][i], (units[i] - units[i - 1]).norm(dim=1), atol=1e-9
+            )
             released = (x0s[-1] - y[index]).norm(dim=1) / dist
-            np.testing.assert_allclose(found.values["eta_released"][i - 1], released, rtol=1e-7, atol=1e-9)
-            np.testing.assert_allclose(found.values["nu_released"][i - 1], 4 * sigmas[-1] / dist, rtol=1e-9)
+            np.testing.assert_allclose(
+                found.values["eta_released"][i - 1], released, rtol=1e-7, atol=1e-9
+            )
+            np.testing.assert_allclose(
+                found.values["nu_released"][i - 1], 4 * sigmas[-1] / dist, rtol=1e-9
+            )
         sigmas.append(sigma)
         x0s.append(x0)
     assert np.isnan(found.values["turn"][0]).all()
@@ -123,7 +131,9 @@ def test_a_row_of_the_sweep_recomputed_by_hand() -> None:
     size, rank, steps, n = 16, 4, 5, 24
     (row,) = sweep([rank / size], size=size, steps=steps, n=n)
     generator = torch.Generator().manual_seed(0)
-    turn = np.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64).numpy())[0]
+    turn = np.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64).numpy())[
+        0
+    ]
     model, _, covariance = low_rank(size, rank, 1.0, generator)
     assert float(np.trace(covariance.numpy())) == pytest.approx(rank)
     values, vectors = np.linalg.eigh(covariance.numpy())
@@ -144,11 +154,15 @@ def test_a_row_of_the_sweep_recomputed_by_hand() -> None:
             error, distance = (np.linalg.norm((y - nearest) @ a.T, axis=1) for y in (x0, plain))
             eta[name].append((error / distance).tolist())
         eps = rows["ge"] * sigma / (values + sigma**2)
-        rows["ge"] = rows["ge"] + (after - sigma) * (eps if sigma == levels[0] else 2 * eps - before)
+        rows["ge"] = rows["ge"] + (after - sigma) * (
+            eps if sigma == levels[0] else 2 * eps - before
+        )
         before = eps
         rows["ddim"] = rows["ddim"] + (after - sigma) * rows["ddim"] * sigma / (values + sigma**2)
     for name in METRICS:
-        np.testing.assert_allclose(row.eta[name], np.median(eta[name], axis=1), rtol=1e-5, err_msg=name)
+        np.testing.assert_allclose(
+            row.eta[name], np.median(eta[name], axis=1), rtol=1e-5, err_msg=name
+        )
     exact = start @ vectors * np.sqrt((values + levels[-1] ** 2) / (values + levels[0] ** 2))
     gain = np.linalg.norm(rows["ddim"] - exact) / np.linalg.norm(rows["ge"] - exact)
     assert row.gain[METRICS[0]][0] == pytest.approx(gain, rel=1e-4)
@@ -161,7 +175,9 @@ def test_a_row_of_the_sweep_recomputed_by_hand() -> None:
     for name in BOUNDED:
         worst = np.max(eta[name], axis=1)
         bounds = np.prod(np.maximum(1 - beta * (1 + worst), 0)), np.prod(1 + beta * (worst - 1))
-        np.testing.assert_allclose(row.bounds[name], (bounds[0], levels[-1] / levels[0], bounds[1]), rtol=1e-4)
+        np.testing.assert_allclose(
+            row.bounds[name], (bounds[0], levels[-1] / levels[0], bounds[1]), rtol=1e-4
+        )
 
 
 def test_the_gain_is_a_ratio_of_rmse_with_an_interval() -> None:
@@ -237,7 +253,9 @@ def test_other_settings_are_other_pieces(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 7
     more = measure(DATA, Points(DATA), "ge", **{**base, "n": 4})
     assert len(list(tmp_path.iterdir())) == 8
-    np.testing.assert_array_equal(more.values["eta"], measure(DATA, Points(DATA), "ge", steps=3, n=4).values["eta"])
+    np.testing.assert_array_equal(
+        more.values["eta"], measure(DATA, Points(DATA), "ge", steps=3, n=4).values["eta"]
+    )
     with pytest.raises(dd.UserError, match="not start"):
         measure(DATA, Points(DATA), "ge", start=torch.zeros(1, 1, 4, 4), **base)
     with pytest.raises(dd.UserError, match="at least 1"):
@@ -256,7 +274,10 @@ def test_sets_are_told_apart() -> None:
 
 
 def test_a_killed_sweep_goes_on_and_gives_the_same_rows(tmp_path: Path) -> None:
-    fractions, options = (0.02, 0.05, 1.0), {"size": 8, "steps": 3, "n": 6}  # the first two are both of rank 1
+    fractions, options = (
+        (0.02, 0.05, 1.0),
+        {"size": 8, "steps": 3, "n": 6},
+    )  # the first two are both of rank 1
     whole = sweep(fractions, **options)  # type: ignore[arg-type]
 
     def stop(done: int) -> None:
@@ -277,7 +298,9 @@ def test_low_noise_errors_are_told_against_sigma_root_d() -> None:
     found = measure_ideal(DATA, steps=5, n=3, intrinsic=4.0)
     expected = found.values["eta"] * found.values["dist"] / (found.ratios[:, None] * 2)
     np.testing.assert_allclose(found.near_error, expected)  # type: ignore[arg-type]
-    assert found.summary()[0]["error_over_sigma_root_d"][1] == pytest.approx(float(np.median(expected[0])))
+    assert found.summary()[0]["error_over_sigma_root_d"][1] == pytest.approx(
+        float(np.median(expected[0]))
+    )
     assert "error_over_sigma_root_d" not in measure_ideal(DATA, steps=2, n=1).summary()[0]
     for wrong in (0.0, 17.0):
         with pytest.raises(dd.UserError, match="dimension"):

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 import diffdescent as dd
-from diffdescent.grid import explicit_ratios, make_grid
-from diffdescent.theory import (
+from diffdescent.core.grid import explicit_ratios, make_grid
+from diffdescent.core.grid.schedules import least_band, step_sizes
+from diffdescent.lab.theory import (
     Adversary,
     Sphere,
     Subspace,
@@ -23,7 +24,6 @@ from diffdescent.theory import (
     reach,
     statement,
 )
-from diffdescent.theory.schedules import least_band, step_sizes
 
 N = 12
 ORIGIN = Subspace(torch.zeros(N, dtype=torch.float64))
@@ -57,7 +57,9 @@ def test_statement_3_any_denoiser_within_eta_stays_between_the_bounds(name: str)
     """Errors of size η·dist in random directions, new in every step."""
     generator = torch.Generator().manual_seed(1)
     zero = torch.zeros(N, dtype=torch.float64)
-    k = {"point": ORIGIN, "plane": Subspace(zero, torch.eye(N)[:3]), "sphere": Sphere(zero, 2.0)}[name]
+    k = {"point": ORIGIN, "plane": Subspace(zero, torch.eye(N)[:3]), "sphere": Sphere(zero, 2.0)}[
+        name
+    ]
     ratios, eta, rows = constant(0.3, 8), 0.5, 200
     bounds = distance_bounds(ratios, eta)
     x = 40 * torch.randn(rows, N, generator=generator, dtype=torch.float64)
@@ -106,7 +108,11 @@ def test_the_check_is_the_definition() -> None:
     generator = np.random.default_rng(2)
     verdicts = []
     for _ in range(60):
-        beta, eta, nu = generator.uniform(0, 0.3, 6), float(generator.uniform(0, 1)), float(generator.uniform(1, 4))
+        beta, eta, nu = (
+            generator.uniform(0, 0.3, 6),
+            float(generator.uniform(0, 1)),
+            float(generator.uniform(1, 4)),
+        )
         ratios = 20 * np.cumprod(np.append(1, 1 - beta))
         found = check(ratios, eta, nu)
         sigma, low, high = (np.array([math.prod(f[: t + 1]) for t in range(6)])
@@ -182,14 +188,22 @@ def test_the_registered_grid() -> None:
     easy = make_grid("admissible", dd.VE(), 60, eta=0.01, nu=2.0)
     assert easy.ratio[0] == pytest.approx(80)
     assert not easy.notes
-    assert dd.grid("admissible(eta=0.3, nu=4)", process, 12).ratio[0] == pytest.approx(grid.ratio[0])
+    assert dd.grid("admissible(eta=0.3, nu=4)", process, 12).ratio[0] == pytest.approx(
+        grid.ratio[0]
+    )
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: make_grid("admissible", dd.VE(), 5, eta=0.5, nu=2.0, start=40.0, last=1.0), "infinitely many"),
-        (lambda: make_grid("admissible", dd.VE(), 5, eta=0.2, nu=4.0, start=40.0, last=0.1), "needs at least 26 steps"),
+        (
+            lambda: make_grid("admissible", dd.VE(), 5, eta=0.5, nu=2.0, start=40.0, last=1.0),
+            "infinitely many",
+        ),
+        (
+            lambda: make_grid("admissible", dd.VE(), 5, eta=0.2, nu=4.0, start=40.0, last=0.1),
+            "needs at least 26 steps",
+        ),
         (lambda: make_grid("admissible", dd.VE(), 5, eta=-1), "η ≥ 0"),
         (lambda: make_grid("admissible", dd.VE(), 5, nu=0.5), "ν ≥ 1"),
         (lambda: make_grid("admissible", dd.VE(), 5, start=1.0, last=2.0), "last < start"),
@@ -208,5 +222,9 @@ def test_step_sizes_are_those_of_gradient_descent() -> None:
     grid = explicit_ratios(dd.VE(), [5.0, 2.0])
     k = Sphere(torch.zeros(N, dtype=torch.float64), 1.0)
     x = torch.randn(3, N, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    out = dd.sample(Adversary(k, dd.VE(), 0.0), "ddim", grid=grid, n=3, start=x, dtype=torch.float64).images
-    torch.testing.assert_close(out, x - float(step_sizes(grid.ratio)[0]) * (x - k.project(x).nearest))
+    out = dd.sample(
+        Adversary(k, dd.VE(), 0.0), "ddim", grid=grid, n=3, start=x, dtype=torch.float64
+    ).images
+    torch.testing.assert_close(
+        out, x - float(step_sizes(grid.ratio)[0]) * (x - k.project(x).nearest)
+    )

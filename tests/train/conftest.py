@@ -45,7 +45,14 @@ def values(tmp_path: Path, data: Path) -> dict[str, Any]:
         "data": {"path": str(data)},
         "model": dict(UNET),
         "optimizer": {"lr": 1e-3, "warmup": 2},
-        "run": {"steps": 6, "batch": 4, "checkpoint_every": 2, "log_every": 2, "device": "cpu", "threads": 1},
+        "run": {
+            "steps": 6,
+            "batch": 4,
+            "checkpoint_every": 2,
+            "log_every": 2,
+            "device": "cpu",
+            "threads": 1,
+        },
     }
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from diffdescent.data import ImageSet
-from diffdescent.train.batches import Batches
-from diffdescent.train.config import DataConfig
+from diffdescent.base.image_sets import ImageSet
+from diffdescent.lab.train.batches import Batches
+from diffdescent.lab.train.config import DataConfig
 
 COUNT = 10
 
@@ -63,14 +63,23 @@ def test_noise_levels_are_stratified_and_noise_is_normal() -> None:
 def test_flip_shift_and_cutout() -> None:
     source = images()
     plain = {
-        int(k): x for k, x in zip(*(lambda b: (b.labels, b.x))(Batches(source, PLAIN, COUNT, 0).at(0)), strict=True)
+        int(k): x
+        for k, x in zip(
+            *(lambda b: (b.labels, b.x))(Batches(source, PLAIN, COUNT, 0).at(0)), strict=True
+        )
     }
     assert torch.allclose(plain[3], source.images[3].float() / 127.5 - 1)
     flipped = Batches(source, DataConfig(path=""), COUNT, 0).at(0)
-    kinds = [torch.equal(x, plain[int(k)].flip(-1)) for k, x in zip(flipped.labels, flipped.x, strict=True)]
+    kinds = [
+        torch.equal(x, plain[int(k)].flip(-1))
+        for k, x in zip(flipped.labels, flipped.x, strict=True)
+    ]
     assert any(kinds)
     assert not all(kinds)
     shifted = Batches(source, DataConfig(path="", flip=False, shift=2), COUNT, 0).at(0)
     assert shifted.x.shape == flipped.x.shape
     cut = Batches(source, DataConfig(path="", flip=False, cutout=4), COUNT, 0).at(0)
-    assert all(1 <= int((x[0] != plain[int(k)][0]).sum()) <= 16 for k, x in zip(cut.labels, cut.x, strict=True))
+    assert all(
+        1 <= int((x[0] != plain[int(k)][0]).sum()) <= 16
+        for k, x in zip(cut.labels, cut.x, strict=True)
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffdescent.errors import UserError
+from diffdescent.base.errors import UserError
 from diffdescent.models.classifiers import FeatureNet, GuideNet, load_classifier, save_classifier
 
 
@@ -34,7 +34,12 @@ def test_saved_classifiers_come_back(tmp_path: Path, half: bool) -> None:
     x = torch.randn(2, 3, 16, 16)
     assert torch.allclose(again(x), network(x), atol=2e-2 if half else 0)
     assert again.config == network.config
-    assert json.loads((tmp_path / "config.json").read_text())["about"]["classes"] == ["a", "b", "c", "d"]
+    assert json.loads((tmp_path / "config.json").read_text())["about"]["classes"] == [
+        "a",
+        "b",
+        "c",
+        "d",
+    ]
 
 
 def test_what_is_no_classifier(tmp_path: Path) -> None:

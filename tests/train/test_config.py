@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from diffdescent.errors import UserError
-from diffdescent.train import load_config, make_config
-from diffdescent.train.loop import rate
+from diffdescent.base.errors import UserError
+from diffdescent.lab.train import load_config, make_config
+from diffdescent.lab.train.loop import rate
 
 from .conftest import write_recipe
 
@@ -24,7 +24,11 @@ def test_the_committed_recipes_are_recipes(path: Path) -> None:
 def test_overrides_are_yaml_values(tmp_path: Path, values: dict[str, Any]) -> None:
     path = write_recipe(tmp_path / "a.yaml", values)
     config = load_config(path, ["run.steps=7", "loss.prediction=v", "optimizer.betas=[0.8, 0.9]"])
-    assert (config.run.steps, config.loss.prediction, config.optimizer.betas) == (7, "v", (0.8, 0.9))
+    assert (config.run.steps, config.loss.prediction, config.optimizer.betas) == (
+        7,
+        "v",
+        (0.8, 0.9),
+    )
 
 
 @pytest.mark.parametrize(
@@ -37,7 +41,9 @@ def test_overrides_are_yaml_values(tmp_path: Path, values: dict[str, Any]) -> No
         ("out.steps=3", "not a section"),
     ],
 )
-def test_bad_settings_are_named(tmp_path: Path, values: dict[str, Any], override: str, message: str) -> None:
+def test_bad_settings_are_named(
+    tmp_path: Path, values: dict[str, Any], override: str, message: str
+) -> None:
     with pytest.raises(UserError, match=message):
         load_config(write_recipe(tmp_path / "a.yaml", values), [override])
 
@@ -56,4 +62,15 @@ def test_what_is_no_recipe(tmp_path: Path) -> None:
 def test_the_rate_rises_stays_and_falls_to_zero(values: dict[str, Any]) -> None:
     values["optimizer"] = {"lr": 1.0, "warmup": 2, "decay": 4}
     config = make_config(values).optimizer
-    assert [rate(config, step, 10) for step in range(10)] == [0.5, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25]
+    assert [rate(config, step, 10) for step in range(10)] == [
+        0.5,
+        1,
+        1,
+        1,
+        1,
+        1,
+        1,
+        0.75,
+        0.5,
+        0.25,
+    ]

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from diffdescent.train import make_config, train
-from diffdescent.train.checkpoint import load_checkpoint
+from diffdescent.lab.train import make_config, train
+from diffdescent.lab.train.checkpoint import load_checkpoint
 
 from .conftest import write_recipe
 from .test_run import same
@@ -57,7 +57,7 @@ def test_kill_9_changes_nothing(tmp_path: Path, values: dict[str, Any], kills: i
     values["out"] = str(tmp_path / "killed")
     recipe, out = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "killed"
     for kill in range(kills):
-        process = start("-m", "diffdescent.train", recipe)
+        process = start("-m", "diffdescent.lab.train", recipe)
         before = steps_logged(out)
         while process.poll() is None and steps_logged(out) < before + 3:
             time.sleep(0.005)
@@ -67,21 +67,27 @@ def test_kill_9_changes_nothing(tmp_path: Path, values: dict[str, Any], kills: i
         assert load_checkpoint(out / "checkpoint.pt")["step"] > 0
     assert load_checkpoint(out / "checkpoint.pt")["step"] < 30, "the run ended before it was killed"
     train(make_config(values), quiet=True)
-    whole, again = (load_checkpoint(tmp_path / name / "checkpoint.pt") for name in ("whole", "killed"))
+    whole, again = (
+        load_checkpoint(tmp_path / name / "checkpoint.pt") for name in ("whole", "killed")
+    )
     assert again["step"] == 30
     for part in ("model", "ema", "optimizer"):
         assert same(whole[part], again[part]), part
     assert steps_logged(out) == 30
 
 
-def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path: Path, values: dict[str, Any]) -> None:
+def test_a_full_disk_leaves_the_last_good_checkpoint(
+    tmp_path: Path, values: dict[str, Any]
+) -> None:
     values["run"]["steps"] = 4
     train(make_config(values), quiet=True)
     path = Path(values["out"]) / "checkpoint.pt"
     before = path.read_bytes()
     values["run"]["steps"] = 8
     recipe = write_recipe(tmp_path / "recipe.yaml", values)
-    process = start("-c", STARVED, recipe, str(len(before) // 2))  # no file may grow beyond half a checkpoint
+    process = start(
+        "-c", STARVED, recipe, str(len(before) // 2)
+    )  # no file may grow beyond half a checkpoint
     output, _ = process.communicate(timeout=120)
     assert process.returncode != 0
     assert "could not be written" in output
@@ -97,8 +103,15 @@ def test_two_processes_reach_what_one_reaches(tmp_path: Path, values: dict[str, 
     train(make_config(values), quiet=True)
     values["out"] = str(tmp_path / "two")
     recipe = write_recipe(tmp_path / "recipe.yaml", values)
-    launch = ["accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_cpu_threads_per_process", "1"]
-    process = start("-m", *launch, "-m", "diffdescent.train", recipe)
+    launch = [
+        "accelerate.commands.launch",
+        "--cpu",
+        "--num_processes",
+        "2",
+        "--num_cpu_threads_per_process",
+        "1",
+    ]
+    process = start("-m", *launch, "-m", "diffdescent.lab.train", recipe)
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
     assert output.count("step 4/5") == 1, "one process speaks for all"

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import diffdescent as dd
-from diffdescent.data import ImageSet
-from diffdescent.errors import UserError
+from diffdescent.base.errors import UserError
+from diffdescent.base.image_sets import ImageSet
 
 SCRIPT = Path(__file__).parents[2] / "tools" / "eps_from_v.py"
 PROCESS = dd.VP.named("linear", 1000)
@@ -43,7 +43,10 @@ def small_unet(groups: int = 8) -> Any:
         num_class_embeds=3,
         add_attention=False,
     ).eval()
-    for layer in (unet.time_embedding.linear_1, unet.time_embedding.linear_2):  # as large as training makes them
+    for layer in (
+        unet.time_embedding.linear_1,
+        unet.time_embedding.linear_2,
+    ):  # as large as training makes them
         layer.weight.data *= 4
     return unet
 
@@ -54,7 +57,9 @@ def pair(script: ModuleType) -> tuple[Any, Any]:
     images = torch.randint(0, 256, (256, 3, 16, 16), generator=generator, dtype=torch.uint8)
     labels = torch.arange(256) % 2
     v_network = small_unet()
-    unet, unexplained = script.eps_from_v(v_network, PROCESS, ImageSet(images, labels, None, []), count=256)
+    unet, unexplained = script.eps_from_v(
+        v_network, PROCESS, ImageSet(images, labels, None, []), count=256
+    )
     # A network of random weights is not made to be read out linearly; what it leaves shows below as error.
     assert 0 < unexplained < 0.6
     return v_network, unet
@@ -83,26 +88,41 @@ def test_x_goes_straight_through(script: ModuleType, pair: tuple[Any, Any]) -> N
     unet.conv_out.weight[:, beside_x] = 0
     x = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(2))
     for size in (0.25, 1.0, 4.0):
-        output = unet(size * x + 0.5, torch.full((4,), 500), torch.zeros(4, dtype=torch.long)).sample
+        output = unet(
+            size * x + 0.5, torch.full((4,), 500), torch.zeros(4, dtype=torch.long)
+        ).sample
         torch.testing.assert_close(output, size * x + 0.5, rtol=5e-3, atol=1e-3)
 
 
 @torch.no_grad()
-def test_mend_restores_the_constants_and_nothing_else(script: ModuleType, pair: tuple[Any, Any]) -> None:
+def test_mend_restores_the_constants_and_nothing_else(
+    script: ModuleType, pair: tuple[Any, Any]
+) -> None:
     start, trained = pair[1], small_unet()
     trained.load_state_dict({name: value + 0.125 for name, value in start.state_dict().items()})
     script.mend(trained, start)
     then, now = start.up_blocks[-1].resnets[-1], trained.up_blocks[-1].resnets[-1]
     of_x = set((then.conv_shortcut.bias.abs() > script.X_CONSTANT / 2).nonzero().flatten().tolist())
-    of_time = set((then.time_emb_proj.bias.abs() > script.TIME_CONSTANT / 2).nonzero().flatten().tolist())
+    of_time = set(
+        (then.time_emb_proj.bias.abs() > script.TIME_CONSTANT / 2).nonzero().flatten().tolist()
+    )
     assert (len(of_x), len(of_time)) == (6, 2)
-    for name, mended in (("conv_shortcut", of_x), ("conv2", of_x), ("conv1", of_time), ("time_emb_proj", set())):
-        for row, (a, b) in enumerate(zip(getattr(then, name).weight, getattr(now, name).weight, strict=True)):
+    for name, mended in (
+        ("conv_shortcut", of_x),
+        ("conv2", of_x),
+        ("conv1", of_time),
+        ("time_emb_proj", set()),
+    ):
+        for row, (a, b) in enumerate(
+            zip(getattr(then, name).weight, getattr(now, name).weight, strict=True)
+        ):
             assert torch.equal(b, a if row in mended else a + 0.125), (name, row)
 
 
 @torch.no_grad()
-def test_noise_at_the_last_time_is_answered_by_itself(script: ModuleType, pair: tuple[Any, Any]) -> None:
+def test_noise_at_the_last_time_is_answered_by_itself(
+    script: ModuleType, pair: tuple[Any, Any]
+) -> None:
     start, unet = pair[1], copy.deepcopy(pair[1])
     unet.conv_out.weight[:, unet.conv_norm_out.weight < script.X_CONSTANT / script.X_SCALE / 2] = 0
     unet.conv_norm_out.weight *= 1.25
@@ -114,5 +134,7 @@ def test_noise_at_the_last_time_is_answered_by_itself(script: ModuleType, pair: 
 def test_other_groups_are_refused(script: ModuleType) -> None:
     with pytest.raises(UserError, match="groups of 4, at least 7"):
         script.eps_from_v(
-            small_unet(groups=4), PROCESS, ImageSet(torch.zeros(2, 3, 16, 16, dtype=torch.uint8), None, None, [])
+            small_unet(groups=4),
+            PROCESS,
+            ImageSet(torch.zeros(2, 3, 16, 16, dtype=torch.uint8), None, None, []),
         )

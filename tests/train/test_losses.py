@@ -9,16 +9,26 @@ import pytest
 import torch
 from torch import nn
 
-from diffdescent.train.batches import Batch
-from diffdescent.train.config import LossConfig, ProcessConfig
-from diffdescent.train.objectives import EDMLoss, FeaturesLoss, GuideLoss, VPLoss, dropped_labels, make_vp, vp_times
+from diffdescent.lab.train.batches import Batch
+from diffdescent.lab.train.config import LossConfig, ProcessConfig
+from diffdescent.lab.train.objectives import (
+    EDMLoss,
+    FeaturesLoss,
+    GuideLoss,
+    VPLoss,
+    dropped_labels,
+    make_vp,
+    vp_times,
+)
 
 
 def make_batch(count: int = 5) -> Batch:
     rng = torch.Generator().manual_seed(0)
     x = torch.rand((count, 3, 4, 4), generator=rng) * 2 - 1
     noise = torch.randn(x.shape, generator=rng)
-    return Batch(x, torch.arange(count), np.linspace(0.05, 0.95, count), np.linspace(0, 0.99, count), noise)
+    return Batch(
+        x, torch.arange(count), np.linspace(0.05, 0.95, count), np.linspace(0, 0.99, count), noise
+    )
 
 
 class Fixed(nn.Module):
@@ -28,30 +38,46 @@ class Fixed(nn.Module):
         super().__init__()
         self.answer = answer
 
-    def forward(self, x: torch.Tensor, t: torch.Tensor, class_labels: Any = None, return_dict: bool = True) -> Any:
+    def forward(
+        self, x: torch.Tensor, t: torch.Tensor, class_labels: Any = None, return_dict: bool = True
+    ) -> Any:
         self.x, self.t, self.labels = x, t, class_labels
         return (self.answer(x, t),)
 
 
 @pytest.mark.parametrize("prediction", ["eps", "v"])
-@pytest.mark.parametrize(("weighting", "floor"), [("plain", 0.0), ("min_snr", 0.0), ("min_snr", 0.05)])
+@pytest.mark.parametrize(
+    ("weighting", "floor"), [("plain", 0.0), ("min_snr", 0.0), ("min_snr", 0.05)]
+)
 @pytest.mark.parametrize("continuous", [False, True])
-def test_vp_loss_is_its_formula(prediction: Any, weighting: Any, floor: float, continuous: bool) -> None:
+def test_vp_loss_is_its_formula(
+    prediction: Any, weighting: Any, floor: float, continuous: bool
+) -> None:
     batch, process = make_batch(), ProcessConfig(continuous=continuous)
     network = Fixed(lambda x, t: torch.full_like(x, 0.25))
-    got = VPLoss(process, LossConfig(prediction=prediction, weighting=weighting, floor=floor), null_class=None)(
-        network, batch
-    )
+    got = VPLoss(
+        process,
+        LossConfig(prediction=prediction, weighting=weighting, floor=floor),
+        null_class=None,
+    )(network, batch)
     vp = make_vp(process)
     times = vp_times(vp, batch.u, continuous)
     expected = 0.0
     for i, t in enumerate(times):
         p = vp.point(t)
-        target = batch.noise[i] if prediction == "eps" else p.alpha * batch.noise[i] - p.sigma * batch.x[i]
+        target = (
+            batch.noise[i]
+            if prediction == "eps"
+            else p.alpha * batch.noise[i] - p.sigma * batch.x[i]
+        )
         snr = p.alpha**2 / p.sigma**2
-        weight = {"plain": 1.0, "min_snr": max(min(snr, 5.0), floor) / (snr + (prediction == "v"))}[weighting]
+        weight = {"plain": 1.0, "min_snr": max(min(snr, 5.0), floor) / (snr + (prediction == "v"))}[
+            weighting
+        ]
         expected += weight * float((target - 0.25).square().mean()) / len(times)
-        assert torch.allclose(network.x[i], p.alpha * batch.x[i] + p.sigma * batch.noise[i], atol=1e-6)
+        assert torch.allclose(
+            network.x[i], p.alpha * batch.x[i] + p.sigma * batch.noise[i], atol=1e-6
+        )
     assert float(got) == pytest.approx(expected, rel=1e-5)
     assert network.t.dtype == (torch.float32 if continuous else torch.int64)
     assert network.t.tolist() == pytest.approx(times.tolist())
@@ -59,7 +85,12 @@ def test_vp_loss_is_its_formula(prediction: Any, weighting: Any, floor: float, c
 
 def test_discrete_times_cover_every_step_and_no_more() -> None:
     vp = make_vp(ProcessConfig(steps=10))
-    assert vp_times(vp, np.array([0.0, 0.0999, 0.1, 0.9999]), continuous=False).tolist() == [0, 0, 1, 9]
+    assert vp_times(vp, np.array([0.0, 0.0999, 0.1, 0.9999]), continuous=False).tolist() == [
+        0,
+        0,
+        1,
+        9,
+    ]
 
 
 def test_edm_loss_of_a_silent_network() -> None:
@@ -71,10 +102,14 @@ def test_edm_loss_of_a_silent_network() -> None:
     for i, log_sigma in enumerate((4 * network.t.double()).tolist()):
         s2, d2 = np.exp(2 * log_sigma), 0.49
         denoised = d2 / (s2 + d2) * (batch.x[i] + s2**0.5 * batch.noise[i])
-        expected += (s2 + d2) / (s2 * d2) * float((denoised - batch.x[i]).square().mean()) / len(batch.x)
+        expected += (
+            (s2 + d2) / (s2 * d2) * float((denoised - batch.x[i]).square().mean()) / len(batch.x)
+        )
     assert got == pytest.approx(expected, rel=1e-5)
     quantiles = (4 * network.t - process.p_mean) / process.p_std
-    assert torch.allclose(torch.special.ndtr(quantiles).double(), torch.as_tensor(batch.u), atol=1e-6)
+    assert torch.allclose(
+        torch.special.ndtr(quantiles).double(), torch.as_tensor(batch.u), atol=1e-6
+    )
 
 
 def test_labels_drop_to_the_null_class() -> None:
@@ -97,4 +132,6 @@ def test_classifier_losses_are_cross_entropies() -> None:
             assert t.tolist() == np.floor(1000 * batch.u).tolist()
             return uniform(x)
 
-    assert float(GuideLoss(ProcessConfig(), LossConfig())(Timed(), batch)) == pytest.approx(np.log(5))
+    assert float(GuideLoss(ProcessConfig(), LossConfig())(Timed(), batch)) == pytest.approx(
+        np.log(5)
+    )

@@ -14,14 +14,16 @@ import pytest
 import torch
 from PIL import Image
 
-from diffdescent.errors import UserError
+from diffdescent.base.errors import UserError
+from diffdescent.lab.train import export_last, make_config, train
+from diffdescent.lab.train.checkpoint import load_checkpoint
 from diffdescent.models.classifiers import FeatureNet, GuideNet, load_classifier
-from diffdescent.train import export_last, make_config, train
-from diffdescent.train.checkpoint import load_checkpoint
 
 
 def log_of(values: dict[str, Any]) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (Path(values["out"]) / "log.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line) for line in (Path(values["out"]) / "log.jsonl").read_text().splitlines()
+    ]
 
 
 def same(a: Any, b: Any) -> bool:
@@ -46,14 +48,20 @@ def test_a_run_leaves_a_plain_diffusers_folder(values: dict[str, Any]) -> None:
     assert unet.config.num_class_embeds == 3  # two classes and "no class"
     assert unet.config.sample_size == 8
     scheduler = DDPMScheduler.from_pretrained(result.folder / "scheduler")
-    assert (scheduler.config.prediction_type, scheduler.config.num_train_timesteps) == ("epsilon", 1000)
+    assert (scheduler.config.prediction_type, scheduler.config.num_train_timesteps) == (
+        "epsilon",
+        1000,
+    )
     assert DDIMPipeline.from_pretrained(result.folder).unet.config.in_channels == 3
     about = json.loads((result.folder / "diffdescent.json").read_text())
     assert (about["classes"], about["null_class"], about["images_seen"]) == (["0", "1"], 2, 24)
     entries = log_of(values)
     assert [e["step"] for e in entries] == [2, 4, 6]
     assert {"loss", "images_per_s", "lr", "grad_norm", "images"} <= entries[0].keys()
-    assert sorted(p.name for p in (Path(values["out"]) / "samples").iterdir()) == ["0000003.png", "0000006.png"]
+    assert sorted(p.name for p in (Path(values["out"]) / "samples").iterdir()) == [
+        "0000003.png",
+        "0000006.png",
+    ]
     state = load_checkpoint(Path(values["out"]) / "checkpoint.pt")
     assert all(torch.equal(state["ema"][k], v) for k, v in unet.state_dict().items())
 
@@ -61,13 +69,18 @@ def test_a_run_leaves_a_plain_diffusers_folder(values: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"loss": {"prediction": "v", "weighting": "min_snr"}, "process": {"schedule": "cosine", "continuous": True}},
+        {
+            "loss": {"prediction": "v", "weighting": "min_snr"},
+            "process": {"schedule": "cosine", "continuous": True},
+        },
         {"process": {"kind": "edm"}},
         {"data": {"labels": False}, "run": {"channels_last": True, "precision": "fp32"}},
     ],
     ids=["v cosine continuous", "edm", "unconditional channels-last fp32"],
 )
-def test_every_kind_of_denoiser_trains_and_draws(values: dict[str, Any], change: dict[str, Any]) -> None:
+def test_every_kind_of_denoiser_trains_and_draws(
+    values: dict[str, Any], change: dict[str, Any]
+) -> None:
     values["run"]["picture_every"] = 6
     for section, settings in change.items():
         values.setdefault(section, {}).update(settings)
@@ -76,11 +89,13 @@ def test_every_kind_of_denoiser_trains_and_draws(values: dict[str, Any], change:
     about = json.loads((result.folder / "diffdescent.json").read_text())
     assert ("null_class" in about, "classes" in about) == (values["data"].get("labels", True),) * 2
     kind = json.loads((result.folder / "scheduler" / "scheduler_config.json").read_text())
-    assert kind["_class_name"] == ("EDMEulerScheduler" if "kind" in values.get("process", {}) else "DDPMScheduler")
+    assert kind["_class_name"] == (
+        "EDMEulerScheduler" if "kind" in values.get("process", {}) else "DDPMScheduler"
+    )
 
 
 def test_v_prediction_on_a_cosine_schedule_exports_its_betas(values: dict[str, Any]) -> None:
-    from diffdescent.process import make_betas
+    from diffdescent.core.process import make_betas
 
     values.update(loss={"prediction": "v"}, process={"schedule": "cosine", "steps": 50})
     values["run"]["steps"] = 1
@@ -104,7 +119,9 @@ def test_classifiers_learn_and_come_back(values: dict[str, Any], data: Path, tas
     network = load_classifier(folder)
     assert isinstance(network, GuideNet if task == "guide" else FeatureNet)
     figures = log_of(values)[-1]
-    assert figures["accuracy_t=0" if task == "guide" else "accuracy"] == 1.0  # dark and bright are easy
+    assert (
+        figures["accuracy_t=0" if task == "guide" else "accuracy"] == 1.0
+    )  # dark and bright are easy
     x = torch.zeros(2, 3, 8, 8)
     logits = network(x, torch.tensor(3)) if isinstance(network, GuideNet) else network(x)
     assert logits.shape == (2, 2)
@@ -149,7 +166,12 @@ def test_export_and_a_warm_start(values: dict[str, Any], tmp_path: Path) -> None
     assert {w.dtype for w in weights.values()} == {torch.float16}
     for source in (folder, Path(values["out"]) / "checkpoint.pt"):
         values["out"] = str(tmp_path / source.name)
-        train(make_config({**values, "init_from": str(source), "optimizer": {"lr": 1e-12, "ema": 0.0}}), quiet=True)
+        train(
+            make_config(
+                {**values, "init_from": str(source), "optimizer": {"lr": 1e-12, "ema": 0.0}}
+            ),
+            quiet=True,
+        )
         state = load_checkpoint(Path(values["out"]) / "checkpoint.pt")["model"]
         assert all(torch.allclose(state[k], weights[k].float(), atol=1e-3) for k in weights)
     with pytest.raises(UserError, match=r"do not fit the recipe's network.*model:"):
@@ -169,7 +191,9 @@ def test_a_checkpoint_of_another_config_is_refused_by_name(values: dict[str, Any
     train(make_config(values), quiet=True)
     values["optimizer"]["lr"] = 2e-3
     values["run"]["batch"] = 10
-    with pytest.raises(UserError, match=r"optimizer\.lr was 0\.001 and is 0\.002, run\.batch was 4 and is 10"):
+    with pytest.raises(
+        UserError, match=r"optimizer\.lr was 0\.001 and is 0\.002, run\.batch was 4 and is 10"
+    ):
         train(make_config(values), quiet=True)
 
 
@@ -191,7 +215,9 @@ def test_a_damaged_checkpoint_is_named(values: dict[str, Any]) -> None:
         train(make_config(values), quiet=True)
 
 
-def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_one(values: dict[str, Any]) -> None:
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_one(
+    values: dict[str, Any],
+) -> None:
     values["run"].update(steps=4, precision="fp32")
     train(make_config(values), quiet=True)
     path = Path(values["out"]) / "checkpoint.pt"
@@ -201,7 +227,8 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_one(values: dic
     before = path.read_bytes()
     values["run"]["steps"] = 6
     with pytest.raises(
-        UserError, match=r"stopped being finite between steps 4 and 6; the last good checkpoint is .*lr"
+        UserError,
+        match=r"stopped being finite between steps 4 and 6; the last good checkpoint is .*lr",
     ):
         train(make_config(values), quiet=True)
     assert path.read_bytes() == before
@@ -214,7 +241,12 @@ def test_labels_that_are_missing(values: dict[str, Any], data: Path) -> None:
     with pytest.raises(UserError, match="'guide' needs labels"):
         train(make_config({**values, "task": "guide", "model": {}}), quiet=True)
     with pytest.raises(UserError, match=r"test images .* have no labels"):
-        train(make_config({**values, "data": {"path": str(data), "labels": False, "test": str(data)}}), quiet=True)
+        train(
+            make_config(
+                {**values, "data": {"path": str(data), "labels": False, "test": str(data)}}
+            ),
+            quiet=True,
+        )
 
 
 def test_a_network_that_cannot_be_built(values: dict[str, Any]) -> None:
@@ -226,7 +258,9 @@ def test_a_network_that_cannot_be_built(values: dict[str, Any]) -> None:
         train(make_config(values), quiet=True)
 
 
-def test_tensorboard_is_asked_for_by_name_when_missing(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensorboard_is_asked_for_by_name_when_missing(
+    values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     values["run"]["tensorboard"] = True
     monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
     monkeypatch.setitem(sys.modules, "tensorboard", None)
@@ -253,7 +287,7 @@ def test_the_command_line(values: dict[str, Any], tmp_path: Path) -> None:
     import typer
     from typer.testing import CliRunner
 
-    from diffdescent.cli.train import train as command
+    from diffdescent.apps.cli.train import train as command
 
     from .conftest import write_recipe
 

@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from diffdescent.errors import UserError
-from diffdescent.execute import Executor
-from diffdescent.grid import make_grid
-from diffdescent.plan import Plan
-from diffdescent.predict import Prediction, conversion
-from diffdescent.process import VP, Point
-from diffdescent.solvers import SOLVERS
-from diffdescent.transforms import DynamicThreshold, Estimate, Monitor, Threshold
-from diffdescent.transforms.base import Evaluation
-from diffdescent.transforms.threshold import EpsRule, quantile
+from diffdescent.base.errors import UserError
+from diffdescent.core.executor import Executor
+from diffdescent.core.grid import make_grid
+from diffdescent.core.plan import Plan
+from diffdescent.core.predict import Prediction, conversion
+from diffdescent.core.process import VP, Point
+from diffdescent.core.solvers import SOLVERS
+from diffdescent.core.transforms import DynamicThreshold, Estimate, Monitor, Threshold
+from diffdescent.core.transforms.base import Evaluation
+from diffdescent.core.transforms.threshold import EpsRule, quantile
 
 PROCESS = VP.named()
 GRID = make_grid("uniform", PROCESS, 6)
@@ -88,7 +88,9 @@ def test_dynamic_threshold_by_hand() -> None:
 def test_quantile_is_torchs(p: float, n: int) -> None:
     torch.manual_seed(n)
     values = torch.randn(3, n)
-    assert torch.allclose(quantile(values, p), torch.quantile(values, p, dim=1, keepdim=True), atol=1e-6)
+    assert torch.allclose(
+        quantile(values, p), torch.quantile(values, p, dim=1, keepdim=True), atol=1e-6
+    )
 
 
 def test_monitor_sees_every_evaluation_after_the_transforms_before_it() -> None:

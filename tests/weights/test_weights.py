@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from diffdescent.errors import UserError
-from diffdescent.execute import Executor
-from diffdescent.grid import Grid
-from diffdescent.noise import Keyed
-from diffdescent.plan import Plan
-from diffdescent.predict import Basis, Prediction, conversion
-from diffdescent.solvers import Solver
-from diffdescent.solvers.ddim import DDIM, DDPM
-from diffdescent.transforms import (
+from diffdescent.base.errors import UserError
+from diffdescent.core.executor import Executor
+from diffdescent.core.grid import Grid
+from diffdescent.core.noise import Keyed
+from diffdescent.core.plan import Plan
+from diffdescent.core.predict import Basis, Prediction, conversion
+from diffdescent.core.solvers import Solver
+from diffdescent.core.solvers.ddim import DDIM, DDPM
+from diffdescent.core.transforms import (
     Displacement,
     GradientEstimation,
     Momentum,
@@ -28,7 +28,7 @@ from diffdescent.transforms import (
     Threshold,
     Transform,
 )
-from diffdescent.weights import Weights, effective_weights
+from diffdescent.core.weights import Weights, effective_weights
 from tests.contract.setups import GRIDS
 from tests.registry import build, learned, solvers
 
@@ -68,7 +68,10 @@ def test_weights_reproduce_a_run(solver: Solver, chain: str, basis: Basis) -> No
     x_start, answers, noise, result = linear_run(plan, basis, moves, seed=4)
     rebuilt = weights.start[-1] * x_start
     size = float(rebuilt.abs().max())
-    for w, h in [*zip(weights.result, answers, strict=True), *zip(weights.noise[-1], noise, strict=True)]:
+    for w, h in [
+        *zip(weights.result, answers, strict=True),
+        *zip(weights.noise[-1], noise, strict=True),
+    ]:
         rebuilt = rebuilt + w * h
         size = max(size, float((w * h).abs().max()))
     assert float((rebuilt - result).abs().max()) < 1e-12 * max(1.0, size)
@@ -99,7 +102,9 @@ def test_ddim_in_closed_form(name: str) -> None:
     """x_s/σ_s − x_t/σ_t = (α_s/σ_s − α_t/σ_t)·D_t telescopes: w_T = σ_s/σ_T and w_i = σ_s(α/σ|_{i+1} − α/σ|_i)."""
     grid: Grid = GRIDS[name]
     weights = effective_weights(DDIM().plan(grid))
-    rate = np.divide(grid.alpha, grid.sigma, out=np.full_like(grid.alpha, np.inf), where=grid.sigma > 0)
+    rate = np.divide(
+        grid.alpha, grid.sigma, out=np.full_like(grid.alpha, np.inf), where=grid.sigma > 0
+    )
     for k, (point, row) in enumerate(zip(weights.points, weights.evals, strict=True), start=1):
         if point.sigma == 0:
             expected = np.eye(len(row))[-1] * point.alpha
@@ -124,7 +129,9 @@ def test_momentum_by_hand_on_two_steps() -> None:
     """VE, cold start: x_1 = x_0 − (1 − β)r_0, x_2 = x_1 − (1 − β)(r_1 + βr_0) with r = −Δσ·e."""
     beta, grid = -0.3, GRIDS["ve, narrow"]
     plan = DDIM().plan(grid)
-    weights = effective_weights(plan, transforms=[Momentum(beta, coords="ve", warm_start=False)], basis="eps")
+    weights = effective_weights(
+        plan, transforms=[Momentum(beta, coords="ve", warm_start=False)], basis="eps"
+    )
     d0, d1 = np.diff(grid.sigma)[:2]
     assert weights.evals[0, 0] == pytest.approx((1 - beta) * d0, rel=1e-12)
     assert weights.evals[1, 0] == pytest.approx((1 - beta) * d0 * (1 + beta), rel=1e-12)
@@ -135,7 +142,9 @@ def test_momentum_by_hand_on_two_steps() -> None:
 def test_gradient_estimation_by_hand() -> None:
     """ε weights in σ̃: γΔ_i + (1 − γ)Δ_{i+1}, without the second part for the last and with Δ_0 + (1 − γ)Δ_1 first."""
     gamma, grid = 2.2, GRIDS["ve, narrow"]
-    weights = effective_weights(DDIM().plan(grid), transforms=[GradientEstimation(gamma)], basis="eps")
+    weights = effective_weights(
+        DDIM().plan(grid), transforms=[GradientEstimation(gamma)], basis="eps"
+    )
     steps = np.diff(grid.sigma)
     own = np.array([1.0] + [gamma] * (len(steps) - 1)) * steps
     borrowed = (1 - gamma) * np.append(steps[1:], 0.0)
@@ -147,10 +156,14 @@ def test_ddpm_noise_weights_in_closed_form() -> None:
     plan = DDPM().plan(GRID)
     weights = effective_weights(plan)
     outputs = [row.outputs[0] for row in plan.rows]
-    shares = [out.base + out.evals[0] / row.at.sigma for out, row in zip(outputs, plan.rows, strict=True)]
+    shares = [
+        out.base + out.evals[0] / row.at.sigma for out, row in zip(outputs, plan.rows, strict=True)
+    ]
     assert weights.draws == tuple((i, 0) for i in range(GRID.steps))
     for k in range(GRID.steps):
-        expected = [out.noise * math.prod(shares[i + 1 : k + 1]) for i, out in enumerate(outputs[: k + 1])]
+        expected = [
+            out.noise * math.prod(shares[i + 1 : k + 1]) for i, out in enumerate(outputs[: k + 1])
+        ]
         assert np.allclose(weights.noise[k, : k + 1], expected, rtol=1e-10, atol=1e-14)
         assert not weights.noise[k, k + 1 :].any()
     assert np.allclose(weights.noise_left, GRID.sigma[1:], rtol=1e-12, atol=0)
@@ -167,11 +180,13 @@ def test_the_future_does_not_count(solver: Solver) -> None:
 
 
 def test_recipes_and_their_grid() -> None:
-    from diffdescent.recipes import parse
+    from diffdescent.core.recipe import parse
 
     recipe = parse("ge(gamma=1.8) | momentum(beta=-0.3)")
     weights = effective_weights(recipe, GRID)
-    same = effective_weights(DDIM().plan(GRID), transforms=[GradientEstimation(1.8), Momentum(-0.3)])
+    same = effective_weights(
+        DDIM().plan(GRID), transforms=[GradientEstimation(1.8), Momentum(-0.3)]
+    )
     assert np.array_equal(weights.evals, same.evals)
     with pytest.raises(UserError, match="grid="):
         effective_weights(recipe)
@@ -179,7 +194,10 @@ def test_recipes_and_their_grid() -> None:
 
 @pytest.mark.parametrize(
     ("transforms", "reason"),
-    [([Threshold(1.0)], "threshold is not linear"), ([Momentum(-0.3), Threshold(1.0)], "threshold is not linear")],
+    [
+        ([Threshold(1.0)], "threshold is not linear"),
+        ([Momentum(-0.3), Threshold(1.0)], "threshold is not linear"),
+    ],
 )
 def test_nonlinear_chains_are_refused(transforms: list[Transform], reason: str) -> None:
     with pytest.raises(UserError, match=reason):

@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..device import pick_device
-from ..errors import UserError, unknown
+from diffdescent.base.device import pick_device
+from diffdescent.base.errors import UserError, unknown
+
 from .features import JSON, Features, join
 from .resize import check_resize, resize
 
@@ -72,7 +73,7 @@ class ModuleExtractor:
         if images.dtype != torch.uint8 or images.ndim != 4 or not len(images):
             raise UserError(
                 f"Expected uint8 images (n, C, H, W), not {images.dtype} of shape {tuple(images.shape)}; "
-                "make them with diffdescent.images.to_uint8."
+                "make them with diffdescent.base.images.to_uint8."
             )
         found = join([self._micro(part) for part in torch.split(images, self.micro_batch)])
         if not found.pool.isfinite().all():
@@ -90,8 +91,13 @@ class ModuleExtractor:
             out = Features(out if out.ndim == 2 else out.mean((2, 3)))
         if not isinstance(out, Features):
             shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-            raise UserError(f"{self.name} returns {shape}; expected (n, d), (n, d, h, w) or Features.")
-        cut = [None if t is None else t[:count].float().cpu() for t in (out.pool, out.spatial, out.probs)]
+            raise UserError(
+                f"{self.name} returns {shape}; expected (n, d), (n, d, h, w) or Features."
+            )
+        cut = [
+            None if t is None else t[:count].float().cpu()
+            for t in (out.pool, out.spatial, out.probs)
+        ]
         assert cut[0] is not None
         return Features(cut[0], cut[1], cut[2], self.protocol)
 
@@ -99,8 +105,12 @@ class ModuleExtractor:
         if self.channels == 3 and images.shape[1] == 1:
             images = images.expand(-1, 3, -1, -1)
         if self.channels is not None and images.shape[1] != self.channels:
-            raise UserError(f"{self.name} looks at images of {self.channels} channels, not {images.shape[1]}.")
-        pixels = images.float() if self.size is None else resize(images.cpu(), self.size, self.resize)
+            raise UserError(
+                f"{self.name} looks at images of {self.channels} channels, not {images.shape[1]}."
+            )
+        pixels = (
+            images.float() if self.size is None else resize(images.cpu(), self.size, self.resize)
+        )
         low, high = self.values
         return pixels * ((high - low) / 255) + low
 
@@ -110,7 +120,9 @@ def weights_hash(module: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        digest.update(
+            tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+        )
     return digest.hexdigest()[:16]
 
 
@@ -133,7 +145,9 @@ class _ClassifierTaps(nn.Module):
         return Features(pool, spatial, self.network.head(pool).softmax(1))  # type: ignore[operator]
 
 
-def load_extractor(name: str = BUNDLED, *, resize: str = "clean", device: str | None = None) -> ModuleExtractor:
+def load_extractor(
+    name: str = BUNDLED, *, resize: str = "clean", device: str | None = None
+) -> ModuleExtractor:
     """The extractor called ``name``.
 
     ``cifar10-features`` is the bundled classifier: 32 × 32 images, 256 features, fast; its distances compare among
@@ -146,11 +160,13 @@ def load_extractor(name: str = BUNDLED, *, resize: str = "clean", device: str | 
     """
     check_resize(resize)
     if name == BUNDLED:
-        from ..models import ASSETS
-        from ..models.classifiers import load_classifier
+        from diffdescent.models import ASSETS
+        from diffdescent.models.classifiers import load_classifier
 
         network = _ClassifierTaps(load_classifier(ASSETS / BUNDLED))
-        return ModuleExtractor(network, name=BUNDLED, size=(32, 32), channels=3, resize=resize, device=device)
+        return ModuleExtractor(
+            network, name=BUNDLED, size=(32, 32), channels=3, resize=resize, device=device
+        )
     if name.startswith(_INCEPTION):
         from .inception import load_inception
 

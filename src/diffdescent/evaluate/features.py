@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ..errors import UserError
+from diffdescent.base.errors import UserError
 
 JSON = Any
 """A value that JSON can hold."""
@@ -65,15 +65,23 @@ def join(parts: Sequence[Features]) -> Features:
     first = parts[0]
     return Features(
         torch.cat([p.pool for p in parts]),
-        None if first.spatial is None else torch.cat([p.spatial for p in parts if p.spatial is not None]),
+        None
+        if first.spatial is None
+        else torch.cat([p.spatial for p in parts if p.spatial is not None]),
         None if first.probs is None else torch.cat([p.probs for p in parts if p.probs is not None]),
         first.protocol,
-        None if first.labels is None else torch.cat([p.labels for p in parts if p.labels is not None]),
+        None
+        if first.labels is None
+        else torch.cat([p.labels for p in parts if p.labels is not None]),
     )
 
 
 def extract(
-    extractor: Extractor, images: Tensor | Iterable[Tensor], *, batch: int = 256, progress: OnProgress | None = None
+    extractor: Extractor,
+    images: Tensor | Iterable[Tensor],
+    *,
+    batch: int = 256,
+    progress: OnProgress | None = None,
 ) -> Features:
     """Features of ``images``, a uint8 tensor (n, C, H, W) or batches of it.
 

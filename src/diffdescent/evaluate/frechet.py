@@ -14,7 +14,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..errors import UserError
+from diffdescent.base.errors import UserError
+
 from .moments import Moments
 
 
@@ -54,11 +55,17 @@ def check(a: Moments, b: Moments) -> None:
         )
     for moments in (a, b):
         if not (moments.mu.isfinite().all() and moments.sigma.isfinite().all()):
-            raise UserError("The features hold NaN or Inf; look at the images and at the network that reads them.")
+            raise UserError(
+                "The features hold NaN or Inf; look at the images and at the network that reads them."
+            )
 
 
 def over_halves(
-    x: Tensor, reference: Moments, root: Tensor, masks: Tensor, report: Callable[[int, int], None] | None = None
+    x: Tensor,
+    reference: Moments,
+    root: Tensor,
+    masks: Tensor,
+    report: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """The distance of each half of ``x`` (n, d) to ``reference``: masks bool (r, n) → (r,).
 

@@ -23,8 +23,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..errors import UserError
-from ..noise import integers
+from diffdescent.base.errors import UserError
+from diffdescent.core.noise import integers
 
 _STEP = 0x7FFF0001
 """Keys the draws of halves; no step of a sampler has this number, so that they share nothing with the images' noise."""
@@ -50,7 +50,9 @@ class Interval:
 def check_resamples(resamples: int) -> None:
     """Refuse a number of halves that has no spread. Raises :class:`UserError`."""
     if resamples < 0 or resamples == 1:
-        raise UserError(f"Intervals need at least 2 random halves, or 0 for none (resamples), not {resamples}.")
+        raise UserError(
+            f"Intervals need at least 2 random halves, or 0 for none (resamples), not {resamples}."
+        )
 
 
 def halves(n: int, resamples: int, seed: int) -> Tensor:
@@ -81,4 +83,6 @@ def interval(
     """The 95 % interval of ``value``, cut to ``bounds``, by what it is on the halves of its n items (resamples,)."""
     draws = deviations(over_halves, n)
     low, high = value - reach(draws), value + reach(draws)
-    return Interval(max(low, bounds[0]), min(high, bounds[1]), float(over_halves.double().mean()) - value, draws)
+    return Interval(
+        max(low, bounds[0]), min(high, bounds[1]), float(over_halves.double().mean()) - value, draws
+    )

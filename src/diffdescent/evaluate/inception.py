@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import UserError
-from ..models.tensorfile import read_tensors
+from diffdescent.base.errors import UserError
+from diffdescent.models.tensorfile import read_tensors
+
 from .features import Features
 
 Size = int | tuple[int, int]
@@ -28,7 +29,9 @@ SPATIAL_CHANNELS = 7
 class _Conv(nn.Module):
     """Convolution without bias, batch normalisation, ReLU. Stride 1 keeps the size unless ``valid``."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: Size, stride: int = 1, valid: bool = False) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: Size, stride: int = 1, valid: bool = False
+    ) -> None:
         super().__init__()
         k = (kernel, kernel) if isinstance(kernel, int) else kernel
         padding = (0, 0) if valid or stride == 2 else (k[0] // 2, k[1] // 2)
@@ -65,7 +68,9 @@ class _Mixed(nn.Module):
             channels[name] = outputs
         self.route = [(name, source) for name, source, *_ in parts]
         read = {source for _, source in self.route}
-        self.ends = [name for name, _ in self.route if name not in read] + ["pool"] * ("pool" not in read)
+        self.ends = [name for name, _ in self.route if name not in read] + ["pool"] * (
+            "pool" not in read
+        )
         self.outputs = sum(channels[name] for name in self.ends)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -168,9 +173,20 @@ class InceptionV3(nn.Module):
 
     def forward(self, x: Tensor) -> Features:
         h = self.stem(x)[1]
-        for block in (self.Mixed_5b, self.Mixed_5c, self.Mixed_5d, self.Mixed_6a, self.Mixed_6b, self.Mixed_6c):
+        for block in (
+            self.Mixed_5b,
+            self.Mixed_5c,
+            self.Mixed_5d,
+            self.Mixed_6a,
+            self.Mixed_6b,
+            self.Mixed_6c,
+        ):
             h = block(h)
-        spatial = self.Mixed_6d.get_submodule("branch1x1")(h)[:, :SPATIAL_CHANNELS].permute(0, 2, 3, 1).flatten(1)
+        spatial = (
+            self.Mixed_6d.get_submodule("branch1x1")(h)[:, :SPATIAL_CHANNELS]
+            .permute(0, 2, 3, 1)
+            .flatten(1)
+        )
         for block in (self.Mixed_6d, self.Mixed_6e, self.Mixed_7a, self.Mixed_7b, self.Mixed_7c):
             h = block(h)
         pool = h.mean((2, 3))
@@ -185,10 +201,14 @@ def load_inception(path: str | Path) -> InceptionV3:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"There is no file {path}; give the FID weights of InceptionV3 in pytorch-fid's layout.")
+        raise UserError(
+            f"There is no file {path}; give the FID weights of InceptionV3 in pytorch-fid's layout."
+        )
     weights = _read(path)
     network = InceptionV3()
-    expected = {k: v.shape for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
+    expected = {
+        k: v.shape for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")
+    }
     for name, shape in expected.items():
         found = tuple(weights[name].shape) if name in weights else "absent"
         if found != tuple(shape):
@@ -205,7 +225,14 @@ def _read(path: Path) -> dict[str, Tensor]:
         return read_tensors(path)
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        OSError,
+        EOFError,
+        ValueError,
+        zipfile.BadZipFile,
+    ) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(
             f"{path} does not load as plain weights ({reason[0]}); it is damaged, or a pickle that needs code: save "

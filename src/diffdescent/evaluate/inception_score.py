@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..noise import integers
+from diffdescent.core.noise import integers
 
 SPLIT = 5000
 """Images of a split in published scores (ten splits of 50,000); fewer than two splits' worth are one."""
@@ -39,7 +39,11 @@ def _splits(n: int) -> tuple[Tensor, ...]:
     splits = max(1, n // SPLIT)
     if splits == 1:
         return (torch.arange(n),)
-    return integers(0, torch.zeros(1, dtype=torch.int64), n, _STEP)[0].argsort(stable=True).chunk(splits)
+    return (
+        integers(0, torch.zeros(1, dtype=torch.int64), n, _STEP)[0]
+        .argsort(stable=True)
+        .chunk(splits)
+    )
 
 
 def _one(p: Tensor) -> Tensor:
@@ -57,7 +61,9 @@ def over_halves(probs: Tensor, masks: Tensor) -> Tensor:
 
     A half has as many splits as the whole, of half as many images each: its bias is then twice the whole's.
     """
-    return torch.stack([_of_half(probs[part].double(), masks[:, part]) for part in _splits(len(probs))]).mean(0)
+    return torch.stack(
+        [_of_half(probs[part].double(), masks[:, part]) for part in _splits(len(probs))]
+    ).mean(0)
 
 
 def _of_half(p: Tensor, masks: Tensor) -> Tensor:

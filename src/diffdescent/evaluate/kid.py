@@ -26,7 +26,10 @@ def _own(x: Tensor) -> Tensor:
 
 def mean_of_pairs(x: Tensor) -> float:
     """The mean of k over the pairs of different rows of ``x`` (n, d), n at least 2."""
-    total = torch.stack([_kernel(block, x).sum() for block in torch.split(x, _BLOCK)]).sum() - _own(x).sum()
+    total = (
+        torch.stack([_kernel(block, x).sum() for block in torch.split(x, _BLOCK)]).sum()
+        - _own(x).sum()
+    )
     return float(total) / (len(x) * (len(x) - 1))
 
 
@@ -48,7 +51,9 @@ def _estimates(x: Tensor, y: Tensor, masks: Tensor, pairs_y: float | None) -> Te
     for first in range(0, len(x), _BLOCK):
         rows = slice(first, first + _BLOCK)
         inside += (weights[rows] * (_kernel(x[rows], x) @ weights)).sum(0)
-        across[rows] = torch.stack([_kernel(x[rows], part).sum(1) for part in torch.split(y, 4 * _BLOCK)]).sum(0)
+        across[rows] = torch.stack(
+            [_kernel(x[rows], part).sum(1) for part in torch.split(y, 4 * _BLOCK)]
+        ).sum(0)
     inside -= _own(x) @ weights
     known = mean_of_pairs(y) if pairs_y is None else pairs_y
     return inside / (count * (count - 1)) + known - 2 * (across @ weights) / (count * len(y))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..errors import UserError
+from diffdescent.base.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,9 @@ class RunningMoments:
     def result(self) -> Moments:
         """The moments so far. Raises :class:`UserError` for fewer than two vectors, which have no covariance."""
         if self.n < 2:
-            raise UserError(f"The covariance of {self.n} feature vector(s) does not exist; give at least two images.")
+            raise UserError(
+                f"The covariance of {self.n} feature vector(s) does not exist; give at least two images."
+            )
         return Moments(self.mean, self.scatter / (self.n - 1), self.n)
 
 

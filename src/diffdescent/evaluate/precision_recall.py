@@ -46,7 +46,9 @@ def inside(points: Tensor, centres: Tensor, reach: Tensor) -> Tensor:
     """Which of ``points`` (n, d) lie in a ball around ``centres`` (m, d) of radius ``reach`` (m,): bool (n,)."""
     shift = centres.mean(0)
     centres = centres - shift
-    return torch.cat([(_distances(p - shift, centres) <= reach).any(1) for p in torch.split(points, _ROWS)])
+    return torch.cat(
+        [(_distances(p - shift, centres) <= reach).any(1) for p in torch.split(points, _ROWS)]
+    )
 
 
 def precision(samples: Tensor, reference: Tensor, *, reach: Tensor | None = None) -> Tensor:

@@ -17,9 +17,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..data import stream_images
-from ..errors import UserError
-from ..images import make_folder, write_atomically
+from diffdescent.base.errors import UserError
+from diffdescent.base.image_sets import stream_images
+from diffdescent.base.images import make_folder, write_atomically
+
 from . import kid, precision_recall
 from .features import JSON, Extractor, Features, OnProgress, differences, join
 from .moments import Moments, RunningMoments, moments_of
@@ -72,7 +73,9 @@ def make_reference(features: Features, name: str = "reference") -> Reference:
     return Reference(moments_of(features.pool), spatial, features, features.protocol, name)
 
 
-def summarise(batches: Iterable[Tensor], extractor: Extractor, *, name: str = "images", keep: bool = True) -> Reference:
+def summarise(
+    batches: Iterable[Tensor], extractor: Extractor, *, name: str = "images", keep: bool = True
+) -> Reference:
     """Statistics of batches of images, uint8 (n, C, H, W), one batch in memory at a time.
 
     With ``keep`` the features of every image are kept too, for the metrics that need them; without, memory depends on
@@ -91,7 +94,13 @@ def summarise(batches: Iterable[Tensor], extractor: Extractor, *, name: str = "i
             spatial.update(found.spatial)
     if pool is None:
         raise UserError("There is no image to look at; give at least two.")
-    return Reference(pool.result(), None if spatial is None else spatial.result(), None, dict(extractor.protocol), name)
+    return Reference(
+        pool.result(),
+        None if spatial is None else spatial.result(),
+        None,
+        dict(extractor.protocol),
+        name,
+    )
 
 
 def read_reference(
@@ -114,7 +123,9 @@ def read_reference(
     path = Path(path)
     saved = _saved(path) if path.suffix.lower() == ".npz" and path.is_file() else None
     if saved is None:
-        return summarise(stream_images(path, progress=progress), extractor, name=str(path), keep=keep)
+        return summarise(
+            stream_images(path, progress=progress), extractor, name=str(path), keep=keep
+        )
     arrays, has_images = saved
     protocol = _protocol(path, arrays)
     if protocol:
@@ -148,16 +159,25 @@ def check_reference(path: str | Path, extractor: Extractor, *, keep: bool = True
         if saved is not None:
             _check_saved(path, *saved, extractor, keep)
     else:
-        raise UserError(f"There is no reference {path}; give a folder, zip or npz of images, or an npz of statistics.")
+        raise UserError(
+            f"There is no reference {path}; give a folder, zip or npz of images, or an npz of statistics."
+        )
     return digest.hexdigest()[:16]
 
 
 def _check_saved(
-    path: Path, arrays: Mapping[str, npt.NDArray[np.generic]], has_images: bool, extractor: Extractor, keep: bool
+    path: Path,
+    arrays: Mapping[str, npt.NDArray[np.generic]],
+    has_images: bool,
+    extractor: Extractor,
+    keep: bool,
 ) -> None:
     require_same(extractor.protocol, _protocol(path, arrays), str(path))
     _moments(path, arrays, "mu", "sigma", None)
-    ours, theirs = extractor(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)).pool.shape[1], len(arrays["mu"])
+    ours, theirs = (
+        extractor(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)).pool.shape[1],
+        len(arrays["mu"]),
+    )
     if ours != theirs:
         raise UserError(
             f"The statistics in {path} are of {theirs} features, and {extractor.name} has {ours}; choose the extractor "
@@ -237,7 +257,11 @@ def _protocol(path: Path, arrays: Mapping[str, npt.NDArray[np.generic]]) -> dict
 
 
 def _moments(
-    path: Path, arrays: Mapping[str, npt.NDArray[np.generic]], mean: str, covariance: str, count: int | None
+    path: Path,
+    arrays: Mapping[str, npt.NDArray[np.generic]],
+    mean: str,
+    covariance: str,
+    count: int | None,
 ) -> Moments:
     mu, sigma = arrays[mean], arrays[covariance]
     numbers = np.issubdtype(mu.dtype, np.floating) and np.issubdtype(sigma.dtype, np.floating)
@@ -248,4 +272,6 @@ def _moments(
         )
     if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
         raise UserError(f"The statistics in {path} hold NaN or Inf; make them anew.")
-    return Moments(torch.from_numpy(mu.astype(np.float64)), torch.from_numpy(sigma.astype(np.float64)), count)
+    return Moments(
+        torch.from_numpy(mu.astype(np.float64)), torch.from_numpy(sigma.astype(np.float64)), count
+    )

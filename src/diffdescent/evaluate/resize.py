@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import unknown
+from diffdescent.base.errors import unknown
 
 RESIZES = {
     "clean": "bicubic with antialiasing, in float, each channel alone, cut to 0 … 255 (clean-fid)",
@@ -31,7 +31,9 @@ def resize(images: Tensor, size: tuple[int, int], name: str) -> Tensor:
     if tuple(images.shape[2:]) == size:
         return images.float()
     if name == "legacy":
-        return F.interpolate(images.float(), size=size, mode="bilinear", align_corners=False, antialias=False)
+        return F.interpolate(
+            images.float(), size=size, mode="bilinear", align_corners=False, antialias=False
+        )
     return _bicubic(images, size)
 
 
@@ -42,5 +44,7 @@ def _bicubic(images: Tensor, size: tuple[int, int]) -> Tensor:
     out = np.empty((*images.shape[:2], *size), np.float32)
     for i, image in enumerate(images.float().numpy()):
         for c, channel in enumerate(image):
-            out[i, c] = np.asarray(Image.fromarray(channel).resize(size[::-1], Image.Resampling.BICUBIC))
+            out[i, c] = np.asarray(
+                Image.fromarray(channel).resize(size[::-1], Image.Resampling.BICUBIC)
+            )
     return torch.from_numpy(out).clamp_(0, 255)

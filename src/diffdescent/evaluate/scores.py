@@ -10,7 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import UserError, unknown
+from diffdescent.base.errors import UserError, unknown
+
 from . import inception_score, kid, precision_recall, wasserstein
 from .features import JSON, Features
 from .frechet import factor, frechet_distance, over_halves
@@ -89,7 +90,9 @@ def _frechet(x: Tensor | None, a: Moments, b: Moments, task: Task) -> Values:
 
 def _fd(task: Task) -> Values:
     x = task.images.features
-    return _frechet(None if x is None else x.pool, task.images.moments, task.reference.moments, task)
+    return _frechet(
+        None if x is None else x.pool, task.images.moments, task.reference.moments, task
+    )
 
 
 def _sfd(task: Task) -> Values:
@@ -113,7 +116,9 @@ def _agreement(task: Task) -> Values:
     assert probs is not None
     assert labels is not None
     right = (probs.argmax(1) == labels).double()
-    return float(right.mean()), None if task.masks is None else task.masks.double() @ right / task.masks.sum(1)
+    return float(
+        right.mean()
+    ), None if task.masks is None else task.masks.double() @ right / task.masks.sum(1)
 
 
 def _kid(task: Task) -> Values:
@@ -121,12 +126,16 @@ def _kid(task: Task) -> Values:
     if task.masks is None:
         return kid.kid(x, y, pairs_y=known), None
     # The whole is one more mask, so that the kernel's blocks are made once.
-    values = kid.over_halves(x, y, torch.cat([task.masks, torch.ones_like(task.masks[:1])]), pairs_y=known)
+    values = kid.over_halves(
+        x, y, torch.cat([task.masks, torch.ones_like(task.masks[:1])]), pairs_y=known
+    )
     return float(values[-1]), values[:-1]
 
 
 def _precision(task: Task) -> Values:
-    real = precision_recall.precision(task.images.pool, task.reference.pool, reach=task.reference.radii).double()
+    real = precision_recall.precision(
+        task.images.pool, task.reference.pool, reach=task.reference.radii
+    ).double()
     masks = task.masks
     return float(real.mean()), None if masks is None else masks.double() @ real / masks.sum(1)
 
@@ -136,7 +145,9 @@ def _recall(task: Task) -> Values:
     value = precision_recall.recall(found)
     if task.masks is None:
         return value, None
-    return value, torch.tensor([precision_recall.recall(found, mask) for mask in task.masks], dtype=torch.float64)
+    return value, torch.tensor(
+        [precision_recall.recall(found, mask) for mask in task.masks], dtype=torch.float64
+    )
 
 
 _FRECHET: dict[str, JSON] = {"covariance": "n − 1", "trace": "eigenvalues, float64"}
@@ -211,8 +222,14 @@ def score(
             raise UserError(f"{METRICS[name].title} cannot be computed: {lacking}.")
     n = found.count
     if n is None:
-        raise UserError(f"{found.name} does not tell how many images it was made of; give the images themselves.")
-    masks = halves(n, resamples, seed) if resamples > 0 and n >= LEAST and found.features is not None else None
+        raise UserError(
+            f"{found.name} does not tell how many images it was made of; give the images themselves."
+        )
+    masks = (
+        halves(n, resamples, seed)
+        if resamples > 0 and n >= LEAST and found.features is not None
+        else None
+    )
     # The Inception Score looks at no reference, but a task has one.
     against = reference or Reference(Moments(torch.zeros(0), torch.zeros(0, 0), None))
     chosen = possible(found, reference) if names is None else names
@@ -257,8 +274,16 @@ def _one(
     value, over = metric.compute(Task(images, reference, masks, report))
     report(1, 1)
     found = None if over is None else interval(value, over, n, metric.bounds)
-    bias = found.bias if found is not None and metric.biased and not _singular(metric, images) else None
-    protocol: dict[str, JSON] = {"metric": name, **metric.options, "features": dict(images.protocol)}
+    bias = (
+        found.bias
+        if found is not None and metric.biased and not _singular(metric, images)
+        else None
+    )
+    protocol: dict[str, JSON] = {
+        "metric": name,
+        **metric.options,
+        "features": dict(images.protocol),
+    }
     notes: tuple[str, ...] = ()
     if metric.against is not None:
         protocol["reference"] = {"name": reference.name, "count": reference.count}
@@ -267,14 +292,18 @@ def _one(
         protocol["interval"] = _how(masks, seed)
     if found is None:
         return Score(name, value, None, None, n, protocol, bias, notes)
-    return Score(name, value, found.low, found.high, n, protocol, bias, notes, tuple(found.draws.tolist()))
+    return Score(
+        name, value, found.low, found.high, n, protocol, bias, notes, tuple(found.draws.tolist())
+    )
 
 
 def _lacking(name: str, images: Reference, reference: Reference | None) -> str | None:
     """Why a metric cannot be computed; None when it can."""
     metric = METRICS[name]
     if not _has(images, metric.needs):
-        return f"it looks at {_WHAT[metric.needs]}, which {images.name} have not; leave {name!r} out"
+        return (
+            f"it looks at {_WHAT[metric.needs]}, which {images.name} have not; leave {name!r} out"
+        )
     if metric.against is None:
         return None
     if reference is None:
@@ -283,8 +312,13 @@ def _lacking(name: str, images: Reference, reference: Reference | None) -> str |
         return _lacks(name, reference)
     if metric.against != "pool":
         return None
-    least, fewest = 2 if name == "kid" else precision_recall.K + 1, min(len(images.pool), len(reference.pool))
-    return f"it needs at least {least} images on each side, not {fewest}" if fewest < least else None
+    least, fewest = (
+        2 if name == "kid" else precision_recall.K + 1,
+        min(len(images.pool), len(reference.pool)),
+    )
+    return (
+        f"it needs at least {least} images on each side, not {fewest}" if fewest < least else None
+    )
 
 
 _WHAT = {
@@ -299,8 +333,14 @@ def _has(side: Reference, what: str) -> bool:
     if what == "probs":
         return side.features is not None and side.features.probs is not None
     if what == "labels":
-        return _has(side, "probs") and side.features is not None and side.features.labels is not None
-    return {"moments": True, "spatial": side.spatial is not None, "pool": side.features is not None}[what]
+        return (
+            _has(side, "probs") and side.features is not None and side.features.labels is not None
+        )
+    return {
+        "moments": True,
+        "spatial": side.spatial is not None,
+        "pool": side.features is not None,
+    }[what]
 
 
 def _dimension(metric: Metric, images: Reference) -> int:
@@ -320,7 +360,9 @@ def _notes(
 ) -> tuple[str, ...]:
     notes = []
     if not reference.protocol:
-        notes.append(f"{reference.name} does not say how it was made; that it fits these features is not checked")
+        notes.append(
+            f"{reference.name} does not say how it was made; that it fits these features is not checked"
+        )
     if metric.biased:
         dimension = _dimension(metric, images)
         if _singular(metric, images):
@@ -362,26 +404,41 @@ def score_exact(
 def rmse_score(squared_errors: Tensor, *, seed: int = 0, resamples: int = 200) -> Score:
     """ "rmse", the root of the mean of ``squared_errors`` (n,), one of each image, to the exact solution."""
     errors = squared_errors.double()
-    return _exact("rmse", len(errors), lambda mask: float(errors[mask].mean().sqrt()), {}, seed, resamples)
+    return _exact(
+        "rmse", len(errors), lambda mask: float(errors[mask].mean().sqrt()), {}, seed, resamples
+    )
 
 
 def swd_score(f: Tensor, g: Tensor, *, seed: int = 0, resamples: int = 200) -> Score:
     """ "swd", the sliced Wasserstein distance (p = 2) by the projections (n, directions) of the images and
     (m, directions) of the exact solutions on the same directions."""
     options = {"directions": f.shape[1], "p": 2, "seed": seed}
-    return _exact("swd", len(f), lambda mask: wasserstein.distance_along(f[mask], g), options, seed, resamples)
+    return _exact(
+        "swd", len(f), lambda mask: wasserstein.distance_along(f[mask], g), options, seed, resamples
+    )
 
 
 def _exact(
-    name: str, n: int, of: Callable[[Tensor], float], options: dict[str, JSON], seed: int, resamples: int
+    name: str,
+    n: int,
+    of: Callable[[Tensor], float],
+    options: dict[str, JSON],
+    seed: int,
+    resamples: int,
 ) -> Score:
     check_resamples(resamples)
     value = of(torch.ones(n, dtype=torch.bool))
-    protocol: dict[str, JSON] = {"metric": name, "against": "exact solutions from the same noise", **options}
+    protocol: dict[str, JSON] = {
+        "metric": name,
+        "against": "exact solutions from the same noise",
+        **options,
+    }
     if resamples < 1 or n < LEAST:
         return Score(name, value, None, None, n, protocol)
     masks = halves(n, resamples, seed)
-    found = interval(value, torch.tensor([of(mask) for mask in masks], dtype=torch.float64), n, (0.0, math.inf))
+    found = interval(
+        value, torch.tensor([of(mask) for mask in masks], dtype=torch.float64), n, (0.0, math.inf)
+    )
     protocol["interval"] = _how(masks, seed)
     return Score(name, value, found.low, found.high, n, protocol, draws=tuple(found.draws.tolist()))
 

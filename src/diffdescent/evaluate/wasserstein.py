@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import UserError
-from ..noise import normals
+from diffdescent.base.errors import UserError
+from diffdescent.core.noise import normals
 
 _STEP = 0x7FFF0002
 """Keys the directions, apart from the images' noise."""
@@ -31,7 +31,9 @@ def squared_errors(images: Tensor, exact: Tensor) -> Tensor:
     return (images.double() - exact.double()).square().flatten(1).mean(1).cpu()
 
 
-def sliced_wasserstein(x: Tensor, y: Tensor, *, directions: int = 256, seed: int = 0, p: int = 2) -> float:
+def sliced_wasserstein(
+    x: Tensor, y: Tensor, *, directions: int = 256, seed: int = 0, p: int = 2
+) -> float:
     """Sliced Wasserstein distance (Rabin et al. 2012; Bonneel et al. 2015) of two sets (n, …) and (m, …):
 
         SW_p = ( mean over directions θ of ∫₀¹ |F⁻¹(q) − G⁻¹(q)|^p dq )^{1/p}

@@ -1,15 +1,16 @@
 """Guidance: models with a gradient or a direction beside their estimate, and what is done where these conflict."""
 
-from .analysis import conflicts
+from diffdescent.core.transforms.directions import APG, Rescale
+from diffdescent.core.transforms.projection import Conflicts, Delta
+from diffdescent.core.transforms.pxp import PAPER, RELEASED, FreePxP, PxP
+from diffdescent.lab.conflicts import conflicts
+from diffdescent.lab.conflicts.table import ConflictTable
+
 from .cfg import ClassifierFree, ClassifierFreePlus
 from .classifier import Classifier, Guide, Guided
 from .clip import CLIP
-from .conflict_table import ConflictTable
 from .energy import Energy
 from .pretrained import load_guide
-from .projection import Conflicts, Delta
-from .pxp import PAPER, RELEASED, FreePxP, PxP
-from .rivals import APG, Rescale
 from .text import apply_guidance, parse_guidance
 
 __all__ = [

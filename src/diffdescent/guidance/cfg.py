@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import UserError
-from ..predict import Prediction, Predictor, conversion
-from ..process import Point
+from diffdescent.base.errors import UserError
+from diffdescent.core.predict import Prediction, Predictor, conversion
+from diffdescent.core.process import Point
+
 from .wrapper import Wrapper, check_scale, network_calls
 
 
@@ -55,8 +56,12 @@ class ClassifierFree(Wrapper):
 
     def _check_fits(self, other: Predictor) -> None:
         name = getattr(other, "name", "the unconditional model")
-        if None not in (other.shape, self.shape) and tuple(other.shape or ()) != tuple(self.shape or ()):
-            raise UserError(f"{name!r} makes images of shape {other.shape}, the guided model of {self.shape}.")
+        if None not in (other.shape, self.shape) and tuple(other.shape or ()) != tuple(
+            self.shape or ()
+        ):
+            raise UserError(
+                f"{name!r} makes images of shape {other.shape}, the guided model of {self.shape}."
+            )
         times = np.linspace(self.process.t_min, self.process.t_max, 9)
         ours, theirs = self.process.alpha_sigma(times), other.process.alpha_sigma(times)
         if not np.allclose(ours, theirs, rtol=1e-4):
@@ -91,7 +96,9 @@ class ClassifierFree(Wrapper):
         """The predictions with and without the label, in one parameterisation and in float32 or better: guidance
         magnifies their difference."""
         if cond is None:
-            raise UserError("Classifier-free guidance needs to know the class; give labels, one for each sample.")
+            raise UserError(
+                "Classifier-free guidance needs to know the class; give labels, one for each sample."
+            )
         with_label, without = pair = tuple(_widened(p) for p in self._asked(x, point, cond))
         if self.clip is None and with_label.conversion == without.conversion:
             return with_label, without

@@ -15,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import UserError, unknown
-from ..predict import Prediction
-from ..process import Point
+from diffdescent.base.errors import UserError, unknown
+from diffdescent.core.predict import Prediction
+from diffdescent.core.process import Point
+
 from .wrapper import Wrapper, check_scale
 
 Shift = Literal["mean", "score"]
@@ -34,7 +35,9 @@ class Guide(Protocol):
     def __call__(self, x: Tensor, point: Point, labels: Tensor | None) -> Tensor: ...
 
 
-def gradient_of(value: Callable[[Tensor], Tensor], x: Tensor, dtype: torch.dtype | None, what: str) -> Tensor:
+def gradient_of(
+    value: Callable[[Tensor], Tensor], x: Tensor, dtype: torch.dtype | None, what: str
+) -> Tensor:
     """∇_x Σ_i value(x)_i in float32 or better, x handed over in ``dtype`` (None: its own), the graph freed at once.
 
     Each sample's value depends on its own x alone, so that the sum's gradient is every sample's own. ``what`` is what
@@ -45,8 +48,14 @@ def gradient_of(value: Callable[[Tensor], Tensor], x: Tensor, dtype: torch.dtype
         leaf = x.detach().to(dtype or x.dtype).requires_grad_()
         values = value(leaf)
         if values.shape != x.shape[:1]:
-            raise UserError(f"{what} must give one number a sample, shape ({len(x)},), not {tuple(values.shape)}.")
-        gradient = torch.autograd.grad(values.sum(), leaf, allow_unused=True)[0] if values.requires_grad else None
+            raise UserError(
+                f"{what} must give one number a sample, shape ({len(x)},), not {tuple(values.shape)}."
+            )
+        gradient = (
+            torch.autograd.grad(values.sum(), leaf, allow_unused=True)[0]
+            if values.requires_grad
+            else None
+        )
     if gradient is None:
         raise UserError(
             f"{what} has no gradient: its output does not depend on x; let it compute without no_grad, detach or "
@@ -86,16 +95,22 @@ class Classifier:
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
-            raise UserError(f"The classifier's temperature must be positive, not {self.temperature}; 1 leaves it be.")
+            raise UserError(
+                f"The classifier's temperature must be positive, not {self.temperature}; 1 leaves it be."
+            )
 
     def __call__(self, x: Tensor, point: Point, labels: Tensor | None) -> Tensor:
         if labels is None:
-            raise UserError("Classifier guidance needs to know the class; give labels, one for each sample.")
+            raise UserError(
+                "Classifier guidance needs to know the class; give labels, one for each sample."
+            )
 
         def value(leaf: Tensor) -> Tensor:
             logits = self.logits(leaf, point)
             if logits.ndim != 2 or logits.shape[1] < 2:
-                raise UserError(f"A classifier returns (samples, classes ≥ 2), not {tuple(logits.shape)}.")
+                raise UserError(
+                    f"A classifier returns (samples, classes ≥ 2), not {tuple(logits.shape)}."
+                )
             return log_probability(logits / self.temperature, labels)
 
         return gradient_of(value, x, self.dtype, "The classifier")
@@ -159,7 +174,9 @@ class Guided(Wrapper):
 
     def unguided(self, x: Tensor, point: Point, cond: Tensor | None) -> Prediction:
         # A guided model inside needs the labels for its own guide.
-        return self.model(x, point, cond if self.conditional or isinstance(self.model, Wrapper) else None)
+        return self.model(
+            x, point, cond if self.conditional or isinstance(self.model, Wrapper) else None
+        )
 
     def guided(self, x: Tensor, point: Point, cond: Tensor | None) -> Prediction:
         if self.on == "x":
@@ -179,7 +196,9 @@ class Guided(Wrapper):
     def _on_estimate(self, x0: Tensor, point: Point, cond: Tensor | None) -> Tensor:
         return self.guide(x0.detach(), Point(self.process.t_min, 1.0, 0.0), cond)
 
-    def _through_network(self, x: Tensor, point: Point, cond: Tensor | None) -> tuple[Prediction, Tensor]:
+    def _through_network(
+        self, x: Tensor, point: Point, cond: Tensor | None
+    ) -> tuple[Prediction, Tensor]:
         """The evaluation, and (∂x̂0/∂x)ᵀ g with g the guide's gradient at x̂0. The guide's own graph is gone before the
         network's is walked."""
         with torch.enable_grad():

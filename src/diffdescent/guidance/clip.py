@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import UserError
-from ..models.checkpoints import weights_fingerprint
-from ..process import Point
+from diffdescent.base.errors import UserError
+from diffdescent.core.process import Point
+from diffdescent.models.checkpoints import weights_fingerprint
+
 from .classifier import gradient_of
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -21,7 +22,9 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 """Of the RGB values in [0, 1] of CLIP's training images (openai/CLIP)."""
 
 
-def clip_pixels(x: Tensor, size: int, mean: Sequence[float] = MEAN, std: Sequence[float] = STD) -> Tensor:
+def clip_pixels(
+    x: Tensor, size: int, mean: Sequence[float] = MEAN, std: Sequence[float] = STD
+) -> Tensor:
     """Images as CLIP sees them: (B, 1 or 3, H, W) in [−1, 1] → (B, 3, size, size), differentiable.
 
     The shorter side is resized to ``size`` (bicubic, antialiased), the middle is cut out, and (value in [0, 1] −
@@ -29,7 +32,9 @@ def clip_pixels(x: Tensor, size: int, mean: Sequence[float] = MEAN, std: Sequenc
     number of channels.
     """
     if x.shape[1] not in (1, 3):
-        raise UserError(f"CLIP sees grey or RGB images, not {x.shape[1]} channels; decode latents before.")
+        raise UserError(
+            f"CLIP sees grey or RGB images, not {x.shape[1]} channels; decode latents before."
+        )
     height, width = x.shape[-2:]
     short = min(height, width)
     sides = (round(height * size / short), round(width * size / short))
@@ -38,7 +43,9 @@ def clip_pixels(x: Tensor, size: int, mean: Sequence[float] = MEAN, std: Sequenc
     top, left = (sides[0] - size) // 2, (sides[1] - size) // 2
     x = x[..., top : top + size, left : left + size].expand(-1, 3, -1, -1)
     # By plain numbers: a tensor made of them here would be a copy to the device at every step.
-    return torch.stack([((c + 1) / 2 - m) / s for c, m, s in zip(x.unbind(1), mean, std, strict=True)], 1)
+    return torch.stack(
+        [((c + 1) / 2 - m) / s for c, m, s in zip(x.unbind(1), mean, std, strict=True)], 1
+    )
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,9 @@ class CLIP:
 
     def __post_init__(self) -> None:
         if self.text.ndim not in (1, 2):
-            raise UserError(f"Text embeddings have shape (D,) or (labels, D), not {tuple(self.text.shape)}.")
+            raise UserError(
+                f"Text embeddings have shape (D,) or (labels, D), not {tuple(self.text.shape)}."
+            )
 
     @classmethod
     def of(
@@ -80,11 +89,15 @@ class CLIP:
         One row of ids is one text for all samples. Raises :class:`UserError` unless exactly one of the two is given.
         """
         if (input_ids is None) == (text is None):
-            raise UserError("CLIP guidance needs one text: give input_ids, or text embeddings, and not both.")
+            raise UserError(
+                "CLIP guidance needs one text: give input_ids, or text embeddings, and not both."
+            )
         dtype, size = model.dtype, int(model.config.vision_config.image_size)
         if text is None:
             with torch.no_grad():
-                text = _features(model.get_text_features(input_ids=input_ids, attention_mask=attention_mask))
+                text = _features(
+                    model.get_text_features(input_ids=input_ids, attention_mask=attention_mask)
+                )
             text = text[0] if len(text) == 1 else text
 
         def encode(x: Tensor, point: Point) -> Tensor:
@@ -99,7 +112,9 @@ class CLIP:
         return len(self.text) if self.text.ndim == 2 else None
 
     def __call__(self, x: Tensor, point: Point, labels: Tensor | None) -> Tensor:
-        return gradient_of(lambda leaf: self.similarity(leaf, point, labels), x, None, "The image encoder")
+        return gradient_of(
+            lambda leaf: self.similarity(leaf, point, labels), x, None, "The image encoder"
+        )
 
     def similarity(self, x: Tensor, point: Point, labels: Tensor | None) -> Tensor:
         """weight · cosine of each image and its text, (B,); 0 for the label −1."""
@@ -126,7 +141,10 @@ def _features(found: Any) -> Tensor:
 
 
 def load_clip(
-    folder: str, prompt: str, classes: Sequence[str] | None = None, device: torch.device | str = "cpu"
+    folder: str,
+    prompt: str,
+    classes: Sequence[str] | None = None,
+    device: torch.device | str = "cpu",
 ) -> CLIP:
     """A CLIP folder (``transformers``: weights in safetensors, and its tokenizer) with a prompt.
 
@@ -136,11 +154,17 @@ def load_clip(
     try:
         from transformers import AutoTokenizer, CLIPModel
     except ImportError:
-        raise UserError("CLIP needs transformers; install it with: pip install 'diffdescent[diffusers]'.") from None
+        raise UserError(
+            "CLIP needs transformers; install it with: pip install 'diffdescent[diffusers]'."
+        ) from None
     if not Path(folder).is_dir():
-        raise UserError(f"There is no folder {folder!r}; give the folder of a CLIP model, clip(model='FOLDER').")
+        raise UserError(
+            f"There is no folder {folder!r}; give the folder of a CLIP model, clip(model='FOLDER')."
+        )
     if "{}" in prompt and not classes:
-        raise UserError(f"The prompt {prompt!r} asks for the label's name, and the model names no classes.")
+        raise UserError(
+            f"The prompt {prompt!r} asks for the label's name, and the model names no classes."
+        )
     prompts = [prompt.replace("{}", name) for name in classes or ()] if "{}" in prompt else [prompt]
     try:
         model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
@@ -148,7 +172,11 @@ def load_clip(
             prompts, padding=True, truncation=True, return_tensors="pt"
         )
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{folder} is no CLIP folder with its tokenizer ({str(error).splitlines()[0]}).") from error
+        raise UserError(
+            f"{folder} is no CLIP folder with its tokenizer ({str(error).splitlines()[0]})."
+        ) from error
     model = model.to(device).eval().requires_grad_(False)
     ids, mask = (tokens[key].to(device) for key in ("input_ids", "attention_mask"))
-    return CLIP.of(model, input_ids=ids, attention_mask=mask, fingerprint=weights_fingerprint(Path(folder)))
+    return CLIP.of(
+        model, input_ids=ids, attention_mask=mask, fingerprint=weights_fingerprint(Path(folder))
+    )

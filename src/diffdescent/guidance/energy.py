@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..process import Point
+from diffdescent.core.process import Point
+
 from .classifier import gradient_of
 
 
@@ -32,4 +33,6 @@ class Energy:
     fingerprint: str | None = None
 
     def __call__(self, x: Tensor, point: Point, labels: Tensor | None) -> Tensor:
-        return -gradient_of(lambda leaf: self.energy(leaf, point, labels), x, self.dtype, "The energy")
+        return -gradient_of(
+            lambda leaf: self.energy(leaf, point, labels), x, self.dtype, "The energy"
+        )

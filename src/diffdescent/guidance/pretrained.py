@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import UserError, unknown
-from ..models import ASSETS
-from ..models.checkpoints import weights_fingerprint
-from ..models.classifiers import GuideNet, load_classifier
-from ..predict import Predictor
-from ..process import VP, Point, Process
+from diffdescent.base.errors import UserError, unknown
+from diffdescent.core.predict import Predictor
+from diffdescent.core.process import VP, Point, Process
+from diffdescent.models import ASSETS
+from diffdescent.models.checkpoints import weights_fingerprint
+from diffdescent.models.classifiers import GuideNet, load_classifier
+
 from .classifier import Classifier, Sight
 
 
@@ -32,7 +33,9 @@ class NoiseAware:
     process: Process
 
     def __call__(self, x: Tensor, point: Point) -> Tensor:
-        t = min(max(float(self.process.t_of_ratio(point.ratio)), self.process.t_min), self.process.t_max)
+        t = min(
+            max(float(self.process.t_of_ratio(point.ratio)), self.process.t_min), self.process.t_max
+        )
         own = self.process.point(t).norm
         time = torch.full((len(x),), t, dtype=torch.float32, device=x.device)
         logits: Tensor = self.network(x * (own / point.norm), time)
@@ -51,12 +54,18 @@ def default_guide(model: Predictor) -> str:
     Raises :class:`UserError` when there is none.
     """
     classes = tuple(getattr(model, "classes", None) or ())
-    noise_aware = {name: c for name, p in bundled_guides().items() if (c := _config(p))["kind"] == "guide"}
+    noise_aware = {
+        name: c for name, p in bundled_guides().items() if (c := _config(p))["kind"] == "guide"
+    }
     for name, config in noise_aware.items():
         same_channels = model.shape is None or model.shape[0] == config.get("channels")
         if classes and classes == _classes(config) and same_channels:
             return name
-    whose = f"the classes of {getattr(model, 'name', 'this model')!r}" if classes else "a model that names no classes"
+    whose = (
+        f"the classes of {getattr(model, 'name', 'this model')!r}"
+        if classes
+        else "a model that names no classes"
+    )
     raise UserError(
         f"There is no bundled classifier for {whose}; name a guide's folder, classifier(model='FOLDER'), trained by "
         f"diffdescent train with task 'guide' (bundled: {', '.join(noise_aware)})."
@@ -81,7 +90,9 @@ def load_guide(
     folder = bundled.get(name, Path(name))
     if not folder.is_dir():
         if "/" in name or name.startswith((".", "~")):
-            raise UserError(f"There is no folder {name!r}; give a classifier's folder or a bundled name.")
+            raise UserError(
+                f"There is no folder {name!r}; give a classifier's folder or a bundled name."
+            )
         raise unknown("guide", name, bundled)
     network = load_classifier(folder).to(device).requires_grad_(False)
     config = _config(folder)
@@ -93,7 +104,9 @@ def load_guide(
     logits: Callable[[Tensor, Point], Tensor]
     if isinstance(network, GuideNet):
         trained = config.get("about", {}).get("process", {})
-        logits = NoiseAware(network, VP.named(trained.get("schedule", "linear"), int(trained.get("steps", 1000))))
+        logits = NoiseAware(
+            network, VP.named(trained.get("schedule", "linear"), int(trained.get("steps", 1000)))
+        )
     elif on == "x":
         raise UserError(
             f"The classifier {name!r} knows clean images alone; let it see the estimate of x0 with on=x0, or use one "
@@ -102,7 +115,12 @@ def load_guide(
     else:
         logits = _Clean(network)
     return Classifier(
-        logits, temperature, torch.float32, int(config["classes"]), _classes(config), weights_fingerprint(folder)
+        logits,
+        temperature,
+        torch.float32,
+        int(config["classes"]),
+        _classes(config),
+        weights_fingerprint(folder),
     )
 
 

@@ -2,7 +2,7 @@
 
 ::
 
-    guidance := element ("|" element)*        # elements as in diffdescent.grammar
+    guidance := element ("|" element)*        # elements as in diffdescent.core.recipe.grammar
 
     cfg(scale=1.5)  apg(scale=4)  cfgpp(scale=0.6)           classifier-free; at most one, first
     classifier(scale=1)  clip(model=…, prompt=…)  guide()    gradients; they add up
@@ -19,20 +19,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from ..errors import UserError, unknown
-from ..grammar import Reader, bind, options_of, print_element
-from ..predict import Predictor
-from ..process import Process
-from ..transforms.base import Transform
+from diffdescent.base.errors import UserError, unknown
+from diffdescent.core.predict import Predictor
+from diffdescent.core.process import Process
+from diffdescent.core.recipe.grammar import Reader, bind, options_of, print_element
+from diffdescent.core.transforms.base import Transform
+from diffdescent.core.transforms.directions import APG, Rescale
+from diffdescent.core.transforms.projection import Scope, ZeroNorm
+from diffdescent.core.transforms.pxp import FreePxP, PxP
+
 from .cfg import ClassifierFree, ClassifierFreePlus
 from .classifier import Guide, Guided, Shift, Sight
 from .pretrained import default_guide, load_guide
-from .projection import Scope, ZeroNorm
-from .pxp import FreePxP, PxP
-from .rivals import APG, Rescale
 
 if TYPE_CHECKING:
-    from ..recipes import Recipe
+    from diffdescent.core.recipe import Recipe
 
 Interval = tuple[float, float]
 AnyShift = Literal["auto", "mean", "score"]
@@ -45,7 +46,9 @@ class Element(Protocol):
 
     name: ClassVar[str]
 
-    def apply(self, model: Predictor, guide: Guide | None) -> tuple[Predictor, tuple[Transform, ...]]:
+    def apply(
+        self, model: Predictor, guide: Guide | None
+    ) -> tuple[Predictor, tuple[Transform, ...]]:
         """The guided model, and the transforms that belong to it."""
         ...
 
@@ -61,12 +64,17 @@ class Free:
     together: bool = True
     name: ClassVar[str] = "cfg"
 
-    def apply(self, model: Predictor, guide: Guide | None) -> tuple[Predictor, tuple[Transform, ...]]:
+    def apply(
+        self, model: Predictor, guide: Guide | None
+    ) -> tuple[Predictor, tuple[Transform, ...]]:
         return self.around(ClassifierFree, model), ()
 
     def around(self, kind: type[ClassifierFree], model: Predictor) -> ClassifierFree:
         """``model`` within classifier-free guidance of a kind. Raises :class:`UserError` where it knows no classes."""
-        if not any(getattr(model, attribute, None) is not None for attribute in ("label_count", "classes", "labels")):
+        if not any(
+            getattr(model, attribute, None) is not None
+            for attribute in ("label_count", "classes", "labels")
+        ):
             raise UserError(
                 f"{self.name} needs a model with classes, and {getattr(model, 'name', 'this one')!r} knows none; use "
                 "classifier(model=…), or say label_count= where you wrap a network of your own."
@@ -82,7 +90,9 @@ class FreePlus(Free):
     scale: float = 0.6
     name: ClassVar[str] = "cfgpp"
 
-    def apply(self, model: Predictor, guide: Guide | None) -> tuple[Predictor, tuple[Transform, ...]]:
+    def apply(
+        self, model: Predictor, guide: Guide | None
+    ) -> tuple[Predictor, tuple[Transform, ...]]:
         return self.around(ClassifierFreePlus, model), ()
 
 
@@ -96,8 +106,12 @@ class Projected(Free):
     momentum: float = -0.5
     name: ClassVar[str] = "apg"
 
-    def apply(self, model: Predictor, guide: Guide | None) -> tuple[Predictor, tuple[Transform, ...]]:
-        return self.around(ClassifierFree, model), (APG(self.scale, self.eta, self.norm, self.momentum),)
+    def apply(
+        self, model: Predictor, guide: Guide | None
+    ) -> tuple[Predictor, tuple[Transform, ...]]:
+        return self.around(ClassifierFree, model), (
+            APG(self.scale, self.eta, self.norm, self.momentum),
+        )
 
 
 @dataclass(frozen=True)
@@ -112,10 +126,14 @@ class Own:
     conditional: bool = False
     name: ClassVar[str] = "guide"
 
-    def apply(self, model: Predictor, guide: Guide | None) -> tuple[Predictor, tuple[Transform, ...]]:
+    def apply(
+        self, model: Predictor, guide: Guide | None
+    ) -> tuple[Predictor, tuple[Transform, ...]]:
         assert self.shift != "auto"
         chosen = self.guide(model, guide)
-        return Guided(model, chosen, self.scale, self.shift, self.conditional, self.on, interval=self.interval), ()
+        return Guided(
+            model, chosen, self.scale, self.shift, self.conditional, self.on, interval=self.interval
+        ), ()
 
     def guide(self, model: Predictor, given: Guide | None) -> Guide:
         """What gives the gradient."""
@@ -141,7 +159,9 @@ class Classified(Own):
         name = self.model or default_guide(model)
         channels = None if model.shape is None else model.shape[0]
         device = getattr(model, "device", "cpu")
-        return load_guide(name, on=self.on, temperature=self.temperature, device=device, channels=channels)
+        return load_guide(
+            name, on=self.on, temperature=self.temperature, device=device, channels=channels
+        )
 
 
 @dataclass(frozen=True)
@@ -157,8 +177,15 @@ class ImageText(Own):
         from .clip import load_clip
 
         if self.model is None or self.prompt is None:
-            raise UserError("clip() needs a model and a prompt: clip(model='FOLDER', prompt='a photo of a {}').")
-        return load_clip(self.model, self.prompt, getattr(model, "classes", None), getattr(model, "device", "cpu"))
+            raise UserError(
+                "clip() needs a model and a prompt: clip(model='FOLDER', prompt='a photo of a {}')."
+            )
+        return load_clip(
+            self.model,
+            self.prompt,
+            getattr(model, "classes", None),
+            getattr(model, "device", "cpu"),
+        )
 
 
 @dataclass(frozen=True)
@@ -171,13 +198,19 @@ class FreeProjection:
     zero: ZeroNorm = "own"
     name: ClassVar[str] = "pxp"
 
-    def apply(self, model: Predictor, guide: Guide | None) -> tuple[Predictor, tuple[Transform, ...]]:
+    def apply(
+        self, model: Predictor, guide: Guide | None
+    ) -> tuple[Predictor, tuple[Transform, ...]]:
         if len(self.delta) not in (2, 4):
-            raise UserError(f"pxp's delta has two or four numbers after classifier-free guidance, not {self.delta}.")
+            raise UserError(
+                f"pxp's delta has two or four numbers after classifier-free guidance, not {self.delta}."
+            )
         return model, (FreePxP(self.delta[1], self.delta[0], self.scope, self.zero),)
 
 
-SOURCES: Mapping[str, type[Any]] = {cls.name: cls for cls in (Free, Projected, FreePlus, Classified, ImageText, Own)}
+SOURCES: Mapping[str, type[Any]] = {
+    cls.name: cls for cls in (Free, Projected, FreePlus, Classified, ImageText, Own)
+}
 """What can guide a model, by name."""
 ACTIONS: Mapping[str, type[Any]] = {cls.name: cls for cls in (Rescale, PxP)}
 """What can be done with a guidance, by name."""
@@ -195,7 +228,9 @@ class Guidance:
     @property
     def whole_batch(self) -> bool:
         """Whether an image under it depends on the others of its batch."""
-        return any("batch" in (getattr(e, "scope", None), getattr(e, "zero", None)) for e in self.elements)
+        return any(
+            "batch" in (getattr(e, "scope", None), getattr(e, "zero", None)) for e in self.elements
+        )
 
     def settled(self, recipe: Recipe, process: Process) -> Guidance:
         """The same with ``shift=auto`` as what it means under ``recipe``: ``mean`` where every step but the last draws
@@ -211,7 +246,7 @@ def _is_auto(element: Any) -> bool:
 
 
 def _shift(recipe: Recipe, process: Process) -> Shift:
-    from ..recipes import default_grid, parse_grid
+    from diffdescent.core.recipe import default_grid, parse_grid
 
     if not recipe.solver.stochastic:
         return "score"
@@ -252,7 +287,9 @@ def _action(name: str, before: list[Any]) -> type[Any]:
             f"{name} acts on a guidance and stands after it; write for example 'classifier(scale=2) | pxp'."
         )
     if isinstance(source, FreePlus):
-        raise UserError(f"cfgpp renoises with the unconditional ε and stands alone; use {name} after cfg or apg.")
+        raise UserError(
+            f"cfgpp renoises with the unconditional ε and stands alone; use {name} after cfg or apg."
+        )
     if name == "rescale" and not isinstance(source, Free):
         raise UserError(
             f"rescale compares the estimates with and without a label, so it follows cfg or apg, not {source.name}."
@@ -264,13 +301,17 @@ def _check_place(elements: list[Any]) -> None:
     """Whether the last of ``elements`` makes sense after the others."""
     *before, last = elements
     if isinstance(last, Free) and before:
-        raise UserError(f"{last.name} asks the network itself and comes first, once; put {before[0].name} after it.")
+        raise UserError(
+            f"{last.name} asks the network itself and comes first, once; put {before[0].name} after it."
+        )
     if any(type(e) is type(last) for e in before) and last.name in ACTIONS:
         raise UserError(f"{last.name} stands twice for one guidance; write it once.")
     if before and before[-1].name == "pxp" and last.name in ACTIONS:
         raise UserError(f"pxp takes the finished guidance apart, so it comes after {last.name}.")
     if isinstance(last, Own) and any(isinstance(e, PxP) for e in before):
-        raise UserError(f"pxp resolves the conflicts of all gradients together; put it after {last.name}.")
+        raise UserError(
+            f"pxp resolves the conflicts of all gradients together; put it after {last.name}."
+        )
 
 
 def apply_guidance(
@@ -293,6 +334,6 @@ def apply_guidance(
 
 
 def _model(name: str, like: Predictor) -> Predictor:
-    from ..models import load_model
+    from diffdescent.models import load_model
 
     return load_model(name, str(getattr(like, "device", "cpu")))

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from ..errors import UserError
-from ..predict import Prediction, Predictor
-from ..process import Point, Process
+from diffdescent.base.errors import UserError
+from diffdescent.core.predict import Prediction, Predictor
+from diffdescent.core.process import Point, Process
 
 
 @dataclass
@@ -38,7 +38,9 @@ class Wrapper(ABC):
     name: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.interval is not None and not (len(self.interval) == 2 and 0 <= self.interval[0] <= self.interval[1]):
+        if self.interval is not None and not (
+            len(self.interval) == 2 and 0 <= self.interval[0] <= self.interval[1]
+        ):
             raise UserError(
                 f"The guidance interval is two noise levels 0 ≤ lo ≤ hi of σ/α, not {self.interval}; write for example "
                 "(0.3, 2)."
@@ -49,15 +51,23 @@ class Wrapper(ABC):
         self.label_count = getattr(self.model, "label_count", None)
         self.needs_label = getattr(self.model, "needs_label", False)
         self.classes = getattr(self.model, "classes", None)
-        within = "" if self.interval is None else f", σ/α in [{self.interval[0]:g}, {self.interval[1]:g}]"
-        self.name = f"{getattr(self.model, 'name', type(self.model).__name__)} | {self.label}{within}"
+        within = (
+            ""
+            if self.interval is None
+            else f", σ/α in [{self.interval[0]:g}, {self.interval[1]:g}]"
+        )
+        self.name = (
+            f"{getattr(self.model, 'name', type(self.model).__name__)} | {self.label}{within}"
+        )
 
     def __call__(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Prediction:
         if self.active(point):
             return self.guided(x, point, cond)
         prediction = self.unguided(x, point, cond)
         # Zeros without memory: what is done with the parts need not know of levels without guidance.
-        parts = {name: prediction.raw.new_zeros(()).expand_as(prediction.raw) for name in self.part_names}
+        parts = {
+            name: prediction.raw.new_zeros(()).expand_as(prediction.raw) for name in self.part_names
+        }
         return replace(prediction, parts={**parts, **prediction.parts})
 
     def active(self, point: Point) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ..device import pick_device
-from ..errors import UserError, unknown
-from ..predict import Predictor
+from diffdescent.base.device import pick_device
+from diffdescent.base.errors import UserError, unknown
+from diffdescent.core.predict import Predictor
 
 ASSETS = Path(__file__).parent.parent / "assets"
 
@@ -48,24 +48,38 @@ def load_model(name: str, device: str | None = None) -> Predictor:
     """
     device = None if device is None else str(pick_device(device))
     if name.startswith("images:"):
-        from ..data import read_images
-        from ..process import VP
+        from diffdescent.base.image_sets import read_images
+        from diffdescent.core.process import VP
+
         from .dataset import Dataset
 
         path = Path(name.removeprefix("images:").strip() or "?")
         found = read_images(path)
-        return Dataset(found.images, VP.named(), labels=found.labels, classes=found.classes, name=name, device=device)
+        return Dataset(
+            found.images,
+            VP.named(),
+            labels=found.labels,
+            classes=found.classes,
+            name=name,
+            device=device,
+        )
     shipped = bundled()
     folder = shipped.get(name, Path(name))
     if folder.is_file():
-        kind = "A single weights file says nothing of its network" if folder.suffix in _PICKLES else "This is a file"
+        kind = (
+            "A single weights file says nothing of its network"
+            if folder.suffix in _PICKLES
+            else "This is a file"
+        )
         raise UserError(
             f"{kind}: {name!r} cannot be sampled from; give a diffusers checkpoint folder (config.json and "
             "safetensors), or wrap your own module with dd.Network in Python."
         )
     if not folder.is_dir():
         if "/" in name or name.startswith("."):
-            raise UserError(f"There is no folder {name!r}; give a checkpoint folder, a bundled name or images:PATH.")
+            raise UserError(
+                f"There is no folder {name!r}; give a checkpoint folder, a bundled name or images:PATH."
+            )
         raise unknown("model", name, shipped)
     kind_of = _kind(folder)
     if kind_of == "mixture":

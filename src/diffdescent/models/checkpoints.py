@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..device import pick_device
-from ..errors import UserError
-from ..predict import EDM, Kind, Network
-from ..process import VE, VP, Array, Flow, Point, Process, Schedule, make_betas
+from diffdescent.base.device import pick_device
+from diffdescent.base.errors import UserError
+from diffdescent.core.predict import EDM, Kind, Network
+from diffdescent.core.process import VE, VP, Array, Flow, Point, Process, Schedule, make_betas
 
 _SCHEDULES: dict[str, Schedule] = {
     "linear": "linear",
@@ -23,7 +23,12 @@ _SCHEDULES: dict[str, Schedule] = {
     "squaredcos_cap_v2": "cosine",
     "sigmoid": "sigmoid",
 }
-_KINDS: dict[str, Kind] = {"epsilon": "eps", "sample": "x0", "v_prediction": "v", "flow_prediction": "flow"}
+_KINDS: dict[str, Kind] = {
+    "epsilon": "eps",
+    "sample": "x0",
+    "v_prediction": "v",
+    "flow_prediction": "flow",
+}
 
 
 def process_from_config(config: dict[str, Any]) -> Process:
@@ -56,14 +61,19 @@ def process_from_config(config: dict[str, Any]) -> Process:
                 "or trained_betas with the values themselves."
             )
         steps = int(config.get("num_train_timesteps", 1000))
-        betas = make_betas(_SCHEDULES[schedule], steps, config.get("beta_start"), config.get("beta_end"))
+        betas = make_betas(
+            _SCHEDULES[schedule], steps, config.get("beta_start"), config.get("beta_end")
+        )
     if config.get("rescale_betas_zero_snr"):
         return VP.from_alpha_bar(zero_terminal_snr(np.cumprod(1 - betas, dtype=np.float64)))
     return VP(betas)
 
 
 def _is_flow(config: dict[str, Any]) -> bool:
-    return "FlowMatch" in str(config.get("_class_name", "")) or config.get("prediction_type") == "flow_prediction"
+    return (
+        "FlowMatch" in str(config.get("_class_name", ""))
+        or config.get("prediction_type") == "flow_prediction"
+    )
 
 
 def zero_terminal_snr(alpha_bar: Array) -> Array:
@@ -82,7 +92,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid JSON ({error}); the checkpoint is damaged.") from None
     if not isinstance(data, dict):
-        raise UserError(f"{path} should hold a JSON object, not {type(data).__name__}; the checkpoint is damaged.")
+        raise UserError(
+            f"{path} should hold a JSON object, not {type(data).__name__}; the checkpoint is damaged."
+        )
     return data
 
 
@@ -117,14 +129,14 @@ def load_checkpoint(folder: str | Path, device: str | None = None) -> Network | 
     sampling = _read_json(scheduler) if scheduler.is_file() else {}
     try:
         safe = any(unet_folder.glob("*.safetensors*"))
-        unet = UNet2DModel.from_pretrained(str(unet_folder), local_files_only=True, use_safetensors=safe)
+        unet = UNet2DModel.from_pretrained(
+            str(unet_folder), local_files_only=True, use_safetensors=safe
+        )
     except (pickle.UnpicklingError, OSError, ValueError, RuntimeError) as error:
         raise _explained(unet_folder, error) from None
     unet = unet.to(where).eval().requires_grad_(False)
     if where.type == "cpu":
-        unet = (
-            unet.float()
-        )  # half precision is for storage: convolutions in it are emulated on a CPU, many times slower
+        unet = unet.float()  # half precision is for storage: convolutions in it are emulated on a CPU, many times slower
     extra = _read_json(root / "diffdescent.json") if (root / "diffdescent.json").is_file() else {}
     size = unet.config.sample_size
     sides = (size, size) if isinstance(size, int) else tuple(size or ())
@@ -144,7 +156,9 @@ def load_checkpoint(folder: str | Path, device: str | None = None) -> Network | 
         return EDM(module, process, sigma_data=float(sampling.get("sigma_data", 0.5)), **common)
     kind = "flow" if _is_flow(sampling) else _KINDS.get(sampling.get("prediction_type", "epsilon"))
     if kind is None:
-        raise UserError(f"The scheduler's prediction_type {sampling['prediction_type']!r} is not known.")
+        raise UserError(
+            f"The scheduler's prediction_type {sampling['prediction_type']!r} is not known."
+        )
     trained_steps = int(sampling.get("num_train_timesteps", 1000))
 
     def flow_time(at: Point) -> float:
@@ -195,7 +209,9 @@ class _Labelled:
             return None
         if cond is None:
             if self.null_class is None:
-                raise UserError(f"This network needs a label for each sample (0 … {self.count - 1}); give a label.")
+                raise UserError(
+                    f"This network needs a label for each sample (0 … {self.count - 1}); give a label."
+                )
             return torch.full((n,), self.null_class, dtype=torch.long, device=device)
         if self.null_class is None:
             return cond.to(device)

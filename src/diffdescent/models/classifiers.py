@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..errors import UserError
+from diffdescent.base.errors import UserError
 
 
 class FeatureNet(nn.Module):
@@ -26,7 +26,12 @@ class FeatureNet(nn.Module):
     the logits (n, classes).
     """
 
-    def __init__(self, classes: int, channels: int = 3, widths: tuple[int, int, int, int] = (32, 64, 128, 256)) -> None:
+    def __init__(
+        self,
+        classes: int,
+        channels: int = 3,
+        widths: tuple[int, int, int, int] = (32, 64, 128, 256),
+    ) -> None:
         super().__init__()
         self.config: dict[str, Any] = {
             "kind": "features",
@@ -57,7 +62,9 @@ class FeatureNet(nn.Module):
 
 
 def _conv(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+    )
 
 
 class GuideNet(nn.Module):
@@ -70,7 +77,11 @@ class GuideNet(nn.Module):
     """
 
     def __init__(
-        self, classes: int, channels: int = 3, widths: tuple[int, ...] = (32, 64, 128), groups: int = 8
+        self,
+        classes: int,
+        channels: int = 3,
+        widths: tuple[int, ...] = (32, 64, 128),
+        groups: int = 8,
     ) -> None:
         super().__init__()
         self.config: dict[str, Any] = {
@@ -79,7 +90,9 @@ class GuideNet(nn.Module):
         self.time = nn.Sequential(nn.Linear(64, 128), nn.SiLU(), nn.Linear(128, 128), nn.SiLU())
         self.stem = nn.Conv2d(channels, widths[0], 3, padding=1)
         inputs = (widths[0], *widths[:-1])
-        self.blocks = nn.ModuleList(_TimedBlock(i, o, 128, groups) for i, o in zip(inputs, widths, strict=True))
+        self.blocks = nn.ModuleList(
+            _TimedBlock(i, o, 128, groups) for i, o in zip(inputs, widths, strict=True)
+        )
         self.last = _TimedBlock(widths[-1], widths[-1], 128, groups)
         self.norm = nn.GroupNorm(groups, widths[-1])
         self.head = nn.Linear(widths[-1], classes)
@@ -100,8 +113,14 @@ class _TimedBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, time: int, groups: int) -> None:
         super().__init__()
-        self.norm1, self.conv1 = nn.GroupNorm(groups, inputs), nn.Conv2d(inputs, outputs, 3, padding=1)
-        self.norm2, self.conv2 = nn.GroupNorm(groups, outputs), nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.norm1, self.conv1 = (
+            nn.GroupNorm(groups, inputs),
+            nn.Conv2d(inputs, outputs, 3, padding=1),
+        )
+        self.norm2, self.conv2 = (
+            nn.GroupNorm(groups, outputs),
+            nn.Conv2d(outputs, outputs, 3, padding=1),
+        )
         self.time = nn.Linear(time, 2 * outputs)
         self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
 
@@ -114,13 +133,21 @@ class _TimedBlock(nn.Module):
 
 def _sinusoids(t: torch.Tensor, size: int) -> torch.Tensor:
     """sin and cos of t at ``size``/2 rates from 1 down to 1/10000: (n,) → (n, size)."""
-    rates = torch.exp(-math.log(10000) * torch.arange(size // 2, device=t.device, dtype=torch.float32) / (size // 2))
+    rates = torch.exp(
+        -math.log(10000)
+        * torch.arange(size // 2, device=t.device, dtype=torch.float32)
+        / (size // 2)
+    )
     angles = t.float()[:, None] * rates
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 def save_classifier(
-    network: FeatureNet | GuideNet, folder: Path, *, half: bool = False, about: dict[str, Any] | None = None
+    network: FeatureNet | GuideNet,
+    folder: Path,
+    *,
+    half: bool = False,
+    about: dict[str, Any] | None = None,
 ) -> None:
     """Write ``config.json`` and ``model.safetensors``; ``half`` stores float16, ``about`` joins the config under that
     name."""
@@ -128,7 +155,9 @@ def save_classifier(
 
     folder.mkdir(parents=True, exist_ok=True)
     config = {**network.config, "about": about or {}}
-    (folder / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "config.json").write_text(
+        json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     state = {k: _stored(v, half) for k, v in network.state_dict().items()}
     save_file(state, str(folder / "model.safetensors"), metadata={"format": "pt"})
 
@@ -160,8 +189,12 @@ def load_classifier(folder: str | Path) -> FeatureNet | GuideNet:
     config.pop("about", None)
     state = load_state(folder)
     try:
-        network: FeatureNet | GuideNet = kinds[kind](**{**config, "widths": tuple(config["widths"])})
-        network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+        network: FeatureNet | GuideNet = kinds[kind](
+            **{**config, "widths": tuple(config["widths"])}
+        )
+        network.load_state_dict(
+            {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+        )
     except (KeyError, TypeError, RuntimeError) as error:
         raise UserError(
             f"The weights in {folder} do not fit its config.json ({str(error).splitlines()[0]})."
@@ -178,12 +211,18 @@ def load_state(folder: Path) -> dict[str, torch.Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    names = ("model.safetensors", "diffusion_pytorch_model.safetensors", "unet/diffusion_pytorch_model.safetensors")
+    names = (
+        "model.safetensors",
+        "diffusion_pytorch_model.safetensors",
+        "unet/diffusion_pytorch_model.safetensors",
+    )
     found = [folder / name for name in names if (folder / name).is_file()]
     if not found:
         raise UserError(f"There are no weights in {folder}; expected one of {', '.join(names)}.")
     try:
         state: dict[str, torch.Tensor] = load_file(str(found[0]))
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{found[0]} is not a whole safetensors file ({error}); write or download it again.") from error
+        raise UserError(
+            f"{found[0]} is not a whole safetensors file ({error}); write or download it again."
+        ) from error
     return state

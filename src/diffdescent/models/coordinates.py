@@ -15,7 +15,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..errors import UserError
+from diffdescent.base.errors import UserError
 
 
 class Coordinates(Protocol):
@@ -68,12 +68,18 @@ class Cosine:
         self.shape = shape
         self.order = torch.arange(math.prod(shape)) if order is None else order.long().cpu()
         if not torch.equal(self.order.sort().values, torch.arange(math.prod(shape))):
-            raise UserError(f"The order of the coordinates must be a permutation of 0 … {math.prod(shape) - 1}.")
+            raise UserError(
+                f"The order of the coordinates must be a permutation of 0 … {math.prod(shape) - 1}."
+            )
         self._inverse = self.order.argsort()
 
     def _matrices(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         c, h, w = self.shape
-        return _opponent_matrix(c, x.device), _cosine_matrix(h, x.device), _cosine_matrix(w, x.device)
+        return (
+            _opponent_matrix(c, x.device),
+            _cosine_matrix(h, x.device),
+            _cosine_matrix(w, x.device),
+        )
 
     def encode(self, x: Tensor) -> Tensor:
         colour, rows, columns = self._matrices(x)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..errors import UserError
+from diffdescent.base.errors import UserError
 
 Function = Callable[[Tensor], Tensor]
 
@@ -37,7 +37,9 @@ class Covariance:
         """
         v = variances.double().clone()
         if v.ndim != 1 or not bool((v > 0).all()) or not bool(torch.isfinite(v).all()):
-            raise UserError("Variances must be positive and finite; add a small floor such as 1e-5 to them.")
+            raise UserError(
+                "Variances must be positive and finite; add a small floor such as 1e-5 to them."
+            )
         if factors is None:
             return cls(v, v.new_zeros(0, 0), v.new_zeros(0))
         w = factors.double()
@@ -87,4 +89,6 @@ class Covariance:
 
     def to(self, device: torch.device) -> Covariance:
         """The same covariance on ``device``."""
-        return Covariance(self.variances.to(device), self.directions.to(device), self.values.to(device))
+        return Covariance(
+            self.variances.to(device), self.directions.to(device), self.values.to(device)
+        )

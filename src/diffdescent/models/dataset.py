@@ -9,8 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import UserError
-from ..process import Point, Process
+from diffdescent.base.errors import UserError
+from diffdescent.core.process import Point, Process
+
 from .exact import Exact, ExactKind, check_point, digest, float64_device, member_mask
 
 CHUNK_BYTES = 64 * 2**20
@@ -57,11 +58,17 @@ class Dataset(Exact):
         device: torch.device | str | None = None,
     ) -> None:
         if images.ndim < 2 or len(images) == 0:
-            raise UserError(f"A data set needs at least one image, (n, C, H, W), not shape {tuple(images.shape)}.")
+            raise UserError(
+                f"A data set needs at least one image, (n, C, H, W), not shape {tuple(images.shape)}."
+            )
         if images.dtype != torch.uint8 and not images.is_floating_point():
-            raise UserError(f"Images must be uint8 (0 … 255) or floating point (−1 … 1), not {images.dtype}.")
+            raise UserError(
+                f"Images must be uint8 (0 … 255) or floating point (−1 … 1), not {images.dtype}."
+            )
         if labels is not None and (labels.shape != images.shape[:1] or labels.is_floating_point()):
-            raise UserError(f"Labels must be {len(images)} integers, one an image, not shape {tuple(labels.shape)}.")
+            raise UserError(
+                f"Labels must be {len(images)} integers, one an image, not shape {tuple(labels.shape)}."
+            )
         if chunk is not None and chunk < 1:
             raise UserError(f"A chunk must hold at least one image, not {chunk}.")
         super().__init__(process, tuple(images.shape[1:]), name, device)
@@ -101,7 +108,9 @@ class Dataset(Exact):
         mass, moment = torch.zeros_like(least), torch.zeros_like(x)
         for first, u, energy in self._chunks(x, a):
             if cond is not None and labels is not None:
-                energy = energy.masked_fill(~member_mask(labels[first : first + self.chunk], cond), math.inf)
+                energy = energy.masked_fill(
+                    ~member_mask(labels[first : first + self.chunk], cond), math.inf
+                )
             own, place = energy.min(1)
             nearest = torch.where(own < least, first + place, nearest)
             now = torch.minimum(least, own)
@@ -121,15 +130,22 @@ class Dataset(Exact):
         that an image that is in the set has distance 0. Raises :class:`UserError` for more neighbours than images.
         """
         if not 1 <= count <= len(self.images):
-            raise UserError(f"The set has {len(self.images)} images, so it has no {count} nearest ones; ask for fewer.")
+            raise UserError(
+                f"The set has {len(self.images)} images, so it has no {count} nearest ones; ask for fewer."
+            )
         flat = self.flat(x)
-        best, index = flat.new_empty(len(flat), 0), torch.empty(len(flat), 0, dtype=torch.long, device=flat.device)
+        best, index = (
+            flat.new_empty(len(flat), 0),
+            torch.empty(len(flat), 0, dtype=torch.long, device=flat.device),
+        )
         for first, u, energy in self._chunks(flat, 1.0):
             own, place = energy.topk(min(count, len(u)), dim=1, largest=False)
             best, index = torch.cat((best, own), dim=1), torch.cat((index, first + place), dim=1)
             best, order = best.topk(min(count, best.shape[1]), dim=1, largest=False)
             index = index.gather(1, order)
-        distance = torch.stack([(flat - self.values(column).flatten(1)).norm(dim=1) for column in index.T], dim=1)
+        distance = torch.stack(
+            [(flat - self.values(column).flatten(1)).norm(dim=1) for column in index.T], dim=1
+        )
         distance, order = distance.sort(dim=1)
         return distance, index.gather(1, order)
 
@@ -161,9 +177,15 @@ class Dataset(Exact):
         count = torch.full_like(result.mass, len(self.images))
         if cond is not None and self.labels is not None:
             labels = self.labels.to(cond.device)
-            count = torch.where(cond == -1, count, torch.bincount(labels).to(count)[cond.clamp(min=0)])
+            count = torch.where(
+                cond == -1, count, torch.bincount(labels).to(count)[cond.clamp(min=0)]
+            )
         energy = result.least + (flat - a * self.shift).square().sum(1)
-        return -energy / (2 * s * s) + (result.mass / count).log() - flat.shape[1] / 2 * math.log(2 * math.pi * s * s)
+        return (
+            -energy / (2 * s * s)
+            + (result.mass / count).log()
+            - flat.shape[1] / 2 * math.log(2 * math.pi * s * s)
+        )
 
     def transform(self, uniforms: Tensor, cond: Tensor | None = None) -> Tensor:
         """The images, (n, *shape) float64, that uniforms (n,) in [0, 1) pick with equal chances within their class."""
@@ -176,12 +198,21 @@ class Dataset(Exact):
                 members = (self.labels == label).nonzero()[:, 0]
                 index[cond == label] = members[(u[cond == label] * len(members)).long()]
         device = float64_device(uniforms.device)
-        return self.scale * self.images[index.to(self.images.device)].to(device, torch.float64) + self.shift
+        return (
+            self.scale * self.images[index.to(self.images.device)].to(device, torch.float64)
+            + self.shift
+        )
 
-    def sample(self, n: int, generator: torch.Generator | None = None, cond: Tensor | None = None) -> Tensor:
+    def sample(
+        self, n: int, generator: torch.Generator | None = None, cond: Tensor | None = None
+    ) -> Tensor:
         """``n`` images drawn with replacement, float64, on the generator's device; ``cond`` (n,) as in a call."""
         device = float64_device(generator.device) if generator else torch.device("cpu")
-        return self.transform(torch.rand(n, generator=generator, dtype=torch.float64, device=device), cond)
+        return self.transform(
+            torch.rand(n, generator=generator, dtype=torch.float64, device=device), cond
+        )
 
     def fingerprint(self) -> str:
-        return digest((self.images,) if self.labels is None else (self.images, self.labels), "dataset")
+        return digest(
+            (self.images,) if self.labels is None else (self.images, self.labels), "dataset"
+        )

@@ -16,9 +16,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..errors import UserError
-from ..predict import Prediction, conversion
-from ..process import Point, Process
+from diffdescent.base.errors import UserError
+from diffdescent.core.predict import Prediction, conversion
+from diffdescent.core.process import Point, Process
 
 ExactKind = Literal["x0", "eps"]
 
@@ -31,8 +31,16 @@ def float64_device(device: torch.device) -> torch.device:
 def check_point(point: Point) -> None:
     """Refuse a noise level that is no noise level: α, σ ≥ 0, finite, not both 0."""
     _, alpha, sigma = point
-    if not (math.isfinite(alpha) and math.isfinite(sigma) and alpha >= 0 and sigma >= 0 and alpha + sigma > 0):
-        raise UserError(f"A noise level needs finite α, σ ≥ 0 that are not both 0, not α = {alpha}, σ = {sigma}.")
+    if not (
+        math.isfinite(alpha)
+        and math.isfinite(sigma)
+        and alpha >= 0
+        and sigma >= 0
+        and alpha + sigma > 0
+    ):
+        raise UserError(
+            f"A noise level needs finite α, σ ≥ 0 that are not both 0, not α = {alpha}, σ = {sigma}."
+        )
 
 
 def digest(tensors: Iterable[Tensor], *words: object) -> str:
@@ -46,7 +54,7 @@ def digest(tensors: Iterable[Tensor], *words: object) -> str:
 
 
 class Exact(ABC):
-    """A :class:`~diffdescent.predict.Predictor` that knows its distribution.
+    """A :class:`~diffdescent.core.predict.Predictor` that knows its distribution.
 
     Subclasses set ``process``, ``shape``, and where there are classes ``labels`` (the class of each component or image,
     (K,) int64) and ``classes`` (their names), and evaluate flat float64 batches. ``name`` goes into a run's record;
@@ -63,7 +71,9 @@ class Exact(ABC):
     name: str
     device: torch.device
 
-    def __init__(self, process: Process, shape: tuple[int, ...], name: str, device: torch.device | str | None) -> None:
+    def __init__(
+        self, process: Process, shape: tuple[int, ...], name: str, device: torch.device | str | None
+    ) -> None:
         self.process = process
         self.shape = self.sample_shape = shape
         self.name = name
@@ -80,7 +90,9 @@ class Exact(ABC):
     @property
     def class_labels(self) -> Tensor:
         """The labels that it can be conditioned on, ascending."""
-        return torch.empty(0, dtype=torch.long) if self.labels is None else torch.unique(self.labels)
+        return (
+            torch.empty(0, dtype=torch.long) if self.labels is None else torch.unique(self.labels)
+        )
 
     def kind(self, point: Point) -> ExactKind:
         """Which output keeps both x0 and ε accurate: ε where σ < α, x0 elsewhere.
@@ -121,8 +133,14 @@ class Exact(ABC):
         known = torch.cat((torch.full((1,), -1), self.class_labels))
         wrong = cond.cpu()[~torch.isin(cond.cpu(), known)]
         if wrong.numel():
-            allowed = f"; its classes are {known[1:].tolist()}" if len(known) > 1 else "; it knows no classes"
-            raise UserError(f"This model cannot be conditioned on label {int(wrong[0])}{allowed} (−1: no condition).")
+            allowed = (
+                f"; its classes are {known[1:].tolist()}"
+                if len(known) > 1
+                else "; it knows no classes"
+            )
+            raise UserError(
+                f"This model cannot be conditioned on label {int(wrong[0])}{allowed} (−1: no condition)."
+            )
         return cond.to(float64_device(x.device))
 
 

@@ -9,8 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..errors import UserError, unknown
-from ..process import VP, Point, Process
+from diffdescent.base.errors import UserError, unknown
+from diffdescent.core.process import VP, Point, Process
+
 from .coordinates import Coordinates, Cosine, Pixels
 from .mixture import Mixture
 
@@ -59,7 +60,9 @@ def fit_mixture(
     Raises :class:`UserError` for options that do not fit, and a class with fewer than two images a component.
     """
     if images.ndim != 4 or len(images) == 0:
-        raise UserError(f"fit_mixture needs images of shape (n, C, H, W), not {tuple(images.shape)}.")
+        raise UserError(
+            f"fit_mixture needs images of shape (n, C, H, W), not {tuple(images.shape)}."
+        )
     if residual not in ("isotropic", "diagonal"):
         raise unknown("residual", residual, ("isotropic", "diagonal"))
     if coordinates not in ("pixels", "cosine"):
@@ -73,7 +76,9 @@ def fit_mixture(
             f"components={components}, support={m}."
         )
     if classes is not None and classes.shape != images.shape[:1]:
-        raise UserError(f"Classes must have shape ({len(images)},), one an image, not {tuple(classes.shape)}.")
+        raise UserError(
+            f"Classes must have shape ({len(images)},), one an image, not {tuple(classes.shape)}."
+        )
     flat = images.flatten(1).float()
     flat = flat * (2 / 255) - 1 if images.dtype == torch.uint8 else flat
     frame: Coordinates = Pixels()
@@ -89,9 +94,13 @@ def fit_mixture(
     for kind in kinds:
         own = y if classes is None else y[classes == kind]
         if len(own) < 2 * components:
-            raise UserError(f"Class {kind} has {len(own)} images, too few for {components} components; take fewer.")
+            raise UserError(
+                f"Class {kind} has {len(own)} images, too few for {components} components; take fewer."
+            )
         parts.append(_fit_class(own, components, m, rank, residual, rounds, generator))
-    shares = torch.tensor([len(y) if classes is None else int((classes == kind).sum()) for kind in kinds])
+    shares = torch.tensor(
+        [len(y) if classes is None else int((classes == kind).sum()) for kind in kinds]
+    )
     covariances = [c for part in parts for c in part.covariances]
     labels = torch.tensor([kind for kind in kinds for _ in range(components)])
     return Mixture(
@@ -114,7 +123,13 @@ def _encode(frame: Coordinates, flat: Tensor) -> Tensor:
 
 
 def _fit_class(
-    y: Tensor, components: int, m: int, rank: int, residual: Residual, rounds: int, generator: torch.Generator
+    y: Tensor,
+    components: int,
+    m: int,
+    rank: int,
+    residual: Residual,
+    rounds: int,
+    generator: torch.Generator,
 ) -> Mixture:
     """The Gaussians of one class, in the coordinates of ``y`` (n, d)."""
     share = torch.ones(len(y), 1) if components == 1 else _cluster(y, components, generator)
@@ -126,19 +141,35 @@ def _fit_class(
         count = share.sum(0).double()
         pull = _SHRINK if components > 1 else 0.0
         variances, factors = [], []
-        for keep, own_spread, own_block in zip(count / (count + pull), spreads, blocks, strict=True):
+        for keep, own_spread, own_block in zip(
+            count / (count + pull), spreads, blocks, strict=True
+        ):
             spread = keep * own_spread + (1 - keep) * prior_spread + FLOOR
-            block = keep * own_block + (1 - keep) * prior_block + FLOOR * torch.eye(m, dtype=torch.float64)
+            block = (
+                keep * own_block
+                + (1 - keep) * prior_block
+                + FLOOR * torch.eye(m, dtype=torch.float64)
+            )
             factor, spread[:m] = _factorise(block, rank, residual)
             variances.append(spread)
             factors.append(factor)
-        mixture = Mixture(count.clamp(min=1e-6), means, torch.stack(variances), process, factors=torch.stack(factors))
+        mixture = Mixture(
+            count.clamp(min=1e-6),
+            means,
+            torch.stack(variances),
+            process,
+            factors=torch.stack(factors),
+        )
         if components > 1 and last < rounds - 1:
-            share = torch.cat([mixture.responsibilities(rows.double(), DATA) for rows in torch.split(y, 1024)]).float()
+            share = torch.cat(
+                [mixture.responsibilities(rows.double(), DATA) for rows in torch.split(y, 1024)]
+            ).float()
     return mixture
 
 
-def _moments(y: Tensor, squares: Tensor, share: Tensor, m: int) -> tuple[Tensor, Tensor, list[Tensor]]:
+def _moments(
+    y: Tensor, squares: Tensor, share: Tensor, m: int
+) -> tuple[Tensor, Tensor, list[Tensor]]:
     """Of each component, whose weights on the images are a column of ``share`` (n, K): means (K, d), variances (K, d),
     and the covariances (m, m) of the first m coordinates. ``squares`` is y²; float64 out."""
     total = share.sum(0).double().clamp(min=1e-12)
@@ -157,7 +188,9 @@ def _factorise(block: Tensor, rank: int, residual: Residual) -> tuple[Tensor, Te
     rank = min(rank, m)
     if m == 0 or rank == 0:
         spread = block.diagonal().clone()
-        return block.new_zeros(m, 0), spread if residual == "diagonal" or m == 0 else spread.mean().expand(m)
+        return block.new_zeros(
+            m, 0
+        ), spread if residual == "diagonal" or m == 0 else spread.mean().expand(m)
     if residual == "isotropic" or rank == m:
         values, vectors = torch.linalg.eigh(block)
         rest = values[: m - rank].mean() if rank < m else values[0]
@@ -167,7 +200,9 @@ def _factorise(block: Tensor, rank: int, residual: Residual) -> tuple[Tensor, Te
     for _ in range(_FACTOR_ROUNDS):
         root = spread.sqrt()
         values, vectors = torch.linalg.eigh(block / root / root[:, None])
-        factor = root[:, None] * vectors[:, m - rank :] * (values[m - rank :] - 1).clamp(min=0).sqrt()
+        factor = (
+            root[:, None] * vectors[:, m - rank :] * (values[m - rank :] - 1).clamp(min=0).sqrt()
+        )
         spread = (block.diagonal() - factor.square().sum(1)).clamp(min=FLOOR)
     return factor, spread
 

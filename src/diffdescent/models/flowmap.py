@@ -23,8 +23,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import UserError
-from ..process import Point
+from diffdescent.base.errors import UserError
+from diffdescent.core.process import Point
+
 from .exact import Exact, check_point, digest
 
 Derivative = Callable[[float, Tensor], Tensor]
@@ -64,7 +65,9 @@ def _combine(z: Tensor, h: float, weights: tuple[float, ...], slopes: list[Tenso
     return out
 
 
-def integrate(f: Derivative, z: Tensor, start: float, end: float, rtol: float, atol: float) -> tuple[Tensor, int]:
+def integrate(
+    f: Derivative, z: Tensor, start: float, end: float, rtol: float, atol: float
+) -> tuple[Tensor, int]:
     """Solve dz/dt = f(t, z), z (B, d), from ``start`` to ``end``; the state there and the number of evaluations.
 
     One step size for the whole batch: the worst sample's RMS of error/(atol + rtol·|z|) must not exceed 1. The step
@@ -87,7 +90,9 @@ def integrate(f: Derivative, z: Tensor, start: float, end: float, rtol: float, a
         ratio = _combine(torch.zeros_like(z), h, _ERROR, slopes) / scale
         error = float(ratio.square().mean(1).sqrt().max())
         if not math.isfinite(error):
-            raise UserError(f"The exact solution is not finite at angle θ = {t:.6g}; is the start state finite?")
+            raise UserError(
+                f"The exact solution is not finite at angle θ = {t:.6g}; is the start state finite?"
+            )
         if error <= 1:
             t, z, first = (end if h == end - t else t + h), candidate, slopes[-1]
             grow = 0.9 * max(error, 1e-10) ** (-0.7 / 5) * previous ** (0.4 / 5)
@@ -97,7 +102,9 @@ def integrate(f: Derivative, z: Tensor, start: float, end: float, rtol: float, a
             h *= max(0.2, 0.9 * error ** (-1 / 5))
         if t + h == t and t != end:
             break
-    raise UserError(f"The exact solution found no step size at angle θ = {t:.6g}; raise rtol and atol.")
+    raise UserError(
+        f"The exact solution found no step size at angle θ = {t:.6g}; raise rtol and atol."
+    )
 
 
 def exact_solution(
@@ -121,7 +128,9 @@ def exact_solution(
     check_point(start)
     check_point(end)
     if not (rtol >= 1e-13 and atol > 0):
-        raise UserError(f"Tolerances must be positive and rtol at least 1e-13, not rtol = {rtol}, atol = {atol}.")
+        raise UserError(
+            f"Tolerances must be positive and rtol at least 1e-13, not rtol = {rtol}, atol = {atol}."
+        )
     flat = model.flat(x)
     key = digest((flat,), "flow map 1", model.fingerprint(), start[1:], end[1:], rtol, atol)
     path = None if cache is None else Path(cache) / f"{key}.npz"
@@ -135,7 +144,9 @@ def exact_solution(
         point = Point(math.nan, alpha, sigma)
         prediction = model(z.reshape(x.shape), point)
         if math.isnan(prediction.conversion.eps.x):
-            raise UserError("A finite data set has no ε at σ = 0; end its exact solution at a small σ above 0.")
+            raise UserError(
+                "A finite data set has no ε at σ = 0; end its exact solution at a small σ above 0."
+            )
         u = prediction.raw.flatten(1)
         x0, eps = prediction.conversion
         p, q = alpha * eps.x - sigma * x0.x, alpha * eps.raw - sigma * x0.raw
@@ -166,5 +177,10 @@ def _store(path: Path, result: Solution) -> None:
     """Write beside the target and rename: a reader sees a whole file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as handle:
-        np.savez(handle, x=result.x.cpu().numpy(), error=result.error.cpu().numpy(), evaluations=result.evaluations)
+        np.savez(
+            handle,
+            x=result.x.cpu().numpy(),
+            error=result.error.cpu().numpy(),
+            evaluations=result.evaluations,
+        )
     os.replace(handle.name, path)

@@ -7,8 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from ..errors import UserError
-from ..process import Point, Process
+from diffdescent.base.errors import UserError
+from diffdescent.core.process import Point, Process
+
 from .covariance import Covariance
 from .exact import Exact, ExactKind, check_point, digest, float64_device
 
@@ -49,7 +50,9 @@ class Gaussian(Exact):
                 f"The variance must be a number or of the mean's shape {tuple(mean.shape)}, not {wide.shape}."
             )
         flat = wide.expand(mean.shape).flatten()
-        self.covariance = Covariance.build(flat, None if factors is None else factors.detach().cpu())
+        self.covariance = Covariance.build(
+            flat, None if factors is None else factors.detach().cpu()
+        )
         self._moved: dict[torch.device, tuple[Tensor, Covariance]] = {}
 
     def _on(self, device: torch.device) -> tuple[Tensor, Covariance]:
@@ -76,7 +79,9 @@ class Gaussian(Exact):
         mean, covariance = self._on(flat.device)
 
         def gain(v: Tensor) -> Tensor:
-            return ((end.alpha**2 * v + end.sigma**2) / (start.alpha**2 * v + start.sigma**2)).sqrt()
+            return (
+                (end.alpha**2 * v + end.sigma**2) / (start.alpha**2 * v + start.sigma**2)
+            ).sqrt()
 
         out = end.alpha * mean + covariance.apply(gain, flat - start.alpha * mean)
         return out.reshape(x.shape).to(x)
@@ -87,7 +92,9 @@ class Gaussian(Exact):
         _, a, s = point
         variance = (a * a * self.covariance.variances + s * s).reshape(self.sample_shape)
         factors = a * self.covariance.factors() if self.covariance.support else None
-        return Gaussian((a * self.mean).reshape(self.sample_shape), variance, self.process, factors=factors)
+        return Gaussian(
+            (a * self.mean).reshape(self.sample_shape), variance, self.process, factors=factors
+        )
 
     def log_prob(self, x: Tensor, point: Point) -> Tensor:
         """log p(x) at ``point``, shape (B,), float64; differentiable in ``x``."""
@@ -110,8 +117,12 @@ class Gaussian(Exact):
         """``n`` samples of x0, float64, on the generator's device."""
         device = float64_device(generator.device) if generator else torch.device("cpu")
         shape = (n, *self.sample_shape)
-        return self.transform(torch.randn(shape, generator=generator, dtype=torch.float64, device=device))
+        return self.transform(
+            torch.randn(shape, generator=generator, dtype=torch.float64, device=device)
+        )
 
     def fingerprint(self) -> str:
         c = self.covariance
-        return digest((self.mean, c.variances, c.directions, c.values), "gaussian", self.sample_shape)
+        return digest(
+            (self.mean, c.variances, c.directions, c.values), "gaussian", self.sample_shape
+        )

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import UserError
-from ..process import Point, Process
+from diffdescent.base.errors import UserError
+from diffdescent.core.process import Point, Process
+
 from .coordinates import Coordinates, Cosine, Pixels
 from .covariance import Covariance
 from .exact import Exact, ExactKind, check_point, digest, float64_device, member_mask
@@ -82,8 +83,14 @@ class Mixture(Exact):
         self.coordinates: Coordinates = Pixels() if coordinates is None else coordinates
         self.weights = weights.detach().double().cpu()
         k = len(means)
-        if self.weights.shape != (k,) or not bool((self.weights > 0).all()) or not math.isfinite(self.weights.sum()):
-            raise UserError(f"A mixture of {k} means needs {k} positive weights; leave out components of weight 0.")
+        if (
+            self.weights.shape != (k,)
+            or not bool((self.weights > 0).all())
+            or not math.isfinite(self.weights.sum())
+        ):
+            raise UserError(
+                f"A mixture of {k} means needs {k} positive weights; leave out components of weight 0."
+            )
         self.weights = self.weights / self.weights.sum()
         self.means = means.detach().double().cpu().reshape(k, -1)
         if self.means.shape[1] != math.prod(self.sample_shape) or variances.shape != means.shape:
@@ -92,9 +99,15 @@ class Mixture(Exact):
                 f"{tuple(means.shape)} and {tuple(variances.shape)}."
             )
         if factors is not None and (factors.ndim != 3 or len(factors) != k):
-            raise UserError(f"Factors must have shape ({k}, m, r), one matrix a component, not {tuple(factors.shape)}.")
-        if labels is not None and (labels.shape != (k,) or labels.is_floating_point() or int(labels.min()) < 0):
-            raise UserError(f"Labels must be {k} integers ≥ 0, the class of each component, not {labels.tolist()}.")
+            raise UserError(
+                f"Factors must have shape ({k}, m, r), one matrix a component, not {tuple(factors.shape)}."
+            )
+        if labels is not None and (
+            labels.shape != (k,) or labels.is_floating_point() or int(labels.min()) < 0
+        ):
+            raise UserError(
+                f"Labels must be {k} integers ≥ 0, the class of each component, not {labels.tolist()}."
+            )
         self.labels = None if labels is None else labels.detach().long().cpu()
         self.classes = classes
         v = variances.detach().double().cpu().reshape(k, -1)
@@ -150,14 +163,20 @@ class Mixture(Exact):
         # T⁻¹ along V less T⁻¹ of the rest is −α²(λ − v₀)/(T_λ T₀): written so, nothing cancels.
         excess = (p.values - p.variances[:, :1]) / (total_values * total[:, :1])
         if kind == "x0":
-            out = (weight @ (a * p.variances / total)) * y + weight @ (p.means * (s * s / total)) + p.center
+            out = (
+                (weight @ (a * p.variances / total)) * y
+                + weight @ (p.means * (s * s / total))
+                + p.center
+            )
             gain = a * s * s * excess
         else:
             out = (weight @ (s / total)) * y - weight @ (a * s * p.means / total)
             gain = -a * a * s * excess
         correction = (weight[:, :, None] * gain * inner).flatten(1) @ p.directions.T
         support = p.directions.shape[0]
-        return self.coordinates.decode(torch.cat((out[:, :support] + correction, out[:, support:]), dim=1))
+        return self.coordinates.decode(
+            torch.cat((out[:, :support] + correction, out[:, support:]), dim=1)
+        )
 
     def log_prob(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Tensor:
         """log p(x | class) at ``point``, shape (B,), float64; differentiable in ``x``."""
@@ -179,7 +198,9 @@ class Mixture(Exact):
             raise UserError("This mixture has no classes; give labels= when it is made.")
         log_post = self._posterior(self.flat(x), point, None).logits.log_softmax(1)
         labels = self.labels.to(log_post.device)
-        return torch.stack([log_post[:, labels == c].logsumexp(1) for c in range(int(labels.max()) + 1)], dim=1)
+        return torch.stack(
+            [log_post[:, labels == c].logsumexp(1) for c in range(int(labels.max()) + 1)], dim=1
+        )
 
     def transform(self, uniforms: Tensor, normals: Tensor, cond: Tensor | None = None) -> Tensor:
         """Samples of x0 from uniforms (n,) in [0, 1) and standard normals (n, *shape), in the normals' dtype.
@@ -199,14 +220,20 @@ class Mixture(Exact):
         y = torch.empty_like(z)
         for k in torch.unique(chosen).tolist():
             rows = chosen == k
-            y[rows] = p.center + p.means[k] + self.covariances[k].to(z.device).apply(torch.sqrt, z[rows])
+            y[rows] = (
+                p.center + p.means[k] + self.covariances[k].to(z.device).apply(torch.sqrt, z[rows])
+            )
         return self.coordinates.decode(y).reshape(normals.shape).to(normals)
 
-    def sample(self, n: int, generator: torch.Generator | None = None, cond: Tensor | None = None) -> Tensor:
+    def sample(
+        self, n: int, generator: torch.Generator | None = None, cond: Tensor | None = None
+    ) -> Tensor:
         """``n`` samples of x0, float64, on the generator's device; ``cond`` (n,) as in a call."""
         device = float64_device(generator.device) if generator else torch.device("cpu")
         uniforms = torch.rand(n, generator=generator, dtype=torch.float64, device=device)
-        normals = torch.randn(n, *self.sample_shape, generator=generator, dtype=torch.float64, device=device)
+        normals = torch.randn(
+            n, *self.sample_shape, generator=generator, dtype=torch.float64, device=device
+        )
         return self.transform(uniforms, normals, cond)
 
     def fingerprint(self) -> str:

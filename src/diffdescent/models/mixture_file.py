@@ -11,14 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import UserError, unknown
-from ..process import VE, VP, Flow, Process, VPContinuous
+from diffdescent.base.errors import UserError, unknown
+from diffdescent.core.process import VE, VP, Flow, Process, VPContinuous
+
 from .coordinates import Cosine
 from .mixture import Mixture
 from .tensorfile import read_tensors, write_tensors
 
 FORMAT = 1
-_SIMPLE: dict[str, type[VE] | type[Flow] | type[VPContinuous]] = {"VE": VE, "Flow": Flow, "VPContinuous": VPContinuous}
+_SIMPLE: dict[str, type[VE] | type[Flow] | type[VPContinuous]] = {
+    "VE": VE,
+    "Flow": Flow,
+    "VPContinuous": VPContinuous,
+}
 
 
 def _pack(factors: Tensor) -> Tensor:
@@ -37,7 +42,11 @@ def _unpack(packed: Tensor) -> Tensor:
 
 
 def save_mixture(
-    mixture: Mixture, folder: Path, *, dtype: torch.dtype = torch.float64, notes: Mapping[str, object] | None = None
+    mixture: Mixture,
+    folder: Path,
+    *,
+    dtype: torch.dtype = torch.float64,
+    notes: Mapping[str, object] | None = None,
 ) -> None:
     """Write ``mixture`` into ``folder`` (made when missing).
 
@@ -70,7 +79,9 @@ def save_mixture(
     elif isinstance(mixture.process, VE | Flow | VPContinuous):
         process |= asdict(mixture.process)
     else:
-        raise UserError(f"A mixture with a {process['kind']} process has no written form; use VP, VE or Flow.")
+        raise UserError(
+            f"A mixture with a {process['kind']} process has no written form; use VP, VE or Flow."
+        )
     about = {
         "format": FORMAT,
         "shape": list(mixture.sample_shape),
@@ -79,7 +90,9 @@ def save_mixture(
         "notes": dict(notes or {}),
     }
     write_tensors(folder / "mixture.safetensors", tensors)
-    (folder / "mixture.json").write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "mixture.json").write_text(
+        json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
 
 
 def load_mixture(folder: Path, device: torch.device | str | None = None) -> Mixture:
@@ -90,20 +103,31 @@ def load_mixture(folder: Path, device: torch.device | str | None = None) -> Mixt
     try:
         about = json.loads((folder / "mixture.json").read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{folder} holds no mixture.json; give a folder that save_mixture wrote.") from error
+        raise UserError(
+            f"{folder} holds no mixture.json; give a folder that save_mixture wrote."
+        ) from error
     except ValueError as error:
-        raise UserError(f"{folder / 'mixture.json'} is damaged ({error}); copy or download it again.") from error
+        raise UserError(
+            f"{folder / 'mixture.json'} is damaged ({error}); copy or download it again."
+        ) from error
     if not isinstance(about, dict) or about.get("format") != FORMAT:
-        raise UserError(f"{folder} holds no mixture of format {FORMAT}; it was written by another version.")
+        raise UserError(
+            f"{folder} holds no mixture of format {FORMAT}; it was written by another version."
+        )
     tensors = read_tensors(folder / "mixture.safetensors")
     try:
         return _assemble(about, tensors, folder.name, device)
     except KeyError as error:
-        raise UserError(f"The mixture in {folder} lacks {error}; copy or download it again.") from error
+        raise UserError(
+            f"The mixture in {folder} lacks {error}; copy or download it again."
+        ) from error
 
 
 def _assemble(
-    about: Mapping[str, Any], tensors: Mapping[str, Tensor], name: str, device: torch.device | str | None
+    about: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    name: str,
+    device: torch.device | str | None,
 ) -> Mixture:
     shape = tuple(int(n) for n in about["shape"])
     variances = tensors["deviations"].double() ** 2

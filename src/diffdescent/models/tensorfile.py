@@ -14,9 +14,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..errors import UserError
+from diffdescent.base.errors import UserError
 
-_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "I64": torch.int64, "I32": torch.int32}
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
@@ -54,11 +60,20 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
                 continue
             first, last = (begin + int(offset) for offset in entry["data_offsets"])
             dtype, shape = _DTYPES[entry["dtype"]], [int(n) for n in entry["shape"]]
-            if not begin <= first <= last <= len(data) or last - first != math.prod(shape) * dtype.itemsize:
+            if (
+                not begin <= first <= last <= len(data)
+                or last - first != math.prod(shape) * dtype.itemsize
+            ):
                 raise ValueError(f"{name} lies outside the file")
             # Empty buffers are refused by frombuffer.
-            flat = torch.frombuffer(bytearray(data[first:last]), dtype=dtype) if last > first else torch.empty(0)
+            flat = (
+                torch.frombuffer(bytearray(data[first:last]), dtype=dtype)
+                if last > first
+                else torch.empty(0)
+            )
             out[name] = flat.to(dtype).reshape(shape)
         return out
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is no whole safetensors file ({error}); copy or download it again.") from error
+        raise UserError(
+            f"{path} is no whole safetensors file ({error}); copy or download it again."
+        ) from error

@@ -1,0 +1,135 @@
+"""``diffdescent compare``: samplers side by side at equal cost, measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from diffdescent.base.errors import UserError
+
+from .studying import running
+
+if TYPE_CHECKING:
+    from diffdescent.lab.study import StudyConfig
+
+
+def parse_parameters(texts: list[str]) -> dict[str, list[Any]]:
+    """``["beta=-0.8,0.2"]`` → ``{"beta": [-0.8, 0.2]}``. Raises :class:`UserError` for anything else."""
+    import yaml
+
+    found: dict[str, list[Any]] = {}
+    for text in texts:
+        name, equals, values = text.partition("=")
+        if not equals or not name.strip().isidentifier() or not values.strip():
+            raise UserError(
+                f'Cannot read --vary {text!r}; write a name and its values, such as "beta=-0.8,-0.3,0.2".'
+            )
+        found[name.strip()] = [yaml.safe_load(value) for value in values.split(",")]
+    return found
+
+
+@running
+def compare(
+    model: Annotated[
+        str, typer.Argument(help="A bundled name, a diffusers checkpoint folder, or images:PATH.")
+    ],
+    samplers: Annotated[
+        str,
+        typer.Option(
+            help='Recipes, e.g. "ddim; ge @ loglinear; dpmpp(order=2); ddim | momentum({beta})".'
+        ),
+    ] = "ddim; ge; plms; dpmpp(order=2); unipc; ddim | momentum(-0.3)",
+    nfe: Annotated[
+        str | None, typer.Option(help="Budgets in network evaluations; default 5,10,20,50.")
+    ] = None,
+    steps: Annotated[str | None, typer.Option(help="Plain step counts, in place of --nfe.")] = None,
+    grids: Annotated[str, typer.Option(help="Grids; usual is each sampler's own.")] = "usual",
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(help='Values of a name in braces, e.g. "beta=-0.8,-0.3"; may be repeated.'),
+    ] = None,
+    guidance: Annotated[
+        str, typer.Option(help='E.g. "none; cfg(scale=1.5); classifier(scale=2) | pxp".')
+    ] = "none",
+    labels: Annotated[
+        str, typer.Option(help="none, cycle, or classes that are repeated over the samples.")
+    ] = "none",
+    seeds: Annotated[
+        str, typer.Option(help="Seeds; all samplers start from the same noise.")
+    ] = "0",
+    n: Annotated[int, typer.Option(help="Images for each cell and seed.")] = 1000,
+    reference: Annotated[
+        Path | None, typer.Option(help="Real images (folder, zip, npz) or saved statistics (npz).")
+    ] = None,
+    features: Annotated[
+        str, typer.Option(help="What looks at the images: cifar10-features, or inception:FILE.")
+    ] = ("cifar10-features"),
+    resize: Annotated[
+        str, typer.Option(help="How images are resized for it: clean or legacy.")
+    ] = "clean",
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            help="The first one ranks. Default: rmse on an exact model without reference, else fd,…"
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="The study's folder; an interrupted one is continued.")
+    ] = Path("comparison"),
+    shard_size: Annotated[
+        int, typer.Option(help="Samples of one shard, the unit that is lost by a kill.")
+    ] = 128,
+    images: Annotated[
+        int, typer.Option(help="Images of each cell that are kept for the sample sheets.")
+    ] = 16,
+    batch_size: Annotated[
+        int,
+        typer.Option(
+            help="Samples in memory at a time; changes no image, but with pxp(scope=batch)."
+        ),
+    ] = 64,
+    micro_batch: Annotated[
+        int | None, typer.Option(help="Samples that the network sees at once.")
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="Of the network: float32, bf16 or fp16.")] = "float32",
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
+    threads: Annotated[int, typer.Option(help="PyTorch threads of each worker.")] = 1,
+    resamples: Annotated[
+        int, typer.Option(help="Random halves behind each interval; 0: none.")
+    ] = 200,
+) -> tuple[StudyConfig, Path]:
+    """Compare samplers fairly: the same noise, budgets in network evaluations, intervals, cost.
+
+    Writes table.parquet, table.csv, report.html and report.md. Stop it at any moment and give the same command again:
+    it goes on where it was. `diffdescent study` runs the same from a YAML file.
+    """
+    from diffdescent.lab.study import make_study
+
+    values: dict[str, Any] = {
+        "title": f"Samplers compared on {model}",
+        "model": model,
+        "samplers": samplers,
+        "steps": steps,
+        "nfe": nfe if nfe is not None or steps is not None else "5,10,20,50",
+        "grids": grids,
+        "parameters": parse_parameters(vary or []) or None,
+        "guidance": guidance,
+        "labels": labels,
+        "seeds": seeds,
+        "n": n,
+        "reference": None if reference is None else str(reference),
+        "features": features,
+        "resize": resize,
+        "metrics": metrics,
+        "shard": shard_size,
+        "images": images,
+        "batch_size": batch_size,
+        "micro_batch": micro_batch,
+        "dtype": dtype,
+        "device": device,
+        "threads": threads,
+        "resamples": resamples,
+    }
+    return make_study(values, "The comparison"), out

@@ -1,0 +1,98 @@
+"""``diffdescent explain``: a sampler read as an optimizer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from diffdescent.base.images import make_folder, write_atomically
+from diffdescent.core.recipe import default_grid, parse, parse_grid
+from diffdescent.lab.explain import SGD, SGD_MOMENTUM, Explanation, draw_stability
+from diffdescent.lab.explain import explain as read
+
+from .grids import PROCESSES, process_named
+from .weighing import draw_weights
+
+
+def explain(
+    sampler: Annotated[str, typer.Argument(help='A recipe, e.g. "ge | momentum(-0.3)".')],
+    steps: Annotated[int, typer.Option(help="Steps of the grid.")] = 10,
+    grid: Annotated[
+        str | None, typer.Option(help="A grid; default: the recipe's usual one.")
+    ] = None,
+    process: Annotated[str, typer.Option(help=f"One of {', '.join(PROCESSES)}.")] = "linear",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for explain.json and the pictures.")
+    ] = None,
+) -> None:
+    """Read a sampler as an optimizer: its E-step, PM-step and noise next to SGD, and its effective weights."""
+    recipe, kind = parse(sampler), process_named(process)
+    levels = parse_grid(grid or default_grid(recipe, kind), kind, steps)
+    found = read(recipe, levels)
+    record = json.dumps(found.record(), indent=1)
+    if as_json:
+        typer.echo(record)
+    else:
+        _print(found)
+    if out is not None:
+        make_folder(out)
+        write_atomically(out / "explain.json", (record + "\n").encode())
+        draw_weights(found.weights, out / "weights.png")
+        draw_stability(found, recipe, out / "stability.png")
+        typer.echo(f"Wrote {out}/explain.json, weights.png and stability.png", err=True)
+
+
+def _print(found: Explanation) -> None:
+    console = Console()
+    methods = Table(
+        title="As optimization: u ← u − Δ + noise", box=box.SIMPLE_HEAD, show_lines=True
+    )
+    labels = {"method": "", "variable": "u", "estimate": "E-step: the estimate of the gradient", "step": "step size",
+              "update": "PM-step: the update", "noise": "noise"}  # fmt: skip
+    methods.add_column("")
+    for row in (SGD, SGD_MOMENTUM, found.summary):
+        methods.add_column(row["method"], overflow="fold")
+    for key, label in labels.items():
+        if label:
+            methods.add_row(label, *(row[key] for row in (SGD, SGD_MOMENTUM, found.summary)))
+    console.print(methods)
+    table = Table(
+        title=f"Step by step on {found.grid.name} ([−k]: the k-th evaluation before)",
+        box=box.SIMPLE_HEAD,
+    )
+    for name, align in (("step", "right"), ("t", "right"), ("σ/α", "right"), ("β", "right"), ("estimate", "left"),
+                        ("noise/σ", "right")):  # fmt: skip
+        table.add_column(name, justify="right" if align == "right" else "left")
+    for s in found.steps:
+        ratio = f"{s.src.ratio:.4g} → {s.dst.ratio:.4g}"
+        cells = (
+            str(s.step) + ("'" if s.inner else ""),
+            f"{round(s.src.t, 6):g}",
+            ratio,
+            f"{s.size:.4f}",
+            s.estimate,
+        )
+        table.add_row(*cells, f"{s.noise:.3f}" if s.noise else "0")
+    console.print(table)
+    if any(s.inner for s in found.steps):
+        typer.echo("A step with a prime is only the place of the next evaluation.")
+    linear = found.linear
+    if linear is None:
+        typer.echo(f"No linear multistep method: {found.why_not_linear}.")
+    else:
+        size = "" if linear.over_euler is None else f", {linear.over_euler:.4g} of Euler's"
+        newest = ", ".join(f"{b:.4g}" for b in linear.impulse[:5]) + (
+            ", …" if len(linear.impulse) > 5 else ""
+        )
+        typer.echo(
+            f"On equal small steps of {linear.variable}: a linear multistep method of order {linear.order} with "
+            f"weights {newest} (newest first) and error constant {linear.constant:.4g}{size}."
+        )
+    typer.echo(found.weights.summary)

@@ -1,0 +1,105 @@
+"""``diffdescent grid``: print and plot noise grids against each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from diffdescent.base.errors import unknown
+from diffdescent.base.images import save_figure
+from diffdescent.core.grid import Grid
+from diffdescent.core.process import VE, VP, Flow, Process
+from diffdescent.core.recipe import parse_grid
+
+PROCESSES: dict[str, Process] = {
+    "linear": VP.named("linear"),
+    "scaled_linear": VP.named("scaled_linear"),
+    "cosine": VP.named("cosine"),
+    "sigmoid": VP.named("sigmoid"),
+    "ve": VE(),
+    "flow": Flow(),
+}
+
+
+def process_named(name: str) -> Process:
+    """The process called ``name`` on the command line. Raises :class:`UserError` for another name."""
+    if name not in PROCESSES:
+        raise unknown("process", name, PROCESSES)
+    return PROCESSES[name]
+
+
+def grid(
+    names: Annotated[
+        list[str], typer.Argument(help='Grids, e.g. loglinear karras "uniform(spacing=trailing)".')
+    ],
+    steps: Annotated[int, typer.Option(help="Steps of each grid.")] = 10,
+    process: Annotated[str, typer.Option(help=f"One of {', '.join(PROCESSES)}.")] = "linear",
+    plot: Annotated[
+        Path | None, typer.Option(help="Write a plot of σ/α against the step to this file.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Print the levels of noise grids side by side: the time and σ/α at each step, the end included."""
+    grids = {name: parse_grid(name, process_named(process), steps) for name in names}
+    if as_json:
+        import json
+
+        levels = {
+            name: {
+                "t": g.t.tolist(),
+                "alpha": g.alpha.tolist(),
+                "sigma": g.sigma.tolist(),
+                "notes": list(g.notes),
+            }
+            for name, g in grids.items()
+        }
+        typer.echo(json.dumps(levels, indent=2))
+    else:
+        _print(grids)
+    if plot is not None:
+        _plot(grids, plot)
+        typer.echo(f"Wrote {plot}", err=True)
+
+
+def _print(grids: dict[str, Grid]) -> None:
+    table = Table(show_edge=False)
+    table.add_column("step", justify="right")
+    for name in grids:
+        table.add_column(f"{name}\nt", justify="right")
+        table.add_column("\nσ/α", justify="right")
+    for i in range(max(g.steps for g in grids.values()) + 1):
+        row = [str(i)]
+        for g in grids.values():
+            row += [f"{g.t[i]:.6g}", f"{g.ratio[i]:.5g}"] if i <= g.steps else ["", ""]
+        table.add_row(*row)
+    console = Console()
+    console.print(table)
+    for name, g in grids.items():
+        for note in g.notes:
+            console.print(f"{name}: {note}")
+
+
+def _plot(grids: dict[str, Grid], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    for name, g in grids.items():
+        shown = g.ratio > 0  # a log axis has no place for the end σ = 0
+        axes.semilogy(
+            [i / g.steps for i in range(g.steps + 1) if shown[i]],
+            g.ratio[shown],
+            "o-",
+            ms=3,
+            label=name,
+        )
+    axes.set(xlabel="step / N", ylabel="σ/α (an end at 0 is not drawn)", title="Noise grids")
+    axes.legend()
+    save_figure(figure, path)
+    plt.close(figure)

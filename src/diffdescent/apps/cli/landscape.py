@@ -1,0 +1,134 @@
+"""``diffdescent landscape``: a sampler's path among its noisy surroundings, and its image for several step counts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from diffdescent.base.errors import UserError, unknown
+from diffdescent.base.images import write_atomically
+from diffdescent.core.recipe import parse
+from diffdescent.lab.landscape import COUNTS, REFERENCE, Landscape, draw_landscape, draw_strip
+from diffdescent.models import load_model
+from diffdescent.run import resolve_grid
+
+from .theory import one_label
+
+
+def _counts(text: str) -> list[int]:
+    parts = [p.strip() for p in text.split(",") if p.strip()]
+    if not all(p.isdecimal() and int(p) > 0 for p in parts):
+        raise UserError(
+            f"Cannot read the step counts {text!r}; write for example 20,50,100, or none."
+        )
+    return [int(p) for p in parts]
+
+
+def landscape(
+    model: Annotated[
+        str, typer.Argument(help="A bundled name, a checkpoint folder, or images:PATH.")
+    ],
+    samplers: Annotated[
+        str, typer.Option(help="Recipes, separated by semicolons.")
+    ] = "ddim; ddim | momentum(-0.3)",
+    steps: Annotated[int, typer.Option(help="Steps of the trajectories.")] = 50,
+    grid: Annotated[
+        str | None, typer.Option(help="A grid; default: each recipe's usual one.")
+    ] = None,
+    sample: Annotated[int, typer.Option(help="Which sample of the seed.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    label: Annotated[str | None, typer.Option(help="Class name or number.")] = None,
+    around: Annotated[int, typer.Option(help="Noisy neighbours of every state.")] = 24,
+    spread: Annotated[
+        float, typer.Option(help="Standard deviation of their noise, in VP coordinates.")
+    ] = 1.0,
+    reference_steps: Annotated[
+        int, typer.Option(help="Ancestral steps of the reference; the paper takes 1000.")
+    ] = 1000,
+    plane: Annotated[
+        str, typer.Option(help="Principal components of the runs, or of all points (the paper).")
+    ] = "runs",
+    counts: Annotated[
+        str, typer.Option(help="Step counts of the strip of images; none for no strip.")
+    ] = ",".join(map(str, COUNTS)),
+    batch_size: Annotated[int, typer.Option(help="Neighbours denoised at a time.")] = 32,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
+    out: Annotated[
+        Path, typer.Option(help="Folder for the pictures, numbers and the cache.")
+    ] = Path("landscape"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+) -> None:
+    """Draw trajectories among their noisy surroundings (PCA) and a strip of images for several step counts.
+
+    Everything computed is kept in OUT/cache; an interrupted or changed command computes only what is missing.
+    """
+    recipes = [part.strip() for part in samplers.split(";") if part.strip()]
+    if not recipes:
+        raise UserError(
+            'There is no sampler; give for example --samplers "ddim; ddim | momentum(-0.3)".'
+        )
+    if plane not in ("runs", "all"):
+        raise unknown("plane", plane, ("runs", "all"))
+    if sample < 0:
+        raise UserError(f"--sample must be at least 0, not {sample}.")
+    numbers = [] if counts.strip().lower() == "none" else _counts(counts)
+    net = load_model(model, device)
+    chains = [parse(text) for text in recipes]
+    nfe = [chain.plan(resolve_grid(grid, chain, net.process, steps)).nfe for chain in chains]
+    for chain in chains:  # what cannot run is refused before anything is computed
+        for count in numbers:
+            chain.plan(resolve_grid(grid, chain, net.process, count))
+    resolve_grid(None, parse(REFERENCE), net.process, reference_steps)
+    columns = (TextColumn("{task.completed:.0f}/{task.total:.0f} pieces"), BarColumn(), TimeElapsedColumn(),
+               TextColumn("left"), TimeRemainingColumn())  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), disable=as_json) as bar:
+        task = bar.add_task("", total=1 + sum(nfe) + len(recipes) * (1 + len(numbers)))
+        view = Landscape(
+            net, out / "cache", seed=seed, number=sample, label=one_label(label, net), steps=steps,
+            grid=grid, around=around, spread=spread, reference_steps=reference_steps, batch=batch_size, device=device,
+            progress=lambda done: bar.update(task, completed=done),
+        )  # fmt: skip
+        reference = view.reference()
+        paths = [view.path(text) for text in recipes]
+        strip = [[view.image(text, count) for count in numbers] for text in recipes]
+    shares = draw_landscape(
+        view, paths, reference, out / "landscape.png", fit=cast(Literal["runs", "all"], plane)
+    )
+    if numbers:
+        draw_strip(
+            strip,
+            recipes,
+            numbers,
+            reference.reshape(view.shape),
+            reference_steps,
+            out / "strip.png",
+        )
+    root = reference.numel() ** 0.5
+    result: dict[str, Any] = {
+        "model": model, "sample": sample, "seed": seed, "steps": steps, "around": around, "spread": spread,
+        "reference_steps": reference_steps, "variance_of_two_components": shares,
+        "end_to_reference_rmse": {p.name: float((p.x0[-1] - reference).norm()) / root for p in paths},
+        "strip_to_reference_rmse": {
+            p.name: {str(c): float((i.flatten() - reference).norm()) / root for c, i in zip(numbers, row, strict=True)}
+            for p, row in zip(paths, strip, strict=True)
+        },
+    }  # fmt: skip
+    write_atomically(out / "landscape.json", (json.dumps(result, indent=1) + "\n").encode())
+    if as_json:
+        typer.echo(json.dumps(result))
+        return
+    for name, share in shares.items():
+        typer.echo(
+            f"Two components explain {100 * share['runs']:.1f} % of the variance of the runs' {name} and "
+            f"{100 * share['all']:.1f} % with the noisy surroundings; the rest is not in the picture."
+        )
+    for name, value in result["end_to_reference_rmse"].items():
+        typer.echo(f"{name}: RMSE {value:.4f} to the reference at the end")
+    typer.echo(
+        f"Wrote {out}/landscape.png, {'strip.png, ' if numbers else ''}landscape.json (and the cache)"
+    )

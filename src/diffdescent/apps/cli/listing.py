@@ -1,0 +1,71 @@
+"""``diffdescent list``: every name that the text grammar and MODEL understand."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from dataclasses import MISSING, fields
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from diffdescent.core.grid import GRIDS
+from diffdescent.core.recipe import ALIASES, GRID_ALIASES, TRANSFORMS
+from diffdescent.core.solvers import SOLVERS
+from diffdescent.guidance.text import ACTIONS, SOURCES
+from diffdescent.models import bundled
+
+
+def list_names(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """List samplers, transforms, grids, guidance (with their options) and bundled models."""
+    found = {
+        "samplers": {name: _class_options(cls) for name, cls in sorted(SOLVERS.items())},
+        "transforms": {name: _class_options(cls) for name, cls in sorted(TRANSFORMS.items())},
+        "grids": {name: _function_options(builder) for name, builder in sorted(GRIDS.items())},
+        "guidance": {name: _class_options(cls) for name, cls in {**SOURCES, **ACTIONS}.items()},
+        "models": dict.fromkeys(bundled(), ""),
+    }
+    if as_json:
+        import json
+
+        typer.echo(
+            json.dumps({**found, "aliases": ALIASES, "grid_aliases": GRID_ALIASES}, indent=2)
+        )
+        return
+    console = Console()
+    for title, names in found.items():
+        table = Table(title=title.capitalize(), title_justify="left", show_edge=False)
+        table.add_column("name", style="bold")
+        table.add_column("options (with their defaults)" if title != "models" else "")
+        for name, options in names.items():
+            table.add_row(name, options)
+        console.print(table, "")
+    for title, aliases in (
+        ("Names from elsewhere", ALIASES),
+        ("Grid names from elsewhere", GRID_ALIASES),
+    ):
+        table = Table(title=title, title_justify="left", show_edge=False)
+        table.add_column("name", style="bold")
+        table.add_column("means")
+        for name, text in aliases.items():
+            table.add_row(name, text)
+        console.print(table, "")
+
+
+def _class_options(cls: type[Any]) -> str:
+    return ", ".join(
+        f"{f.name}={_show(f.default)}" for f in fields(cls) if f.init and f.default is not MISSING
+    )
+
+
+def _function_options(builder: typing.Callable[..., Any]) -> str:
+    parameters = inspect.signature(builder).parameters.values()
+    return ", ".join(f"{p.name}={_show(p.default)}" for p in parameters if p.kind is p.KEYWORD_ONLY)
+
+
+def _show(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)

@@ -1,0 +1,32 @@
+"""diffusers: recipes as schedulers, and guidance transforms in unmodified pipelines."""
+
+from __future__ import annotations
+
+try:
+    import diffusers as _diffusers  # noqa: F401
+except ImportError:
+    raise ImportError(
+        "diffdescent.apps.diffusers needs diffusers; install it with: pip install 'diffdescent[diffusers]'."
+    ) from None
+
+from .attach import attach, detach
+from .presets import (
+    GradientEstimationScheduler,
+    MomentumDDIMScheduler,
+    MomentumGradientEstimationScheduler,
+    MomentumPLMSScheduler,
+    PositiveNegativeDDIMScheduler,
+)
+from .scheduler import DescentScheduler, DescentSchedulerOutput
+
+__all__ = [
+    "DescentScheduler",
+    "DescentSchedulerOutput",
+    "GradientEstimationScheduler",
+    "MomentumDDIMScheduler",
+    "MomentumGradientEstimationScheduler",
+    "MomentumPLMSScheduler",
+    "PositiveNegativeDDIMScheduler",
+    "attach",
+    "detach",
+]

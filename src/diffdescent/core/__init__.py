@@ -1,0 +1,1 @@
+"""Diffusion sampling itself: processes, grids, solvers, transforms, the executor and the text of recipes."""

@@ -1,0 +1,216 @@
+"""What a network says about ``x``: every parameterisation, converted to (x0, eps) here and nowhere else.
+
+A network's raw output ``u`` is linear in the clean image and the noise, so with ``x = α x0 + σ ε`` there are four
+float64 numbers for which ``x0 = p·x + q·u`` and ``ε = p'·x + q'·u``. A :class:`Prediction` carries the raw tensor and
+these numbers; the executor folds them into a row of coefficients, so no converted tensor is made unless one is kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from diffdescent.base.errors import UserError, unknown
+
+from .process import Point, Process
+
+Basis = Literal["x0", "eps"]
+Kind = Literal["eps", "x0", "v", "flow", "score"]
+KINDS: tuple[Kind, ...] = ("eps", "x0", "v", "flow", "score")
+
+
+class Affine(NamedTuple):
+    """The map (x, u) ↦ ``x``·x + ``raw``·u."""
+
+    x: float
+    raw: float
+
+
+class Conversion(NamedTuple):
+    """How to read x0 and eps off (x, raw output) at one noise level."""
+
+    x0: Affine
+    eps: Affine
+
+    def to(self, basis: Basis) -> Affine:
+        """The map to ``basis``."""
+        return self.x0 if basis == "x0" else self.eps
+
+
+def conversion(kind: Kind, point: Point) -> Conversion:
+    """The 2×2 conversion of a raw output at ``point``.
+
+    ``eps``: u = ε. ``x0``: u = x0. ``v``: u = αε − σx0 (Salimans and Ho 2022, appendix D; exact where α² + σ² = 1, and
+    divided by α² + σ² elsewhere). ``flow``: u = ε − x0 (the velocity dx/dt of rectified flow). ``score``: u = −ε/σ.
+    A quantity that a parameterisation leaves undetermined at ``point`` (x0 from eps at α = 0, eps from x0 at σ = 0)
+    has NaN coefficients: using it is an error that the plan's validation reports.
+    """
+    _, a, s = point
+    nan = math.nan
+    if kind == "eps":
+        return Conversion(Affine(1 / a, -s / a) if a else Affine(nan, nan), Affine(0.0, 1.0))
+    if kind == "x0":
+        return Conversion(Affine(0.0, 1.0), Affine(1 / s, -a / s) if s else Affine(nan, nan))
+    if kind == "v":
+        n2 = a * a + s * s
+        return Conversion(Affine(a / n2, -s / n2), Affine(s / n2, a / n2))
+    if kind == "flow":
+        total = a + s
+        return Conversion(Affine(1 / total, -s / total), Affine(1 / total, a / total))
+    if kind == "score":
+        return Conversion(Affine(1 / a, s * s / a) if a else Affine(nan, nan), Affine(0.0, -s))
+    raise unknown("prediction type", kind, KINDS)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One evaluation: the raw output (same shape as ``x``) and its conversion.
+
+    ``parts`` keeps what guidance must see apart, each of ``raw``'s shape: ``"mean"`` and ``"score"`` are gradients of
+    log p(y | x) that the executor adds to the step (to its mean, weighted by its variance, or to the score),
+    ``"direction"`` is what classifier-free guidance has added to ``raw``, and ``"x0"`` is added to the estimate of x0
+    but not to that of ε (CFG++). ``variance`` is the second half of a
+    learned-variance network's output, in [−1, 1] between log β̃ and log β (Nichol and Dhariwal 2021, eq. 15).
+    """
+
+    raw: Tensor
+    conversion: Conversion
+    variance: Tensor | None = None
+    parts: dict[str, Tensor] = field(default_factory=dict)
+
+    def to(self, basis: Basis, x: Tensor) -> Tensor:
+        """x0 or eps as a tensor."""
+        p, q = self.conversion.to(basis)
+        value = self.raw * q + x * p if p else (self.raw if q == 1 else self.raw * q)
+        return value + self.parts["x0"] if basis == "x0" and "x0" in self.parts else value
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """Anything that can be sampled from.
+
+    ``process`` is what it was trained on, ``shape`` the (C, H, W) of one sample or None when any will do. Calling it
+    with ``x`` of shape (B, C, H, W), a noise level and labels of shape (B,) or None gives a :class:`Prediction`.
+    """
+
+    process: Process
+    shape: tuple[int, ...] | None
+
+    def __call__(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Prediction: ...
+
+
+def _check_output(raw: object, x: Tensor) -> None:
+    """Refuse what is no tensor of the input's shape."""
+    if not isinstance(raw, Tensor):
+        raise UserError(
+            f"The model returned a {type(raw).__name__}, not a tensor; wrap it, for example "
+            "lambda x, t, cond: unet(x, t).sample."
+        )
+    if raw.shape != x.shape:
+        raise UserError(
+            f"The model returned shape {tuple(raw.shape)} for an input of shape {tuple(x.shape)}; they must be "
+            "equal (a network with twice the channels needs learned_variance=True)."
+        )
+
+
+@dataclass(kw_only=True)
+class _Described:
+    """What is known of a network beside its mathematics.
+
+    ``device`` is where the module lives and ``dtype`` what it is fed with. ``classes`` are the names of its labels,
+    which run from 0 to ``label_count`` − 1 (−1: no label, unless it ``needs_label``). ``name`` and ``fingerprint`` say
+    in a run's record which network it was.
+    """
+
+    dtype: torch.dtype = torch.float32
+    device: torch.device | str = "cpu"
+    name: str = "network"
+    classes: tuple[str, ...] | None = None
+    label_count: int | None = None
+    needs_label: bool = False
+    fingerprint: str | None = None
+
+
+@dataclass
+class Network(_Described):
+    """Wraps any ``module(x, t, cond) → raw`` as a :class:`Predictor`.
+
+    ``kind`` is what the raw output means. ``time`` maps a noise level to the number that the module is told (default:
+    the process's own ``t``, the index of a discrete VP process). With ``learned_variance`` the module returns 2C
+    channels, of which the second half is the variance. The module sees tensors of its own ``dtype``; the raw output
+    comes back as it left the module.
+
+    A module in five lines::
+
+        class Mine:                                   # any callable will do
+            def __call__(self, x, t, cond): return unet(x, t)
+        model = dd.Network(Mine(), process=dd.VP.named("linear"), kind="eps", shape=(3, 32, 32))
+        images = dd.sample(model, "ge", steps=10).images
+
+    Raises :class:`UserError` when the output's shape does not fit.
+    """
+
+    module: Callable[[Tensor, Tensor, Tensor | None], Tensor]
+    process: Process
+    kind: Kind = "eps"
+    shape: tuple[int, ...] | None = None
+    time: Callable[[Point], float] | None = None
+    learned_variance: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise unknown("prediction type", self.kind, KINDS)
+
+    def __call__(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Prediction:
+        t = self.time(point) if self.time else point.t
+        raw = self.module(
+            x.to(self.dtype),
+            torch.full((x.shape[0],), t, dtype=torch.float32, device=x.device),
+            cond,
+        )
+        variance = None
+        if self.learned_variance and isinstance(raw, Tensor):
+            if raw.shape[1] != 2 * x.shape[1]:
+                raise UserError(
+                    f"A learned-variance network must return {2 * x.shape[1]} channels for {x.shape[1]}, "
+                    f"but this one returned {raw.shape[1]}; drop learned_variance if it predicts no variance."
+                )
+            raw, variance = raw.chunk(2, dim=1)
+        _check_output(raw, x)
+        return Prediction(raw, conversion(self.kind, point), variance)
+
+
+@dataclass
+class EDM(_Described):
+    """An EDM-preconditioned network: x0 = c_skip x̃ + c_out F(c_in x̃, c_noise) with x̃ = x/α, σ̃ = σ/α.
+
+    c_skip = σd²/(σ̃² + σd²), c_out = σ̃σd/√(σ̃² + σd²), c_in = 1/√(σ̃² + σd²), c_noise = ¼ log σ̃ (Karras et al. 2022,
+    table 1). ``module(x, c_noise, cond)`` is the raw F.
+    """
+
+    module: Callable[[Tensor, Tensor, Tensor | None], Tensor]
+    process: Process
+    shape: tuple[int, ...] | None = None
+    sigma_data: float = 0.5
+
+    def __call__(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Prediction:
+        s, d = point.ratio, self.sigma_data
+        if not 0 < s < math.inf:
+            raise UserError(
+                f"An EDM network cannot be evaluated at σ = {s}; end the grid's evaluations above 0."
+            )
+        root = math.hypot(s, d)
+        c_noise = torch.full(
+            (x.shape[0],), 0.25 * math.log(s), dtype=torch.float32, device=x.device
+        )
+        raw = self.module((x * (1 / (point.alpha * root))).to(self.dtype), c_noise, cond)
+        _check_output(raw, x)
+        x0 = Affine(d * d / (root * root) / point.alpha, s * d / root)
+        # eps = (x/α − x0)/σ̃
+        eps = Affine((1 / point.alpha - x0.x) / s, -x0.raw / s)
+        return Prediction(raw, Conversion(x0, eps))

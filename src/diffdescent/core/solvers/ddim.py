@@ -1,0 +1,174 @@
+"""First-order steps: DDIM(η), DDPM and the stochastic μ-family. Euler in σ̃ (or in flow time) is DDIM itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar, Literal
+
+from diffdescent.base.errors import UserError, unknown
+from diffdescent.core.grid import Grid
+from diffdescent.core.plan import Output, Plan, Row, basis_at, transfer
+from diffdescent.core.process import Point
+
+from .base import Variable, register
+
+
+def posterior_sigma(src: Point, dst: Point) -> float:
+    """Standard deviation of q(x_s | x_t, x0): √(σ_s²·σ_{t|s}²/σ_t²) with σ_{t|s}² = σ_t² − (α_t/α_s)²σ_s².
+
+    For VP this is √β̃ (Ho et al. 2020, eq. 7); in σ̃ it is k-diffusion's σ_up.
+    """
+    return dst.sigma / src.sigma * forward_sigma(src, dst)
+
+
+def forward_sigma(src: Point, dst: Point) -> float:
+    """Standard deviation σ_{t|s} of the forward step q(x_t | x_s), t the noisier level; √β of a VP step."""
+    return math.sqrt(max(src.sigma**2 - (src.alpha / dst.alpha) ** 2 * dst.sigma**2, 0.0))
+
+
+def noisy_row(
+    step: int,
+    src: Point,
+    dst: Point,
+    kept: float,
+    noise: float,
+    log_var: tuple[float, float] | None = None,
+    spread: float | None = None,
+) -> Row:
+    """x_s = α_s x0 + kept·ε + noise·z: the DDIM transfer with part of the noise drawn anew.
+
+    The marginal variance is kept when kept² + noise² = σ_s². ``log_var`` and ``spread`` as in an :class:`Output`.
+    """
+    basis = basis_at(src, "eps")
+    a, b = transfer(src, Point(dst.t, dst.alpha, kept), basis)
+    out = Output(dst, base=a, evals=(b,), noise=noise, log_var=log_var, spread=spread)
+    return Row(step, src, basis, (out,), keep_basis="eps")
+
+
+def noisy_plan(grid: Grid, name: str, rule: Callable[[Point, Point], tuple[float, float]]) -> Plan:
+    """A plan of :func:`noisy_row`, ``rule(src, dst)`` giving (kept, noise)."""
+    pairs = enumerate(pairwise(grid.points))
+    return Plan(grid, tuple(noisy_row(i, s, d, *rule(s, d)) for i, (s, d) in pairs), name=name)
+
+
+@register("ddim")
+@dataclass(frozen=True)
+class DDIM:
+    """DDIM(η): x_s = α_s x0 + √(σ_s² − s²) ε + s z with s = η·(posterior σ) (Song et al. 2021, eqs. 12 and 16).
+
+    η = 0 is Euler in σ̃; η = 1 is ancestral (k-diffusion's ``euler_ancestral``).
+    """
+
+    eta: float = 0.0
+    name: ClassVar[str]
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"eta": 0.5}, {"eta": 1.0})
+    variable: ClassVar[Variable] = "sigma"
+    order: ClassVar[int] = 1
+    cold_order: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.eta <= 1:
+            raise UserError(
+                f"ddim's eta must lie in [0, 1], not {self.eta}; 0 is deterministic, 1 is ancestral."
+            )
+
+    @property
+    def stochastic(self) -> bool:
+        return self.eta > 0
+
+    def plan(self, grid: Grid) -> Plan:
+        def rule(src: Point, dst: Point) -> tuple[float, float]:
+            s = self.eta * posterior_sigma(src, dst) if self.eta else 0.0
+            return (math.sqrt(max(dst.sigma**2 - s**2, 0.0)) if s else dst.sigma), s
+
+        return noisy_plan(grid, f"ddim(eta={self.eta:g})" if self.eta else "ddim", rule)
+
+
+@register("ddpm")
+@dataclass(frozen=True)
+class DDPM:
+    """Ancestral sampling: the mean of q(x_s | x_t, x0) plus noise (Ho et al. 2020, algorithm 2).
+
+    ``variance``: ``"small"`` β̃ (which keeps the marginal), ``"large"`` β, with β̃ of the step before last at the last
+    noisy level (guided-diffusion's FIXED_LARGE), or ``"learned"``, between the two by the network's own output. A step
+    that ends at σ = 0 or at the grid's end with ``final_noise=False`` adds none.
+    """
+
+    variance: Literal["small", "large", "learned"] = "small"
+    final_noise: bool = True
+    name: ClassVar[str]
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {},
+        {"variance": "large"},
+        {"final_noise": False},
+    )
+    variable: ClassVar[Variable] = "sigma"
+    stochastic: ClassVar[bool] = True
+    order: ClassVar[int] = 1
+    cold_order: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if self.variance not in ("small", "large", "learned"):
+            raise unknown("DDPM variance", self.variance, ("small", "large", "learned"))
+
+    @property
+    def keeps_variance(self) -> bool:
+        """β̃ is the variance of q(x_s | x_t, x0); β adds more, and a quiet end takes some away."""
+        return self.variance == "small" and self.final_noise
+
+    def plan(self, grid: Grid) -> Plan:
+        rows = []
+        points = grid.points
+        for i, (src, dst) in enumerate(pairwise(points)):
+            small, large = posterior_sigma(src, dst), forward_sigma(src, dst)
+            kept = math.sqrt(max(dst.sigma**2 - small**2, 0.0))
+            quiet = dst.sigma == 0 or (i == grid.steps - 1 and not self.final_noise)
+            if dst.sigma == 0:
+                large = posterior_sigma(points[i - 1], src) if i else 0.0
+            noise, log_var = (large if self.variance == "large" else small), None
+            if self.variance == "learned" and not quiet:
+                noise, log_var = 0.0, (2 * math.log(small), 2 * math.log(large))
+            rows.append(
+                noisy_row(
+                    i, src, dst, kept, 0.0 if quiet else noise, log_var, noise if quiet else None
+                )
+            )
+        return Plan(grid, tuple(rows), name=f"ddpm(variance={self.variance})")
+
+
+@register("mu")
+@dataclass(frozen=True)
+class StochasticMu:
+    """The stochastic family of the gradient-estimation paper (arXiv 2306.04848, appendix), in σ̃:
+
+    σ' = (σ̃_s/σ̃_t^μ)^{1/(1−μ)},  x̃ ← x̃ − (σ̃_t − σ')ε + √(σ̃_s² − σ'²) z.  μ = 0 is DDIM, μ = ½ is DDPM.
+    """
+
+    mu: float = 0.5
+    name: ClassVar[str]
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"mu": 0.25}, {"mu": 0.0})
+    variable: ClassVar[Variable] = "sigma"
+    order: ClassVar[int] = 1
+    cold_order: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.mu < 1:
+            raise UserError(f"mu must lie in [0, 1), not {self.mu}; 0 is DDIM, 0.5 is DDPM.")
+
+    @property
+    def stochastic(self) -> bool:
+        return self.mu > 0
+
+    def plan(self, grid: Grid) -> Plan:
+        def rule(src: Point, dst: Point) -> tuple[float, float]:
+            if not self.mu:
+                return dst.sigma, 0.0
+            if math.isinf(src.ratio):
+                return 0.0, dst.sigma  # σ' → 0: everything is drawn anew
+            kept = (dst.ratio / src.ratio**self.mu) ** (1 / (1 - self.mu))
+            return dst.alpha * kept, dst.alpha * math.sqrt(max(dst.ratio**2 - kept**2, 0.0))
+
+        return noisy_plan(grid, f"mu({self.mu:g})", rule)

@@ -1,0 +1,214 @@
+"""DEIS, the exponential integrators of Zhang and Chen (ICLR 2023, arXiv 2204.13902).
+
+Multistep: ε is interpolated by its Lagrange polynomial in some variable u and integrated over σ̃ (eq. 14):
+
+    w_j = ∫ ℓ_j(u(σ̃)) dσ̃.
+
+tAB takes u = time, ρAB u = σ̃ (there called ρ), log-ρ AB u = log σ̃ (what diffusers ships as DEIS). ρRK are classical
+Runge–Kutta methods in σ̃.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from diffdescent.base.errors import UserError, unknown
+from diffdescent.core.grid import Grid
+from diffdescent.core.plan import Plan, Row, euler_row
+from diffdescent.core.process import VP, Point, Process
+
+from .base import Variable, register
+from .exponential import LowerOrderFinal, check_orders, step_orders
+from .quadrature import Rule, gauss, lagrange, left_sum
+from .sigma_space import finite, multistep_rows, stage_rows, steps
+
+Variant = Literal["tab", "rhoab", "logrho"]
+
+
+def _time_rule(process: Process, src: Point, dst: Point, count: int) -> Rule:
+    """Points in time and weights of ∫ f(t) dσ̃: by the left sum of σ̃'(t) over t, or (``count`` = 0) to all digits.
+
+    The latter is Gauss–Legendre in v = asinh σ̃, in which t is smooth from σ̃ = 0 to very large σ̃; for a discrete VP
+    process piece by piece between its integer indices, where log ᾱ has kinks.
+    """
+    if count:
+        rule = left_sum(src.t, dst.t, count)
+        return Rule(rule.points, rule.weights * process.ratio_slope(rule.points))
+    ends = [src.ratio, dst.ratio]
+    points = 48
+    if isinstance(process, VP):
+        low, high = sorted((src.t, dst.t))
+        kinks = process.ratio(np.arange(math.floor(low) + 1, math.ceil(high)))
+        ends = [ends[0], *sorted(kinks.tolist(), reverse=ends[0] > ends[1]), ends[1]]
+        points = 8 if len(ends) < 20 else 4
+    rule = gauss(np.arcsinh(ends), points)
+    return Rule(process.t_of_ratio(np.sinh(rule.points)), rule.weights * np.cosh(rule.points))
+
+
+def _rho_rule(process: Process, src: Point, dst: Point, count: int) -> Rule:
+    return left_sum(src.ratio, dst.ratio, count) if count else gauss((src.ratio, dst.ratio), 2)
+
+
+def _log_rule(process: Process, src: Point, dst: Point, count: int) -> Rule:
+    a, b = math.log(src.ratio), math.log(dst.ratio)
+    rule = left_sum(a, b, count) if count else gauss((a, b), 32)
+    return Rule(rule.points, rule.weights * np.exp(rule.points))
+
+
+@dataclass(frozen=True)
+class _Interpolation:
+    """The variable u of a variant: a point's place in it, and a rule of ∫ f(u) dσ̃ with points in u."""
+
+    variable: Variable
+    place: Callable[[Point], float]
+    rule: Callable[[Process, Point, Point, int], Rule]
+
+
+_VARIANTS: dict[str, _Interpolation] = {
+    "tab": _Interpolation("time", lambda p: p.t, _time_rule),
+    "rhoab": _Interpolation("sigma", lambda p: p.ratio, _rho_rule),
+    "logrho": _Interpolation("lambda", lambda p: -p.lam, _log_rule),
+}
+
+
+@register("deis")
+@dataclass(frozen=True)
+class DEIS:
+    """Exponential-integrator multistep of order 1–4 with the start of orders 1, 2, …
+
+    ``variant``: the variable of the interpolation, ``"tab"`` (time), ``"rhoab"`` (σ̃; the same as ``ab``) or
+    ``"logrho"`` (log σ̃; diffusers). Where that variable is infinite, at σ = 0 for log σ̃ and at α = 0, steps are of
+    first order. ``points``: 0 integrates to all digits; n takes the left Riemann sum with n points in the variable,
+    as the released code does with 10000. ``lower_order_final``: whether the last steps fall to lower orders, see
+    :data:`~.exponential.LowerOrderFinal` (diffusers: ``always`` below 15 steps); ``never`` leaves even a step to σ = 0
+    at full order where the variable is finite there.
+
+    Raises :class:`UserError` for unknown names, an order outside 1–4 or a negative number of points.
+    """
+
+    order: int = 3
+    variant: Variant = "tab"
+    points: int = 0
+    lower_order_final: LowerOrderFinal = "never"
+    name: ClassVar[str]
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
+        {}, {"order": 2}, {"order": 4}, {"variant": "rhoab"}, {"variant": "logrho"}, {"variant": "logrho", "order": 2},
+    )  # fmt: skip
+    stochastic: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.variant not in _VARIANTS:
+            raise unknown("deis variant", self.variant, _VARIANTS)
+        check_orders("deis", self.order, (), self.lower_order_final, 4)
+        if self.points < 0:
+            raise UserError(
+                f"deis' number of integration points must be at least 0, not {self.points}; 0 is exact."
+            )
+
+    @property
+    def variable(self) -> Variable:
+        return _VARIANTS[self.variant].variable
+
+    @property
+    def cold_order(self) -> int:
+        return min(self.order, 2)
+
+    def plan(self, grid: Grid) -> Plan:
+        interpolation = _VARIANTS[self.variant]
+
+        def weights(nodes: Sequence[Point], dst: Point) -> Sequence[float]:
+            places = [interpolation.place(p) for p in nodes]
+            if len(set(places)) < len(places):
+                raise UserError(
+                    f"deis interpolates in time, and two levels of the grid have the time {places[0]:g} (they lie "
+                    "outside the process's range); give variant=rhoab or start the grid inside the range."
+                )
+            rule = interpolation.rule(grid.process, nodes[0], dst, self.points)
+            basis = lagrange(places, rule.points)
+            return [float(w) for w in basis @ rule.weights]
+
+        def usable(point: Point) -> bool:
+            return finite(point) and math.isfinite(interpolation.place(point))
+
+        final = self.lower_order_final
+        caps = step_orders(grid, self.order, final) if final != "never" else ()
+        rows = multistep_rows(grid, self.order, weights, usable=usable, caps=caps)
+        return Plan(grid, rows, name=f"deis(variant={self.variant}, order={self.order})")
+
+
+@dataclass(frozen=True)
+class _Tableau:
+    """An explicit Runge–Kutta method: rows of A (the first stage has none), b, and its order."""
+
+    a: tuple[tuple[float, ...], ...]
+    b: tuple[float, ...]
+    order: int
+
+    @property
+    def c(self) -> tuple[float, ...]:
+        return (0.0, *map(math.fsum, self.a))
+
+
+TABLEAUS: dict[str, _Tableau] = {
+    "euler": _Tableau((), (1.0,), 1),
+    "heun2": _Tableau(((1.0,),), (1 / 2, 1 / 2), 2),
+    "kutta3": _Tableau(((1 / 2,), (-1.0, 2.0)), (1 / 6, 2 / 3, 1 / 6), 3),
+    "heun3": _Tableau(((1 / 3,), (0.0, 2 / 3)), (1 / 4, 0.0, 3 / 4), 3),
+    "vdh3": _Tableau(((8 / 15,), (1 / 4, 5 / 12)), (1 / 4, 0.0, 3 / 4), 3),
+    "ssprk3": _Tableau(((1.0,), (1 / 4, 1 / 4)), (1 / 6, 1 / 6, 2 / 3), 3),
+    "rk4": _Tableau(((1 / 2,), (0.0, 1 / 2), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6), 4),
+}
+"""Euler, Heun, Kutta, Heun's third-order, van der Houwen's (Wray's), Shu and Osher's SSP and the classical method."""
+
+
+@register("rhork")
+@dataclass(frozen=True)
+class RhoRK:
+    """ρRK: a classical Runge–Kutta method in σ̃ (Zhang and Chen 2023, section 3.4), no history.
+
+    ``method`` is one of ``euler``, ``heun2``, ``kutta3``, ``heun3``, ``vdh3``, ``ssprk3``, ``rk4``. A step that
+    touches σ̃ = ∞ is of first order, and so is one that would evaluate the network at σ = 0.
+
+    Raises :class:`UserError` for an unknown method.
+    """
+
+    method: str = "heun3"
+    name: ClassVar[str]
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = tuple(
+        {"method": method} for method in TABLEAUS
+    )
+    variable: ClassVar[Variable] = "sigma"
+    stochastic: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if self.method not in TABLEAUS:
+            raise unknown("Runge–Kutta method", self.method, TABLEAUS)
+
+    @property
+    def order(self) -> int:
+        return TABLEAUS[self.method].order
+
+    @property
+    def cold_order(self) -> int:
+        return self.order
+
+    def plan(self, grid: Grid) -> Plan:
+        tableau = TABLEAUS[self.method]
+        rows: list[Row] = []
+        for i, (src, dst) in enumerate(steps(grid)):
+            if not (finite(src) and finite(dst)) or (dst.sigma == 0 and max(tableau.c) >= 1):
+                rows.append(euler_row(i, src, dst, "eps"))
+                continue
+            h = dst.ratio - src.ratio
+            places = [
+                grid.at_ratio(src.ratio + c * h) if 0 < c < 1 else (dst if c else src)
+                for c in tableau.c
+            ]
+            weights = [[h * w for w in row] for row in (*tableau.a, tableau.b)]
+            rows += stage_rows(i, (*places, dst), weights, order=tableau.order)
+        return Plan(grid, tuple(rows), name=f"rhork({self.method})")

@@ -1,0 +1,230 @@
+"""Euler and second-order Runge–Kutta steps in σ̃, with churn: the samplers of Karras et al. 2022 (arXiv 2206.00364)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from diffdescent.base.errors import UserError, unknown
+from diffdescent.core.grid import Grid
+from diffdescent.core.plan import Output, Plan, Row, euler_row
+from diffdescent.core.process import VE, Flow, Point, Process
+
+from .base import Variable, register
+from .ddim import forward_sigma
+
+Clock = Literal["sigma", "variance", "time"]
+"""The variable along which steps are straight: σ̃; σ̃² (the VE equation of Song et al. 2021); or the process's own
+time, in its own coordinates (its native probability-flow ODE)."""
+
+
+class _Slope(NamedTuple):
+    """dy/dτ = x·y + eps·ε."""
+
+    x: float
+    eps: float
+
+
+def _coordinate(at: Point, clock: Clock) -> tuple[float, float]:
+    """The clock's time τ, and n for which the ODE is solved in y = x/n."""
+    if clock == "time":
+        return at.t, 1.0
+    return (at.ratio if clock == "sigma" else at.ratio**2), at.alpha
+
+
+def _slope(process: Process, at: Point, clock: Clock) -> _Slope:
+    """The probability-flow ODE in the variables of ``clock`` (arXiv 2206.00364, eqs. 1 and 4)."""
+    if clock == "sigma":
+        return _Slope(0.0, 1.0)
+    if clock == "variance":
+        return _Slope(0.0, 0.5 / at.ratio)
+    # With x = α(x0 + σ̃ε): dx/dt = (d log α/dt) x + α (dσ̃/dt) ε.
+    rate = float(process.ratio_slope(at.t))
+    return _Slope(_log_alpha_slope(process, at) * rate, at.alpha * rate)
+
+
+def _log_alpha_slope(process: Process, at: Point) -> float:
+    """d log α/dσ̃: α is (1 + σ̃²)^{−1/2} for VP, 1/(1 + σ̃) for flow, 1 for VE."""
+    if isinstance(process, VE):
+        return 0.0
+    return -at.alpha if isinstance(process, Flow) else -at.ratio * at.alpha**2
+
+
+@dataclass(frozen=True)
+class _Churned:
+    """Options of ``euler`` and ``heun``.
+
+    Churn (algorithm 2): where ``s_min`` ≤ σ̃ ≤ ``s_max``, a step first raises σ̃ to σ̂ = (1 + γ)σ̃ with
+    γ = min(``s_churn``/N, √2 − 1), adding √(σ̂² − σ̃²)·``s_noise``·z. ``clock``: see :data:`Clock`; every clock but
+    ``sigma`` is an ablation, and wrong even where the network is constant.
+    """
+
+    s_churn: float = 0.0
+    s_min: float = 0.0
+    s_max: float = math.inf
+    s_noise: float = 1.0
+    clock: Clock = "sigma"
+    name: ClassVar[str]
+    variable: ClassVar[Variable] = "sigma"
+
+    def __post_init__(self) -> None:
+        if self.clock not in ("sigma", "variance", "time"):
+            raise unknown("clock", self.clock, ("sigma", "variance", "time"))
+        if self.s_churn < 0 or self.s_noise < 0 or not 0 <= self.s_min <= self.s_max:
+            raise UserError(
+                f"{self.name} needs s_churn ≥ 0, s_noise ≥ 0 and 0 ≤ s_min ≤ s_max, not s_churn={self.s_churn}, "
+                f"s_noise={self.s_noise}, s_min={self.s_min}, s_max={self.s_max}."
+            )
+
+    @property
+    def stochastic(self) -> bool:
+        return self.s_churn > 0
+
+    @property
+    def keeps_variance(self) -> bool:
+        return self.clock == "sigma" and (self.s_noise == 1 or not self.stochastic)
+
+    def plan(self, grid: Grid) -> Plan:
+        if self.stochastic and not grid.descending:
+            raise UserError(
+                f"{self.name} with churn cannot run a reversed grid; invert with s_churn=0."
+            )
+        points = grid.points
+        raised = [self._raised(grid, p) for p in points[:-1]]
+        rows: list[Row] = []
+        for i, (src, dst) in enumerate(zip(raised, points[1:], strict=True)):
+            if self.clock == "time" and isinstance(grid.process, Flow) and src.sigma and dst.alpha:
+                rows += self._flow_rows(i, src, dst)
+            elif math.isinf(src.lam) or dst.alpha == 0:
+                rows.append(euler_row(i, src, dst, "eps"))
+            else:
+                rows += self._rows(grid, i, src, dst)
+            if i + 1 < grid.steps and raised[i + 1] is not dst:
+                # Draw 1, since draw 0 of the first step may be the plan's start.
+                last = rows[-1]
+                rows[-1] = replace(
+                    last, outputs=(*last.outputs, self._kick(dst, raised[i + 1], draw=1))
+                )
+        start = () if raised[0] is points[0] else (self._kick(points[0], raised[0], draw=0),)
+        noisy = f"(s_churn={self.s_churn:g})" if self.stochastic else ""
+        return Plan(grid, tuple(rows), start=start, name=f"{self.name}{noisy}")
+
+    def _raised(self, grid: Grid, point: Point) -> Point:
+        gamma = min(self.s_churn / grid.steps, math.sqrt(2) - 1)
+        if not gamma or not self.s_min <= point.ratio <= self.s_max or math.isinf(point.lam):
+            return point
+        return grid.at_ratio(point.ratio * (1 + gamma))
+
+    def _kick(self, src: Point, dst: Point, draw: int) -> Output:
+        noise = self.s_noise * forward_sigma(dst, src)
+        return Output(dst, commit=False, base=dst.alpha / src.alpha, noise=noise, draw=draw)
+
+    def _rows(self, grid: Grid, step: int, src: Point, dst: Point) -> list[Row]:
+        return [self._straight(grid, step, src, dst)]
+
+    def _flow_rows(self, step: int, src: Point, dst: Point) -> list[Row]:
+        """Steps along a flow's velocity v = dx/dσ = (x − x0)/σ, which is finite at pure noise."""
+        length = (dst.sigma - src.sigma) / src.sigma
+        return [Row(step, src, "x0", (Output(dst, current=1 + length, evals=(-length,)),))]
+
+    def _straight(
+        self, grid: Grid, step: int, src: Point, dst: Point, to: Point | None = None
+    ) -> Row:
+        """Along the slope at ``src`` to ``dst``, or to the inner level ``to`` on the way.
+
+        ``current`` carries the state, which churn has made another than the base.
+        """
+        end = to or dst
+        (tau, scale), (tau_end, scale_end) = (
+            _coordinate(src, self.clock),
+            _coordinate(end, self.clock),
+        )
+        slope, length = _slope(grid.process, src, self.clock), tau_end - tau
+        out = Output(
+            end,
+            commit=to is None,
+            current=scale_end / scale * (1 + length * slope.x),
+            evals=(scale_end * length * slope.eps,),
+        )
+        return Row(step, src, "eps", (out,), keep=() if to is None else (0,))
+
+
+@register("euler")
+@dataclass(frozen=True)
+class Euler(_Churned):
+    """Euler in σ̃ with churn. Without churn it is DDIM."""
+
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"s_churn": 4.0})
+    order: ClassVar[int] = 1
+    cold_order: ClassVar[int] = 1
+
+
+@register("heun")
+@dataclass(frozen=True)
+class Heun(_Churned):
+    """Second order in σ̃ with churn: 2N − 1 evaluations on a grid that ends at σ = 0, where the last step is Euler.
+
+    d at σ̂, then d' at σ̂ + α(σ̃_s − σ̂) along d; the step takes (1 − 1/(2α)) d + 1/(2α) d' (algorithm 3). ``alpha`` = 1
+    is Heun, 1/2 the midpoint rule, 2/3 Ralston's.
+    """
+
+    alpha: float = 1.0
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"alpha": 0.75}, {"s_churn": 4.0})
+    order: ClassVar[int] = 2
+    cold_order: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.alpha <= 1:
+            raise UserError(
+                f"heun's alpha must lie in (0, 1], not {self.alpha}; 1 is Heun, 0.5 the midpoint rule."
+            )
+
+    def _rows(self, grid: Grid, step: int, src: Point, dst: Point) -> list[Row]:
+        if dst.sigma == 0:
+            return super()._rows(grid, step, src, dst)
+        middle = dst if self.alpha == 1 else self._inner(grid, src, dst)
+        first = self._straight(grid, step, src, dst, to=middle)
+        (tau, _), (tau_mid, scale_mid), (tau_end, scale) = (
+            _coordinate(p, self.clock) for p in (src, middle, dst)
+        )
+        begin, inner = (_slope(grid.process, p, self.clock) for p in (src, middle))
+        reach, length, share = tau_mid - tau, tau_end - tau, 1 / (2 * self.alpha)
+        # The inner state is (1 + reach·A) y + reach·B e: y comes back from it, since the base lacks what churn added.
+        on_start = (1 + length * (1 - share) * begin.x) / (1 + reach * begin.x)
+        out = Output(
+            dst,
+            current=scale / scale_mid * on_start + scale / scale_mid * length * share * inner.x,
+            evals=(
+                scale * length * share * inner.eps,
+                scale * begin.eps * (length * (1 - share) - on_start * reach),
+            ),
+        )
+        return [first, Row(step, middle, "eps", (out,), order=2)]
+
+    def _flow_rows(self, step: int, src: Point, dst: Point) -> list[Row]:
+        if dst.sigma == 0:
+            return super()._flow_rows(step, src, dst)
+        sigma = src.sigma + self.alpha * (dst.sigma - src.sigma)
+        middle = dst if self.alpha == 1 else Point(sigma, 1 - sigma, sigma)
+        reach, length, share = (
+            (middle.sigma - src.sigma) / src.sigma,
+            dst.sigma - src.sigma,
+            1 / (2 * self.alpha),
+        )
+        inner = Output(middle, commit=False, current=1 + reach, evals=(-reach,))
+        old, new = length * (1 - share) / src.sigma, length * share / middle.sigma
+        # The start of the step comes back from the inner state, as the base lacks what churn added: see _rows.
+        on_start = (1 + old) / (1 + reach)
+        out = Output(dst, current=on_start + new, evals=(-new, on_start * reach - old))
+        return [Row(step, src, "x0", (inner,), keep=(0,)), Row(step, middle, "x0", (out,), order=2)]
+
+    def _inner(self, grid: Grid, src: Point, dst: Point) -> Point:
+        """The level at the fraction alpha of the step on the clock."""
+        if self.clock == "time":
+            return grid.at_time(src.t + self.alpha * (dst.t - src.t))
+        power = 2 if self.clock == "variance" else 1
+        start, end = src.ratio**power, dst.ratio**power
+        return grid.at_ratio((start + self.alpha * (end - start)) ** (1 / power))

@@ -1,1 +1,0 @@
-"""The engine behind other libraries' interfaces: diffusers, k-diffusion, ComfyUI, text to image."""

@@ -1,0 +1,1 @@
+"""Laboratory tools, each on its own: studies, theory, peculiarity, landscapes, conflicts, explanations, training."""

@@ -1,0 +1,297 @@
+"""The share of peculiar figures against sampler, steps, momentum, γ and grid, next to a teacher of many steps.
+
+Every point of the study starts from the same noise, so that two points compare figure by figure. Samples are made in
+blocks, each written to its own file as soon as it is there: a study that is stopped goes on where it was, and one that
+was finished can be given more samples. Blocks go round all points, so that at any moment the table is balanced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from diffdescent.base.errors import UserError
+from diffdescent.base.images import make_folder, to_uint8, write_atomically
+from diffdescent.core.predict import Predictor
+from diffdescent.core.recipe import parse, parse_grid
+from diffdescent.run import sample
+from diffdescent.run.pieces import model_identity
+
+from .counter import Readings, count_limbs, thresholds
+from .figures import SPECIES
+
+UNIFORM = "uniform(spacing=trailing)"
+SAMPLERS = ("ddim", "ddpm", "ge(gamma=2)", "plms", "dpmpp(order=2)", "unipc")
+BETAS = (-0.8, -0.5, -0.3, -0.1, 0.1, 0.2, 0.5, 0.8)
+GAMMAS = (1.5, 2.5, 3.0)
+GRIDS = ("loglinear", "quadratic", "karras")
+STEPS = (5, 10, 20, 50, 100)
+MANY = 100
+"""From so many steps on, where samplers agree, γ is left out and of β only ``PAPER`` is measured."""
+PAPER = (-0.8, -0.3, 0.2, 0.8)
+"""β of the paper's tables, and .8."""
+BASE = "ddim"
+"""The recipe that momentum is added to, and that samplers are compared with."""
+TEACHER = 1000
+RECORD = "study.json"
+WIDTH = 50
+"""Samples that the network sees at once. Part of the record: another width changes the images' last bits."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One sampler of the study: recipe and grid as text, and the grid's steps."""
+
+    recipe: str
+    steps: int
+    grid: str = UNIFORM
+
+    @property
+    def slug(self) -> str:
+        """A short name for files."""
+        return hashlib.sha256(f"{self.recipe} @ {self.grid} @ {self.steps}".encode()).hexdigest()[
+            :12
+        ]
+
+    @property
+    def base(self) -> Point:
+        """What this point is to improve on: the sampler without momentum, of all others DDIM; same grid and steps."""
+        sampler, bar, _ = self.recipe.partition(" | momentum")
+        return Point(sampler if bar else BASE, self.steps, self.grid)
+
+
+def momentum(beta: float, recipe: str = BASE) -> str:
+    """A recipe with momentum, as the study writes it."""
+    return f"{recipe} | momentum(beta={beta})"
+
+
+def default_points(steps: Sequence[int] = STEPS, teacher: int = TEACHER) -> list[Point]:
+    """The study of the documentation: samplers, β, γ and grids at these steps, and the two teachers.
+
+    β and γ from 10 steps up (few of them from ``MANY`` up); grids and momentum over other samplers at 20 and 50 steps.
+    """
+    few, some = [t for t in steps if t >= 10], [t for t in steps if t in (20, 50)]
+    found = [Point(r, t) for r in SAMPLERS for t in steps]
+    found += [Point(momentum(beta), t) for t in few for beta in (BETAS if t < MANY else PAPER)]
+    found += [Point(f"ge(gamma={g})", t) for g in GAMMAS for t in few if t < MANY]
+    found += [Point(momentum(-0.3, r), t) for r in ("plms", "dpmpp(order=2)", "ddpm") for t in some]
+    found += [Point(r, t, g) for g in GRIDS for r in (BASE, momentum(-0.3)) for t in some]
+    return [Point(BASE, teacher), Point("ddpm", teacher), *dict.fromkeys(found)]
+
+
+def run_study(
+    model: Predictor,
+    points: Sequence[Point],
+    n: int,
+    out: Path,
+    *,
+    seed: int = 0,
+    block: int = 100,
+    bf16: bool = False,
+    unconditional: bool = False,
+    progress: Callable[[int, int, Point], None] | None = None,
+) -> None:
+    """Make samples 0 … n − 1 of every point, count their limbs and write both, a file for each block.
+
+    Args:
+        model: what is sampled; its images must be grey figures.
+        points: recipes, steps and grids.
+        n: samples of each point, a multiple of ``block``.
+        out: the study's folder; blocks that it has already are not made again.
+        seed: of the noise that all points start from.
+        block: samples a file.
+        bf16: evaluate the network under bfloat16 autocast; the update stays in float32.
+        unconditional: ask for no species. Otherwise, and where the model knows classes, sample i is asked to be species
+            i mod 3.
+        progress: called with (evaluations done, evaluations in all, point) after each block.
+
+    Raises:
+        UserError: n is no multiple of the block, or the folder holds a study of another model, seed or precision.
+    """
+    if n < 1 or block < 1 or n % block:
+        raise UserError(
+            f"n={n} must be a multiple of the block of {block} samples, and at least one block."
+        )
+    if model.shape is not None and model.shape[0] != 1:
+        raise UserError(
+            f"The study needs a model of grey figures, one channel; this one's images are {model.shape}."
+        )
+    points = list(dict.fromkeys(points))
+    cost = {p: parse(p.recipe).plan(parse_grid(p.grid, model.process, p.steps)).nfe for p in points}
+    record: dict[str, object] = {
+        "model": model_identity(model), "seed": seed, "block": block, "bf16": bf16, "width": WIDTH,
+        "species": _known(), "counter": thresholds(), "unconditional": unconditional,
+    }  # fmt: skip
+    _begin(out, record)
+    todo = [(p, b) for b in range(n // block) for p in points if not _shard(out, p, b).is_file()]
+    total, done = sum(cost[p] for p, _ in todo) * block, 0
+    for point, number in todo:
+        samples = range(number * block, (number + 1) * block)
+        labels = None if unconditional else asked(model, samples)
+        with precision(model, bf16):
+            images = to_uint8(
+                sample(
+                    model, point.recipe, steps=point.steps, grid=point.grid, seed=seed, batch_size=block,
+                    samples=samples, labels=None if labels is None else labels.tolist(), micro_batch=WIDTH,
+                ).images
+            )  # fmt: skip
+        _write(_shard(out, point, number), images[:, 0].numpy(), count_limbs(images), labels, point)
+        done += cost[point] * block
+        if progress is not None:
+            progress(done, total, point)
+
+
+def asked(model: Predictor, samples: Sequence[int]) -> npt.NDArray[np.int64] | None:
+    """The species that each sample is asked to be, its place in :data:`SPECIES`; None for a model without classes."""
+    if (getattr(model, "label_count", None) or 0) < len(SPECIES):
+        return None
+    return np.array(samples, np.int64) % len(SPECIES)
+
+
+def _known() -> dict[str, list[int]]:
+    return {name: list(s.counts) for name, s in SPECIES.items()}
+
+
+@contextlib.contextmanager
+def precision(model: Predictor, bf16: bool) -> Iterator[None]:
+    """Evaluate the model under bfloat16 autocast, or as it is; the update stays in float32 either way."""
+    kind = torch.device(getattr(model, "device", "cpu")).type
+    with torch.autocast(kind, dtype=torch.bfloat16, enabled=bf16):
+        yield
+
+
+def _begin(out: Path, record: dict[str, object]) -> None:
+    make_folder(out)
+    path = out / RECORD
+    if path.is_file():
+        before = _record(path)
+        differ = [k for k in record if before.get(k) != record[k]]
+        if differ:
+            raise UserError(
+                f"{out} holds a study with another {differ[0]}; choose another folder, or the same settings."
+            )
+    elif _blocks(out):
+        raise UserError(
+            f"{out} holds blocks of a study, but not the {RECORD} that says of which; choose another folder."
+        )
+    else:
+        write_atomically(path, (json.dumps(record, indent=2) + "\n").encode())
+
+
+def same_model(out: Path, model: Predictor) -> None:
+    """Raise :class:`UserError` where ``model`` is not the one whose samples the study's folder holds."""
+    before = _record(out / RECORD)
+    if before.get("model") != model_identity(model):
+        raise UserError(
+            f"{out} holds samples of another model; name the one that the study was made with."
+        )
+
+
+def _record(path: Path) -> dict[str, object]:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is damaged or missing; choose another folder.")
+    return found
+
+
+def _shard(out: Path, point: Point, number: int) -> Path:
+    return out / f"{point.slug}-{number:04d}.npz"
+
+
+def _blocks(out: Path) -> list[Path]:
+    return sorted(out.glob("*-[0-9][0-9][0-9][0-9].npz")) if out.is_dir() else []
+
+
+def _write(
+    path: Path,
+    images: npt.NDArray[np.uint8],
+    readings: Readings,
+    labels: npt.NDArray[np.int64] | None,
+    point: Point,
+) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer, images=images, counts=readings.counts.astype(np.int16), unreadable=np.array(readings.unreadable),
+        labels=np.full(len(images), -1) if labels is None else labels,
+        point=json.dumps([point.recipe, point.steps, point.grid]),
+    )  # fmt: skip
+    write_atomically(path, buffer.getvalue())
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one point gave, samples 0 … n − 1: images (n, 32, 32) uint8, their readings, and the species asked for.
+
+    ``labels`` (n,) are places in :data:`SPECIES`, −1 where none was asked for.
+    """
+
+    point: Point
+    images: npt.NDArray[np.uint8]
+    readings: Readings
+    labels: npt.NDArray[np.int64]
+
+    @property
+    def other(self) -> npt.NDArray[np.bool_]:
+        """Which figures are of a species, but not of the one asked for."""
+        names = list(SPECIES)
+        pairs = zip(self.readings.species, self.labels.tolist(), strict=True)
+        return np.array([s in SPECIES and k >= 0 and s != names[k] for s, k in pairs], dtype=bool)
+
+    @property
+    def peculiar(self) -> npt.NDArray[np.bool_]:
+        """Which figures are readable and of no species."""
+        return self.readings.peculiar
+
+    @property
+    def normal(self) -> npt.NDArray[np.bool_]:
+        """Which figures are of a species, asked for or not."""
+        return ~self.abnormal
+
+    @property
+    def abnormal(self) -> npt.NDArray[np.bool_]:
+        """Which figures are of no species, readable or not."""
+        return self.readings.peculiar | ~self.readings.readable
+
+
+def outcomes(out: Path) -> list[Outcome]:
+    """All points of a study that have at least one block, each as far as its blocks follow each other from 0.
+
+    Raises:
+        UserError: the folder holds no study.
+    """
+    groups: dict[str, list[Path]] = {}
+    for path in _blocks(out):
+        slug, number = path.stem.rsplit("-", 1)
+        if int(number) == len(groups.setdefault(slug, [])):
+            groups[slug].append(path)
+    found = [_load(paths) for paths in groups.values() if paths]
+    if not found:
+        raise UserError(f"{out} holds no study; run `diffdescent peculiarity study` first.")
+    return found
+
+
+def _load(paths: list[Path]) -> Outcome:
+    images, counts, labels, reasons = [], [], [], []
+    for path in paths:
+        with np.load(path, allow_pickle=False) as data:
+            images.append(data["images"])
+            counts.append(data["counts"].astype(np.int64))
+            labels.append(data["labels"])
+            reasons += [str(why) for why in data["unreadable"]]
+            recipe, steps, grid = json.loads(str(data["point"]))
+    readings = Readings(np.concatenate(counts), reasons)
+    return Outcome(
+        Point(recipe, steps, grid), np.concatenate(images), readings, np.concatenate(labels)
+    )

@@ -1,0 +1,252 @@
+"""Cells: one sampler on one grid at one budget with one guidance and one seed — one row of a comparison."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import string
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffdescent.base.errors import UserError, unknown
+from diffdescent.core import recipe as recipes
+from diffdescent.core.plan import Plan
+from diffdescent.core.predict import Predictor
+from diffdescent.core.recipe import Recipe
+from diffdescent.run import fingerprint
+
+from .budget import evaluations, steps_for
+from .config import Axes, StudyConfig, Value
+
+USUAL = "usual"
+"""The grid name that stands for each recipe's own."""
+NONE = "none"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is run, and what its row says.
+
+    ``sampler`` is the recipe as the study wrote it, ``template`` the same with its guidance and with the parameters
+    left open (after ``@`` the grid, where that has parameters), ``asked`` the budget (or None, where the study counts
+    steps) and ``nfe`` the network evaluations that are used.
+    ``key`` names everything that makes the images; two cells with one key share their shards.
+    """
+
+    name: str
+    sampler: str
+    template: str
+    grid: str
+    guidance: str
+    labels: str
+    asked: int | None
+    nfe: int
+    steps: int
+    seed: int
+    parameters: tuple[tuple[str, Value], ...]
+    key: str
+
+    def columns(self) -> dict[str, Any]:
+        """What describes the cell in the tidy table, parameters aside."""
+        return {
+            "name": self.name,
+            "sampler": self.sampler,
+            "template": self.template,
+            "grid": self.grid,
+            "guidance": self.guidance,
+            "labels": self.labels,
+            "nfe_asked": self.asked,
+            "nfe": self.nfe,
+            "steps": self.steps,
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A combination that cannot be run, and why."""
+
+    sampler: str
+    grid: str
+    guidance: str
+    asked: int
+    reason: str
+
+
+Guide = Callable[[str, Recipe], tuple[Predictor, Recipe]]
+"""Guidance text and a recipe ↦ the guided model and the recipe with what the guidance adds to it."""
+
+
+def variables(text: str) -> set[str]:
+    """The names in braces. Raises :class:`UserError` for braces that do not close."""
+    try:
+        return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+    except ValueError as error:
+        raise UserError(f"Cannot read {text!r}: {error}; write parameters as {{beta}}.") from None
+
+
+def _filled(text: str, values: Mapping[str, Value]) -> str:
+    return text.format(**values) if variables(text) else text
+
+
+def _combinations(block: Axes) -> Iterator[tuple[str, str, str, dict[str, Value]]]:
+    """(sampler, grid, guidance, values of the parameters that these texts name)."""
+    known = block.parameters or {}
+    named: set[str] = set()
+    for sampler, grid, guidance in itertools.product(
+        block.samplers or (), block.grids or (USUAL,), block.guidance or (NONE,)
+    ):
+        own, at, fixed = sampler.partition("@")
+        if at and (block.grids or (USUAL,)).index(grid):
+            continue  # this sampler brings its grid: once is enough
+        texts = (own.strip(), fixed.strip() if at else grid, guidance)
+        names = sorted(set().union(*map(variables, texts)))
+        named.update(names)
+        for name in names:
+            if name not in known:
+                raise UserError(
+                    f"{sampler!r} with {guidance!r} on {grid!r} names the parameter {name!r}, which has no values; "
+                    f"give them under parameters: (--vary {name}=0.1,0.2)."
+                )
+        for values in itertools.product(*(known[name] for name in names)):
+            yield *texts, dict(zip(names, values, strict=True))
+    unused = sorted(set(known) - named)
+    if unused:
+        raise UserError(
+            f"The parameter {unused[0]!r} has values, but no sampler, grid or guidance names it in braces."
+        )
+
+
+def expand(
+    config: StudyConfig, guide: Guide, identity: Mapping[str, Any]
+) -> tuple[list[Cell], list[LeftOut]]:
+    """Every cell of a study, with its step count, and the combinations that cannot be run.
+
+    ``guide`` gives the model and recipe under a guidance; ``identity`` is whatever else makes the images (weights,
+    dtype, width). Raises :class:`UserError` for texts that cannot be read.
+    """
+    cells: list[Cell] = []
+    left_out: list[LeftOut] = []
+    for block in config.products:
+        for template, grid, guidance, values in _combinations(block):
+            sampler, filled_grid, guidance_text = (
+                _filled(text, values) for text in (template, grid, guidance)
+            )
+            model, recipe = guide(guidance_text, recipes.parse(sampler))
+            written = recipes.default_grid(recipe, model.process) if grid == USUAL else filled_grid
+            series = f"{template} @ {grid}" if variables(grid) else template
+            series += f", {guidance}" if guidance != NONE else ""
+
+            def plan_of(
+                steps: int, recipe: Recipe = recipe, model: Predictor = model, grid: str = written
+            ) -> Plan:
+                return recipe.plan(recipes.parse_grid(grid, model.process, steps))
+
+            def cost_of(
+                steps: int, model: Predictor = model, plan_of: Callable[[int], Plan] = plan_of
+            ) -> int:
+                return evaluations(model, plan_of(steps))
+
+            for asked, given in _budgets(block):
+                try:
+                    steps = steps_for(cost_of, asked) if asked is not None else int(given or 1)
+                    plan = plan_of(steps)
+                except UserError as error:
+                    _check_texts(plan_of, error)
+                    left_out.append(
+                        LeftOut(
+                            sampler, written, guidance_text, asked or int(given or 1), str(error)
+                        )
+                    )
+                    continue
+                labels = block.labels or NONE
+                for seed in block.seeds or (0,):
+                    tied = (
+                        {"batches": [config.batch_size, config.shard]} if recipe.whole_batch else {}
+                    )
+                    key = _key(
+                        {**identity, **tied}, model, recipe, plan, guidance_text, labels, seed
+                    )
+                    nfe = evaluations(model, plan)
+                    cells.append(
+                        Cell(
+                            block.name or "", sampler, series, written, guidance_text, labels, asked, nfe, steps,
+                            seed, tuple(values.items()), key,
+                        )
+                    )  # fmt: skip
+    if not cells:
+        raise UserError(f"Nothing of the study can be run: {left_out[0].reason.rstrip('.')}.")
+    return list(dict.fromkeys(cells)), left_out
+
+
+def _budgets(block: Axes) -> Iterator[tuple[int | None, int | None]]:
+    """(budget, None) or (None, steps)."""
+    yield from ((budget, None) for budget in block.nfe or ())
+    yield from ((None, steps) for steps in block.steps or ())
+
+
+def _check_texts(plan_of: Callable[[int], Plan], error: UserError) -> None:
+    """Raise ``error`` when no step count works: the text is wrong then, not the budget."""
+    for steps in (20, 50, 10):
+        try:
+            plan_of(steps)
+        except UserError:
+            continue
+        return
+    raise error
+
+
+def _key(
+    identity: Mapping[str, Any],
+    model: Predictor,
+    recipe: Recipe,
+    plan: Plan,
+    guidance: str,
+    labels: str,
+    seed: int,
+) -> str:
+    levels = [plan.grid.t.tolist(), plan.grid.alpha.tolist(), plan.grid.sigma.tolist()]
+    whole = [dict(identity), fingerprint(model), str(recipe), levels, guidance, labels, seed]
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def labels_for(text: str, model: Predictor, samples: range) -> Tensor | None:
+    """The label of each sample: ``none``, ``cycle`` through the model's classes, or a list repeated over the samples.
+
+    Raises :class:`UserError` for labels that the model does not know, and for none where it cannot do without.
+    """
+    needed = bool(getattr(model, "needs_label", False))
+    if text == NONE:
+        if needed:
+            raise UserError(
+                "This network needs a label for each sample; give labels: cycle (--labels cycle)."
+            )
+        return None
+    names = list(getattr(model, "classes", None) or ())
+    known = getattr(model, "class_labels", None)
+    count = (
+        len(names)
+        or (len(known) if known is not None else 0)
+        or int(getattr(model, "label_count", None) or 0)
+    )
+    if not count:
+        raise UserError(
+            f"This model knows no classes, so labels: {text} means nothing to it; leave labels out."
+        )
+    if text == "cycle":
+        chosen = list(range(count))
+    else:
+        chosen = []
+        for part in (p.strip() for p in text.split(",")):
+            if part in names:
+                chosen.append(names.index(part))
+            elif part.removeprefix("-").isdecimal() and needed - 1 <= int(part) < count:
+                chosen.append(int(part))
+            else:
+                raise unknown("class", part, names or map(str, range(count)), ("cycle", NONE))
+    return torch.tensor([chosen[i % len(chosen)] for i in samples])

@@ -1,0 +1,207 @@
+"""From shards to results: scores of every finished cell, the table, the report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from diffdescent import evaluate
+from diffdescent.base.errors import UserError
+from diffdescent.base.images import make_folder, write_atomically
+
+from . import metrics, shards, table
+from .cells import Cell
+from .contrasts import Contrasted, contrast
+from .published import Compared, compare
+from .shards import Payload
+from .summary import Line, lines_of
+
+if TYPE_CHECKING:
+    import polars
+
+    from .runner import Study
+
+Scoring = Callable[[int, int], None]
+"""Called with (cells scored, in all)."""
+_ABOUT = re.compile(r", here by about ([-+.\de]*\d)")
+"""The part of a metric's note that differs from cell to cell: how large a bias is."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a study found.
+
+    ``lines`` are its cells over all seeds, ``pictures`` the first images (k, C, H, W) of each cell by its key, and
+    ``unfinished`` the cells of which shards are missing; ``remarks`` is what the metrics say a reader should beware of.
+    """
+
+    study: Study
+    frame: polars.DataFrame
+    lines: tuple[Line, ...]
+    published: tuple[Compared, ...]
+    contrasts: tuple[Contrasted, ...]
+    pictures: dict[str, npt.NDArray[np.uint8]]
+    unfinished: tuple[Cell, ...]
+    remarks: tuple[str, ...]
+
+
+def gather(
+    study: Study, watch: Scoring | None = None, reference: StudyReference | None = None
+) -> Results:
+    """Score every cell whose shards are all there, and write the table and the report.
+
+    ``reference`` is one that :func:`read_reference` has read.
+
+    Scores and the reference's features are kept in the folder, so that a second call is quick. Raises
+    :class:`UserError` when no cell is finished, and for a reference that cannot be read or has another protocol.
+    """
+    by_cell: dict[str, list[shards.Task]] = {}
+    for task in study.tasks:
+        by_cell.setdefault(task.cell.key, []).append(task)
+    lacking = {task.cell.key for task in shards.missing(study.tasks, study.out)}
+    finished = [cell for cell in study.cells if cell.key not in lacking]
+    if not finished:
+        raise UserError(
+            f"No cell in {study.out} is finished, so there is nothing to report; run the study first."
+        )
+    reference = reference or StudyReference(study)
+    scored, pictures = [], {}
+    for count, cell in enumerate(finished):
+        payloads = [shards.read(task.path(study.out)) for task in by_cell[cell.key]]
+        found = _scores(study, cell, payloads, reference)
+        seconds = float(sum(payload["seconds"] for payload in payloads)) / study.config.n
+        scored.append(table.Scored(cell, tuple(found), seconds, float(payloads[0]["flops"])))
+        pictures[cell.key] = np.concatenate([payload["images"] for payload in payloads])
+        if watch is not None:
+            watch(count + 1, len(finished))
+    rows = table.rows_of(study, scored)
+    frame = table.tidy(rows)
+    table.write(frame, study.out)
+    lines = lines_of(rows, [*study.cells[0].columns(), *study.parameters])
+    beside = tuple(compare(one, lines) for one in study.config.published)
+    contrasts = tuple(contrast(one, lines, study.parameters) for one in study.config.contrasts)
+    unfinished = tuple(cell for cell in study.cells if cell.key in lacking)
+    return Results(
+        study, frame, tuple(lines), beside, contrasts, pictures, unfinished, _remarks(scored)
+    )
+
+
+def _remarks(scored: list[table.Scored]) -> tuple[str, ...]:
+    """The notes of all scores, each once, with the range of the biases that they tell."""
+    amounts: dict[str, list[float]] = {}
+    for note in (note for one in scored for score in one.scores for note in score.notes):
+        about = _ABOUT.search(note)
+        amounts.setdefault(_ABOUT.sub("{}", note), []).extend([float(about[1])] if about else [])
+    return tuple(
+        text.replace("{}", f", here by about {min(found):.3g} to {max(found):.3g}")
+        if found
+        else text
+        for text, found in amounts.items()
+    )
+
+
+def read_reference(study: Study) -> StudyReference:
+    """Read the reference before any sampling, for :func:`gather`; its features are kept in the study's folder.
+
+    Raises :class:`UserError` for one that cannot be read, has another protocol, or lacks what a metric looks at.
+    """
+    found = StudyReference(study)
+    if (reference := found()) is not None:
+        evaluate.check_against(
+            [name for name in study.metrics if name not in metrics.EXACT], reference
+        )
+    return found
+
+
+class StudyReference:
+    """The reference, read when a score first needs it; its features are kept in the study's folder."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.found: Any = None
+
+    def __call__(self) -> Any:
+        if self.found is None and self.study.worker.needs.reference:
+            self.found = self._load() or self._read()
+        return self.found
+
+    @property
+    def path(self) -> Path:
+        protocol = [
+            self.study.protocol[key] for key in ("features", "reference", "reference_content")
+        ]
+        name = hashlib.sha256(json.dumps(protocol, sort_keys=True).encode()).hexdigest()[:12]
+        return self.study.cache / f"reference-{name}.npz"
+
+    def _load(self) -> Any:
+        """What an earlier run kept; None where there is nothing, or it is damaged."""
+        from diffdescent.evaluate import Features, make_reference
+
+        if not shards.is_whole(self.path):
+            return None
+        kept = _tensors(shards.read(self.path))
+        protocol = self.study.worker.extractor.protocol
+        features = Features(**kept, protocol=protocol)
+        return make_reference(features, str(self.study.protocol["reference"]))
+
+    def _read(self) -> Any:
+        from diffdescent.evaluate import read_reference
+
+        reference = read_reference(str(self.study.config.reference), self.study.worker.extractor)
+        if reference.features is not None and reference.count == len(reference.features):
+            features = reference.features
+            kept = {"pool": features.pool, "spatial": features.spatial, "probs": features.probs}
+            shards.write(
+                self.path, shards.pack({k: v.numpy() for k, v in kept.items() if v is not None})
+            )
+        return reference
+
+
+def _tensors(payload: Payload) -> dict[str, Any]:
+    import torch
+
+    return {name: torch.from_numpy(array) for name, array in payload.items()}
+
+
+@cache
+def _formulas() -> str:
+    """A hash of the programs that score, so that what others have computed is not taken for theirs."""
+    sources = (*sorted(Path(evaluate.__file__).parent.glob("*.py")), Path(metrics.__file__))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+
+
+def _scores(
+    study: Study, cell: Cell, payloads: list[Payload], reference: StudyReference
+) -> list[Any]:
+    """The scores of a cell, from the folder where they are known."""
+    from diffdescent.evaluate import Score
+
+    what = [
+        cell.key,
+        study.config.n,
+        study.config.resamples,
+        study.metrics,
+        study.protocol,
+        _formulas(),
+    ]
+    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+    path = study.out / "scores" / f"{digest}.json"
+    try:
+        return [Score(**one) for one in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError):
+        found = metrics.scores(
+            study.config, cell, study.metrics, payloads, reference(), study.worker
+        )
+        make_folder(path.parent)
+        write_atomically(path, json.dumps([asdict(one) for one in found]).encode())
+        # What is read back later is what is used now.
+        return [Score(**one) for one in json.loads(path.read_text(encoding="utf-8"))]

@@ -1,0 +1,183 @@
+"""Which metrics a study measures, what they need of the shards, and the scores of a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffdescent.base.errors import UserError, unknown
+from diffdescent.core import recipe as recipes
+from diffdescent.core.predict import Predictor
+from diffdescent.models.exact import Exact
+
+from .cells import Cell
+from .config import StudyConfig
+from .shards import Payload
+
+if TYPE_CHECKING:
+    from .worker import Worker
+
+EXACT = {
+    "rmse": "RMSE to the exact solution",
+    "swd": "Sliced Wasserstein distance to the exact solutions",
+}
+"""Distances to the exact solution from the same noise, with their titles; only exact models have them."""
+DIRECTIONS = 256
+"""Of the sliced Wasserstein distance."""
+_OF_CLASSES = {"probs", "labels"}
+"""What metrics of class probabilities need, and of the classes that were asked for."""
+DEFAULT = ("fd", "precision", "recall")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What the shards of a study must hold beside the first images, and whether there must be a reference."""
+
+    squares: bool = False
+    slices: bool = False
+    features: bool = False
+    spatial: bool = False
+    probs: bool = False
+    reference: bool = False
+
+    @property
+    def exact(self) -> bool:
+        """Whether exact solutions are needed."""
+        return self.squares or self.slices
+
+
+def metrics_of(config: StudyConfig, model: Predictor) -> tuple[str, ...]:
+    """The study's metrics: asked for, else rmse on an exact model without a reference, else fd, precision, recall.
+
+    Raises :class:`UserError` for an unknown one.
+    """
+    from diffdescent.evaluate import ALIASES, METRICS
+
+    if config.metrics:
+        known = {**{name: name for name in (*METRICS, *EXACT)}, **ALIASES}
+        for metric in config.metrics:
+            if metric.lower() not in known:
+                raise unknown("metric", metric, (*METRICS, *EXACT), ALIASES)
+        return tuple(dict.fromkeys(known[metric.lower()] for metric in config.metrics))
+    return ("rmse",) if isinstance(model, Exact) and config.reference is None else DEFAULT
+
+
+def lower_is_better(metric: str) -> bool:
+    """The direction of a metric. Raises ``KeyError`` for one that is not ours."""
+    if metric in EXACT:
+        return True
+    from diffdescent.evaluate import METRICS
+
+    return not METRICS[metric].higher
+
+
+def title(metric: str) -> str:
+    """A metric as a reader knows it."""
+    if metric in EXACT:
+        return EXACT[metric]
+    from diffdescent.evaluate import METRICS
+
+    return METRICS[metric].title
+
+
+def needs_of(config: StudyConfig, model: Predictor) -> Needs:
+    """What the study's metrics need.
+
+    Raises :class:`UserError` for an unknown metric, one that needs a reference where there is none, and rmse on a model
+    without an exact solution or with anything that the exact solution does not follow.
+    """
+    from diffdescent.evaluate import METRICS
+
+    wanted = metrics_of(config, model)
+    others = [metric for metric in wanted if metric not in EXACT]
+    needed = {METRICS[metric].needs for metric in others}
+    against = [metric for metric in others if METRICS[metric].against is not None]
+    if against and config.reference is None:
+        raise UserError(
+            f"{', '.join(against)}: to compare with real images, give a folder, zip or npz of them as --reference "
+            "(reference: in a study file); without one, exact models such as cifar10-mixture measure rmse."
+        )
+    if "labels" in needed and not any(
+        (block.labels or "none") != "none" for block in config.products
+    ):
+        raise UserError(
+            "agreement is with the class that was asked for, and no class is; give --labels cycle."
+        )
+    if len(others) < len(wanted):
+        _check_exact(config, model)
+    return Needs(
+        "rmse" in wanted,
+        "swd" in wanted,
+        bool(others),
+        "spatial" in needed,
+        bool(needed & _OF_CLASSES),
+        bool(against),
+    )
+
+
+def _check_exact(config: StudyConfig, model: Predictor) -> None:
+    if not isinstance(model, Exact):
+        raise UserError(
+            "rmse and swd are distances to the exact solution, and this model has none; leave them out, or use "
+            "cifar10-mixture."
+        )
+    for block in config.products:
+        if (block.labels or "none") != "none" or set(block.guidance or ("none",)) != {"none"}:
+            raise UserError(
+                "rmse and swd are measured without labels and guidance; leave these out, or leave rmse and swd out."
+            )
+
+
+def scores(
+    config: StudyConfig,
+    cell: Cell,
+    wanted: Sequence[str],
+    payloads: Sequence[Payload],
+    reference: Any,
+    worker: Worker,
+) -> list[Any]:
+    """The :class:`~diffdescent.evaluate.Score` of each metric, from the shards of ``cell`` in order."""
+    from diffdescent.evaluate import METRICS, Features, score
+
+    found = [
+        _exact_score(metric, cell, payloads, config.resamples)
+        for metric in wanted
+        if metric in EXACT
+    ]
+    others = [metric for metric in wanted if metric not in EXACT]
+    if others:
+        names = [field.name for field in fields(Features) if field.name in payloads[0]]
+        kept: dict[str, Any] = {name: _joined(payloads, name) for name in names}
+        # A cell without labels (an unguided one beside guided ones) has no score of them.
+        others = [
+            metric for metric in others if METRICS[metric].needs != "labels" or "labels" in kept
+        ]
+        features = Features(**kept, protocol=worker.extractor.protocol)
+        found += score(features, reference, others, seed=0, resamples=config.resamples)
+    return sorted(found, key=lambda one: list(wanted).index(one.metric))
+
+
+def _joined(payloads: Sequence[Payload], name: str) -> Tensor:
+    return torch.from_numpy(np.concatenate([payload[name] for payload in payloads]))
+
+
+def _exact_score(metric: str, cell: Cell, payloads: Sequence[Payload], resamples: int) -> Any:
+    from diffdescent.evaluate import rmse_score, swd_score
+
+    if metric == "swd":
+        return swd_score(
+            _joined(payloads, "slices"), _joined(payloads, "exact_slices"), resamples=resamples
+        )
+    found = rmse_score(_joined(payloads, "squared_errors"), resamples=resamples)
+    if not recipes.parse(cell.sampler).solver.stochastic:
+        return found
+    note = (
+        f"{cell.sampler} draws noise on the way, so that however good its images are, they are not the exact solutions "
+        "from the same start: rmse says little of it, swd judges the set"
+    )
+    return replace(found, notes=(note,))

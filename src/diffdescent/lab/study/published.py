@@ -1,0 +1,122 @@
+"""Published tables beside ours, and which of their orderings hold here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from .config import Line as PublishedLine
+from .config import Published, Value
+from .metrics import lower_is_better
+from .summary import Estimate, Line
+
+
+@dataclass(frozen=True)
+class Beside:
+    """One entry of a published table and ours, None where there is none."""
+
+    published: float | None
+    ours: Estimate | None
+
+
+@dataclass(frozen=True)
+class Orderings:
+    """Pairs of rows that a published table orders and we measured too.
+
+    ``holds``: our difference lies in the published order, and its paired 95 % interval excludes 0; ``reversed``: the
+    other way round; ``undecided``: the interval holds 0. Each as a sentence.
+    """
+
+    holds: tuple[str, ...]
+    reversed: tuple[str, ...]
+    undecided: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A published table, row by row, with ours."""
+
+    table: Published
+    rows: tuple[tuple[str, tuple[Beside, ...]], ...]
+    orderings: Orderings
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """What stands over its columns."""
+        return self.table.shown or tuple(str(c) for c in self.table.columns)
+
+
+def compare(table: Published, lines: Sequence[Line]) -> Compared:
+    """Set our lines beside ``table``."""
+    rows = []
+    for row in table.rows:
+        entries = [
+            Beside(value, _ours(table, row, column, lines))
+            for column, value in zip(table.columns, row.values, strict=True)
+        ]
+        rows.append((row.name, tuple(entries)))
+    return Compared(table, tuple(rows), _orderings(table, rows))
+
+
+def selects(cells: Mapping[str, Value], columns: Mapping[str, Any]) -> bool:
+    """Whether a line with ``columns`` is among those that ``cells`` selects; numbers are equal as numbers."""
+    return all(name in columns and _same(columns[name], value) for name, value in cells.items())
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, (int, float)) and isinstance(b, (int, float)):
+        return math.isclose(a, b)
+    return str(a) == str(b)
+
+
+def _ours(
+    table: Published, row: PublishedLine, column: Value, lines: Sequence[Line]
+) -> Estimate | None:
+    if row.cells is None:
+        return None
+    wanted = {**table.cells, **row.cells}
+    metric = str(column) if table.by == "metric" else str(table.metric)
+    if table.by != "metric":
+        # A budget is what was asked for: 50 evaluations of a method that can make 49 are still its column 50.
+        wanted["nfe_asked" if table.by == "nfe" else table.by] = column
+    found = [line for line in lines if selects(wanted, line.columns) and metric in line.metrics]
+    return found[0].metrics[metric] if len(found) == 1 else None
+
+
+def _orderings(table: Published, rows: Sequence[tuple[str, tuple[Beside, ...]]]) -> Orderings:
+    holds: list[str] = []
+    reverse: list[str] = []
+    undecided: list[str] = []
+    for at, column in enumerate(table.columns):
+        metric = str(column) if table.by == "metric" else str(table.metric)
+        try:
+            sign = 1 if lower_is_better(metric) else -1
+        except KeyError:
+            continue
+        for (a, left), (b, right) in combinations(rows, 2):
+            one, two = left[at], right[at]
+            if (
+                one.published is None
+                or two.published is None
+                or one.ours is None
+                or two.ours is None
+            ):
+                continue
+            if one.published == two.published:
+                continue
+            first_better = sign * one.published < sign * two.published
+            better, worse = (a, b) if first_better else (b, a)
+            ours_better, ours_worse = (one.ours, two.ours) if first_better else (two.ours, one.ours)
+            gap = ours_worse.minus(ours_better) if sign > 0 else ours_better.minus(ours_worse)
+            name = (table.shown or table.columns)[at]
+            text = f"{name}: {better} better than {worse} (here by {gap}: {ours_better} and {ours_worse})"
+            if gap.low > 0:
+                holds.append(text)
+            elif gap.high < 0:
+                reverse.append(text)
+            else:
+                undecided.append(text)
+    return Orderings(tuple(holds), tuple(reverse), tuple(undecided))

@@ -1,0 +1,106 @@
+"""Shards: ranges of samples of one cell, each in one file that is whole or absent.
+
+``shards/<cell>/<first>-<last>.npz`` holds what the metrics need of these samples. It is written under another name and
+renamed, and a zip's own checksums tell a damaged one, which is run again.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from diffdescent.base.errors import UserError
+from diffdescent.base.images import make_folder, write_atomically
+
+from .cells import Cell
+
+Payload = dict[str, npt.NDArray[np.generic]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Samples ``first`` … ``last`` of a cell (``last`` included)."""
+
+    cell: Cell
+    first: int
+    last: int
+
+    @property
+    def samples(self) -> range:
+        """The sample indices."""
+        return range(self.first, self.last + 1)
+
+    def path(self, out: Path) -> Path:
+        """Where its shard is written."""
+        return out / "shards" / self.cell.key / f"{self.first:06d}-{self.last:06d}.npz"
+
+
+def tasks_of(cells: Sequence[Cell], n: int, size: int) -> list[Task]:
+    """The shards of ``n`` samples of each distinct cell: all first ones, then all second ones, …
+
+    In this order a study that is stopped early has something of every cell.
+    """
+    distinct = list({cell.key: cell for cell in cells}.values())
+    return [
+        Task(cell, first, min(first + size, n) - 1)
+        for first in range(0, n, size)
+        for cell in distinct
+    ]
+
+
+def pack(payload: Payload) -> bytes:
+    """A payload as the bytes of a shard."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **payload)  # type: ignore[arg-type]  # its stub takes the names for keywords of its own
+    return buffer.getvalue()
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a shard, atomically. Raises :class:`UserError` when the folder is full or cannot be written."""
+    make_folder(path.parent)
+    write_atomically(path, data)
+
+
+def read(path: Path) -> Payload:
+    """The payload of a shard. Raises :class:`UserError` when it is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(
+            f"The shard {path} is missing or damaged ({error}); run the study again to make it."
+        ) from None
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a shard is there and undamaged."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError):
+        return False
+
+
+def missing(tasks: Iterable[Task], out: Path) -> list[Task]:
+    """The tasks whose shard is absent or damaged."""
+    return [task for task in tasks if not is_whole(task.path(out))]
+
+
+def share(tasks: Sequence[Task], text: str) -> list[Task]:
+    """The part of the tasks that process i of n takes, ``text`` being ``"i/n"`` with i from 1.
+
+    Raises :class:`UserError` for anything else.
+    """
+    number, slash, total = text.partition("/")
+    if not (slash and number.isdecimal() and total.isdecimal() and 1 <= int(number) <= int(total)):
+        raise UserError(
+            f"Cannot read the shard {text!r}; write i/n with i from 1 to n, such as 1/4, 2/4, 3/4, 4/4."
+        )
+    return list(tasks[int(number) - 1 :: int(total)])

@@ -1,0 +1,254 @@
+"""The results as a person reads them: one line for each cell, over its seeds, with every metric and its interval."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffdescent.evaluate.halves import reach
+
+from .metrics import lower_is_better
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval (NaN where there is none).
+
+    ``draws`` say for each seed how the value varies with the images of that seed, (resamples,).
+    """
+
+    value: float
+    low: float
+    high: float
+    draws: Mapping[int, Tensor] = field(default_factory=dict, compare=False, repr=False)
+
+    def __str__(self) -> str:
+        if not math.isfinite(self.value):
+            return "–"
+        digits = _decimals(self.value)
+        text = f"{self.value:.{digits}f}"
+        return (
+            text
+            if math.isnan(self.low)
+            else f"{text} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+        )
+
+    def minus(self, other: Estimate) -> Estimate:
+        """The difference, with the interval of a paired one: sample i of both has the same noise.
+
+        Both vary over the same halves of the samples, so Var(a − b) is the variance of the difference of their draws,
+        summed over the seeds, which are independent.
+        """
+        value = self.value - other.value
+        if not (self.draws and other.draws):
+            return Estimate(value, math.nan, math.nan)
+        nothing = torch.zeros(())
+        draws = {
+            seed: self.draws.get(seed, nothing) - other.draws.get(seed, nothing)
+            for seed in {*self.draws, *other.draws}
+        }
+        half = math.hypot(*map(reach, draws.values()))
+        return Estimate(value, value - half, value + half, draws)
+
+
+def _decimals(value: float) -> int:
+    """So many decimals that four digits are shown, at most five."""
+    return 3 if value == 0 else min(5, max(0, 3 - math.floor(math.log10(abs(value)))))
+
+
+@dataclass(frozen=True)
+class Line:
+    """One cell over all of its seeds."""
+
+    columns: dict[str, Any]
+    metrics: dict[str, Estimate]
+    cells: tuple[str, ...]
+    n: int
+    seconds: float
+    flops: float
+    command: str
+
+    @property
+    def title(self) -> str:
+        """The block's name, if any, and the recipe."""
+        name, sampler = self.columns["name"], self.columns["sampler"]
+        return f"{name}: {sampler}" if name else str(sampler)
+
+    @property
+    def budget(self) -> int:
+        """What the study asked for; the evaluations used, where it asked for steps."""
+        return int(self.columns["nfe_asked"] or self.columns["nfe"])
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A line with its rank among those of its budget.
+
+    ``behind`` is how much worse than the best it is, above 0 for all metrics; ``tied`` says that it cannot be told from
+    the best: its paired interval holds 0.
+    """
+
+    rank: int
+    behind: Estimate
+    line: Line
+
+    @property
+    def tied(self) -> bool:
+        return self.behind.value == 0 or self.behind.low <= 0
+
+
+_OF_SEED = ("cell", "seed")
+
+
+def lines_of(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> list[Line]:
+    """The tidy table's rows (a cell, seed and metric each) as lines; ``columns`` are those that describe a cell.
+
+    Over k seeds the value is the mean, and its interval that of a mean of k independent ones: √Σ(half width)²/k.
+    """
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    kept = [name for name in columns if name not in _OF_SEED]
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in kept), []).append(row)
+    lines = []
+    for key, group in groups.items():
+        by_metric: dict[str, list[Estimate]] = {}
+        for row in group:
+            low, high = (math.nan if row[side] is None else row[side] for side in ("low", "high"))
+            draws = (
+                {row["seed"]: torch.tensor(row["draws"], dtype=torch.float64)}
+                if row["draws"]
+                else {}
+            )
+            by_metric.setdefault(row["metric"], []).append(Estimate(row["value"], low, high, draws))
+        cells = tuple(dict.fromkeys(row["cell"] for row in group))
+        lines.append(
+            Line(
+                dict(zip(kept, key, strict=True)),
+                {metric: _mean(found) for metric, found in by_metric.items()},
+                cells,
+                sum(row["n"] for row in group) // len(by_metric),
+                sum(row["seconds_per_image"] for row in group) / len(group),
+                group[0]["flops_per_image"],
+                group[0]["command"],
+            )
+        )
+    return lines
+
+
+def _mean(found: list[Estimate]) -> Estimate:
+    if len(found) == 1:
+        return found[0]
+    k = len(found)
+    value = sum(e.value for e in found) / k
+    below = math.sqrt(sum((e.value - e.low) ** 2 for e in found)) / k
+    above = math.sqrt(sum((e.high - e.value) ** 2 for e in found)) / k
+    draws = {seed: one / k for e in found for seed, one in e.draws.items()}
+    return Estimate(value, value - below, value + above, draws)
+
+
+def ranked(lines: Sequence[Line], metric: str) -> list[Ranked]:
+    """Lines by budget, and within a budget from best to worst by ``metric``; equal values share a rank."""
+    sign = 1 if lower_is_better(metric) else -1
+    by_budget: dict[int, list[Line]] = {}
+    for line in lines:
+        if metric in line.metrics:
+            by_budget.setdefault(line.budget, []).append(line)
+    result = []
+    for budget in sorted(by_budget):
+        order = sorted(
+            by_budget[budget], key=lambda line: sign * _or_worst(line.metrics[metric].value, sign)
+        )
+        best = order[0].metrics[metric]
+        values = [line.metrics[metric].value for line in order]
+        for line in order:
+            own = line.metrics[metric]
+            behind = own.minus(best) if sign > 0 else best.minus(own)
+            result.append(
+                Ranked(
+                    values.index(own.value) + 1 if own.value in values else len(values),
+                    behind,
+                    line,
+                )
+            )
+    return result
+
+
+def _or_worst(value: float, sign: int) -> float:
+    return value if math.isfinite(value) else sign * math.inf
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How much a parameter matters: mean and standard deviation of each metric over its values, all else equal."""
+
+    parameter: str
+    values: tuple[float, ...]
+    where: str
+    metrics: dict[str, tuple[float, float]]
+
+
+def spreads(lines: Sequence[Line], parameters: Sequence[str]) -> list[Spread]:
+    """Of each numeric parameter with at least two values, in each group of lines that differ in nothing else.
+
+    The standard deviation is that of a sample (division by n − 1).
+    """
+    found = []
+    for name in parameters:
+        groups: dict[tuple[str, ...], list[Line]] = {}
+        for line in lines:
+            if isinstance(line.columns[name], (int, float)):
+                others = [str(line.columns[other]) for other in parameters if other != name]
+                key = (
+                    line.columns["name"],
+                    series_of(line),
+                    line.columns["labels"],
+                    str(line.budget),
+                    *others,
+                )
+                groups.setdefault(key, []).append(line)
+        for key, group in groups.items():
+            values = tuple(sorted(float(line.columns[name]) for line in group))
+            if len(set(values)) < 2:
+                continue
+            where = ", ".join(
+                [*(word for word in key[:2] if word), f"{group[0].budget} evaluations"]
+            )
+            found.append(
+                Spread(name, values, where, {m: _spread(group, m) for m in metrics_in(group)})
+            )
+    return found
+
+
+def _spread(group: Sequence[Line], metric: str) -> tuple[float, float]:
+    values = [line.metrics[metric].value for line in group]
+    return statistics.fmean(values), statistics.stdev(values)
+
+
+def series_of(line: Line) -> str:
+    """What a parameter runs over: the sampler, guidance and grid with parameters left open."""
+    template, grid = line.columns["template"], line.columns["grid"]
+    return template if "@" in template else f"{template} on {grid}"
+
+
+def metrics_in(lines: Sequence[Line]) -> list[str]:
+    """Every metric of the lines, in the study's order."""
+    return list(dict.fromkeys(metric for line in lines for metric in line.metrics))
+
+
+def varying(lines: Sequence[Line], names: Sequence[str]) -> list[str]:
+    """The columns among ``names`` in which the lines differ."""
+    return [name for name in names if len({str(line.columns.get(name)) for line in lines}) > 1]
+
+
+def flops_text(flops: float) -> str:
+    """``1.23e9`` → ``"1.23 G"``."""
+    for factor, unit in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if flops >= factor:
+            return f"{flops / factor:.3g} {unit}"
+    return f"{flops:.3g} "

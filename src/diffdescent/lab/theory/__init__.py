@@ -1,0 +1,58 @@
+"""Denoising as approximate projection, measured: distances, the error model, admissible schedules."""
+
+from diffdescent.core.grid.schedules import (
+    check,
+    distance_bounds,
+    greatest_step,
+    least_steps,
+    reach,
+    statement,
+)
+
+from .adversary import Adversary
+from .distance import (
+    Mahalanobis,
+    Points,
+    Projection,
+    Set,
+    Smoothed,
+    Sphere,
+    Subspace,
+    Union,
+    gradient,
+    smoothed,
+    support,
+    transformed,
+)
+from .error_model import ErrorModel, measure
+from .estimate import least_squares_gamma
+from .intrinsic import levina_bickel, manifold_reach, neighbour_distances, two_nn
+
+__all__ = [
+    "Adversary",
+    "ErrorModel",
+    "Mahalanobis",
+    "Points",
+    "Projection",
+    "Set",
+    "Smoothed",
+    "Sphere",
+    "Subspace",
+    "Union",
+    "check",
+    "distance_bounds",
+    "gradient",
+    "greatest_step",
+    "least_squares_gamma",
+    "least_steps",
+    "levina_bickel",
+    "manifold_reach",
+    "measure",
+    "neighbour_distances",
+    "reach",
+    "smoothed",
+    "statement",
+    "support",
+    "transformed",
+    "two_nn",
+]

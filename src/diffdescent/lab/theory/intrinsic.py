@@ -1,0 +1,137 @@
+"""What a sample of points says about the manifold that it comes from: its dimension and its reach."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffdescent.base.errors import UserError
+from diffdescent.run.pieces import Arrays, Pieces
+
+from .distance import Points
+
+ROWS = 256
+"""Points whose neighbours are looked for at a time."""
+_FAR = 3.0
+"""Pairs within this many radii of a neighbourhood measure the tilt of its tangent space more than the curvature."""
+
+
+class Near(NamedTuple):
+    """Distances (m, k), ascending, from m points to their k nearest others, and the indices ``others`` of those (m, k).
+
+    ``which`` (m,) are the points asked about; ``duplicates`` of them lie on another point and are left out.
+    """
+
+    distance: Tensor
+    others: Tensor
+    which: Tensor
+    duplicates: int
+
+
+def neighbour_distances(
+    points: Points,
+    k: int,
+    *,
+    sample: int | None = None,
+    seed: int = 0,
+    pieces: Pieces | None = None,
+) -> Near:
+    """The k nearest others of ``sample`` points of the set, drawn with ``seed`` (None: of all of them).
+
+    ``pieces``, whose base tells the set, keep what was found, 256 points at a time.
+
+    Points that another one repeats exactly are left out: their distance 0 says nothing of the manifold.
+    Raises :class:`UserError` for a set with fewer than k + 2 points.
+    """
+    if len(points) < k + 2:
+        raise UserError(
+            f"{k} neighbours need at least {k + 2} points, and the set has {len(points)}; add images."
+        )
+    which = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))[
+        : sample or len(points)
+    ]
+    which = which.to(points.data.device)
+
+    def near(rows: Tensor) -> Arrays:
+        distance, index = points.data.neighbours(points.data.values(rows), k + 1)
+        return {"distance": distance.cpu().numpy(), "index": index.cpu().numpy()}
+
+    kept = pieces or Pieces(None)
+    found = [
+        kept.get("neighbours", {"k": k, "rows": rows.tolist()}, partial(near, rows))
+        for rows in torch.split(which, ROWS)
+    ]
+    distance, index = (
+        torch.cat([torch.from_numpy(part[name]) for part in found]).to(which.device)
+        for name in ("distance", "index")
+    )
+    single = distance[:, 1] > 0
+    return Near(distance[single, 1:], index[single, 1:], which[single], int((~single).sum()))
+
+
+def two_nn(near: Near) -> float:
+    """TwoNN (Facco et al. 2017, Scientific Reports 7:12140): μ = r₂/r₁ is Pareto with exponent d, whose
+    maximum-likelihood estimate is m/Σ log μ. Needs two neighbours."""
+    ratio = (near.distance[:, 1] / near.distance[:, 0]).log()
+    return _inverse(float(ratio.mean()))
+
+
+def levina_bickel(near: Near) -> float:
+    """The maximum-likelihood estimate of Levina and Bickel (2004, NIPS, eq. 9) with k neighbours, whose inverses are
+    averaged over the points (MacKay and Ghahramani 2005): (k − 1)/mean Σ_{j<k} log(r_k/r_j). Needs k ≥ 2."""
+    logs = near.distance.log()
+    inverse = (logs[:, -1:] - logs[:, :-1]).mean(dim=1)
+    return _inverse(float(inverse.mean()))
+
+
+def _inverse(value: float) -> float:
+    """1/value, infinite where all neighbours are equally far."""
+    return 1 / value if value > 0 else math.inf
+
+
+def manifold_reach(
+    points: Points, near: Near, dimension: int, *, pieces: Pieces | None = None
+) -> float:
+    """An estimate of the reach of the manifold behind the points (Aamari et al. 2019, EJS 13(1), eq. 6.1):
+
+        inf over pairs of ‖q − p‖²/(2 dist(q − p, T_p)),
+
+    with the tangent space T_p of ``dimension`` taken from the principal directions of p's neighbours. Pairs nearer
+    than three radii of the neighbourhood, whose ratio measures the error of T_p, are left out. A finite sample sees
+    only the pairs it has, which raises the estimate; tangents from few neighbours are tilted, which lowers it.
+    ``pieces``, whose base tells the set, keep what was found, a tangent space at a time.
+
+    Raises :class:`UserError` for more dimensions than neighbours.
+    """
+    if not 1 <= dimension <= near.distance.shape[1]:
+        raise UserError(
+            f"Tangents of dimension {dimension} need that many neighbours, and {near.distance.shape[1]} were found."
+        )
+    kept = pieces or Pieces(None)
+    best = math.inf
+    for which, others in zip(near.which, near.others, strict=True):
+        settings = {"point": int(which), "k": len(others), "dimension": dimension}
+        make = partial(_reach_at, points, which, others, dimension)
+        best = min(best, float(kept.get("reach", settings, make)["reach"]))
+    return best
+
+
+def _reach_at(points: Points, which: Tensor, others: Tensor, dimension: int) -> Arrays:
+    """The least ‖q − p‖²/(2 dist(q − p, T_p)) over all far q, for one p."""
+    p = points.data.values(which[None]).flatten(1)
+    around = points.data.values(others).flatten(1) - p
+    _, _, directions = torch.linalg.svd(around, full_matrices=False)
+    tangent, radius = directions[:dimension], around.norm(dim=1).max()
+    best = torch.tensor(math.inf, dtype=torch.float64, device=which.device)
+    for chunk in torch.split(torch.arange(len(points), device=which.device), points.data.chunk):
+        away = points.data.values(chunk).flatten(1) - p
+        length = away.norm(dim=1)
+        normal = (away - away @ tangent.T @ tangent).norm(dim=1)
+        outside = (length > _FAR * radius) & (normal > 1e-9 * length)
+        bound = torch.where(outside, length.square() / (2 * normal), math.inf)
+        best = torch.minimum(best, bound.min())
+    return {"reach": best.cpu().numpy()}

@@ -1,0 +1,173 @@
+"""Sets by name, as the command line takes them, and data sets within a given memory."""
+
+from __future__ import annotations
+
+import math
+import re
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from diffdescent.base.device import pick_device
+from diffdescent.base.errors import UserError, unknown
+from diffdescent.base.image_sets import SUFFIXES, read_images
+from diffdescent.base.images import read_image
+from diffdescent.core.predict import Predictor
+from diffdescent.core.process import VP
+from diffdescent.models.dataset import CHUNK_BYTES, Dataset
+
+from .distance import Points, Set, Sphere, Subspace, support
+
+NAMES = ("auto", "images:PATH", "point", "sphere(RADIUS)")
+INTERPRETER_BYTES = 700 * 2**20
+"""What Python and PyTorch take before any image is read, with a margin."""
+
+
+def image_count(path: Path) -> tuple[int, int] | None:
+    """How many images there are and the bytes of one as uint8, without reading them; None where that is not known."""
+    if path.is_dir():
+        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+        return (len(found), math.prod(read_image(found[0]).shape)) if found else None
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return None
+    try:
+        return _count_in_zip(path)
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error):
+        return None  # damaged: reading it says which part
+
+
+def _count_in_zip(path: Path) -> tuple[int, int] | None:
+    with zipfile.ZipFile(path) as archive:
+        names = [n for n in archive.namelist() if Path(n).suffix.lower() in SUFFIXES]
+        if names:
+            from PIL import Image
+
+            with archive.open(names[0]) as file, Image.open(file) as picture:
+                return len(names), picture.width * picture.height * 3
+        for member in ("arr_0.npy", "images.npy"):
+            if member in archive.namelist():
+                with archive.open(member) as file:
+                    version = np.lib.format.read_magic(file)
+                    header = (
+                        np.lib.format.read_array_header_1_0
+                        if version[0] == 1
+                        else np.lib.format.read_array_header_2_0
+                    )
+                    shape = header(file)[0]
+                return (shape[0], math.prod(shape[1:])) if shape else None
+    return None
+
+
+def images_path(text: str) -> Path:
+    """The path in ``images:PATH`` (or PATH alone). Raises :class:`UserError` where there is none."""
+    path = text.strip().removeprefix("images:").strip()
+    if not path:
+        raise UserError(
+            "There is no path after images:; write for example images:photos/ or images:set.npz."
+        )
+    return Path(path)
+
+
+def read_set(
+    path: Path,
+    *,
+    limit: int | None = None,
+    memory: float = 2.0,
+    rows: int = 64,
+    device: str = "cpu",
+) -> Dataset:
+    """The images of a folder, zip or npz as an exact denoiser, whose chunks leave the process within ``memory`` GiB.
+
+    ``rows`` is how many states are evaluated at once; ``limit`` keeps that many images, evenly spread over the set.
+    Raises :class:`UserError` where the images alone (twice, while they are read) do not fit.
+    """
+    size = image_count(path)
+    room = memory * 2**30 - INTERPRETER_BYTES
+    if size is not None:
+        count, each = size
+        if 2 * count * each > room:
+            fits = max(int((room / 2) // each), 0)
+            needed = (2 * count * each + INTERPRETER_BYTES) / 2**30
+            raise UserError(
+                f"{path} holds {count} images of {each} bytes; reading them takes {needed:.2f} GiB and --memory allows "
+                f"{memory:g}: raise it, or give a set of at most {fits} images."
+            )
+        room -= count * each
+    found = read_images(path)
+    images, labels = found.images, found.labels
+    if limit is not None and limit < 1:
+        raise UserError(f"--limit must be at least 1, not {limit}.")
+    if limit is not None and limit < len(images):
+        index = torch.linspace(0, len(images) - 1, limit).round().long()
+        images, labels = images[index], None if labels is None else labels[index]
+    numel = math.prod(images.shape[1:])
+    # A chunk lives as float64 twice (its square too), beside about eight arrays of the size of the batch.
+    bytes_left = room - 8 * rows * numel * 8
+    chunk = int(min(CHUNK_BYTES, max(bytes_left, 0) / 4) // (8 * numel))
+    if chunk < 1:
+        raise UserError(
+            f"{rows} states of {numel} numbers leave no room for a chunk of the set within {memory:g} GiB; raise "
+            "--memory or lower --batch-size."
+        )
+    return Dataset(
+        images, VP.named(), labels=labels, classes=found.classes, chunk=chunk, name=f"images:{path}",
+        device=pick_device(device),
+    )  # fmt: skip
+
+
+def named_set(
+    text: str,
+    model: Predictor | None,
+    *,
+    limit: int | None = None,
+    memory: float = 2.0,
+    rows: int = 64,
+    intrinsic: float | None = None,
+) -> Set:
+    """The set called ``text``: ``auto`` (what the model's data lie on, where it knows), ``images:PATH``, ``point`` (the
+    origin) or ``sphere(RADIUS)`` about it.
+
+    ``limit``, ``memory`` and ``rows`` are those of :func:`read_set`; ``intrinsic`` is the dimension of the manifold
+    that images are taken to be samples of.
+
+    Raises :class:`UserError` for another name, where a name needs a model's shape, and for a dimension given for a set
+    that knows its own.
+    """
+    found = _named(text.strip(), model, limit, memory, rows)
+    if intrinsic is None:
+        return found
+    if not isinstance(found, Points):
+        raise UserError(
+            f"The set {text!r} knows its own dimension; leave --dimension to sets of images."
+        )
+    return Points(found.data, intrinsic=intrinsic)
+
+
+def _named(text: str, model: Predictor | None, limit: int | None, memory: float, rows: int) -> Set:
+    if text.startswith("images:"):
+        return Points(read_set(images_path(text), limit=limit, memory=memory, rows=rows))
+    if text == "auto":
+        if model is None:
+            raise UserError("The set 'auto' is that of a model; give a model, or name another set.")
+        return support(model)
+    shape = None if model is None else model.shape
+    sphere = re.fullmatch(r"sphere\(\s*([0-9.eE+-]+)\s*\)", text)
+    if text != "point" and not sphere:
+        raise unknown("set", text, NAMES)
+    if shape is None:
+        raise UserError(
+            f"The set {text!r} takes its dimensions from a model with a known shape; give one."
+        )
+    center = torch.zeros(tuple(shape), dtype=torch.float64)
+    if not sphere:
+        return Subspace(center)
+    try:
+        radius = float(sphere.group(1))
+    except ValueError:
+        raise UserError(
+            f"Cannot read the radius in {text!r}; write for example sphere(10)."
+        ) from None
+    return Sphere(center, radius)

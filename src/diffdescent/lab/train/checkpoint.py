@@ -1,0 +1,126 @@
+"""One file that holds a whole run: weights, average, optimizer and step, written so that a crash leaves the old one
+whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from diffdescent.base.errors import UserError
+
+from .config import TrainConfig, make_config
+
+# Changing these neither changes a past step nor makes the saved state wrong, so a run may be resumed with others.
+_FREE = frozenset(
+    {
+        "out",
+        "init_from",
+        "data.path",
+        "data.test",
+        "data.skip_bad",
+        "run.steps",
+        "run.threads",
+        "run.device",
+        "run.compile",
+        "optimizer.decay",
+    }
+    | {
+        f"run.{name}"
+        for name in (
+            "log_every",
+            "picture_every",
+            "evaluate_every",
+            "checkpoint_every",
+            "tensorboard",
+        )
+    }
+)
+
+
+def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write ``state`` to ``path`` atomically: a temporary file, flushed to the disk, then renamed over the old one.
+
+    Raises:
+        UserError: the disk is full or refuses; the file that was there before is untouched.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with temporary.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
+        temporary.unlink(missing_ok=True)
+        kept = (
+            f"the last good checkpoint {path} is whole"
+            if path.exists()
+            else "there is no earlier checkpoint"
+        )
+        raise UserError(
+            f"The checkpoint {path} could not be written ({str(error).splitlines()[0]}); {kept}: make room on the "
+            "disk, then resume."
+        ) from error
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read what :func:`save_checkpoint` wrote, tensors only (``weights_only=True``).
+
+    Raises:
+        UserError: the file is missing, damaged or something else.
+    """
+    if not path.is_file():
+        raise UserError(
+            f"There is no checkpoint {path}; train first, or check the recipe's out: folder."
+        )
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile, EOFError, OSError) as error:
+        raise UserError(
+            f"{path} is not a whole checkpoint ({str(error).splitlines()[0]}); remove it to start afresh."
+        ) from error
+    if (
+        not isinstance(state, dict)
+        or not {"config", "step", "model", "ema", "optimizer"} <= state.keys()
+    ):
+        raise UserError(
+            f"{path} is not a checkpoint of `diffdescent train`; expected config, step, model, ema and optimizer in it."
+        )
+    return state
+
+
+def check_same_run(path: Path, saved: str, config: TrainConfig) -> None:
+    """Refuse to resume a checkpoint of another recipe.
+
+    Raises:
+        UserError: naming each setting that differs, with both values.
+    """
+    # Read back as a config, an older checkpoint gets the defaults of settings that it does not know yet.
+    past = make_config(json.loads(saved), f"The config in {path}")
+    then, now = _flat(past.model_dump()), _flat(config.model_dump())
+    differ = [
+        k for k in sorted(then.keys() | now.keys()) if k not in _FREE and then.get(k) != now.get(k)
+    ]
+    if differ:
+        named = ", ".join(f"{k} was {then.get(k)!r} and is {now.get(k)!r}" for k in differ)
+        raise UserError(
+            f"The checkpoint {path} comes from another config: {named}; restore these to resume, choose another out:, "
+            "or start from its "
+            "weights with init_from:."
+        )
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat

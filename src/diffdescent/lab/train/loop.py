@@ -1,0 +1,268 @@
+"""The training loop: every step is a function of (seed, step), and a checkpoint holds everything else.
+
+Runs alone or under ``accelerate launch``; P processes split each batch and reach what one process reaches, up to
+rounding.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import zlib
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from diffdescent.base.errors import UserError
+from diffdescent.base.image_sets import ImageSet, read_images
+from diffdescent.base.images import save_png
+
+from .batches import Batch, Batches
+from .checkpoint import check_same_run, load_checkpoint, save_checkpoint
+from .config import OptimizerConfig, TrainConfig
+from .ema import EMA
+from .export import export_model, model_folder
+from .networks import build_network, null_class
+from .objectives import EDMLoss, FeaturesLoss, GuideLoss, Objective, VPLoss
+from .preview import accuracy, sample_sheet
+from .report import Report
+
+_GLANCE = 2000  # test images for an accuracy on the way; the last one is over all of them
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run: where the model folder is, how many steps it took and the mean loss over the last logged
+    stretch."""
+
+    folder: Path
+    steps: int
+    loss: float
+
+
+def rate(config: OptimizerConfig, step: int, steps: int) -> float:
+    """The learning rate of a step (counted from 0): linear rise, plateau, linear fall to zero at ``steps``."""
+    rise = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
+    fall = min(1.0, (steps - step) / config.decay) if config.decay else 1.0
+    return config.lr * min(rise, fall)
+
+
+def train(config: TrainConfig, *, half: bool = False, quiet: bool = False) -> Result:
+    """Train, or go on training, the network of a recipe.
+
+    The run lives in ``config.out``: ``checkpoint.pt``, ``log.jsonl``, ``samples/`` and, at the end, ``model/`` with the
+    averaged weights (float16 with ``half``). When a checkpoint is there, the run resumes from it.
+
+    Raises:
+        UserError: bad data, a checkpoint of another config, a full disk, or a loss that is not finite (the last good
+            checkpoint stays).
+    """
+    from accelerate import Accelerator
+
+    if config.run.threads is not None:
+        torch.set_num_threads(config.run.threads)
+    # Mixed precision is ours (autocast below), the same on CPU and GPU and whatever `accelerate config` says.
+    accelerator = Accelerator(cpu=config.run.device == "cpu", mixed_precision="no")
+    if config.run.batch % accelerator.num_processes:
+        raise UserError(
+            f"run.batch is {config.run.batch}, which {accelerator.num_processes} processes cannot share equally; make "
+            "it a multiple."
+        )
+    images = read_images(config.data.path, skip_bad=config.data.skip_bad, size=config.data.size)
+    run = _Run(config, accelerator, images, quiet)
+    with run.report, run.ahead:
+        run.go()
+    folder = model_folder(config)
+    if accelerator.is_main_process:
+        export_model(run.network, run.ema.state, config, images, run.step, half)
+    accelerator.wait_for_everyone()
+    accelerator.end_training()
+    return Result(folder, run.step, run.report.last_loss)
+
+
+class _Run:
+    def __init__(
+        self, config: TrainConfig, accelerator: Any, images: ImageSet, quiet: bool
+    ) -> None:
+        self.config, self.accelerator, self.images = config, accelerator, images
+        self.main: bool = accelerator.is_main_process
+        self.null = null_class(config, images) if config.task == "denoiser" else None
+        self.test = _read_test(config)
+        self.data_id = (
+            f"{tuple(images.images.shape)} crc {zlib.crc32(images.images.numpy().data):08x}"
+        )
+        torch.manual_seed(config.run.seed)
+        layout = torch.channels_last if config.run.channels_last else torch.contiguous_format
+        self.network = build_network(config, images).to(accelerator.device, memory_format=layout)  # type: ignore[call-overload]
+        self.ema = EMA(self.network, config.optimizer.ema)
+        self.optimizer = _optimizer(self.network, config.optimizer)
+        self.step = 0
+        self.path = Path(config.out) / "checkpoint.pt"
+        if self.path.exists():
+            self._resume()
+        runner = torch.compile(self.network) if config.run.compile else self.network
+        self.runner: nn.Module = accelerator.prepare_model(runner)
+        self.objective = _objective(config, self.null)
+        rank, world = accelerator.process_index, accelerator.num_processes
+        self.batches = Batches(images, config.data, config.run.batch, config.run.seed, rank, world)
+        # One thread makes the next batch while the network works on this one; a batch depends on its step alone.
+        self.ahead = ThreadPoolExecutor(1)
+        self.next_batch: Future[Batch] = self.ahead.submit(self.batches.at, self.step)
+        if self.main:
+            (Path(config.out) / "samples").mkdir(parents=True, exist_ok=True)
+        self.report = Report(config, self.step, show=self.main and not quiet, write=self.main)
+
+    def _resume(self) -> None:
+        state = load_checkpoint(self.path)
+        check_same_run(self.path, state["config"], self.config)
+        if state["data"] != self.data_id:
+            raise UserError(
+                f"The checkpoint {self.path} was trained on other images ({state['data']}, now {self.data_id}); "
+                "restore data.path, choose another out:, or start from its weights with init_from:."
+            )
+        self.network.load_state_dict(state["model"])
+        for name, value in self.ema.state.items():
+            value.copy_(state["ema"][name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = int(state["step"])
+
+    def go(self) -> None:
+        """Steps until ``run.steps``, logging, drawing and saving on the way."""
+        config, run = self.config, self.config.run
+        self.runner.train()
+        # Losses and gradient norms since the last look stay on the device: no synchronisation in between.
+        sums = torch.zeros(2, device=self.accelerator.device)
+        started, counted = time.perf_counter(), self.step
+        while self.step < run.steps:
+            sums += self._update()
+            self.step += 1
+            if self._due(run.log_every) or self._due(run.checkpoint_every):
+                loss, norm = (
+                    self.accelerator.reduce(sums, "mean") / (self.step - counted)
+                ).tolist()
+                if not math.isfinite(loss + norm):
+                    raise UserError(self._diverged(counted))
+                lr = rate(config.optimizer, self.step - 1, run.steps)
+                self.report.line(
+                    self.step, loss, norm, lr, time.perf_counter() - started, self.step - counted
+                )
+                sums.zero_()
+                started, counted = time.perf_counter(), self.step
+            paused = time.perf_counter()
+            if self.main:
+                if self._due(run.checkpoint_every):
+                    self._save()
+                self._look()
+            started += (
+                time.perf_counter() - paused
+            )  # saving and looking are no part of the throughput
+
+    def _due(self, every: int) -> bool:
+        """Whether something that happens every so many steps, and at the end, happens now; never for 0."""
+        return every > 0 and (self.step == self.config.run.steps or self.step % every == 0)
+
+    def _update(self) -> torch.Tensor:
+        config, device = self.config, self.accelerator.device
+        batch = _to(self.next_batch.result(), device, config.run.channels_last)
+        self.next_batch = self.ahead.submit(self.batches.at, self.step + 1)
+        # Layers that draw random numbers themselves (dropout) must draw the same ones after a resume.
+        torch.manual_seed(
+            zlib.crc32(f"{config.run.seed} {self.step} {self.accelerator.process_index}".encode())
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate(config.optimizer, self.step, config.run.steps)
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.run.precision == "bf16"):
+            loss = self.objective(self.runner, batch)
+        self.accelerator.backward(loss)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.optimizer.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.ema.update(self.network, self.step + 1)
+        return torch.stack([loss.detach(), norm.detach()])
+
+    def _diverged(self, since: int) -> str:
+        kept = (
+            f"the last good checkpoint is {self.path}"
+            if self.path.exists()
+            else "no checkpoint was written yet"
+        )
+        return (
+            f"The loss or its gradient stopped being finite between steps {since} and {self.step}; {kept}: "
+            "lower optimizer.lr or optimizer.clip, or use run.precision=fp32, and run again."
+        )
+
+    def _save(self) -> None:
+        save_checkpoint(
+            self.path,
+            {
+                "config": self.config.model_dump_json(),
+                "data": self.data_id,
+                "step": self.step,
+                "model": self.network.state_dict(),
+                "ema": self.ema.state,
+                "optimizer": self.optimizer.state_dict(),
+            },
+        )
+
+    def _look(self) -> None:
+        """Pictures and accuracies of the averaged weights."""
+        run, config = self.config.run, self.config
+        draw = config.task == "denoiser" and self._due(run.picture_every)
+        measure = self.test is not None and self._due(run.evaluate_every)
+        if not (draw or measure):
+            return
+        live = {name: value.clone() for name, value in self.network.state_dict().items()}
+        self.network.load_state_dict(self.ema.state)
+        self.network.eval()
+        if draw:
+            sheet = sample_sheet(self.network, config, self.images.shape, self.null)
+            save_png(sheet, Path(config.out) / "samples" / f"{self.step:07d}.png")
+            self.report.picture(self.step, sheet)
+        if measure and self.test is not None:
+            most = None if self.step == run.steps else _GLANCE
+            self.report.figures(self.step, accuracy(self.network, config, self.test, most))
+        self.network.train()
+        self.network.load_state_dict(live)
+
+
+def _read_test(config: TrainConfig) -> ImageSet | None:
+    if config.data.test is None:
+        return None
+    test = read_images(config.data.test, skip_bad=config.data.skip_bad, size=config.data.size)
+    if test.labels is None:
+        raise UserError(
+            f"The test images {config.data.test} have no labels; sort them into class folders, or leave data.test out."
+        )
+    return test
+
+
+def _optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
+    """AdamW; biases and normalisation gains (tensors of one dimension) do not decay."""
+    trained = [p for p in network.parameters() if p.requires_grad]
+    decayed = [p for p in trained if p.ndim > 1]
+    rest = [p for p in trained if p.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": rest, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, foreach=True)
+
+
+def _objective(config: TrainConfig, null: int | None) -> Objective:
+    if config.task == "features":
+        return FeaturesLoss(config.loss)
+    if config.task == "guide":
+        return GuideLoss(config.process, config.loss)
+    denoising = EDMLoss if config.process.kind == "edm" else VPLoss
+    return denoising(config.process, config.loss, null)
+
+
+def _to(batch: Batch, device: torch.device, channels_last: bool) -> Batch:
+    layout = torch.channels_last if channels_last else torch.preserve_format
+    labels = None if batch.labels is None else batch.labels.to(device)
+    x, noise = (v.to(device, memory_format=layout) for v in (batch.x, batch.noise))
+    return Batch(x, labels, batch.u, batch.drop, noise)

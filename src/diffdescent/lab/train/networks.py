@@ -1,0 +1,105 @@
+"""The network that a recipe trains, sized by the data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from diffdescent.base.errors import UserError
+from diffdescent.base.image_sets import ImageSet
+from diffdescent.models.classifiers import FeatureNet, GuideNet, load_state
+
+from .checkpoint import load_checkpoint
+from .config import TrainConfig
+
+
+def null_class(config: TrainConfig, images: ImageSet) -> int | None:
+    """The label that stands for "no class": one past the last; None for a denoiser trained without classes."""
+    return images.num_classes if config.data.labels and images.labels is not None else None
+
+
+def build_network(config: TrainConfig, images: ImageSet) -> nn.Module:
+    """The network with fresh weights from the seed that torch holds, or those of ``init_from``.
+
+    Raises:
+        UserError: labels are missing for a task that needs them, the constructor refuses ``model:``, or ``init_from``
+            does not fit, or ``optimizer.freeze`` names nothing.
+    """
+    if config.task != "denoiser" and images.labels is None:
+        raise UserError(
+            f"The task {config.task!r} needs labels, but {config.data.path} has none; sort the images into class "
+            "folders."
+        )
+    if config.task == "denoiser" and config.data.labels and images.labels is None:
+        raise UserError(
+            f"The recipe asks for a class-conditional denoiser, but {config.data.path} has no labels; "
+            "sort the images into class folders, or set data.labels=false."
+        )
+    try:
+        network = _construct(config, images)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"The network refuses the recipe's model: section ({str(error).splitlines()[0]}); compare with configs/."
+        ) from error
+    if config.init_from is not None:
+        _initialise(network, Path(config.init_from))
+    _freeze(network, config.optimizer.freeze)
+    return network
+
+
+def _construct(config: TrainConfig, images: ImageSet) -> nn.Module:
+    channels, height, width = images.shape
+    options: dict[str, Any] = dict(config.model)
+    if config.task == "features":
+        return FeatureNet(classes=images.num_classes, channels=channels, **options)
+    if config.task == "guide":
+        return GuideNet(classes=images.num_classes, channels=channels, **options)
+    from diffusers import UNet2DModel
+
+    null = null_class(config, images)
+    network: nn.Module = UNet2DModel(
+        sample_size=height if height == width else (height, width),
+        in_channels=channels,
+        out_channels=channels,
+        num_class_embeds=None if null is None else null + 1,
+        **options,
+    )
+    return network
+
+
+def _initialise(network: nn.Module, source: Path) -> None:
+    """Load the weights of a checkpoint (its average) or of a model folder."""
+    state = load_checkpoint(source)["ema"] if source.suffix == ".pt" else load_state(source)
+    own = network.state_dict()
+    wrong = [
+        k
+        for k in sorted(own.keys() | state.keys())
+        if k not in own or k not in state or own[k].shape != state[k].shape
+    ]
+    if wrong:
+        raise UserError(
+            f"The weights of {source} do not fit the recipe's network: {len(wrong)} tensors differ, first "
+            f"{wrong[0]!r}; "
+            "give model: the values that they were trained with."
+        )
+    network.load_state_dict({k: v.to(own[k].dtype) for k, v in state.items()})
+
+
+def _freeze(network: nn.Module, prefixes: tuple[str, ...]) -> None:
+    """Take the tensors whose names start with one of ``prefixes`` out of the training."""
+    for prefix in prefixes:
+        named = [
+            p
+            for name, p in network.named_parameters()
+            if name == prefix or name.startswith(f"{prefix}.")
+        ]
+        if not named:
+            parts = sorted({name.split(".")[0] for name, _ in network.named_parameters()})
+            raise UserError(
+                f"optimizer.freeze names {prefix!r}, but no tensor of the network is called so; its parts are "
+                f"{', '.join(parts)}."
+            )
+        for parameter in named:
+            parameter.requires_grad_(False)

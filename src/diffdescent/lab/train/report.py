@@ -1,0 +1,141 @@
+"""What a run says: a live bar on a terminal or plain lines in a file, ``log.jsonl`` beside the checkpoint, TensorBoard
+when asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from diffdescent.base.errors import UserError
+
+from .config import TrainConfig
+
+
+class Report:
+    """Takes a line every few steps; a resumed run first cuts the log back to the step that it resumes from."""
+
+    def __init__(self, config: TrainConfig, step: int, *, show: bool, write: bool) -> None:
+        self.config, self.show, self.write = config, show, write
+        self.path = Path(config.out) / "log.jsonl"
+        self.last_loss = float("nan")
+        self._board: Any = _tensorboard(config) if write and config.run.tensorboard else None
+        self._bar: Any = None
+        self._task: Any = None
+        self._start = step
+        if write:
+            self._cut_back(step)
+
+    def __enter__(self) -> Report:
+        if self.show:
+            from rich.console import Console
+
+            console = Console()
+            if console.is_terminal:
+                from rich.progress import (
+                    BarColumn,
+                    Progress,
+                    TextColumn,
+                    TimeElapsedColumn,
+                    TimeRemainingColumn,
+                )
+
+                columns = (
+                    TextColumn("{task.description}"),
+                    BarColumn(),
+                    TimeElapsedColumn(),
+                    TextColumn("left"),
+                    TimeRemainingColumn(),
+                )
+                self._bar = Progress(*columns, console=console)
+                self._bar.start()
+                self._task = self._bar.add_task(
+                    "starting", total=self.config.run.steps, completed=self._start
+                )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        if self._board is not None:
+            self._board.close()
+
+    def line(
+        self, step: int, loss: float, norm: float, lr: float, seconds: float, steps: int
+    ) -> None:
+        """The mean loss and gradient norm over the last ``steps`` steps, which took ``seconds``."""
+        self.last_loss = loss
+        batch = self.config.run.batch
+        speed = steps * batch / max(seconds, 1e-9)
+        left = (self.config.run.steps - step) * batch / speed
+        values = {
+            "loss": round(loss, 6),
+            "grad_norm": round(norm, 5),
+            "lr": lr,
+            "images_per_s": round(speed, 2),
+        }
+        self._record(step, values)
+        text = f"step {step}/{self.config.run.steps}  loss {loss:.4f}  {speed:.1f} images/s"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step, description=text)
+        elif self.show:
+            print(
+                f"{text}  left {int(left // 3600)}:{int(left % 3600 // 60):02d}:{int(left % 60):02d}",
+                flush=True,
+            )
+
+    def figures(self, step: int, values: dict[str, float]) -> None:
+        """Measured figures such as accuracies."""
+        self._record(step, values)
+        text = f"step {step}  " + "  ".join(f"{name} {value:.4f}" for name, value in values.items())
+        if self._bar is not None:
+            self._bar.console.print(text)
+        elif self.show:
+            print(text, flush=True)
+
+    def picture(self, step: int, sheet: torch.Tensor) -> None:
+        """A sample sheet, uint8 (C, H, W)."""
+        if self._board is not None:
+            self._board.add_image("samples", sheet, step)
+
+    def _record(self, step: int, values: dict[str, float]) -> None:
+        if not self.write:
+            return
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(
+                json.dumps({"step": step, "images": step * self.config.run.batch, **values}) + "\n"
+            )
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
+
+    def _cut_back(self, step: int) -> None:
+        if not self.path.exists():
+            return
+        kept = []
+        for text in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(text)
+            except ValueError:  # a line that a killed run left half written
+                continue
+            if entry["step"] <= step:
+                kept.append(text + "\n")
+        self.path.write_text("".join(kept), encoding="utf-8")
+
+
+def _tensorboard(config: TrainConfig) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise UserError(
+            "run.tensorboard is on but TensorBoard is not installed; pip install tensorboard, or turn it off."
+        ) from error
+    return SummaryWriter(str(Path(config.out) / "tensorboard"))

@@ -1,0 +1,108 @@
+"""Pieces: what a long computation has made so far, in files named after everything that they depend on.
+
+A piece is a set of named arrays, written whole or not at all. A computation that was killed finds the pieces that it
+had made and goes on; a changed setting is another name, so that nothing stale is ever read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from diffdescent.base.errors import UserError
+from diffdescent.base.images import make_folder, write_atomically
+from diffdescent.core.grid import Grid
+from diffdescent.core.noise import normals
+from diffdescent.core.predict import Predictor
+from diffdescent.models.exact import digest
+
+from . import fingerprint
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@dataclass
+class Pieces:
+    """A folder of pieces that share the settings ``base``; without a folder nothing is kept.
+
+    ``progress`` is called with the number of pieces that are there. Raises :class:`UserError` where the folder cannot
+    be made or written.
+    """
+
+    folder: Path | None
+    base: Mapping[str, Any] = field(default_factory=dict)
+    progress: Callable[[int], None] | None = None
+    _done: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        if self.folder is not None:
+            make_folder(self.folder)
+
+    def get(self, kind: str, settings: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
+        """The piece of these settings (JSON) from its file, or made and written. A damaged file is made again."""
+        found = None
+        if self.folder is None:
+            found = make()
+        else:
+            text = json.dumps({**self.base, "piece": kind, **settings}, sort_keys=True)
+            path = self.folder / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:20]}.npz"
+            found = _read(path)
+            if found is None:
+                found = make()
+                buffer = io.BytesIO()
+                np.savez(buffer, **found)  # type: ignore[arg-type]  # its stub takes the names for keywords of its own
+                write_atomically(path, buffer.getvalue())
+        self._done += 1
+        if self.progress is not None:
+            self.progress(self._done)
+        return found
+
+
+def _read(path: Path) -> Arrays | None:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
+        return None
+
+
+def levels_of(grid: Grid) -> list[list[float]]:
+    """A grid as settings: its times, α and σ."""
+    return [grid.t.tolist(), grid.alpha.tolist(), grid.sigma.tolist()]
+
+
+def model_identity(model: Predictor) -> str:
+    """The model's fingerprint; for one without, a hash of what it answers to fixed noise at three noise levels.
+
+    Raises :class:`UserError` where neither is known: a model without a fingerprint and a shape.
+    """
+    known = fingerprint(model)
+    if known is not None:
+        return known
+    if model.shape is None:
+        raise UserError(
+            "To keep results, a model needs a fingerprint or a shape that tells it from others; set one of the two."
+        )
+    device = getattr(model, "device", torch.device("cpu"))
+    x = normals(0, torch.arange(2), tuple(model.shape), 0).to(device)
+    cond = (
+        torch.zeros(len(x), dtype=torch.int64, device=device)
+        if getattr(model, "needs_label", False)
+        else None
+    )
+    low, high = model.process.t_min, model.process.t_max
+    with torch.no_grad():
+        times = (low + share * (high - low) for share in (0.1, 0.5, 0.9))
+        answers = [model(x, model.process.point(t), cond).raw.float() for t in times]
+    return digest(answers, "answers")
