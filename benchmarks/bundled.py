@@ -2,9 +2,10 @@
 
     python benchmarks/bundled.py --test data/cifar10-test.zip --samples 1000 --out figures
 
-Measures the accuracy of ``cifar10-features`` on the test images and of ``cifar10-guide`` at eleven noise levels, then
-draws class-conditional samples of ``cifar10`` and counts on how many of them ``cifar10-features`` names the class that
-was asked for. Writes a sample sheet for each sampler (a column a class) and prints one line of JSON for each figure.
+Measures the accuracy of ``cifar10-features`` on the test images and of ``cifar10-guide`` at eleven
+noise levels, then draws class-conditional samples of ``cifar10`` and counts on how many of them
+``cifar10-features`` names the class that was asked for. Writes a sample sheet for each sampler (a
+column a class) and prints one line of JSON for each figure.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def by_level(network: GuideNet, images: ImageSet, count: int) -> dict[int, float
 
 
 def draw_losses(logs: list[Path], path: Path) -> None:
-    """The loss curves of runs that followed each other, against the images seen over all of them."""
+    """The loss curves of runs that followed each other, against the images seen over all of
+    them."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")

@@ -1,11 +1,13 @@
-"""How often the 95 % intervals of metrics hold what they promise, on Gaussian features whose truth is known.
+"""How often the 95 % intervals of metrics hold what they promise, on Gaussian features whose truth
+is known.
 
 Usage: python benchmarks/coverage.py [--sets 200] [--truth 1500] [--resamples 100] [--images 200]
 
-First the Fréchet distance of sets of images with 8 features to a known normal distribution, where the estimated bias
-can be checked too; the truth is the mean distance of ``--truth`` other sets. Then every metric, with 4 features shifted
-by 0.8 standard deviations, against 150 reference images; the truth is the mean over the sets themselves. A width is
-told in units of the true one, 2·1.96 standard deviations over the sets. S sets know a coverage to ±1.96·√(.95·.05/S).
+First the Fréchet distance of sets of images with 8 features to a known normal distribution, where
+the estimated bias can be checked too; the truth is the mean distance of ``--truth`` other sets.
+Then every metric, with 4 features shifted by 0.8 standard deviations, against 150 reference images;
+the truth is the mean over the sets themselves. A width is told in units of the true one, 2·1.96
+standard deviations over the sets. S sets know a coverage to ±1.96·√(.95·.05/S).
 """
 
 from __future__ import annotations
@@ -51,8 +53,9 @@ def frechet(shift: float, scale: float, options: argparse.Namespace, d: int = 8)
     width = sum(one.high - one.low for one in found) / options.sets / (2 * 1.96 * many.std())
     bias, limit = sum(one.bias for one in found) / options.sets, d * (shift**2 + (scale - 1) ** 2)
     print(
-        f"fd, shift {shift:g}, scale {scale:g}: {limit:.2f} at infinitely many, coverage {covered:.3f}, "
-        f"width {width:.2f}, bias {bias:.3f} estimated, {many.mean() - limit:.3f} true"
+        f"fd, shift {shift:g}, scale {scale:g}: {limit:.2f} at infinitely many, coverage"
+        f" {covered:.3f}, width {width:.2f}, bias {bias:.3f} estimated, {many.mean() - limit:.3f}"
+        " true"
     )
 
 

@@ -2,9 +2,10 @@
 
     python benchmarks/denoiser_error.py --test cifar10-test.zip [--model cifar10] [--n 128]
 
-For test images x0 spread evenly over the set and x_t = αx0 + σε with fixed noise: the mean squared error of x̂0; and the
-slope ⟨ε̂, ε⟩/⟨ε, ε⟩ of the estimated noise on the true one, its mean and standard deviation over the images. A slope
-that varies is an error of size, which a sampler adds up over its steps. ``mean image``: the error of the set's mean.
+For test images x0 spread evenly over the set and x_t = αx0 + σε with fixed noise: the mean squared
+error of x̂0; and the slope ⟨ε̂, ε⟩/⟨ε, ε⟩ of the estimated noise on the true one, its mean and
+standard deviation over the images. A slope that varies is an error of size, which a sampler adds up
+over its steps. ``mean image``: the error of the set's mean.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def main() -> None:
         error = (prediction.to("x0", x) - x0).square().mean()
         slope = (prediction.to("eps", x) * eps).sum((1, 2, 3)) / eps.square().sum((1, 2, 3))
         print(
-            f"t = {t:3d}  error of x0 {error:.4f}  slope of ε {slope.mean():.4f} ± {slope.std():.4f}"
+            f"t = {t:3d}  error of x0 {error:.4f}  slope of ε {slope.mean():.4f} ±"
+            f" {slope.std():.4f}"
         )
 
 

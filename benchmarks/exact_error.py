@@ -1,11 +1,13 @@
 """RMSE to the exact solution on the bundled mixture: sampler × grid × steps, from the same noise.
 
-Usage: python benchmarks/exact_error.py [--n 256] [--seed 0] [--grids quadratic,loglinear] [--steps 5,10,20,50]
+Usage: python benchmarks/exact_error.py [--n 256] [--seed 0] [--grids quadratic,loglinear] [--steps
+5,10,20,50]
 
-RMSE per pixel in [−1, 1] between a sampler's images and the exact end of the probability-flow ODE from the state in
-which the sampler starts. Each grid's first and last level is printed: samplers are only comparable within one grid.
-A second table gives each sampler's RMSE over that of the first one, with a 95 % bootstrap interval over the samples
-(2,000 resamples, paired: both see the same noise).
+RMSE per pixel in [−1, 1] between a sampler's images and the exact end of the probability-flow ODE
+from the state in which the sampler starts. Each grid's first and last level is printed: samplers
+are only comparable within one grid. A second table gives each sampler's RMSE over that of the first
+one, with a 95 % bootstrap interval over the samples (2,000 resamples, paired: both see the same
+noise).
 """
 
 from __future__ import annotations
@@ -76,17 +78,24 @@ def main() -> None:
             )  # type: ignore[arg-type]
             truth[n] = solution.x
             print(
-                f"{name}, {n} steps asked, {grid.steps} taken: σ/α from {grid.ratio[0]:.4g} to {grid.ratio[-1]:.4g}; "
-                f"error of the exact solution {float(solution.error.max()):.1e}"
+                f"{name}, {n} steps asked, {grid.steps} taken: σ/α from {grid.ratio[0]:.4g} to"
+                f" {grid.ratio[-1]:.4g}; error of the exact solution"
+                f" {float(solution.error.max()):.1e}"
             )
         print(f"\n{'sampler':<36}" + "".join(f"{n:>10}" for n in counts))
         squares: dict[tuple[str, int], torch.Tensor] = {}
         for recipe in samplers:
             for n, grid in grids.items():
                 images = dd.sample(
-                    model, recipe, grid=grid, n=arguments.n, seed=arguments.seed, batch_size=arguments.n,
-                    micro_batch=arguments.n, dtype=torch.float64,
-                ).images  # fmt: skip
+                    model,
+                    recipe,
+                    grid=grid,
+                    n=arguments.n,
+                    seed=arguments.seed,
+                    batch_size=arguments.n,
+                    micro_batch=arguments.n,
+                    dtype=torch.float64,
+                ).images
                 squares[recipe, n] = (images - truth[n]).pow(2).flatten(1).mean(1)
             print(
                 f"{recipe:<36}"

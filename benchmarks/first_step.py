@@ -1,11 +1,12 @@
 """Why gradient estimation gains less at very few steps: what the first, plain step costs by itself.
 
-Usage: python benchmarks/first_step.py [--n 32] [--grid quadratic] [--steps 5,10] [--gammas 1.5,2,2.5,3]
-                                       [--fit TRAIN --rank 60]
+Usage: python benchmarks/first_step.py [--n 32] [--grid quadratic] [--steps 5,10] [--gammas
+                                       1.5,2,2.5,3] [--fit TRAIN --rank 60]
 
-RMSE per pixel in [−1, 1] to the exact solution from the same noise, of: DDIM; one DDIM step with everything after it
-solved exactly; momentum; and gradient estimation for several γ, as a ratio to DDIM. ``--fit`` takes a mixture fitted
-to a set of labelled images (one Gaussian of ``--rank`` for each class) in place of the bundled one.
+RMSE per pixel in [−1, 1] to the exact solution from the same noise, of: DDIM; one DDIM step with
+everything after it solved exactly; momentum; and gradient estimation for several γ, as a ratio to
+DDIM. ``--fit`` takes a mixture fitted to a set of labelled images (one Gaussian of ``--rank`` for
+each class) in place of the bundled one.
 """
 
 from __future__ import annotations
@@ -46,10 +47,12 @@ def study(model: Mixture, name: str, steps: int, n: int, gammas: list[float]) ->
     one = dd.Grid(model.process, grid.t[:2], grid.alpha[:2], grid.sigma[:2])
     alone = error(solved(sampled("ddim", one), second))
     print(
-        f"\n{name}, {grid.steps} steps, σ/α {first.ratio:.4g} → {second.ratio:.4g} → … → {last.ratio:.4g}, {n} samples"
+        f"\n{name}, {grid.steps} steps, σ/α {first.ratio:.4g} → {second.ratio:.4g} → … →"
+        f" {last.ratio:.4g}, {n} samples"
     )
     print(
-        f"  ddim {ddim:.4f}; its first step alone, then exact {alone:.4f} ({alone / ddim:.2f} of it)"
+        f"  ddim {ddim:.4f}; its first step alone, then exact {alone:.4f} ({alone / ddim:.2f}"
+        " of it)"
     )
     print(
         f"  momentum(beta=-0.3) / ddim {error(sampled('ddim | momentum(-0.3)', grid)) / ddim:.3f}"

@@ -2,9 +2,10 @@
 
 Usage: python benchmarks/guidance.py [--repeats 9] [--steps 10] [--batch 16] [--threads 1] [--quick]
 
-Two figures for each guidance and sampler. *Whole*: the ratio of a run with PxP to one without, run in turn (and in
-turn first), as the median and range over the repetitions; it holds the networks' own noise. *Apart*: the executor's
-time with and without PxP, fed with one prediction made beforehand, and the difference as a share of a whole step.
+Two figures for each guidance and sampler. *Whole*: the ratio of a run with PxP to one without, run
+in turn (and in turn first), as the median and range over the repetitions; it holds the networks'
+own noise. *Apart*: the executor's time with and without PxP, fed with one prediction made
+beforehand, and the difference as a share of a whole step.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def seconds(
 def in_turn(
     without: Callable[[], float], with_pxp: Callable[[], float], repeats: int
 ) -> list[tuple[float, float]]:
-    """(without, with) pairs of seconds, the first one dropped; every second pair is run the other way round."""
+    """(without, with) pairs of seconds, the first one dropped; every second pair is run the other
+    way round."""
     pairs = []
     for i in range(repeats + 1):
         if i % 2:
@@ -110,7 +112,8 @@ def main() -> None:
         arguments.repeats, arguments.steps, arguments.batch = 1, 2, 4
     torch.set_num_threads(arguments.threads)
     print(
-        f"torch {torch.__version__}, {arguments.threads} thread(s); ratios: median, least, greatest",
+        f"torch {torch.__version__}, {arguments.threads} thread(s); ratios: median, least,"
+        " greatest",
         flush=True,
     )
     with torch.no_grad():

@@ -2,9 +2,10 @@
 
 Usage: python benchmarks/metrics.py [--features 2048] [--repeats 5] [--threads 1]
 
-Both get the same float64 means and covariances of random correlated features, with a spectrum that falls like 1/k as
-that of image features does. Runs are interleaved; the ratio is taken within each pair. scipy's linear algebra has
-threads of its own: set OMP_NUM_THREADS (and OPENBLAS_NUM_THREADS) to the same number before Python starts.
+Both get the same float64 means and covariances of random correlated features, with a spectrum that
+falls like 1/k as that of image features does. Runs are interleaved; the ratio is taken within each
+pair. scipy's linear algebra has threads of its own: set OMP_NUM_THREADS (and OPENBLAS_NUM_THREADS)
+to the same number before Python starts.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from diffdescent.evaluate import Moments, frechet_distance, moments_of
 
 
 def features(count: int, dimension: int, seed: int) -> Moments:
-    """Moments of ``count`` Gaussian vectors whose standard deviations fall like k^(−1/2), in random directions."""
+    """Moments of ``count`` Gaussian vectors whose standard deviations fall like k^(−1/2), in random
+    directions."""
     generator = torch.Generator().manual_seed(seed)
     spread = torch.arange(1, dimension + 1, dtype=torch.float64).rsqrt()
     turn = torch.linalg.qr(
@@ -75,18 +77,22 @@ def main() -> None:
     ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
     (_, value), (_, expected) = runs[0]
     print(
-        f"torch {torch.__version__}, scipy {scipy.__version__}, {options.threads} thread(s) (OMP_NUM_THREADS="
-        f"{os.environ.get('OMP_NUM_THREADS', 'unset')}), {options.features} features, {options.repeats} pairs of runs"
+        f"torch {torch.__version__}, scipy {scipy.__version__}, {options.threads} thread(s)"
+        f" (OMP_NUM_THREADS={os.environ.get('OMP_NUM_THREADS', 'unset')}), {options.features}"
+        f" features, {options.repeats} pairs of runs"
     )
     for name, times in (("ours", ours), ("scipy sqrtm", theirs)):
         print(
-            f"{name:<12}median {statistics.median(times):.4f} s, {min(times):.4f} … {max(times):.4f} s"
+            f"{name:<12}median {statistics.median(times):.4f} s, {min(times):.4f} …"
+            f" {max(times):.4f} s"
         )
     print(
-        f"{'ratio':<12}median {statistics.median(ratios):.2f}×, {min(ratios):.2f} … {max(ratios):.2f}×"
+        f"{'ratio':<12}median {statistics.median(ratios):.2f}×, {min(ratios):.2f} …"
+        f" {max(ratios):.2f}×"
     )
     print(
-        f"{'distance':<12}{value:.9g}, differs from sqrtm by {abs(value - expected) / abs(expected):.1e} relative"
+        f"{'distance':<12}{value:.9g}, differs from sqrtm by"
+        f" {abs(value - expected) / abs(expected):.1e} relative"
     )
 
 

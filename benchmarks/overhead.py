@@ -2,9 +2,10 @@
 
 Usage: python benchmarks/overhead.py [--repeats 7] [--threads 1]
 
-The "network" is a tensor made beforehand, so only the scheduler's own work is timed. Two sizes: small (4×3×32×32,
-where Python and dispatch dominate) and memory-bound (64×3×128×128). For the latter the floor is the time to read the
-tensors that the row needs once and to write its result once, measured by copying as many bytes.
+The "network" is a tensor made beforehand, so only the scheduler's own work is timed. Two sizes:
+small (4×3×32×32, where Python and dispatch dominate) and memory-bound (64×3×128×128). For the
+latter the floor is the time to read the tensors that the row needs once and to write its result
+once, measured by copying as many bytes.
 """
 
 from __future__ import annotations
@@ -77,7 +78,8 @@ def floor(recipe: str, shape: tuple[int, ...]) -> float:
     target = torch.empty(shape)
 
     def once() -> float:
-        # A copy reads one tensor and writes one; half of (reads + writes) copies move the bytes of the row.
+        # A copy reads one tensor and writes one; half of (reads + writes) copies move the bytes of
+        # the row.
         begin = time.perf_counter()
         for tensor in source:
             target.copy_(tensor)
@@ -94,7 +96,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print(
-        f"torch {torch.__version__}, {arguments.threads} thread(s), {STEPS} steps, median of {arguments.repeats} runs\n"
+        f"torch {torch.__version__}, {arguments.threads} thread(s), {STEPS} steps, median of"
+        f" {arguments.repeats} runs\n"
     )
     print(
         f"{'size':<14}{'recipe':<18}{'ours':>10}{'diffusers':>12}{'ours/theirs':>13}{'floor':>10}{'ours/floor':>12}"
@@ -111,7 +114,8 @@ def main() -> None:
                 low = floor(recipe, shape) if name == "memory-bound" else float("nan")
                 limits = f"{low * 1e6:>8.0f}µs{a / low:>12.2f}" if name == "memory-bound" else ""
                 print(
-                    f"{name:<14}{recipe:<18}{a * 1e6:>8.1f}µs{b * 1e6:>10.1f}µs{a / b:>13.2f}{limits}"
+                    f"{name:<14}{recipe:<18}{a * 1e6:>8.1f}µs{b * 1e6:>10.1f}µs{a / b:>13.2f}"
+                    f"{limits}"
                 )
 
 

@@ -1,9 +1,10 @@
-"""How far apart two runs of one seed are when a single convention differs: the table of docs/same-seed.md.
+"""How far apart two runs of one seed are when a single convention differs: the table of
+docs/same-seed.md.
 
     python benchmarks/same_seed.py [--n 32]
 
-Each row is one change; the number is the root mean square over the images, in steps of 8 bits, with the 95 % interval
-of its mean over images.
+Each row is one change; the number is the root mean square over the images, in steps of 8 bits, with
+the 95 % interval of its mean over images.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
     python benchmarks/scheduler.py                # latents of Stable Diffusion XL, batch 1
     python benchmarks/scheduler.py --size 32 --steps 20 --runs 50
 
-A run is ``set_timesteps`` and every step of it; a step's time is that of the steps alone, the first of which makes the
-executor. Nothing is clipped, as for latents. Medians over interleaved runs, with a 95 % bootstrap interval.
+A run is ``set_timesteps`` and every step of it; a step's time is that of the steps alone, the first
+of which makes the executor. Nothing is clipped, as for latents. Medians over interleaved runs, with
+a 95 % bootstrap interval.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ def main() -> None:
     x = torch.randn(options.batch, 4, options.size, options.size, device=options.device)
     output = torch.randn_like(x)
     print(
-        f"{tuple(x.shape)} on {options.device}, {options.steps} steps, {options.runs} runs; µs a step, median [95 %]\n"
+        f"{tuple(x.shape)} on {options.device}, {options.steps} steps, {options.runs} runs; µs a"
+        " step, median [95 %]\n"
     )
     print("| recipe | diffdescent | diffusers | ratio |\n|---|---|---|---|")
     for name, cls in PAIRS.items():

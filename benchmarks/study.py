@@ -1,10 +1,11 @@
 """How much faster two Ray workers run a study than one, with the same images.
 
-Usage: python benchmarks/study.py [--model cifar10] [--n 256] [--shard 16] [--nfe 10] [--workers 1,2] [--repeats 3]
+Usage: python benchmarks/study.py [--model cifar10] [--n 256] [--shard 16] [--nfe 10] [--workers
+1,2] [--repeats 3]
 
-Workers have one thread each. For each worker count: images a second once every worker has finished its first shard, so
-that starting Ray and loading the model (printed apart) are not counted; the median and the range over the repeats. The
-images of all runs are compared by their SHA-256.
+Workers have one thread each. For each worker count: images a second once every worker has finished
+its first shard, so that starting Ray and loading the model (printed apart) are not counted; the
+median and the range over the repeats. The images of all runs are compared by their SHA-256.
 """
 
 from __future__ import annotations
@@ -61,10 +62,16 @@ def main() -> None:
     arguments = parser.parse_args()
     config = make_study(
         {
-            "model": arguments.model, "samplers": "ddim", "grids": "loglinear", "nfe": arguments.nfe,
-            "n": arguments.n, "shard": arguments.shard, "metrics": "is", "images": 0,
+            "model": arguments.model,
+            "samplers": "ddim",
+            "grids": "loglinear",
+            "nfe": arguments.nfe,
+            "n": arguments.n,
+            "shard": arguments.shard,
+            "metrics": "is",
+            "images": 0,
         }
-    )  # fmt: skip
+    )
     counts = [int(count) for count in arguments.workers.split(",")]
     rates: dict[int, list[float]] = {count: [] for count in counts}
     seen: set[tuple[str, ...]] = set()
@@ -77,7 +84,8 @@ def main() -> None:
             seen.add(digests)
             rates[count].append(clock.rate(count))
             print(
-                f"{count} workers: {rates[count][-1]:.2f} images/s after {clock.start:.1f} s of start",
+                f"{count} workers: {rates[count][-1]:.2f} images/s after {clock.start:.1f} s of"
+                " start",
                 flush=True,
             )
     base = statistics.median(rates[counts[0]])

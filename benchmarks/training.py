@@ -1,9 +1,11 @@
-"""Training throughput in images/s: fp32, bf16, channels-last and compiled, by the real trainer, in one run.
+"""Training throughput in images/s: fp32, bf16, channels-last and compiled, by the real trainer, in
+one run.
 
     python benchmarks/training.py configs/cifar10-v.yaml --threads 1 --steps 10
 
-Each setting trains the recipe's network on random images of the given size, in the same process; the first ``--warm``
-steps, which compile and pick kernels, are left out. Prints a table and, last, one line of JSON.
+Each setting trains the recipe's network on random images of the given size, in the same process;
+the first ``--warm`` steps, which compile and pick kernels, are left out. Prints a table and, last,
+one line of JSON.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Every registered solver with each of its variants: the parameters of the suites that a solver joins by its name."""
+"""Every registered solver with each of its variants: the parameters of the suites that a solver
+joins by its name."""
 
 from __future__ import annotations
 

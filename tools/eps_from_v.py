@@ -1,26 +1,29 @@
-"""From a denoiser that predicts v to one of the same shape that predicts ε, ready to be trained further.
+"""From a denoiser that predicts v to one of the same shape that predicts ε, ready to be trained
+further.
 
     python tools/eps_from_v.py start V_MODEL --data data/cifar10-train.zip --out runs/eps-start
     diffdescent train configs/cifar10.yaml
     python tools/eps_from_v.py mend runs/cifar10/model --start runs/eps-start --half
 
-An error of ε is one of x0 σ/α times as large (157 at the last of 1,000 steps), and a U-Net's last normalisation hides
-the size of its input: a small network learns neither in reasonable time. Both are in the weights' reach, though. With
+An error of ε is one of x0 σ/α times as large (157 at the last of 1,000 steps), and a U-Net's last
+normalisation hides the size of its input: a small network learns neither in reasonable time. Both
+are in the weights' reach, though. With
 
     ε = x + α(t)·r,    r = v − (1 − σ)/α · x   (from ε = σx + αv),
 
-the network needs x unchanged, r of the size that v has, and the gate α(t). The last residual layer, ``conv_norm_out``
-and ``conv_out`` are rewritten for that from two facts:
+the network needs x unchanged, r of the size that v has, and the gate α(t). The last residual layer,
+``conv_norm_out`` and ``conv_out`` are rewritten for that from two facts:
 
 * SiLU(z) − SiLU(−z) = z: a pair of channels passes the last nonlinearity as a straight line;
-* the group {z, −z, K, −K} has the standard deviation √((K² + z²)/2): normalising it divides z by K/√2 for K ≫ |z|, a
-  constant. If K is K₀/α(t), it multiplies r by α(t).
+* the group {z, −z, K, −K} has the standard deviation √((K² + z²)/2): normalising it divides z by
+  K/√2 for K ≫ |z|, a constant. If K is K₀/α(t), it multiplies r by α(t).
 
-Three groups of four channels carry x, three α·r, the last two α·q with q free to learn. r is a linear readout of what
-the last residual layer sees, by least squares on v's own outputs; 1/α(t) is one of the time embedding (9 % off, which
-training mends). Large constants (K, and x scaled by 64) keep Adam's steps of the learning rate's size harmless; the
-recipe freezes what these paths cannot lose. Training in bfloat16 rounds away what Adam adds to the channels that hold
-the constants, float32 does not: ``mend`` takes it out again at the end, and sets the gain of x exactly.
+Three groups of four channels carry x, three α·r, the last two α·q with q free to learn. r is a
+linear readout of what the last residual layer sees, by least squares on v's own outputs; 1/α(t) is
+one of the time embedding (9 % off, which training mends). Large constants (K, and x scaled by 64)
+keep Adam's steps of the learning rate's size harmless; the recipe freezes what these paths cannot
+lose. Training in bfloat16 rounds away what Adam adds to the channels that hold the constants,
+float32 does not: ``mend`` takes it out again at the end, and sets the gain of x exactly.
 """
 
 from __future__ import annotations
@@ -57,8 +60,8 @@ def alphas_and_sigmas(process: dd.VP) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def fit_gate(unet: Any, alphas: torch.Tensor) -> tuple[torch.Tensor, float]:
-    """Weights and bias that read min(1/α(t), LARGEST_GATE) off the time embedding, by least squares of the relative
-    error over all times and classes."""
+    """Weights and bias that read min(1/α(t), LARGEST_GATE) off the time embedding, by least squares
+    of the relative error over all times and classes."""
     times = torch.arange(len(alphas))
     embedded = unet.time_embedding(unet.time_proj(times))
     classes = range(unet.config.num_class_embeds or 0)
@@ -75,9 +78,11 @@ def fit_gate(unet: Any, alphas: torch.Tensor) -> tuple[torch.Tensor, float]:
 def fit_readout(
     unet: Any, v_network: Any, process: dd.VP, images: ImageSet, count: int, hidden: list[int]
 ) -> tuple[torch.Tensor, float]:
-    """r as a linear function of the last residual layer's input and of the ``hidden`` channels' 3 × 3 neighbourhoods.
+    """r as a linear function of the last residual layer's input and of the ``hidden`` channels' 3 ×
+    3 neighbourhoods.
 
-    Returns the coefficients (inputs + 9·hidden + 1, colours) and the share of r's square that they leave unexplained.
+    Returns the coefficients (inputs + 9·hidden + 1, colours) and the share of r's square that they
+    leave unexplained.
     """
     last, generator = unet.up_blocks[-1].resnets[-1], torch.Generator().manual_seed(0)
     chosen = torch.linspace(0, len(images) - 1, count).long()
@@ -135,8 +140,8 @@ def eps_from_v(
     """An ε network of the same configuration, and the share of r that its readout does not explain.
 
     Args:
-        v_network: a diffusers ``UNet2DModel`` that predicts v of ``process``, with groups of four channels at full
-            resolution.
+        v_network: a diffusers ``UNet2DModel`` that predicts v of ``process``, with groups of four
+            channels at full resolution.
         images: what it was trained on; ``count`` of them serve the least squares.
 
     Raises:
@@ -147,8 +152,9 @@ def eps_from_v(
     width, colours = unet.conv_in.out_channels, unet.conv_in.in_channels
     if width != GROUP * groups or groups < 2 * colours + 1:
         raise UserError(
-            f"The network has {groups} groups of {width / groups:g} channels at full resolution; expected groups of "
-            f"{GROUP}, at least {2 * colours + 1}: train one with norm_num_groups = block_out_channels[0] / {GROUP}."
+            f"The network has {groups} groups of {width / groups:g} channels at full resolution;"
+            f" expected groups of {GROUP}, at least {2 * colours + 1}: train one with"
+            f" norm_num_groups = block_out_channels[0] / {GROUP}."
         )
     used = unet.conv_out.weight.abs().sum((0, 2, 3)) * unet.conv_norm_out.weight.abs()
     order = least_used(used, groups)
@@ -214,7 +220,8 @@ def keep_pixels(unet: Any) -> list[int]:
 
 
 def lay_gate(unet: Any, start: int, alphas: torch.Tensor) -> None:
-    """Make the hidden group from channel ``start`` on {p, −p, K, −K} with p = K₀/α(t), and nobody read it yet."""
+    """Make the hidden group from channel ``start`` on {p, −p, K, −K} with p = K₀/α(t), and nobody
+    read it yet."""
     last, rows = unet.up_blocks[-1].resnets[-1], slice(start, start + GROUP)
     for layer in (last.conv1, last.time_emb_proj):
         clear(layer, rows)
@@ -242,11 +249,11 @@ def mend(unet: Any, start: Any) -> None:
 
 @torch.no_grad()
 def level(unet: Any, start: Any, images: int = 64) -> list[float]:
-    """Set the constants beside x, in place, so that noise at the last time is answered by itself; returns the slopes
-    ⟨ε̂, ε⟩/⟨ε, ε⟩ of each colour before.
+    """Set the constants beside x, in place, so that noise at the last time is answered by itself;
+    returns the slopes ⟨ε̂, ε⟩/⟨ε, ε⟩ of each colour before.
 
-    There x is the noise to within α = .006, but training sees slopes only to bfloat16's rounding. The gain of x is
-    inverse to the constant of its group.
+    There x is the noise to within α = .006, but training sees slopes only to bfloat16's rounding.
+    The gain of x is inverse to the constant of its group.
     """
     last, then = (network.up_blocks[-1].resnets[-1] for network in (unet, start))
     held = (then.conv_shortcut.bias.abs() > X_CONSTANT / 2).nonzero().flatten().view(-1, 2)

@@ -2,8 +2,9 @@
 
     python tools/fit_cifar10_mixture.py TRAIN TEST [OUT]
 
-TRAIN and TEST are CIFAR-10's images as folders, zips or npz files with classes. Fits the mixture to TRAIN, writes it
-with half-precision numbers to OUT (by default the package's own asset), and puts its figures on TEST into the JSON.
+TRAIN and TEST are CIFAR-10's images as folders, zips or npz files with classes. Fits the mixture to
+TRAIN, writes it with half-precision numbers to OUT (by default the package's own asset), and puts
+its figures on TEST into the JSON.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ BYTES = 4_000_000
 
 
 def dequantised(images: torch.Tensor) -> torch.Tensor:
-    """uint8 images as float64 in [−1, 1], uniform noise of one grey level added: continuous data have a density."""
+    """uint8 images as float64 in [−1, 1], uniform noise of one grey level added: continuous data
+    have a density."""
     noise = (
         torch.rand(images.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         - 0.5
@@ -72,7 +74,10 @@ def main() -> None:
         "data": "CIFAR-10 training images (50,000, JPEG copies), Krizhevsky 2009",
         "made by": "tools/fit_cifar10_mixture.py",
         "components a class": args.components,
-        "block": f"full covariance of the {args.support} cosine coefficients of largest variance, the rest diagonal",
+        "block": (
+            f"full covariance of the {args.support} cosine coefficients of largest variance, the"
+            " rest diagonal"
+        ),
         "variance share of the block": round(float(low[: args.support].sum() / low.sum()), 4),
     }
     save_mixture(fitted, args.out, dtype=torch.float16, notes=notes)

@@ -2,9 +2,10 @@
 
     python tools/slice_golden.py SOURCE tests/data
 
-Every method is represented, and in it every combination of options that takes another path through the code; the
-slice stays below 3 MB. Cases keep their names, and all their arrays except that the states and gradients along the way
-are those of the first sample alone (the final state is whole), so the same tests run on the slice and on the source.
+Every method is represented, and in it every combination of options that takes another path through
+the code; the slice stays below 3 MB. Cases keep their names, and all their arrays except that the
+states and gradients along the way are those of the first sample alone (the final state is whole),
+so the same tests run on the slice and on the source.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ QUOTA = {
 
 
 def kind(case: dict[str, Any]) -> str:
-    """What sort of run a case is: its id without the step count and other numbers that change no path."""
+    """What sort of run a case is: its id without the step count and other numbers that change no
+    path."""
     if case["method"] == "pxp_single":
         return str([case["options"][k] for k in ("any_zero_norm_g_cls", "any_t0")])
     if case["method"] == "pxp":

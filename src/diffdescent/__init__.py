@@ -11,6 +11,7 @@ The names of daily work::
 """
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.version import __version__
 from diffdescent.core.executor import Executor, Query
 from diffdescent.core.grid import Grid
 from diffdescent.core.plan import Plan
@@ -28,8 +29,6 @@ from diffdescent.core.weights import effective_weights
 from diffdescent.doors import open_doors
 from diffdescent.models import load_model
 from diffdescent.run import Progress, Result, invert, sample
-
-__version__ = "0.1.0"
 
 open_doors()
 
@@ -51,6 +50,7 @@ __all__ = [
     "Result",
     "UserError",
     "VPContinuous",
+    "__version__",
     "dynamic_threshold",
     "effective_weights",
     "gradient_estimation",

@@ -1,7 +1,8 @@
-"""Public paths that lead into the house: ``diffdescent.theory`` is ``diffdescent.lab.theory``, the very same module.
+"""Public paths that lead into the house: ``diffdescent.theory`` is ``diffdescent.lab.theory``, the
+very same module.
 
-A path on the left of :data:`DOORS` can be imported as if it stood there; what it leads to is loaded only then. A value
-``module:name`` leads to one name of a module.
+A path on the left of :data:`DOORS` can be imported as if it stood there; what it leads to is loaded
+only then. A value ``module:name`` leads to one name of a module.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ DOORS = {
     "diffdescent.peculiarity": "diffdescent.lab.peculiarity",
     "diffdescent.study": "diffdescent.lab.study",
     "diffdescent.theory": "diffdescent.lab.theory",
+    # `accelerate launch -m diffdescent.train` runs the command, which the trainer does not know.
+    "diffdescent.train.__main__": "diffdescent.apps.cli.train_module",
     "diffdescent.train": "diffdescent.lab.train",
+    "diffdescent.guidance.ConflictTable": "diffdescent.lab.conflicts.table:ConflictTable",
     "diffdescent.guidance.conflicts": "diffdescent.lab.conflicts:conflicts",
 }
 
@@ -38,7 +42,8 @@ def behind(name: str) -> str | None:
 
 
 class _Alias(Loader):
-    """Puts what stands behind a door into ``sys.modules``, from where the import system takes it."""
+    """Puts what stands behind a door into ``sys.modules``, from where the import system takes
+    it."""
 
     def __init__(self, target: str) -> None:
         self.target = target

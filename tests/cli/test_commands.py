@@ -153,18 +153,44 @@ def test_init_and_mask(pictures: Path, tmp_path: Path) -> None:
     save_png(mask, tmp_path / "mask.png")
     first = sorted(pictures.glob("*.png"))[0]
     run(
-        "sample", f"images:{pictures}", "--sampler", "ddim", "--steps", 20, "--n", 1, "--init", first,
-        "--mask", tmp_path / "mask.png", "--out", tmp_path / "inpaint", "--quiet",
-    )  # fmt: skip
+        "sample",
+        f"images:{pictures}",
+        "--sampler",
+        "ddim",
+        "--steps",
+        20,
+        "--n",
+        1,
+        "--init",
+        first,
+        "--mask",
+        tmp_path / "mask.png",
+        "--out",
+        tmp_path / "inpaint",
+        "--quiet",
+    )
     kept = (
         read_image(tmp_path / "inpaint" / "000000.png")[:, :, :4].int()
         - read_image(first)[:, :, :4].int()
     )
     assert kept.abs().max() <= 1
     done = run(
-        "sample", f"images:{pictures}", "--sampler", "ddim", "--steps", 20, "--n", 1, "--init", pictures,
-        "--strength", 0.2, "--out", tmp_path / "i2i", "--json",
-    )  # fmt: skip
+        "sample",
+        f"images:{pictures}",
+        "--sampler",
+        "ddim",
+        "--steps",
+        20,
+        "--n",
+        1,
+        "--init",
+        pictures,
+        "--strength",
+        0.2,
+        "--out",
+        tmp_path / "i2i",
+        "--json",
+    )
     assert json.loads(done.stdout)["nfe"] == 4  # t = 199, 149, 99, 49 of 999, 949, …
     assert (
         read_image(tmp_path / "i2i" / "000000.png").int() - read_image(first).int()

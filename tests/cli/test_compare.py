@@ -86,7 +86,8 @@ def test_both_commands_say_the_same_of_where_they_run(tiny: Path) -> None:
 def test_a_study_file(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mine.yaml").write_text(
-        f"title: Mine\nmodel: {tiny}\nsamplers: [ddim, ge]\ngrids: loglinear\nnfe: [4]\nn: 40\nresamples: 0\n"
+        f"title: Mine\nmodel: {tiny}\nsamplers: [ddim, ge]\ngrids: loglinear\nnfe: [4]\nn:"
+        " 40\nresamples: 0\n"
     )
     done = run("study", "mine.yaml", "--scale", 0.1, "--set", "seeds=[3]")
     assert "Mine" in done.stdout

@@ -1,4 +1,5 @@
-"""Guided sampling on the command line: what is written, what is continued, and what is told of mistakes."""
+"""Guided sampling on the command line: what is written, what is continued, and what is told of
+mistakes."""
 
 from __future__ import annotations
 
@@ -88,14 +89,40 @@ def test_guidance_changes_the_images_and_an_empty_one_does_not(tmp_path: Path) -
 
 
 def test_the_default_sampler_can_be_guided_by_a_classifier(tmp_path: Path) -> None:
-    done = run("sample", "cifar10", "--label", "dog", "--guidance", "classifier(scale=2)", "--steps", 2, "--n", 1,
-               "--out", tmp_path / "run")  # fmt: skip
+    done = run(
+        "sample",
+        "cifar10",
+        "--label",
+        "dog",
+        "--guidance",
+        "classifier(scale=2)",
+        "--steps",
+        2,
+        "--n",
+        1,
+        "--out",
+        tmp_path / "run",
+    )
     assert "under classifier(scale=2.0, shift=score)" in done.stdout
 
 
 def test_the_calls_of_the_network_are_told(tmp_path: Path) -> None:
-    told = run("sample", "cifar10-mixture", "--label", "cat", "--sampler", "ddim", "--steps", 4, "--n", 1, "--guidance",
-               "cfgpp(0.5)", "--out", tmp_path / "run")  # fmt: skip
+    told = run(
+        "sample",
+        "cifar10-mixture",
+        "--label",
+        "cat",
+        "--sampler",
+        "ddim",
+        "--steps",
+        4,
+        "--n",
+        1,
+        "--guidance",
+        "cfgpp(0.5)",
+        "--out",
+        tmp_path / "run",
+    )
     assert "4 evaluations (8 calls of the network) each" in told.stdout
 
 
@@ -135,8 +162,23 @@ def test_mistakes_leave_no_folder(arguments: tuple[str, ...], message: str, tmp_
 
 def test_what_looks_at_whole_batches_is_continued_in_the_same_batches(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    common = ("sample", "cifar10-mixture", "--label", "cat", "--sampler", "ddpm", "--steps", 3, "--n", 4, "--quiet",
-              "--guidance", "classifier(scale=30) | pxp(scope=batch)", "--out", out)  # fmt: skip
+    common = (
+        "sample",
+        "cifar10-mixture",
+        "--label",
+        "cat",
+        "--sampler",
+        "ddpm",
+        "--steps",
+        3,
+        "--n",
+        4,
+        "--quiet",
+        "--guidance",
+        "classifier(scale=30) | pxp(scope=batch)",
+        "--out",
+        out,
+    )
     run(*common, "--batch-size", 2)
     first = files(out)
     (out / sorted(p.name for p in out.glob("[0-9]*.png"))[1]).unlink()

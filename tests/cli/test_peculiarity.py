@@ -78,7 +78,8 @@ def test_images_without_people_are_said(tmp_path: Path) -> None:
 
 
 def test_a_study_continues_and_reports(tmp_path: Path) -> None:
-    """Tiny: two blocks of two figures at five steps; the second call adds a block and makes nothing twice."""
+    """Tiny: two blocks of two figures at five steps; the second call adds a block and makes nothing
+    twice."""
     model, out = tmp_path / "figures.npz", tmp_path / "study"
     run("peculiarity", "figures", "--n", "12", "--out", str(model), "--quiet")
     recipes = ("--sampler", "ddim", "--sampler", "ddim | momentum(beta=-0.3)")
@@ -149,7 +150,8 @@ def test_paired_comparison_counts_what_differs(tmp_path: Path) -> None:
 
 
 def test_peculiar_and_normal_images_are_compared_as_minima(tmp_path: Path) -> None:
-    """On the exact denoiser of some figures each of them is a fixed point and comes back; a blend of two is neither."""
+    """On the exact denoiser of some figures each of them is a fixed point and comes back; a blend
+    of two is neither."""
     from diffdescent import load_model
     from diffdescent.lab.peculiarity.figures import make_figures
     from diffdescent.lab.peculiarity.minima import come_back, compare, minima, nearest_distance
@@ -174,7 +176,8 @@ def test_peculiar_and_normal_images_are_compared_as_minima(tmp_path: Path) -> No
     other = minima(model, blend, "blend", **options)
     assert other.errors[0.1].min() > 1
     assert other.moved[0.4].min() > 0.1
-    # The density of σ = .1 around 12 images: a multiple of the squared distance to the nearest of them decides.
+    # The density of σ = .1 around 12 images: a multiple of the squared distance to the nearest of
+    # them decides.
     assert np.all(found.density[0.1] > other.density[0.1] + 0.4 * (other.nearest / 0.1) ** 2)
     again = minima(model, blend, "blend", **options)
     assert len(list((tmp_path / "kept").iterdir())) == 2
@@ -204,7 +207,8 @@ def test_peculiar_and_normal_images_are_compared_as_minima(tmp_path: Path) -> No
 
 
 def test_bad_input_is_told_in_one_sentence(tmp_path: Path) -> None:
-    """A dozen wrong calls: exit code 2, the cause in words, no traceback, and nothing left behind."""
+    """A dozen wrong calls: exit code 2, the cause in words, no traceback, and nothing left
+    behind."""
     people, figures = coco(tmp_path / "people.npz", 4), tmp_path / "figures.npz"
     run("peculiarity", "figures", "--n", "3", "--out", figures, "--quiet")
     np.savez(tmp_path / "clusters.npz", k5=np.zeros((5, 3, 2)), layout="coco17", least=8, persons=9)

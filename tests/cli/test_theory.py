@@ -55,12 +55,40 @@ def test_ideal_writes_numbers_and_pictures(pictures: Path, tmp_path: Path) -> No
 
 
 def test_error_of_a_model_against_a_set(pictures: Path, tmp_path: Path) -> None:
-    done = run("theory", "error", f"images:{pictures}", "--sampler", "ge", "--steps", 5, "--n", 3, "--set", "sphere(4)",
-               "--json", "--out", tmp_path / "e")  # fmt: skip
+    done = run(
+        "theory",
+        "error",
+        f"images:{pictures}",
+        "--sampler",
+        "ge",
+        "--steps",
+        5,
+        "--n",
+        3,
+        "--set",
+        "sphere(4)",
+        "--json",
+        "--out",
+        tmp_path / "e",
+    )
     record = json.loads(done.stdout)
     assert record["set"] == "sphere(4)"
-    labelled = run("theory", "error", "mnist", "--label", "7", "--set", "point", "--steps", 2, "--n", 2, "--json",
-                   "--out", tmp_path / "l")  # fmt: skip
+    labelled = run(
+        "theory",
+        "error",
+        "mnist",
+        "--label",
+        "7",
+        "--set",
+        "point",
+        "--steps",
+        2,
+        "--n",
+        2,
+        "--json",
+        "--out",
+        tmp_path / "l",
+    )
     assert json.loads(labelled.stdout)["label"] == "7"
     assert record["evaluations"][0]["nu"][1] == pytest.approx(1, abs=0.3)
 
@@ -80,8 +108,20 @@ def test_set_and_distance(pictures: Path, tmp_path: Path) -> None:
 
 
 def test_schedule(tmp_path: Path) -> None:
-    done = run("theory", "schedule", "--eta", 0.5, "--nu", 2, "--ratio", 100, "--check", "loglinear",
-               "--plot", tmp_path / "p.png")  # fmt: skip
+    done = run(
+        "theory",
+        "schedule",
+        "--eta",
+        0.5,
+        "--nu",
+        2,
+        "--ratio",
+        100,
+        "--check",
+        "loglinear",
+        "--plot",
+        tmp_path / "p.png",
+    )
     assert "even infinitely many steps lower σ/α by less than ν^(1/η) = 4" in done.stdout
     assert "fails at step 1 of 10" in done.stdout
     assert (tmp_path / "p.png").is_file()
@@ -230,7 +270,8 @@ def test_bad_sets_are_one_sentence(
 def test_a_killed_command_goes_on(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """theory ideal, error and lowrank, stopped in the middle by a failure, end with the files of a whole run."""
+    """theory ideal, error and lowrank, stopped in the middle by a failure, end with the files of a
+    whole run."""
     from diffdescent.lab.theory import pictures as drawing
     from diffdescent.run.pieces import Pieces
 

@@ -24,7 +24,8 @@ GRID = GRIDS["vp continuous"]
 
 
 def two_stage_plan() -> Plan:
-    """Heun's method by hand on the first two levels: a provisional state, then a commit from base, current and both."""
+    """Heun's method by hand on the first two levels: a provisional state, then a commit from base,
+    current and both."""
     grid = replace(GRID, t=GRID.t[:2], alpha=GRID.alpha[:2], sigma=GRID.sigma[:2])
     a, b = grid.points
     stage = Row(
@@ -51,7 +52,8 @@ def test_rows_read_base_current_and_history() -> None:
 
 
 def test_a_row_with_two_outputs() -> None:
-    """Predictor–corrector: the commit becomes the base of the next output; the evaluated state stays the current."""
+    """Predictor–corrector: the commit becomes the base of the next output; the evaluated state
+    stays the current."""
     grid = replace(GRID, t=GRID.t[:3], alpha=GRID.alpha[:3], sigma=GRID.sigma[:3])
     a, b, c = grid.points
     predict = Row(0, a, "eps", (Output(b, commit=False, base=2.0),), keep=(0,))
@@ -105,7 +107,8 @@ def test_tell_with_a_sample_is_an_edit() -> None:
 
 
 def test_momentum_measures_from_the_edited_state() -> None:
-    """An edit is not a displacement: m after it is (1 − β)·r with r taken from the edited sample, plus β·m before."""
+    """An edit is not a displacement: m after it is (1 − β)·r with r taken from the edited sample,
+    plus β·m before."""
     plan, x = DDIM().plan(GRID), state(1, GRID)
     beta = -0.3
     executor = Executor(plan, x, dtype=x.dtype, displacements=[Momentum(beta, warm_start=False)])
@@ -170,7 +173,8 @@ def test_a_learned_variance_that_the_model_lacks_is_refused() -> None:
 
 
 def test_learned_variance_lies_between_small_and_large() -> None:
-    """v = −1 is β̃, v = 1 is β, and v = 0 their geometric mean (Nichol and Dhariwal 2021, eq. 15)."""
+    """v = −1 is β̃, v = 1 is β, and v = 0 their geometric mean (Nichol and Dhariwal 2021, eq.
+    15)."""
     small, large = (DDPM(variance=v).plan(GRID) for v in ("small", "large"))
     x = state(2, GRID)
     noise = Keyed(5, torch.arange(2))
@@ -193,7 +197,8 @@ def test_learned_variance_lies_between_small_and_large() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_half_precision_networks_run_in_single(dtype: torch.dtype) -> None:
-    """The state and the coefficients stay in float32; only the raw output is of the network's dtype."""
+    """The state and the coefficients stay in float32; only the raw output is of the network's
+    dtype."""
     plan, x = DDIM().plan(GRID), state(2, GRID, torch.float32)
     half, single = Executor(plan, x), Executor(plan, x)
     while not half.done:

@@ -1,4 +1,5 @@
-"""Neutral parameters, batch splits and resumption change no bit, over every solver, prediction kind and dtype."""
+"""Neutral parameters, batch splits and resumption change no bit, over every solver, prediction kind
+and dtype."""
 
 from __future__ import annotations
 
@@ -84,7 +85,8 @@ def test_a_threshold_that_keeps_eps_is_neutral_or_refused(solver: Solver) -> Non
 
 
 def test_dynamic_threshold_is_neutral_inside_its_bounds() -> None:
-    """With percentile 1 and |x0| ≤ 1 nothing is clamped and s = 1; the network's answer, read as x0, stays there."""
+    """With percentile 1 and |x0| ≤ 1 nothing is clamped and s = 1; the network's answer, read as
+    x0, stays there."""
     plan, x = DDIM().plan(GRIDS["vp continuous"]), state(3, GRIDS["vp continuous"])
     monitor = Monitor(images=True)
     plain = run(plan, x, "x0", estimates=[monitor])
@@ -136,7 +138,8 @@ def test_batch_split_and_permutation_change_no_bit(solver: Solver, dtype: torch.
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_a_run_resumed_from_states_and_history_is_the_same(solver: Solver) -> None:
-    """An executor started at any row with another's base, state and history goes on as that one does."""
+    """An executor started at any row with another's base, state and history goes on as that one
+    does."""
     plan, x = solver.plan(FINITE), state(2, FINITE)
     noise = Keyed(5, torch.arange(2))
     whole = Executor(plan, x, noise=noise, dtype=x.dtype)

@@ -1,7 +1,8 @@
 """What every base plan keeps, on grids of every process, with infinite and finite ends.
 
-Over data that is a single point c the network is constant, x0 = c, and the exact state is αc + σε with one ε: every
-solver must end there, whatever its order. A stochastic one must have variance σ² around αc, if it says so.
+Over data that is a single point c the network is constant, x0 = c, and the exact state is αc + σε
+with one ε: every solver must end there, whatever its order. A stochastic one must have variance σ²
+around αc, if it says so.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ EVERY_GRID = [pytest.param(grid, id=name) for name, grid in GRIDS.items()]
 FINE = 1e-12
 
 
-# Upwards over many decades of σ̃, high-order extrapolation magnifies the rounding of ε at the low end (Σ|w| ≫ 1).
+# Upwards over many decades of σ̃, high-order extrapolation magnifies the rounding of ε at the low
+# end (Σ|w| ≫ 1).
 INVERSE = [
     pytest.param(grid.reversed(), id=f"{name}, reversed")
     for name, grid in (
@@ -59,7 +61,8 @@ def test_a_single_point_is_solved_exactly(solver: Solver, grid: Grid) -> None:
 @pytest.mark.parametrize("grid", EVERY_GRID)
 @pytest.mark.parametrize("solver", solvers(lambda s: not learned(s)))
 def test_weights_of_every_state(solver: Solver, grid: Grid) -> None:
-    """At every committed level: w_T·α_T + Σ w_i = α_s, and the noise over a single point is what is declared."""
+    """At every committed level: w_T·α_T + Σ w_i = α_s, and the noise over a single point is what is
+    declared."""
     weights = effective_weights(solver.plan(grid))
     scale = max(1.0, grid.points[0].norm)
     alphas = np.array([p.alpha for p in weights.points])
@@ -75,7 +78,8 @@ def test_weights_of_every_state(solver: Solver, grid: Grid) -> None:
 @pytest.mark.parametrize("grid", EVERY_GRID)
 @pytest.mark.parametrize("solver", solvers(lambda s: stochastic(s) and not learned(s)))
 def test_marginal_over_a_single_point(solver: Solver, grid: Grid) -> None:
-    """The same by another way: mean and variance carried through the run with a network that answers c."""
+    """The same by another way: mean and variance carried through the run with a network that
+    answers c."""
     mean, variance = propagate(solver.plan(grid), POINT, torch.zeros_like(POINT))
     last, scale = grid.points[-1], max(1.0, grid.points[0].norm) ** 2
     assert float((mean - last.alpha * POINT).abs().max()) < FINE * scale
@@ -99,7 +103,8 @@ def test_ddim_variance_in_closed_form(grid: Grid, eta: float) -> None:
 
 
 def test_the_large_variance_is_not_kept() -> None:
-    """What declares that it does not keep the variance really does not: β in place of β̃ adds noise."""
+    """What declares that it does not keep the variance really does not: β in place of β̃ adds
+    noise."""
     grid = GRIDS["vp, to the first level"]
     solver = DDPM(variance="large")
     assert not solver.keeps_variance
@@ -111,7 +116,8 @@ def test_the_large_variance_is_not_kept() -> None:
 
 
 def test_a_wrong_coefficient_is_noticed() -> None:
-    """The suite's own alarm: one coefficient off by 1e-9 breaks the identity that is tested to 1e-12."""
+    """The suite's own alarm: one coefficient off by 1e-9 breaks the identity that is tested to
+    1e-12."""
     grid = GRIDS["vp, to zero"]
     plan = DDIM().plan(grid)
     row = plan.rows[3]

@@ -1,4 +1,5 @@
-"""Momentum does not solve a constant denoiser exactly; it has an identity of its own, and a known remainder."""
+"""Momentum does not solve a constant denoiser exactly; it has an identity of its own, and a known
+remainder."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ class Steps:
 @pytest.mark.parametrize("beta", [-0.8, -0.3, 0.2, 0.7])
 @pytest.mark.parametrize("solver", solvers(lambda s: not learned(s) and s == type(s)()))
 def test_sum_of_the_moves(solver: Solver, beta: float, warm: bool) -> None:
-    """Σm = Σr − β/(1−β)·(m_end − m_start), over any solver: r before momentum, m after it; m_start is r_1 or 0."""
+    """Σm = Σr − β/(1−β)·(m_end − m_start), over any solver: r before momentum, m after it; m_start
+    is r_1 or 0."""
     grid = GRIDS["vp continuous"]
     before, after = Steps(), Steps()
     chain = [before, Momentum(beta, warm_start=warm), after]
@@ -58,7 +60,8 @@ def test_sum_of_the_moves(solver: Solver, beta: float, warm: bool) -> None:
 
 @pytest.mark.parametrize(("beta", "left"), [(-0.3, 0.09), (-0.8, 0.22)])
 def test_noise_left_at_the_end(beta: float, left: float) -> None:
-    """VP, ten evaluations uniform in t from 1 to 0.002, then σ = 0: the share of the initial noise that stays."""
+    """VP, ten evaluations uniform in t from 1 to 0.002, then σ = 0: the share of the initial noise
+    that stays."""
     grid = explicit(VPContinuous(), np.append(np.linspace(1, 0.002, 10), 0.0))
     weights = effective_weights(DDIM().plan(grid), transforms=[Momentum(beta)])
     assert round(float(weights.noise_left[-1]), 2) == left
@@ -67,15 +70,18 @@ def test_noise_left_at_the_end(beta: float, left: float) -> None:
 
 @pytest.mark.parametrize("b", [0.3, 0.8])
 def test_gains_of_the_two_forms(b: float) -> None:
-    """A constant displacement: gain 1 for the recursion, (1 + b − b²)/(1 − b) for eqs. 7–8, 1 when normalised.
+    """A constant displacement: gain 1 for the recursion, (1 + b − b²)/(1 − b) for eqs. 7–8, 1 when
+    normalised.
 
-    Unit white noise in the displacements: variance (1+b)/(1−b) for the recursion with β = −b, (1 − β)² Σ_k β^2k.
+    Unit white noise in the displacements: variance (1+b)/(1−b) for the recursion with β = −b, (1 −
+    β)² Σ_k β^2k.
     """
     steps = 60
     point = GRIDS["ve, narrow"].points[0]
 
     def response(transform: Momentum | PositiveNegative, moves: Tensor) -> Tensor:
-        """What becomes of the displacements ``moves`` (one per row), each applied to a state at rest."""
+        """What becomes of the displacements ``moves`` (one per row), each applied to a state at
+        rest."""
         memory, out = transform.init(DDIM().plan(GRIDS["ve, narrow"])), []
         for i, r in enumerate(moves):
             base = torch.zeros(1, len(r), dtype=torch.float64)

@@ -1,4 +1,5 @@
-"""Noise that belongs to a sample: Philox against its published vectors, independence of the batch, moments, paths."""
+"""Noise that belongs to a sample: Philox against its published vectors, independence of the batch,
+moments, paths."""
 
 from __future__ import annotations
 
@@ -175,7 +176,8 @@ def test_the_initial_noise_is_no_step_of_the_run() -> None:
     assert torch.equal(initial, normals(3, torch.arange(2), (3, 4), INITIAL))
 
 
-# Brownian paths ------------------------------------------------------------------------------------------------------
+# Brownian paths
+# ---
 
 IDS = torch.tensor([4, 9])
 
@@ -223,7 +225,8 @@ def test_the_order_of_the_steps_does_not_matter() -> None:
 
 
 def test_brownian_covariance() -> None:
-    """Cov(W(u), W(v)) = min(u, v) at nodes of the path, and unit variance of what a step is given."""
+    """Cov(W(u), W(v)) = min(u, v) at nodes of the path, and unit variance of what a step is
+    given."""
     source = Brownian(1, torch.arange(40), depth=10)
     nodes = [0.125, 0.25, 0.6875, 1.0]
     paths = torch.stack([source.path(u, (400,), torch.float64).flatten() for u in nodes])
@@ -251,7 +254,8 @@ def test_too_short_a_step_is_refused() -> None:
 
 
 def test_shared_path_brings_runs_of_different_step_counts_together() -> None:
-    """η = 1 at 20 and 40 steps: with one path the results are much closer than with independent noise."""
+    """η = 1 at 20 and 40 steps: with one path the results are much closer than with independent
+    noise."""
     process = VP.named("linear")
     ids = torch.arange(3)
     x = normals(0, ids, (2, 3, 5), INITIAL, dtype=torch.float64)

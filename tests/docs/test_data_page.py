@@ -1,4 +1,5 @@
-"""docs/data.md: its snippets make files that the project reads, from small archives in the public layouts."""
+"""docs/data.md: its snippets make files that the project reads, from small archives in the public
+layouts."""
 
 from __future__ import annotations
 

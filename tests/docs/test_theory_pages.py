@@ -1,4 +1,5 @@
-"""Every command and example on the pages of theory, explain and landscape runs, as it stands there but smaller."""
+"""Every command and example on the pages of theory, explain and landscape runs, as it stands there
+but smaller."""
 
 from __future__ import annotations
 
@@ -60,8 +61,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_pages_have_commands_for_every_subcommand() -> None:
     words = " ".join(commands())
-    for name in ("theory ideal", "theory error", "theory schedule", "theory lowrank", "theory set", "theory distance",
-                 "explain", "landscape"):  # fmt: skip
+    for name in (
+        "theory ideal",
+        "theory error",
+        "theory schedule",
+        "theory lowrank",
+        "theory set",
+        "theory distance",
+        "explain",
+        "landscape",
+    ):
         assert f"diffdescent {name} " in words + " ", name
 
 

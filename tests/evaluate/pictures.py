@@ -1,4 +1,5 @@
-"""Small images, and a cheap extractor of them, for the tests of references, scores and the command."""
+"""Small images, and a cheap extractor of them, for the tests of references, scores and the
+command."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ def write(folder: Path, images: Tensor) -> Path:
 
 
 class Taps(nn.Module):
-    """Means of colours and quadrants as features, a coarse map, and probabilities of three classes."""
+    """Means of colours and quadrants as features, a coarse map, and probabilities of three
+    classes."""
 
     def __init__(self) -> None:
         super().__init__()

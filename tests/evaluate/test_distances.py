@@ -1,4 +1,5 @@
-"""Moments, Fréchet distance, Inception Score and KID against independent implementations and closed forms."""
+"""Moments, Fréchet distance, Inception Score and KID against independent implementations and closed
+forms."""
 
 from __future__ import annotations
 
@@ -128,7 +129,8 @@ def _as_images(x: Tensor) -> Tensor:
 
 
 def test_inception_score_is_torchmetrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    # torchmetrics takes logits of a module; flattening hands ours through. It deals the images to splits at random.
+    # torchmetrics takes logits of a module; flattening hands ours through. It deals the images to
+    # splits at random.
     logits = 2 * normals(103, 10, seed=5).float()
     for splits in (1, 10):
         theirs = InceptionScore(feature=nn.Flatten(), splits=splits)
@@ -157,7 +159,8 @@ def test_inception_score_of_sets_with_a_known_one() -> None:
 def test_the_bias_of_the_inception_score_is_found(
     splits: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a half scores less than the whole is what the whole scores less than a set without end, split or not."""
+    """What a half scores less than the whole is what the whole scores less than a set without end,
+    split or not."""
     monkeypatch.setattr(inception_score, "SPLIT", 250)
     few, many, classes = 250 * splits, 20_000, 300
     whole = inception_score.mean_over_splits(_probabilities(many, classes), [torch.arange(many)])
@@ -186,10 +189,15 @@ def test_kid_is_torchmetrics() -> None:
 def test_kid_of_all_pairs_is_what_subsets_tend_to() -> None:
     x, y = mixed(60, 8, 0), mixed(80, 8, 9, shift=0.3)
     generator = torch.Generator().manual_seed(0)
-    subsets = torch.tensor([
-        kid.kid(x[torch.randperm(60, generator=generator)[:20]], y[torch.randperm(80, generator=generator)[:20]])
-        for _ in range(600)
-    ])  # fmt: skip
+    subsets = torch.tensor(
+        [
+            kid.kid(
+                x[torch.randperm(60, generator=generator)[:20]],
+                y[torch.randperm(80, generator=generator)[:20]],
+            )
+            for _ in range(600)
+        ]
+    )
     error = float(subsets.std()) / math.sqrt(len(subsets))
     assert abs(kid.kid(x, y) - float(subsets.mean())) < 4 * error
 

@@ -128,7 +128,8 @@ def test_clean_resizing_is_antialiased_bicubic_and_legacy_is_not() -> None:
             0, 255
         )
         assert torch.allclose(resize(images, size, "clean"), other, atol=0.02)
-    # A pattern as fine as the pixels: antialiasing gives its mean, the legacy protocol whatever it happens to hit.
+    # A pattern as fine as the pixels: antialiasing gives its mean, the legacy protocol whatever it
+    # happens to hit.
     stripes = torch.zeros(1, 1, 64, 64, dtype=torch.uint8)
     stripes[..., ::4] = 200
     assert resize(stripes, (16, 16), "clean")[..., 4:-4, 4:-4].std() < 1

@@ -1,4 +1,5 @@
-"""InceptionV3 against recorded activations of the reference architecture, on weights made by a written rule."""
+"""InceptionV3 against recorded activations of the reference architecture, on weights made by a
+written rule."""
 
 from __future__ import annotations
 
@@ -51,7 +52,8 @@ def file(weights: dict[str, Tensor], tmp_path_factory: pytest.TempPathFactory) -
 
 
 def close(ours: Tensor, recorded: np.ndarray) -> None:
-    """Within 1e-4 of the largest recorded activation, and within 1e-4 of the norm of each image's."""
+    """Within 1e-4 of the largest recorded activation, and within 1e-4 of the norm of each
+    image's."""
     theirs = torch.from_numpy(recorded)
     assert ours.shape == theirs.shape
     assert (ours - theirs).abs().max() <= 1e-4 * theirs.abs().max()

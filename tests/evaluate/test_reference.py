@@ -1,4 +1,5 @@
-"""References: images in every layout, saved statistics of ours and of others, and what does not fit."""
+"""References: images in every layout, saved statistics of ours and of others, and what does not
+fit."""
 
 from __future__ import annotations
 
@@ -122,9 +123,13 @@ def test_statistics_of_pytorch_fid_and_of_adm(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"Precision cannot be computed: it looks at single images"):
         score(others, found, ["precision"])
     np.savez(
-        tmp_path / "adm.npz", mu=mu, sigma=sigma, mu_s=known.spatial.mu.numpy(), sigma_s=known.spatial.sigma.numpy(),
+        tmp_path / "adm.npz",
+        mu=mu,
+        sigma=sigma,
+        mu_s=known.spatial.mu.numpy(),
+        sigma_s=known.spatial.sigma.numpy(),
         arr_0=images.permute(0, 2, 3, 1).numpy(),
-    )  # fmt: skip
+    )
     adm = read_reference(tmp_path / "adm.npz", extractor())
     names = ["fd", "sfd", "precision", "recall", "kid"]
     assert [s.value for s in score(others, adm, names)] == [

@@ -1,4 +1,5 @@
-"""Scores by name: intervals that hold what they promise, notes, and metrics that cannot be computed."""
+"""Scores by name: intervals that hold what they promise, notes, and metrics that cannot be
+computed."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ def reference() -> Reference:
 
 
 def test_intervals_cover_the_expectation_at_this_number_of_images(reference: Reference) -> None:
-    """100 sets of images: the 95 % intervals hold the mean score of such sets about as often as they say."""
+    """100 sets of images: the 95 % intervals hold the mean score of such sets about as often as
+    they say."""
     scores: dict[str, list[Score]] = {name: [] for name in NAMES}
     for trial in range(100):
         drawn = score(

@@ -39,9 +39,15 @@ def make_mixture(kind: str = "factors") -> Mixture:
         variances[:, :20] = 0.03
     order = torch.randperm(SIZE, generator=torch.Generator().manual_seed(7))
     return Mixture(
-        weights, means, variances, VP.named(), factors=factors, labels=torch.tensor([0, 2, 0]), shape=SHAPE,
+        weights,
+        means,
+        variances,
+        VP.named(),
+        factors=factors,
+        labels=torch.tensor([0, 2, 0]),
+        shape=SHAPE,
         coordinates=Cosine(SHAPE, order) if kind == "cosine" else None,
-    )  # fmt: skip
+    )
 
 
 def make_dataset(chunk: int | None = None) -> Dataset:

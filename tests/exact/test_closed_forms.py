@@ -232,9 +232,13 @@ def test_conditional_mixture_is_the_mixture_of_its_class() -> None:
     whole, point = make_mixture("factors"), Point(0, 0.6, 0.8)
     c = whole.covariances
     own = Mixture(
-        whole.weights[[0, 2]], whole.means[[0, 2]], torch.stack([c[0].variances, c[2].variances]), VP.named(),
-        factors=torch.stack([c[0].factors(), c[2].factors()]), shape=SHAPE,
-    )  # fmt: skip
+        whole.weights[[0, 2]],
+        whole.means[[0, 2]],
+        torch.stack([c[0].variances, c[2].variances]),
+        VP.named(),
+        factors=torch.stack([c[0].factors(), c[2].factors()]),
+        shape=SHAPE,
+    )
     x = states(whole, point)
     zeros = torch.zeros(6, dtype=torch.long)
     torch.testing.assert_close(both(whole, x, point, zeros), both(own, x, point))

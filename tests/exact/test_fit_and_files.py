@@ -139,8 +139,12 @@ def test_files_round_trip(mixture: Mixture, tmp_path: Path, process: VP | VE | F
 
 def test_tensor_files_are_safetensors(tmp_path: Path) -> None:
     tensors = {
-        "a": rand(3, 4), "b": rand(5).half(), "c": torch.arange(3), "d": torch.arange(4).int(), "e": torch.empty(0, 2),
-    }  # fmt: skip
+        "a": rand(3, 4),
+        "b": rand(5).half(),
+        "c": torch.arange(3),
+        "d": torch.arange(4).int(),
+        "e": torch.empty(0, 2),
+    }
     write_tensors(tmp_path / "own.safetensors", tensors)
     for name, tensor in read_tensors(tmp_path / "own.safetensors").items():
         assert torch.equal(tensor, tensors[name])

@@ -104,7 +104,8 @@ def test_cache_keeps_and_mends(tmp_path: Path) -> None:
 
 
 def test_integrator_is_of_fifth_order() -> None:
-    """On z' = z cos t, z = exp(sin t); error per tolerance falls as the local error control asks."""
+    """On z' = z cos t, z = exp(sin t); error per tolerance falls as the local error control
+    asks."""
     z = torch.ones(1, 1, dtype=torch.float64)
     errors, counts = [], []
     for tolerance in (1e-5, 1e-10):

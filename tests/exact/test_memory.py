@@ -1,4 +1,5 @@
-"""The promise of the finite set: 50,000 CIFAR-sized images at batch 64 within 2 GiB, the interpreter included."""
+"""The promise of the finite set: 50,000 CIFAR-sized images at batch 64 within 2 GiB, the
+interpreter included."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What explain says of a sampler: textbook weights, constants and stability, for chains whose theory is known."""
+"""What explain says of a sampler: textbook weights, constants and stability, for chains whose
+theory is known."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ TINY = dd.grid("explicit(ratio=[8, 7, 6, 5, 4, 3, 2, 1])", dd.VE(), 7)
     ],
 )
 def test_order_and_error_constant(recipe: str, order: int, constant: float) -> None:
-    """Adams–Bashforth's (Hairer, Nørsett and Wanner, III.1); momentum's (1+β)/(1−β) and GE's 3 − 2γ of Euler's."""
+    """Adams–Bashforth's (Hairer, Nørsett and Wanner, III.1); momentum's (1+β)/(1−β) and GE's 3 − 2γ
+    of Euler's."""
     found = explain(dd.sampler(recipe), GRID).linear
     assert found is not None
     assert found.order == order
@@ -98,7 +100,8 @@ def test_stability_of_known_methods() -> None:
 
 @pytest.mark.parametrize("name", sorted(SOLVERS))
 def test_every_solver_can_be_explained(name: str) -> None:
-    """Estimates sum to 1 wherever the step uses an evaluation, and the record is JSON without NaN."""
+    """Estimates sum to 1 wherever the step uses an evaluation, and the record is JSON without
+    NaN."""
     found = explain(dd.sampler(name), GRID)
     for step in found.steps:
         assert sum(step.weights) == pytest.approx(1, abs=1e-9), step

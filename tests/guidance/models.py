@@ -24,7 +24,8 @@ LABELS = torch.tensor([0, 1, 2, 1, 0])
 
 
 def mixture() -> Mixture:
-    """Three classes of one Gaussian each, (3, 6, 5), overlapping enough for gradients and conflicts at every level."""
+    """Three classes of one Gaussian each, (3, 6, 5), overlapping enough for gradients and conflicts
+    at every level."""
     generator = torch.Generator().manual_seed(2)
     means = torch.randn(3, 3, 6, 5, generator=generator) * 0.4
     variances = torch.rand(3, 3, 6, 5, generator=generator) * 0.3 + 0.1
@@ -47,9 +48,11 @@ def run(
     dtype: torch.dtype = torch.float64,
     width: int = 5,
 ) -> Tensor:
-    """The result for samples 0 … 4 with their own labels and noise; ``silent`` is one without a gradient.
+    """The result for samples 0 … 4 with their own labels and noise; ``silent`` is one without a
+    gradient.
 
-    The model sees ``width`` samples at a time: a matrix product rounds differently at another place in the batch.
+    The model sees ``width`` samples at a time: a matrix product rounds differently at another place
+    in the batch.
     """
     index = torch.tensor(samples)
     noise = Keyed(4, index)

@@ -1,4 +1,5 @@
-"""The conflict analysis: its figures by hand, what it records against the steps themselves, and continuing."""
+"""The conflict analysis: its figures by hand, what it records against the steps themselves, and
+continuing."""
 
 from __future__ import annotations
 
@@ -49,14 +50,16 @@ def table_of(grams: Tensor, t: tuple[float, ...] = (9.0, 4.0)) -> ConflictTable:
 
 
 def steps_of(*vectors: list[list[float]]) -> Tensor:
-    """Gram matrices of one step: one sample for each list of (cls, den, div), the same before and after."""
+    """Gram matrices of one step: one sample for each list of (cls, den, div), the same before and
+    after."""
     stacked = torch.tensor(vectors, dtype=torch.float64)
     parts = StepParts(stacked[:, 1], stacked[:, 2], stacked[:, 0])
     return gram(parts, parts)[None]
 
 
 def test_figures_by_hand() -> None:
-    """cos = −0.6 and 0.8 for lengths 5 and 1, 1 and 5: one conflict in two, Φ = −2·5/26 for both."""
+    """cos = −0.6 and 0.8 for lengths 5 and 1, 1 and 5: one conflict in two, Φ = −2·5/26 for
+    both."""
     table = table_of(steps_of([[3, 4], [-1, 0], [0, 1]], [[1, 0], [4, 3], [0, -1]]))
     figures = table.steps("cls-den")[0].figures
     assert figures["direction"].value == 0.5
@@ -121,7 +124,8 @@ class Watch:
 
 @pytest.mark.parametrize("model", [guided(3.0), ClassifierFree(mixture(), -1.0)])
 def test_what_is_recorded_is_the_step(model: dd.Predictor) -> None:
-    """Shares, cosines and Φ of the parts that the executor hands out, computed once more in NumPy."""
+    """Shares, cosines and Φ of the parts that the executor hands out, computed once more in
+    NumPy."""
     watch = Watch()
     labels = [0, 1, 2, 0, 1]
     dd.sample(model, DDPM | watch, steps=5, n=5, labels=labels)  # type: ignore[operator]
@@ -153,8 +157,10 @@ def test_what_is_recorded_is_the_step(model: dd.Predictor) -> None:
 
 
 def test_after_the_projections() -> None:
-    """At δ = 1 a pair is negative only where the other pair's projection made it so: guidance and denoising where noise
-    was resolved after them, guidance and noise where they had been at peace and denoising was resolved before."""
+    """At δ = 1 a pair is negative only where the other pair's projection made it so: guidance and
+    denoising where noise was resolved after them, guidance and noise where they had been at peace
+    and denoising was resolved before.
+    """
     table = conflicts(guided(3.0), DDPM, n=40, steps=8)
     noise, den = table.values("cls-div"), table.values("cls-den")
     clash, peace = noise["direction"] > 0, noise["direction"] == 0
@@ -184,7 +190,8 @@ def test_recording_changes_nothing() -> None:
 
 
 def test_pxp_free_is_measured_at_each_evaluation() -> None:
-    """In a sampler of one evaluation a step its pair is the step's: c·A and c·B conflict where A and B do."""
+    """In a sampler of one evaluation a step its pair is the step's: c·A and c·B conflict where A
+    and B do."""
     model = ClassifierFree(mixture(), -1.0)
     options: dict[str, Any] = {"n": 5, "steps": 5, "labels": 1}
     free = conflicts(model, DDPM | FreePxP(), **options)
@@ -203,12 +210,17 @@ def test_pxp_free_is_measured_at_each_evaluation() -> None:
 @pytest.mark.parametrize(
     "recipe",
     [
-        DDPM | FreePxP(), dd.sampler("heun") | FreePxP(), dd.sampler("dpmpp(order=2)") | FreePxP(),
-        DDPM | FreePxP() | Threshold(0.5), DDPM | FreePxP() | PxP(), dd.sampler("plms") | Threshold(0.5) | PxP(),
-        DDPM | PxP() | Momentum(-0.3), DDPM | Momentum(-0.3),
+        DDPM | FreePxP(),
+        dd.sampler("heun") | FreePxP(),
+        dd.sampler("dpmpp(order=2)") | FreePxP(),
+        DDPM | FreePxP() | Threshold(0.5),
+        DDPM | FreePxP() | PxP(),
+        dd.sampler("plms") | Threshold(0.5) | PxP(),
+        DDPM | PxP() | Momentum(-0.3),
+        DDPM | Momentum(-0.3),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_the_sampler_that_is_measured_is_the_one_that_was_given(recipe: Recipe) -> None:
     model = ClassifierFree(mixture(), -1.0)
     rule = rule_of(recipe)
@@ -264,7 +276,8 @@ def _measured(ready: Analysis) -> list[int]:
 
 
 def test_continuing(tmp_path: Path) -> None:
-    """A killed analysis goes on where it was, a damaged chunk is measured again, more samples are added to it."""
+    """A killed analysis goes on where it was, a damaged chunk is measured again, more samples are
+    added to it."""
     options: dict[str, Any] = {"steps": 3, "out": tmp_path / "a"}
     ready = analysis(guided(2.0), DDPM, n=20, **options)
     ready.measure(ready.chunks()[0])
@@ -287,7 +300,8 @@ def test_continuing(tmp_path: Path) -> None:
 
 
 def test_files(tmp_path: Path) -> None:
-    """The table is a CSV file with every figure; the figure is a picture, also where a pair is missing."""
+    """The table is a CSV file with every figure; the figure is a picture, also where a pair is
+    missing."""
     from PIL import Image
 
     for recipe, model in ((DDPM, guided(2.0)), (dd.sampler("ddim"), guided(2.0, "score"))):

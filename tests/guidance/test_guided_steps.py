@@ -33,7 +33,8 @@ def plan(solver: Solver, steps: int = 6, end: str = "zero") -> Plan:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("solver", STOCHASTIC)
 def test_neutral_settings_change_no_bit(solver: Solver, dtype: torch.dtype) -> None:
-    """δ = 0 is the same guidance without PxP, scale 0 no guidance at all, with and without PxP and a threshold."""
+    """δ = 0 is the same guidance without PxP, scale 0 no guidance at all, with and without PxP and
+    a threshold."""
     table = plan(solver)
     for estimates in ((), (Threshold(0.5),)):
         with_guidance = run(table, guided(3.0), estimates=estimates, dtype=dtype)
@@ -83,7 +84,8 @@ def test_a_sample_without_gradient_leaves_the_others_alone() -> None:
 
 @pytest.mark.parametrize("solver", [DDPM(), DDIM(), DDIM(0.7), DPMpp(order=1)])
 def test_the_exact_score_shift_is_the_conditional_model(solver: Solver) -> None:
-    """∇log p(x) + ∇log p(y | x) = ∇log p(x | y): at scale 1 the guided model samples what the conditional one does."""
+    """∇log p(x) + ∇log p(y | x) = ∇log p(x | y): at scale 1 the guided model samples what the
+    conditional one does."""
     exact = mixture()
     table = plan(solver, 8)
     ours = run(table, guided(1.0, "score"))
@@ -129,7 +131,8 @@ class _Started:
 
 
 def test_the_last_step_of_the_large_variance_is_guided() -> None:
-    """It draws no noise; the reference moves its mean by the posterior variance of the step before."""
+    """It draws no noise; the reference moves its mean by the posterior variance of the step
+    before."""
     large, small = (plan(DDPM(v)).rows[-1].outputs[0] for v in ("large", "small"))
     before = plan(DDPM()).rows[-2].outputs[0].noise
     assert (large.noise, large.spread) == (0.0, before)
@@ -140,7 +143,8 @@ def test_the_last_step_of_the_large_variance_is_guided() -> None:
 
 
 def test_a_sure_classifier_keeps_its_digits() -> None:
-    """d log p_y/dl_j = −p_j for j ≠ y and Σ_{j≠y} p_j for y itself, also where 1 − p_y rounds to zero."""
+    """d log p_y/dl_j = −p_j for j ≠ y and Σ_{j≠y} p_j for y itself, also where 1 − p_y rounds to
+    zero."""
     logits = torch.tensor(
         [[0.0, -60.0, -80.0], [1.0, 2.0, 3.0], [5.0, 1.0, 0.0]], dtype=torch.float64
     )
@@ -170,7 +174,8 @@ def test_guides_nest_and_add() -> None:
 
 
 def test_classifier_free() -> None:
-    """Scale 1 is the conditional model, 0 the unconditional one; one batch or two, one model or two are the same."""
+    """Scale 1 is the conditional model, 0 the unconditional one; one batch or two, one model or two
+    are the same."""
     exact, table = mixture(), plan(DDIM(0.5))
     conditional, unconditional = run(table, exact), run(table, NoGradient(exact))
     assert torch.equal(run(table, ClassifierFree(exact, 1.0)), conditional)
@@ -224,7 +229,8 @@ def test_free_pxp_resolves_the_direction() -> None:
 
 @pytest.mark.parametrize("solver", ["ddpm", "ddim(eta=0.5)"])
 def test_sample_with_guidance(solver: str) -> None:
-    """Through sample(): micro-batches and batches change no bit, labels are checked, and PxP changes the images."""
+    """Through sample(): micro-batches and batches change no bit, labels are checked, and PxP
+    changes the images."""
     model = guided(4.0)
     chain = dd.sampler(solver) | PAPER["conditional"]
     whole = dd.sample(model, chain, steps=5, n=7, labels=1)

@@ -14,7 +14,8 @@ EXACT = 1e-13
 
 
 def parts(n: int = 400, seed: int = 0) -> StepParts:
-    """Random triples (den, div, cls) in few dimensions, (n, 1, 1, 3), so that every gate and its opposite occur."""
+    """Random triples (den, div, cls) in few dimensions, (n, 1, 1, 3), so that every gate and its
+    opposite occur."""
     generator = torch.Generator().manual_seed(seed)
     return StepParts(*torch.randn(3, n, 1, 1, 3, generator=generator, dtype=torch.float64))
 
@@ -30,7 +31,8 @@ def dot(a: Tensor | None, b: Tensor | None) -> Tensor:
 
 
 def test_guidance_against_denoising_alone() -> None:
-    """⟨ĝ_cls, g_den⟩ = ⟨ĝ_den, g_cls⟩ = 0 and ⟨ĝ_cls, ĝ_den⟩ = −⟨g_cls, g_den⟩ sin²φ, where they conflict."""
+    """⟨ĝ_cls, g_den⟩ = ⟨ĝ_den, g_cls⟩ = 0 and ⟨ĝ_cls, ĝ_den⟩ = −⟨g_cls, g_den⟩ sin²φ, where they
+    conflict."""
     given = parts()
     result = kept(given, Conflicts(("cls-den",)))
     raw = dot(given.guidance, given.denoise)
@@ -47,7 +49,8 @@ def test_guidance_against_denoising_alone() -> None:
 
 
 def test_both_pairs() -> None:
-    """⟨ĝ_cls, g_div⟩ = ⟨ĝ_div, g_cls⟩ = 0 where guidance and noise conflict; the first pair may turn negative again."""
+    """⟨ĝ_cls, g_div⟩ = ⟨ĝ_div, g_cls⟩ = 0 where guidance and noise conflict; the first pair may
+    turn negative again."""
     given = parts()
     result = kept(given, Conflicts())
     clash = dot(given.guidance, given.diversity) < 0
@@ -120,7 +123,8 @@ def test_a_zero_vector_disables_only_its_own_sample() -> None:
 
 
 def test_a_vector_too_small_to_be_squared_is_zero() -> None:
-    """In float32 the squares of 1e-22 have no digits left; the released rule would project on it all the same."""
+    """In float32 the squares of 1e-22 have no digits left; the released rule would project on it
+    all the same."""
     single = StepParts(*(p.float() for p in parts() if p is not None))
     given = single._replace(guidance=single.guidance * 1e-22)
     assert not bool(Conflicts().removed(given, Delta()).denoise.any())

@@ -1,4 +1,5 @@
-"""PxP over every solver: what a step consists of, against the step itself, and the neutral settings to the bit."""
+"""PxP over every solver: what a step consists of, against the step itself, and the neutral settings
+to the bit."""
 
 from __future__ import annotations
 
@@ -70,7 +71,8 @@ def script(
     loud: float = 1.0,
     x: float = 1.0,
 ) -> Watch:
-    """The steps of a network that answers ``values[i]`` and ``gradients[i]`` at evaluation i, wherever it is asked."""
+    """The steps of a network that answers ``values[i]`` and ``gradients[i]`` at evaluation i,
+    wherever it is asked."""
     watch = Watch(wanted)
     index = torch.tensor([0, 1])
     start = Keyed(3, index).initial(SHAPE).double() * x
@@ -92,8 +94,8 @@ def script(
 @pytest.mark.parametrize("wanted", BASES)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_one_step_is_its_parts(solver: Solver, wanted: Basis) -> None:
-    """Of one step in the basis of the network, each part is what the step makes of its source alone: of the estimates
-    without start, noise and gradients; of the noise; of the gradients."""
+    """Of one step in the basis of the network, each part is what the step makes of its source
+    alone: of the estimates without start, noise and gradients; of the noise; of the gradients."""
     plan = table(solver, 1)
     values, gradients = gaussian(plan.nfe, 1), gaussian(plan.nfe, 2)
     nothing = torch.zeros_like(values)
@@ -114,8 +116,10 @@ def test_one_step_is_its_parts(solver: Solver, wanted: Basis) -> None:
 @pytest.mark.parametrize("wanted", BASES)
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_guidance_and_noise_of_a_step_are_all_in_its_parts(solver: Solver, wanted: Basis) -> None:
-    """Without them a run's first step is the step without gradient and noise; and at every later step, whatever the
-    gradients before it, the denoising part is that of the estimates alone and the guidance part linear in gradients."""
+    """Without them a run's first step is the step without gradient and noise; and at every later
+    step, whatever the gradients before it, the denoising part is that of the estimates alone and
+    the guidance part linear in gradients.
+    """
     plan = table(solver, 4)
     values, gradients = gaussian(plan.nfe, 1), gaussian(plan.nfe, 2)
     both = script(plan, wanted, values, gradients, wanted=wanted)
@@ -136,7 +140,8 @@ def test_guidance_and_noise_of_a_step_are_all_in_its_parts(solver: Solver, wante
 
 @pytest.mark.parametrize("name", ["dpmpp", "plms", "ab", "deis", "ipndm"])
 def test_multistep_parts_are_the_coefficients(name: str) -> None:
-    """den = Σ_j C_j x0_j over the newest and the remembered evaluations, guidance C_0 σ²/α ∇ of the newest alone."""
+    """den = Σ_j C_j x0_j over the newest and the remembered evaluations, guidance C_0 σ²/α ∇ of the
+    newest alone."""
     plan = table(build(name, {}), 5)
     values, gradients = gaussian(plan.nfe, 1), gaussian(plan.nfe, 2)
     watch = script(plan, "x0", values, gradients)
@@ -155,7 +160,8 @@ def test_multistep_parts_are_the_coefficients(name: str) -> None:
 @pytest.mark.parametrize("eta", [1.0, 0.4])
 @pytest.mark.parametrize("steps", [4, 11])
 def test_the_three_definitions(eta: float, steps: int) -> None:
-    """Equations 12 to 14 at any respacing, with the posterior variance of DDIM(η) in place of the ancestral one."""
+    """Equations 12 to 14 at any respacing, with the posterior variance of DDIM(η) in place of the
+    ancestral one."""
     plan = table(DDIM(eta), steps)
     eps, gradients = gaussian(plan.nfe, 1), gaussian(plan.nfe, 2)
     by_x0, by_eps = (script(plan, "eps", eps, gradients, wanted=b) for b in BASES)
@@ -227,23 +233,28 @@ def test_neutral_settings_change_no_bit(solver: Solver, denoising: Denoising) ->
 
 
 RUNGE_KUTTA = [
-    ("heun", {}), ("dpm", {"method": "singlestep", "order": 3}), ("dpmpp", {"method": "singlestep"}),
-    ("rhork", {"method": "rk4"}), ("unipc", {"order": 1}), ("euler", {"s_churn": 4.0}),
+    ("heun", {}),
+    ("dpm", {"method": "singlestep", "order": 3}),
+    ("dpmpp", {"method": "singlestep"}),
+    ("rhork", {"method": "rk4"}),
+    ("unipc", {"order": 1}),
+    ("euler", {"s_churn": 4.0}),
     ("dpmpp", {"method": "singlestep", "eta": 1.0}),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "options"), RUNGE_KUTTA)
 def test_every_evaluation_of_a_step_is_guided(name: str, options: dict[str, Any]) -> None:
-    """∇log p(x) + ∇log p(y | x) = ∇log p(x | y): where a step uses no earlier evaluation, the exact score shift at
-    scale 1 is the conditional model, inner stages and correctors included."""
+    """∇log p(x) + ∇log p(y | x) = ∇log p(x | y): where a step uses no earlier evaluation, the exact
+    score shift at scale 1 is the conditional model, inner stages and correctors included."""
     plan = table(build(name, options), 6)
     assert torch.allclose(run(plan, guided(1.0, "score")), run(plan, mixture()), atol=1e-9, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["heun", "unipc", "dpmpp", "plms", "dpmpp_sde"])
 def test_batches_and_silent_samples(name: str) -> None:
-    """Permuting and splitting the batch change no bit; a sample without gradient changes no other."""
+    """Permuting and splitting the batch change no bit; a sample without gradient changes no
+    other."""
     recipe = dd.sampler(name)
     plan, moves = table(recipe.solver), (PxP(),)
     whole = run(plan, guided(5.0, "score"), displacements=moves, width=1)
@@ -260,7 +271,8 @@ def test_batches_and_silent_samples(name: str) -> None:
 
 
 def test_thresholds_and_gradient_estimation_are_part_of_the_estimate() -> None:
-    """The denoising part is c·(clipped x0), and under gradient estimation γ c x0 + (1 − γ) c' x0_prev."""
+    """The denoising part is c·(clipped x0), and under gradient estimation γ c x0 + (1 − γ) c'
+    x0_prev."""
     plan = table(DDPM())
     watch = Watch()
     run(plan, guided(2.0), displacements=(watch,), estimates=(Threshold(0.5),))  # type: ignore[arg-type]
@@ -281,7 +293,8 @@ def test_thresholds_and_gradient_estimation_are_part_of_the_estimate() -> None:
 
 
 def test_classifier_free_guidance_in_the_step() -> None:
-    """Its direction is the guidance part of a step, so PxP of the first pair is FreePxP; the noise is there as well."""
+    """Its direction is the guidance part of a step, so PxP of the first pair is FreePxP; the noise
+    is there as well."""
     exact, plan = mixture(), table(DDPM())
     model = ClassifierFree(exact, -1.0)  # away from the class: against the estimate
     free = run(plan, model, estimates=(FreePxP(0.3, 0.7),))
@@ -347,7 +360,10 @@ class _Changes:
 
 def test_text() -> None:
     """The grammar reads and writes every option."""
-    text = "ddim(eta=1.0) | pxp(delta=[1.0, 1.0, 0.001, 0.001], pairs=[cls-den, den-div], scope=channel, gate=pair)"
+    text = (
+        "ddim(eta=1.0) | pxp(delta=[1.0, 1.0, 0.001, 0.001], pairs=[cls-den, den-div],"
+        " scope=channel, gate=pair)"
+    )
     recipe = dd.sampler(text)
     assert str(recipe) == text
     assert recipe.transforms == (
@@ -411,8 +427,13 @@ def test_a_history_in_the_wanted_basis_is_taken_apart() -> None:
         query = whole.ask()
         whole.tell(model(query.x, query.at, LABELS))
     rest = Executor(
-        plan, states[2], first_row=2, history=histories[2], displacements=(move,), dtype=torch.float64
-    )  # fmt: skip
+        plan,
+        states[2],
+        first_row=2,
+        history=histories[2],
+        displacements=(move,),
+        dtype=torch.float64,
+    )
     while not rest.done:
         query = rest.ask()
         rest.tell(model(query.x, query.at, LABELS))
@@ -422,7 +443,8 @@ def test_a_history_in_the_wanted_basis_is_taken_apart() -> None:
 @pytest.mark.parametrize("scope", ["sample", "batch", "channel"])
 @pytest.mark.parametrize("zero", ["own", "batch"])
 def test_nothing_waits_for_the_device(scope: Scope, zero: ZeroNorm) -> None:
-    """On tensors without values, reading one is an error: PxP and the recorder of conflicts never do."""
+    """On tensors without values, reading one is an error: PxP and the recorder of conflicts never
+    do."""
     x = torch.empty(2, *SHAPE, device="meta")
     point = VP.point(500)
     commit = Commit(0, x, point, x, point, x, StepParts(x, x, x))

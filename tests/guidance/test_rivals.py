@@ -1,5 +1,5 @@
-"""Guidance intervals, CFG++, APG and CFG rescale against their formulas in float64, and what leaves the sampler as it
-is."""
+"""Guidance intervals, CFG++, APG and CFG rescale against their formulas in float64, and what leaves
+the sampler as it is."""
 
 from __future__ import annotations
 
@@ -133,7 +133,8 @@ def test_what_an_answer_costs() -> None:
 
 
 def test_the_difference_is_taken_in_single_precision() -> None:
-    """A half-precision network's two answers are combined in float32, so that scale 30 does not magnify rounding."""
+    """A half-precision network's two answers are combined in float32, so that scale 30 does not
+    magnify rounding."""
     answers = torch.tensor([1.0, 1.0078125]).bfloat16()
 
     def network(x: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
@@ -218,7 +219,8 @@ def test_cfgpp_needs_a_step_of_its_own_for_each_evaluation() -> None:
 
 
 def apg_reference(scale: float, eta: float, norm: float, momentum: float) -> Any:
-    """Sadat et al., algorithm 1, sample by sample; where D_c = D_∅ (the mixture rounds to it) nothing is added."""
+    """Sadat et al., algorithm 1, sample by sample; where D_c = D_∅ (the mixture rounds to it)
+    nothing is added."""
     memory: list[Tensor | float] = [0.0] * 5
 
     def guide(x: Tensor, at: Point, with_label: Tensor, without: Tensor) -> tuple[Tensor, Tensor]:
@@ -336,7 +338,8 @@ def test_rescale_against_its_formula(of: Any, phi: float) -> None:
 
 
 def test_pxp_after_a_rival_takes_its_direction_apart() -> None:
-    """A = D_c and B = what APG and rescale have left of the guidance, in one step to σ = 0, where x_s is D̃."""
+    """A = D_c and B = what APG and rescale have left of the guidance, in one step to σ = 0, where
+    x_s is D̃."""
     table = plan(steps=1)
     x, at = start(), table.rows[0].at
     with_label, _ = estimates(x, at)
@@ -417,7 +420,10 @@ def test_a_scale_that_makes_the_images_diverge() -> None:
     model = replace(guided(1e6), shift="score")
     with pytest.raises(
         dd.UserError,
-        match=r"diverge: at step 1 .* norm .*e\+0\d, where about 9.\d+ is usual, for 2 of 3 samples \(0, 2\)",
+        match=(
+            r"diverge: at step 1 .* norm .*e\+0\d, where about 9.\d+ is usual, for 2 of 3 samples"
+            r" \(0, 2\)"
+        ),
     ):
         dd.sample(model, "ddim", steps=4, n=3, labels=labels)
     with pytest.raises(dd.UserError, match="diverge: after step 0"):

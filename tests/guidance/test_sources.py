@@ -1,4 +1,5 @@
-"""What gives a gradient: energies, classifiers and CLIP, on x_t and on the estimate of x0, in batches and alone."""
+"""What gives a gradient: energies, classifiers and CLIP, on x_t and on the estimate of x0, in
+batches and alone."""
 
 from __future__ import annotations
 
@@ -56,7 +57,8 @@ def test_the_network_sees_its_dtype_and_the_gradient_is_single(dtype: torch.dtyp
 
 
 def test_no_graph_is_kept() -> None:
-    """What comes out needs no gradient, and the weights of guide and network have none, though they could."""
+    """What comes out needs no gradient, and the weights of guide and network have none, though they
+    could."""
     weight = torch.ones((), dtype=torch.float64, requires_grad=True)
     guide = Energy(lambda x, at, labels: (weight * x).square().flatten(1).sum(1))
 
@@ -82,7 +84,8 @@ def gaussian() -> Gaussian:
 
 
 def test_through_the_network_the_gradient_is_the_jacobians() -> None:
-    """For a Gaussian x̂0 is linear in x_t with slope αv/(α²v + σ²); with ε̂ held fixed the slope is 1/α."""
+    """For a Gaussian x̂0 is linear in x_t with slope αv/(α²v + σ²); with ε̂ held fixed the slope is
+    1/α."""
     model, x = gaussian(), image()
     x0 = model(x, AT).to("x0", x)
     slope = AT.alpha * VARIANCES / (AT.alpha**2 * VARIANCES + AT.sigma**2)
@@ -107,9 +110,9 @@ def test_an_estimate_is_shown_as_clean() -> None:
 
 
 def test_guiding_by_a_likelihood_gives_the_posterior() -> None:
-    """A Gaussian prior and a look at x0 through noise of standard deviation s. The exact gradient of log p(y | x_t) is
-    known, and DDIM along prior score + it ends at the posterior's mean and variance; the gradient on x̂0 leaves out
-    the variance of x0 given x_t, and is longer."""
+    """A Gaussian prior and a look at x0 through noise of standard deviation s. The exact gradient
+    of log p(y | x_t) is known, and DDIM along prior score + it ends at the posterior's mean and
+    variance; the gradient on x̂0 leaves out the variance of x0 given x_t, and is longer."""
     prior = Gaussian(torch.zeros(3, 6, 5).double(), torch.ones(3, 6, 5).double(), VP)
     y, s2 = 1.0, 0.5
 
@@ -211,7 +214,8 @@ def pixels(n: int = 3) -> Tensor:
 
 
 def test_clip_pixels_are_those_of_the_reference_preprocessing() -> None:
-    """transformers' own image processor, up to its rounding to 8 bits; no value here is so extreme that it clamps."""
+    """transformers' own image processor, up to its rounding to 8 bits; no value here is so extreme
+    that it clamps."""
     from transformers import CLIPImageProcessor
 
     pictures = ((pixels() / 4 + 1) * 127.5).round().to(torch.uint8)
@@ -236,7 +240,8 @@ def test_clip_pixels_of_wide_and_grey_images() -> None:
 
 
 def test_the_similarity_is_the_models_own(clip: Any) -> None:
-    """transformers' logits_per_image, of the same pixels, and its gradient by finite differences."""
+    """transformers' logits_per_image, of the same pixels, and its gradient by finite
+    differences."""
     guide = CLIP.of(clip, input_ids=IDS)
     x, labels = pixels(), torch.tensor([2, 0, -1])
     with torch.no_grad():
@@ -271,7 +276,8 @@ def test_text_as_ids_or_embeddings_for_one_or_for_each(clip: Any) -> None:
 
 
 def test_clip_guides_a_run_towards_its_text(clip: Any) -> None:
-    """On the estimate of x0 of an exact model, through its Jacobian: the similarity grows with the scale."""
+    """On the estimate of x0 of an exact model, through its Jacobian: the similarity grows with the
+    scale."""
     model = Gaussian(torch.zeros(3, 8, 8), torch.full((3, 8, 8), 0.25), VP)
     guide = CLIP.of(clip, input_ids=IDS)
     labels = torch.tensor([0, 1, 2, 0])

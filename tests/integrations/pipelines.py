@@ -42,27 +42,47 @@ def tokenizer() -> CLIPTokenizer:
 
 def text_config(width: int) -> CLIPTextConfig:
     return CLIPTextConfig(
-        vocab_size=54, hidden_size=width, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
-        max_position_embeddings=16, projection_dim=width, bos_token_id=52, eos_token_id=53, pad_token_id=53,
-    )  # fmt: skip
+        vocab_size=54,
+        hidden_size=width,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=16,
+        projection_dim=width,
+        bos_token_id=52,
+        eos_token_id=53,
+        pad_token_id=53,
+    )
 
 
 @cache
 def vae(channels: int = 4) -> AutoencoderKL:
     return seeded(
-        AutoencoderKL, block_out_channels=(8, 8), down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2, latent_channels=channels, norm_num_groups=4, sample_size=SIZE,
+        AutoencoderKL,
+        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=channels,
+        norm_num_groups=4,
+        sample_size=SIZE,
         shift_factor=0.0,
-    )  # fmt: skip
+    )
 
 
 def unet(channels: int = 4, **more: Any) -> UNet2DConditionModel:
     config = {
-        "sample_size": SIZE // 2, "in_channels": channels, "out_channels": 4, "block_out_channels": (8, 16),
-        "layers_per_block": 1, "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
-        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"), "cross_attention_dim": 8, "attention_head_dim": 4,
-        "norm_num_groups": 4, **more,
-    }  # fmt: skip
+        "sample_size": SIZE // 2,
+        "in_channels": channels,
+        "out_channels": 4,
+        "block_out_channels": (8, 16),
+        "layers_per_block": 1,
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+        "cross_attention_dim": 8,
+        "attention_head_dim": 4,
+        "norm_num_groups": 4,
+        **more,
+    }
     return seeded(UNet2DConditionModel, **config)
 
 
@@ -76,69 +96,118 @@ def stable_diffusion(kind: str = "") -> Any:
     """StableDiffusionPipeline, or its ``Img2Img`` and ``Inpaint`` kinds."""
     return quiet(
         getattr(diffusers, f"StableDiffusion{kind}Pipeline")(
-            vae=vae(), text_encoder=seeded(CLIPTextModel, text_config(8)), tokenizer=tokenizer(), unet=unet(),
-            scheduler=diffusers.DDIMScheduler(**SD, clip_sample=False, set_alpha_to_one=False), safety_checker=None,
-            feature_extractor=None, requires_safety_checker=False,
+            vae=vae(),
+            text_encoder=seeded(CLIPTextModel, text_config(8)),
+            tokenizer=tokenizer(),
+            unet=unet(),
+            scheduler=diffusers.DDIMScheduler(**SD, clip_sample=False, set_alpha_to_one=False),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
         )
-    )  # fmt: skip
+    )
 
 
 @cache
 def sdxl(kind: str = "") -> Any:
     net = unet(
-        addition_embed_type="text_time", addition_time_embed_dim=4, projection_class_embeddings_input_dim=32,
-        transformer_layers_per_block=1, cross_attention_dim=16,
-    )  # fmt: skip
+        addition_embed_type="text_time",
+        addition_time_embed_dim=4,
+        projection_class_embeddings_input_dim=32,
+        transformer_layers_per_block=1,
+        cross_attention_dim=16,
+    )
     return quiet(
         getattr(diffusers, f"StableDiffusionXL{kind}Pipeline")(
-            vae=vae(), unet=net, tokenizer=tokenizer(), tokenizer_2=tokenizer(),
+            vae=vae(),
+            unet=net,
+            tokenizer=tokenizer(),
+            tokenizer_2=tokenizer(),
             text_encoder=seeded(CLIPTextModel, text_config(8)),
             text_encoder_2=seeded(CLIPTextModelWithProjection, text_config(8)),
-            scheduler=diffusers.EulerDiscreteScheduler(**SD, timestep_spacing="leading"), add_watermarker=False,
+            scheduler=diffusers.EulerDiscreteScheduler(**SD, timestep_spacing="leading"),
+            add_watermarker=False,
         )
-    )  # fmt: skip
+    )
 
 
 @cache
 def sd3(kind: str = "") -> Any:
     transformer = seeded(
-        diffusers.SD3Transformer2DModel, sample_size=SIZE // 2, patch_size=2, in_channels=16, num_layers=1,
-        attention_head_dim=4, num_attention_heads=2, joint_attention_dim=16, caption_projection_dim=8,
-        pooled_projection_dim=16, out_channels=16, pos_embed_max_size=8,
-    )  # fmt: skip
+        diffusers.SD3Transformer2DModel,
+        sample_size=SIZE // 2,
+        patch_size=2,
+        in_channels=16,
+        num_layers=1,
+        attention_head_dim=4,
+        num_attention_heads=2,
+        joint_attention_dim=16,
+        caption_projection_dim=8,
+        pooled_projection_dim=16,
+        out_channels=16,
+        pos_embed_max_size=8,
+    )
     return quiet(
         getattr(diffusers, f"StableDiffusion3{kind}Pipeline")(
-            transformer=transformer, scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0), vae=vae(16),
-            tokenizer=tokenizer(), tokenizer_2=tokenizer(), tokenizer_3=None, text_encoder_3=None,
+            transformer=transformer,
+            scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
+            vae=vae(16),
+            tokenizer=tokenizer(),
+            tokenizer_2=tokenizer(),
+            tokenizer_3=None,
+            text_encoder_3=None,
             text_encoder=seeded(CLIPTextModelWithProjection, text_config(8)),
             text_encoder_2=seeded(CLIPTextModelWithProjection, text_config(8)),
         )
-    )  # fmt: skip
+    )
 
 
 @cache
 def flux(kind: str = "") -> Any:
     transformer = seeded(
-        diffusers.FluxTransformer2DModel, patch_size=1, in_channels=16, num_layers=1, num_single_layers=1,
-        attention_head_dim=8, num_attention_heads=2, joint_attention_dim=8, pooled_projection_dim=8,
-        axes_dims_rope=(2, 2, 4), guidance_embeds=False,
-    )  # fmt: skip
+        diffusers.FluxTransformer2DModel,
+        patch_size=1,
+        in_channels=16,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        joint_attention_dim=8,
+        pooled_projection_dim=8,
+        axes_dims_rope=(2, 2, 4),
+        guidance_embeds=False,
+    )
     scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
     return quiet(
         getattr(diffusers, f"Flux{kind}Pipeline")(
-            transformer=transformer, scheduler=scheduler, vae=vae(), text_encoder=None, text_encoder_2=None,
-            tokenizer=None, tokenizer_2=None,
+            transformer=transformer,
+            scheduler=scheduler,
+            vae=vae(),
+            text_encoder=None,
+            text_encoder_2=None,
+            tokenizer=None,
+            tokenizer_2=None,
         )
-    )  # fmt: skip
+    )
 
 
 @cache
 def dit() -> Any:
     transformer = seeded(
-        diffusers.DiTTransformer2DModel, sample_size=8, num_layers=1, patch_size=2, attention_head_dim=4,
-        num_attention_heads=2, in_channels=4, out_channels=8, num_embeds_ada_norm=1000, norm_type="ada_norm_zero",
-        norm_elementwise_affine=False, attention_bias=True, activation_fn="gelu-approximate",
-    )  # fmt: skip
+        diffusers.DiTTransformer2DModel,
+        sample_size=8,
+        num_layers=1,
+        patch_size=2,
+        attention_head_dim=4,
+        num_attention_heads=2,
+        in_channels=4,
+        out_channels=8,
+        num_embeds_ada_norm=1000,
+        norm_type="ada_norm_zero",
+        norm_elementwise_affine=False,
+        attention_bias=True,
+        activation_fn="gelu-approximate",
+    )
     scheduler = diffusers.DDIMScheduler(**SD, clip_sample=False)
     return quiet(diffusers.DiTPipeline(transformer=transformer, vae=vae(), scheduler=scheduler))
 

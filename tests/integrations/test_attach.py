@@ -114,7 +114,8 @@ def test_detach_restores_the_pipeline(family: str) -> None:
 def recorded(
     family: str, text: str, recipe: str
 ) -> tuple[Tensor, list[tuple[Tensor, Tensor]], DescentScheduler]:
-    """A run, and the (conditional, unconditional) outputs that a listener of the test's own saw in it."""
+    """A run, and the (conditional, unconditional) outputs that a listener of the test's own saw in
+    it."""
     pipe, given = prepared(family, recipe)
     seen: list[Tensor] = []
     denoiser = pipe.unet if hasattr(pipe, "unet") else pipe.transformer
@@ -149,7 +150,8 @@ def recorded(
 def test_the_engine_with_the_two_predictions(
     family: str, text: str, scale: float, transforms: tuple[Any, ...]
 ) -> None:
-    """The images are those of an executor that is told u_∅ + w(u_c − u_∅) and its direction (w − 1)(u_c − u_∅)."""
+    """The images are those of an executor that is told u_∅ + w(u_c − u_∅) and its direction (w −
+    1)(u_c − u_∅)."""
     final, pairs, scheduler = recorded(family, text, "ge | momentum")
     recipe = sampler("ge | momentum")
     assert scheduler.grid is not None
@@ -176,7 +178,8 @@ def test_the_engine_with_the_two_predictions(
 
 
 def test_dit_halves_are_told_apart() -> None:
-    """DiT steps both halves at once, with the conditional one first and the learned variance beside it."""
+    """DiT steps both halves at once, with the conditional one first and the learned variance beside
+    it."""
     pipe, given = prepared("dit")
     plain = ended(pipe, given)
     attach(pipe, "cfg(scale=1)")  # the conditional prediction alone

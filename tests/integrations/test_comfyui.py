@@ -1,4 +1,5 @@
-"""The ComfyUI nodes against the host's node interface, and a run through a stand-in for the host's sampling."""
+"""The ComfyUI nodes against the host's node interface, and a run through a stand-in for the host's
+sampling."""
 
 from __future__ import annotations
 
@@ -216,9 +217,11 @@ def widgets(name: str) -> dict[str, tuple[Any, ...]]:
 
 def defaults(name: str) -> dict[str, Any]:
     return {
-        key: (options[0].get("default") if options else None)
-        if not isinstance(kind, list)
-        else kind[0]
+        key: (
+            (options[0].get("default") if options else None)
+            if not isinstance(kind, list)
+            else kind[0]
+        )
         for key, (kind, *options) in widgets(name).items()
     }
 

@@ -11,7 +11,13 @@ diffusers = pytest.importorskip("diffusers")
 
 from diffdescent.apps.diffusers import DescentScheduler  # noqa: E402
 from diffdescent.apps.testing import CHECKS, SchedulerConformance, check_scheduler  # noqa: E402
-from diffdescent.apps.testing.survey import OURS, REFUSES, checks_for, factories, table  # noqa: E402
+from diffdescent.apps.testing.survey import (  # noqa: E402
+    OURS,
+    REFUSES,
+    checks_for,
+    factories,
+    table,
+)
 
 
 @pytest.mark.parametrize("name", OURS)

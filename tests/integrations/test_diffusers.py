@@ -1,4 +1,5 @@
-"""DescentScheduler against diffusers' own schedulers, and its contract beyond the conformance suite."""
+"""DescentScheduler against diffusers' own schedulers, and its contract beyond the conformance
+suite."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from torch import Tensor
 diffusers = pytest.importorskip("diffusers")
 
 from diffdescent import UserError, sampler  # noqa: E402
-from diffdescent.apps.diffusers import (
+from diffdescent.apps.diffusers import (  # noqa: E402
     DescentScheduler,
     GradientEstimationScheduler,
     MomentumDDIMScheduler,
@@ -79,14 +80,16 @@ def test_reproduces_the_scheduler_of_its_name(recipe: str, spacing: str, kind: s
     name, more = NAMES[recipe]
     theirs = getattr(diffusers, name)(**SD, prediction_type=kind, timestep_spacing=spacing, **more)
     ours = DescentScheduler.from_config(theirs.config, recipe=recipe)
-    # Nor do they meet on trailing ones where the step count does not divide 1000: see test_pndm_steps_meet.
+    # Nor do they meet on trailing ones where the step count does not divide 1000: see
+    # test_pndm_steps_meet.
     for steps in (5, 10) if recipe == "pndm" and spacing == "trailing" else (7, 10):
         off = apart(loop(ours, steps), loop(theirs, steps))
         assert off < 2e-5, (steps, off, theirs.timesteps, ours.timesteps)
 
 
 def test_pndm_steps_meet() -> None:
-    """7 does not divide 1000: diffusers' PNDM goes to t − 142 where its next trailing timestep is t − 143."""
+    """7 does not divide 1000: diffusers' PNDM goes to t − 142 where its next trailing timestep is t
+    − 143."""
     theirs = diffusers.PNDMScheduler(**SD, steps_offset=1, timestep_spacing="trailing")
     ours = DescentScheduler.from_config(theirs.config, recipe="pndm")
     off = apart(loop(ours, 7), loop(theirs, 7))
@@ -102,7 +105,8 @@ def test_pndm_steps_meet() -> None:
 
 
 def test_pndm_mixes_v() -> None:
-    """A network whose x0 never changes leads any consistent method there; v differs from level to level."""
+    """A network whose x0 never changes leads any consistent method there; v differs from level to
+    level."""
     config = {**SD, "skip_prk_steps": True, "steps_offset": 1, "prediction_type": "v_prediction"}
     theirs = diffusers.PNDMScheduler(**config)
     ours = DescentScheduler.from_config(theirs.config, recipe="plms")
@@ -126,7 +130,8 @@ def test_pndm_mixes_v() -> None:
 def test_sigma_spreads(recipe: str, spread: str) -> None:
     theirs = getattr(diffusers, NAMES[recipe][0])(**SD, **{f"use_{spread}_sigmas": True})
     ours = DescentScheduler.from_config(theirs.config, recipe=recipe)
-    # The multistep schedulers cut single-precision times to integers, where one may fall to the other side.
+    # The multistep schedulers cut single-precision times to integers, where one may fall to the
+    # other side.
     assert apart(loop(ours, 12), loop(theirs, 12)) < (2e-5 if recipe in ("euler", "heun") else 1e-3)
 
 
@@ -252,8 +257,10 @@ def test_eta_clipping_and_given_noise_are_passed_to_step() -> None:
 def test_stochastic_steps_meet() -> None:
     """With η the steps of ``ddim`` end where the next one begins, on linspace levels too."""
     ends = []
-    for scheduler, eta in ((DescentScheduler("ddim", clip_sample=False, timestep_spacing="linspace"), 1.0),
-                           (DescentScheduler("ddim(eta=1)", grid="linspace", clip_sample=False), 0.0)):  # fmt: skip
+    for scheduler, eta in (
+        (DescentScheduler("ddim", clip_sample=False, timestep_spacing="linspace"), 1.0),
+        (DescentScheduler("ddim(eta=1)", grid="linspace", clip_sample=False), 0.0),
+    ):
         scheduler.set_timesteps(7)
         x, generator = latents(), torch.Generator().manual_seed(3)
         for t in scheduler.timesteps:
@@ -292,7 +299,8 @@ def in_python(
     ],
 )
 def test_same_as_plain_python(recipe: str) -> None:
-    """The scheduler has no mathematics of its own: its recipe's text on its grid is the same sampler, to the bit."""
+    """The scheduler has no mathematics of its own: its recipe's text on its grid is the same
+    sampler, to the bit."""
     scheduler = DescentScheduler(recipe, grid="karras", noise_seed=7, clip_sample=False)
     ended = loop(scheduler, 6)
     assert str(scheduler.recipe) == str(sampler(recipe))
@@ -389,7 +397,8 @@ def test_without_return_dict_the_state_alone_is_returned() -> None:
 
 
 def test_history_survives_nothing() -> None:
-    """Jumping back, running again without set_timesteps, and a changed sample each start from what they are given."""
+    """Jumping back, running again without set_timesteps, and a changed sample each start from what
+    they are given."""
     scheduler = DescentScheduler("dpmpp(order=3)")
     first = loop(scheduler, 6)
     x = latents() * scheduler.init_noise_sigma
@@ -451,7 +460,8 @@ def test_flow_heun_is_the_flow_heun() -> None:
 def test_begun_later_is_the_engine_on_the_levels_that_are_left(
     recipe: str, config: dict[str, Any]
 ) -> None:
-    """Image to image: start-up steps, history and momentum begin where the run begins, as in plain Python."""
+    """Image to image: start-up steps, history and momentum begin where the run begins, as in plain
+    Python."""
     scheduler = DescentScheduler(recipe, clip_sample=False, **config)
     scheduler.set_timesteps(7)
     counts = scheduler.evaluations
@@ -477,7 +487,8 @@ def test_begun_later_is_the_engine_on_the_levels_that_are_left(
 
 @pytest.mark.parametrize("steps", [4, 10])
 def test_plms_begun_at_its_repeated_timestep(steps: int) -> None:
-    """Strength 0.9999 (an inpainting default) begins at index 1: the first evaluation of that level is spent."""
+    """Strength 0.9999 (an inpainting default) begins at index 1: the first evaluation of that level
+    is spent."""
     ends = []
     for first in (1, 2):
         scheduler = DescentScheduler("plms | momentum", steps_offset=1)
@@ -630,7 +641,8 @@ EXPRESSED = {
         "FlowMatchEulerDiscrete",
         "FlowMatchHeunDiscrete",
     ),
-    "FlowMapEulerDiscrete",  # a scheduler made in this process is told by its fields, which are FlowMatchHeun's
+    # a scheduler made in this process is told by its fields, which are FlowMatchHeun's
+    "FlowMapEulerDiscrete",
 }
 
 

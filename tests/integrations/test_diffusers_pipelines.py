@@ -1,4 +1,5 @@
-"""Unmodified pipelines with DescentScheduler: the images of diffusers' schedulers, and of plain Python."""
+"""Unmodified pipelines with DescentScheduler: the images of diffusers' schedulers, and of plain
+Python."""
 
 from __future__ import annotations
 
@@ -34,10 +35,15 @@ SIZED = ("", "Inpaint")
 def flux_inputs() -> dict[str, Any]:
     (positive, negative), pooled = tiny.embeds(8), torch.full((1, 8), 0.1)
     return {
-        "prompt_embeds": positive, "pooled_prompt_embeds": pooled, "negative_prompt_embeds": negative,
-        "negative_pooled_prompt_embeds": -pooled, "true_cfg_scale": 3.0, "height": tiny.SIZE, "width": tiny.SIZE,
+        "prompt_embeds": positive,
+        "pooled_prompt_embeds": pooled,
+        "negative_prompt_embeds": negative,
+        "negative_pooled_prompt_embeds": -pooled,
+        "true_cfg_scale": 3.0,
+        "height": tiny.SIZE,
+        "width": tiny.SIZE,
         "num_inference_steps": 3,
-    }  # fmt: skip
+    }
 
 
 def inputs(kind: str, family: str) -> dict[str, Any]:
@@ -80,9 +86,13 @@ def test_the_pipelines_own_scheduler(family: str, kind: str, recipe: str) -> Non
 
 
 VP = {
-    "ddpm": "DDPMScheduler", "plms": "PNDMScheduler", "dpmpp(order=2)": "DPMSolverMultistepScheduler",
-    "unipc": "UniPCMultistepScheduler", "deis": "DEISMultistepScheduler", "euler": "EulerDiscreteScheduler",
-}  # fmt: skip
+    "ddpm": "DDPMScheduler",
+    "plms": "PNDMScheduler",
+    "dpmpp(order=2)": "DPMSolverMultistepScheduler",
+    "unipc": "UniPCMultistepScheduler",
+    "deis": "DEISMultistepScheduler",
+    "euler": "EulerDiscreteScheduler",
+}
 
 
 @pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
@@ -91,7 +101,8 @@ VP = {
 def test_stable_diffusion_with_every_named_scheduler(recipe: str, spacing: str, kind: str) -> None:
     if recipe == "plms" and kind == "v_prediction":
         pytest.skip(
-            "diffusers' PNDM adds the v of different timesteps up: see test_diffusers.test_pndm_mixes_v"
+            "diffusers' PNDM adds the v of different timesteps up: see"
+            " test_diffusers.test_pndm_mixes_v"
         )
     pipe = tiny.stable_diffusion()
     config = {**tiny.SD, "clip_sample": False, "timestep_spacing": spacing, "prediction_type": kind}
@@ -221,7 +232,8 @@ def test_saved_pipelines_load_it(tmp_path: Path) -> None:
 
 
 def labelled(unet: torch.nn.Module, label: int) -> Callable[[], None]:
-    """DDIMPipeline knows no labels: a hook adds one to every call of a class-conditional network."""
+    """DDIMPipeline knows no labels: a hook adds one to every call of a class-conditional
+    network."""
 
     def add(module: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         labels = torch.full((len(args[0]),), label, dtype=torch.long)

@@ -1,4 +1,5 @@
-"""k-diffusion's interface: recorded runs of its samplers through our functions, and what the functions promise."""
+"""k-diffusion's interface: recorded runs of its samplers through our functions, and what the
+functions promise."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ def mixture(x: Tensor, sigma: Tensor) -> Tensor:
 
 
 class Shrink:
-    """D(x, σ) = x/(1 + σ²), the exact denoiser of unit-variance data; remembers what it was given."""
+    """D(x, σ) = x/(1 + σ²), the exact denoiser of unit-variance data; remembers what it was
+    given."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Tensor, Tensor, dict[str, Any]]] = []
@@ -132,7 +134,8 @@ def test_the_same_image_as_plain_python(recipe: str, grid: str, name: str, withi
     options: dict[str, Any] = {"disable": True, "seed": 5, "samples": samples}
     function = k.sampler(recipe, process=model.process)
     extra = {"cond": torch.tensor([1, 7])}
-    # A wrapped model is asked as plain Python asks it; behind a function it is any k-diffusion denoiser.
+    # A wrapped model is asked as plain Python asks it; behind a function it is any k-diffusion
+    # denoiser.
     ended = function(denoiser, x, sigmas, extra, **options) * float(levels.alpha[-1])
     assert error(ended, plain.images) < within
     wide = dd.sample(
@@ -360,7 +363,8 @@ def test_the_bar_obeys_disable(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_loop_reads_nothing_from_the_device() -> None:
-    """Every way of reading a tensor's number is an error between the first and the last evaluation."""
+    """Every way of reading a tensor's number is an error between the first and the last
+    evaluation."""
     reads: list[str] = []
 
     class Watch(torch.utils._python_dispatch.TorchDispatchMode):

@@ -1,4 +1,5 @@
-"""Every row of docs/migration.md: our texts are read, and run or compared with what they stand for."""
+"""Every row of docs/migration.md: our texts are read, and run or compared with what they stand
+for."""
 
 from __future__ import annotations
 
@@ -59,7 +60,8 @@ def asked(text: str) -> Asked:
 
 
 def network(made: Any, process: Process, i: int, t: float) -> tuple[float, float]:
-    """(α, σ) of the level at which a scheduler wants the network: its own σ̃, or its trained index."""
+    """(α, σ) of the level at which a scheduler wants the network: its own σ̃, or its trained
+    index."""
     if not hasattr(made, "sigmas"):
         bar = float(made.alphas_cumprod[int(t)])
         return bar**0.5, (1 - bar) ** 0.5
@@ -74,7 +76,8 @@ def network(made: Any, process: Process, i: int, t: float) -> tuple[float, float
 
 
 def theirs(made: Any) -> Tensor:
-    """What a pipeline does with a scheduler; the network is the exact denoiser of the state that it is handed."""
+    """What a pipeline does with a scheduler; the network is the exact denoiser of the state that it
+    is handed."""
     made_input = start()
     x = made_input * float(made.init_noise_sigma)
     for i, t in enumerate(made.timesteps):
@@ -155,7 +158,8 @@ def test_schedule_names(row: list[str]) -> None:
 
 
 def comfyui(name: str, steps: int) -> Sequence[float]:
-    """ComfyUI's schedules by their formulas: indices into the σ of the 1000 trained levels, or σ themselves."""
+    """ComfyUI's schedules by their formulas: indices into the σ of the 1000 trained levels, or σ
+    themselves."""
     process = VP.named("scaled_linear")
     sigma = process.ratio(np.arange(1000))
     if name == "simple":

@@ -1,4 +1,5 @@
-"""Text to image from the command line, with a tiny Stable Diffusion pipeline built and saved here."""
+"""Text to image from the command line, with a tiny Stable Diffusion pipeline built and saved
+here."""
 
 from __future__ import annotations
 
@@ -64,7 +65,8 @@ def test_a_prompt_makes_an_image(pipeline: Path, tmp_path: Path, sampler: str) -
 
 
 def test_it_is_the_pipelines_own_image(pipeline: Path) -> None:
-    """The same pipeline called by hand, with diffusers' own DDIM on the same levels, makes the same picture."""
+    """The same pipeline called by hand, with diffusers' own DDIM on the same levels, makes the same
+    picture."""
     ours = textimage.load(
         pipeline, "ddim", "uniform(spacing=trailing)", steps=4, options={"height": 16, "width": 16}
     )
@@ -88,7 +90,8 @@ def test_it_is_the_pipelines_own_image(pipeline: Path) -> None:
 
 @pytest.mark.parametrize("make", ["sdxl", "sd3"])
 def test_other_pipelines(make: str, tmp_path: Path) -> None:
-    """Two text encoders, and flow matching: the levels are the pipeline's own unless a grid is asked for."""
+    """Two text encoders, and flow matching: the levels are the pipeline's own unless a grid is
+    asked for."""
     folder = saved(getattr(pipelines, make)(), tmp_path / make)
     small = {"height": 16, "width": 16}
     model = textimage.load(folder, "ge", steps=3, width=2, options=small)

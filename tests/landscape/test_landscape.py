@@ -1,4 +1,5 @@
-"""Landscapes: the colour is what it says, the cache is used and heals, the plane explains what it says."""
+"""Landscapes: the colour is what it says, the cache is used and heals, the plane explains what it
+says."""
 
 from __future__ import annotations
 

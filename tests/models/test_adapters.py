@@ -1,4 +1,5 @@
-"""The adapters on small random networks of the usual shapes, against the reference samplers' own formulas."""
+"""The adapters on small random networks of the usual shapes, against the reference samplers' own
+formulas."""
 
 from __future__ import annotations
 
@@ -41,10 +42,12 @@ class Conditioned(nn.Module):
 
 
 def test_a_guided_diffusion_network() -> None:
-    """``model(x, timesteps, y)`` → 2C channels, sampled with its learned variance at respaced steps.
+    """``model(x, timesteps, y)`` → 2C channels, sampled with its learned variance at respaced
+    steps.
 
-    The reference is the respaced process of Nichol and Dhariwal 2021 (section 4): the kept ᾱ make new β, the network
-    is told the original times, and log Σ = v log β + (1 − v) log β̃ with v = (second half + 1)/2 (eq. 15).
+    The reference is the respaced process of Nichol and Dhariwal 2021 (section 4): the kept ᾱ make
+    new β, the network is told the original times, and log Σ = v log β + (1 − v) log β̃ with v =
+    (second half + 1)/2 (eq. 15).
     """
     network = Conditioned(3, 6, one_hot=False)
     process = dd.VP.named("linear")
@@ -91,7 +94,8 @@ def test_a_guided_diffusion_network() -> None:
 
 
 def test_an_edm_network() -> None:
-    """F(c_in x, ¼ log σ, one-hot class) under algorithm 1 of Karras et al. 2022 on their grid (eq. 5)."""
+    """F(c_in x, ¼ log σ, one-hot class) under algorithm 1 of Karras et al. 2022 on their grid (eq.
+    5)."""
     network = Conditioned(3, 3, one_hot=True)
 
     def module(x: Tensor, c_noise: Tensor, cond: Tensor | None) -> Tensor:

@@ -22,8 +22,8 @@ def main(part: str = "") -> None:
         for cold in (False, True):
             for spacing in SPACINGS:
                 linear, bent = slopes(
-                    lambda n, s=spacing, c=cold: signed_error(solver, s, n, cold=c)
-                )  # noqa: B023
+                    lambda n, k=solver, s=spacing, c=cold: signed_error(k, s, n, cold=c)
+                )
                 cells.append(f"{solver.order_on(spacing, cold)}: {linear:.2f}/{bent:.2f}")
         print(f"{case.id:46s} {solver.variable:7s} " + "  ".join(cells), flush=True)
     print("declared: variance of the marginal, from a cold start on a uniform grid")
@@ -31,10 +31,11 @@ def main(part: str = "") -> None:
         if part in str(case.id):
             solver = case.values[0]
             order = settled_slope(
-                lambda n: float(errors(solver, n)[1].norm()), (12, 24, 48, 96, 192)
-            )  # noqa: B023
+                lambda n, k=solver: float(errors(k, n)[1].norm()), (12, 24, 48, 96, 192)
+            )
             print(
-                f"{case.id:46s} {solver.variable:7s} {solver.order_on('uniform', cold=True)}: {order:.2f}"
+                f"{case.id:46s} {solver.variable:7s} {solver.order_on('uniform', cold=True)}:"
+                f" {order:.2f}"
             )
 
 

@@ -1,4 +1,5 @@
-"""Families of grids that are uniform, smooth or alternating in a solver's own variable, refined by their step count."""
+"""Families of grids that are uniform, smooth or alternating in a solver's own variable, refined by
+their step count."""
 
 from __future__ import annotations
 
@@ -12,8 +13,9 @@ from diffdescent.core.solvers import Spacing, Variable
 
 PROCESS = VPContinuous()
 HIGH, MIDDLE, LOW = 2.0, 1.0, 0.5
-"""The σ̃ between which errors are measured, where the flow bends most for data of variance about 0.5: HIGH to LOW in the
-interior; MIDDLE to LOW from a cold start, whose own error is then not small beside what the other steps add."""
+"""The σ̃ between which errors are measured, where the flow bends most for data of variance about
+0.5: HIGH to LOW in the interior; MIDDLE to LOW from a cold start, whose own error is then not small
+beside what the other steps add."""
 
 
 def placed(spacing: Spacing, n: int, pad: int = 0) -> Array:

@@ -1,8 +1,8 @@
 """Mean and variance of a stochastic method's states, without sampling.
 
-Over a Gaussian denoiser a state is linear in (1, ξ_T, z_1, z_2, …), so the executor itself propagates the coefficients:
-the "image" of each coordinate is its vector of them. The mean is the first one, the variance the sum of the others'
-squares.
+Over a Gaussian denoiser a state is linear in (1, ξ_T, z_1, z_2, …), so the executor itself
+propagates the coefficients: the "image" of each coordinate is its vector of them. The mean is the
+first one, the variance the sum of the others' squares.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from diffdescent.core.process import Point
 
 @dataclass
 class UnitDraws:
-    """Every new (step, draw) key answers with the next unit vector; a repeated key with the same one."""
+    """Every new (step, draw) key answers with the next unit vector; a repeated key with the same
+    one."""
 
     width: int
     seen: dict[tuple[int, int], int] = field(default_factory=dict)
@@ -43,7 +44,8 @@ def draws(plan: Plan) -> int:
 
 
 def gaussian(mean: Tensor, variance: Tensor, x: Tensor, at: Point) -> Prediction:
-    """The denoiser of N(mean, variance), coordinate by coordinate, on vectors of coefficients (d, K)."""
+    """The denoiser of N(mean, variance), coordinate by coordinate, on vectors of coefficients (d,
+    K)."""
     total = at.alpha**2 * variance + at.sigma**2
     x0 = (at.alpha * variance / total)[:, None] * x
     x0[:, 0] += mean * at.sigma**2 / total
@@ -51,7 +53,8 @@ def gaussian(mean: Tensor, variance: Tensor, x: Tensor, at: Point) -> Prediction
 
 
 def propagate(plan: Plan, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance (d,) of the result for data N(mean, variance), x_T drawn from the exact marginal."""
+    """Mean and variance (d,) of the result for data N(mean, variance), x_T drawn from the exact
+    marginal."""
     width = 2 + draws(plan)
     first = plan.grid.points[0]
     x = torch.zeros(len(mean), width, dtype=torch.float64)

@@ -30,8 +30,8 @@ PROBLEM = Problem()
 def settled_slope(error: Callable[[int], float], steps: Sequence[int] = STEPS) -> float:
     """−Δ log(error)/Δ log(N) on ever finer grids, once two neighbouring slopes agree.
 
-    It stops at the rounding floor and at the last of ``steps``. Whether it has settled is decided without looking at
-    what the solver declares.
+    It stops at the rounding floor and at the last of ``steps``. Whether it has settled is decided
+    without looking at what the solver declares.
     """
     errors, slopes = [error(steps[0])], [math.inf]
     for coarse, fine in pairwise(steps):
@@ -64,7 +64,8 @@ def exact_evaluation(at: Point, basis: Basis) -> Tensor:
 
 
 def seeded(plan: Plan, displacements: Sequence[Displacement] = ()) -> Executor:
-    """An executor after PAD committed steps, its states and its history taken from the exact flow."""
+    """An executor after PAD committed steps, its states and its history taken from the exact
+    flow."""
     first = next(i for i in range(len(plan.rows)) if len(commits_before(plan, i)) >= PAD)
     return Executor(
         plan,
@@ -78,7 +79,8 @@ def seeded(plan: Plan, displacements: Sequence[Displacement] = ()) -> Executor:
 
 
 def _run(executor: Executor, last: float) -> None:
-    """Advance until the committed state has reached the level σ̃ = ``last`` (from above or, inverting, from below)."""
+    """Advance until the committed state has reached the level σ̃ = ``last`` (from above or,
+    inverting, from below)."""
     sign = 1 if executor.plan.grid.descending else -1
     while not executor.done and sign * (executor.point.ratio - last) > 1e-12 * last:
         query = executor.ask()
@@ -95,7 +97,8 @@ def signed_error(
     transforms: Sequence[Transform] = (),
     inverse: bool = False,
 ) -> Tensor:
-    """Computed minus exact state in σ̃-coordinates, (d,): of a whole run, or of its interior with an exact history.
+    """Computed minus exact state in σ̃-coordinates, (d,): of a whole run, or of its interior with
+    an exact history.
 
     ``inverse`` runs the same levels from the lowest to the highest.
     """

@@ -1,12 +1,14 @@
-"""Data whose probability flow is known: Gaussians in closed form, and one-dimensional mixtures by their quantiles.
+"""Data whose probability flow is known: Gaussians in closed form, and one-dimensional mixtures by
+their quantiles.
 
-Every coordinate of the state is a problem of its own, a mixture of two Gaussians with weights w_k, means μ_k and
-variances v_k (a Gaussian where the two are equal). In σ̃ = σ/α and x̃ = x/α its marginal is Σ w_k N(μ_k, v_k + σ̃²), and
+Every coordinate of the state is a problem of its own, a mixture of two Gaussians with weights w_k,
+means μ_k and variances v_k (a Gaussian where the two are equal). In σ̃ = σ/α and x̃ = x/α its
+marginal is Σ w_k N(μ_k, v_k + σ̃²), and
 
     E[x0 | x̃] = Σ r_k (μ_k + v_k/(v_k + σ̃²)(x̃ − μ_k)),   r_k the posterior of component k.
 
-In one dimension the flow keeps every quantile: F_σ̃(x̃(σ̃)) is constant along it. For a Gaussian this is
-x̃ − μ ∝ √(v + σ̃²); for a mixture it is one equation, solved here to the last bits.
+In one dimension the flow keeps every quantile: F_σ̃(x̃(σ̃)) is constant along it. For a Gaussian
+this is x̃ − μ ∝ √(v + σ̃²); for a mixture it is one equation, solved here to the last bits.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ from torch import Tensor
 from diffdescent.core.predict import Kind, Prediction, conversion
 from diffdescent.core.process import Point
 
-# Rows: weight, mean, variance of either component; one column per coordinate. The first four are Gaussians, with
-# several variances so that no error constant vanishes by accident; the last three are bent.
+# Rows: weight, mean, variance of either component; one column per coordinate. The first four are
+# Gaussians, with several variances so that no error constant vanishes by accident; the last three
+# are bent.
 GAUSSIANS = 4
 WEIGHTS = np.array([[1, 1, 1, 1, 0.5, 0.7, 0.35], [0, 0, 0, 0, 0.5, 0.3, 0.65]])
 MEANS = np.array([[0.3, -0.8, 1.1, 0.0, -0.7, -0.5, 0.9], [0.3, -0.8, 1.1, 0.0, 0.8, 0.9, -0.4]])

@@ -1,9 +1,10 @@
-"""Signed error constants: the error of a transformed Euler method over Euler's own, on a grid uniform in σ̃.
+"""Signed error constants: the error of a transformed Euler method over Euler's own, on a grid
+uniform in σ̃.
 
-Momentum in the coordinates of its base step (VE) is the two-step method ρ(z) = (z − 1)(z − β), whose constant is
-(1 + β)/(1 − β) times Euler's; gradient estimation with a fixed γ is ē = e + (γ − 1)(e − e_prev), which adds
-(γ − 1)·h·e' where h·e'/2 is wanted, so that its constant is (3 − 2γ) times Euler's. Signed: β = −1 and γ = 1.5 are
-second order, beyond it the sign turns.
+Momentum in the coordinates of its base step (VE) is the two-step method ρ(z) = (z − 1)(z − β),
+whose constant is (1 + β)/(1 − β) times Euler's; gradient estimation with a fixed γ is ē = e + (γ −
+1)(e − e_prev), which adds (γ − 1)·h·e' where h·e'/2 is wanted, so that its constant is (3 − 2γ)
+times Euler's. Signed: β = −1 and γ = 1.5 are second order, beyond it the sign turns.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ def test_fixed_gamma(gamma: float) -> None:
 
 
 def test_gamma_three_halves_is_adams_bashforth_two() -> None:
-    """At γ = 1.5 the first-order constant vanishes: it is AB2, step by step (up to how the sums are rounded)."""
+    """At γ = 1.5 the first-order constant vanishes: it is AB2, step by step (up to how the sums are
+    rounded)."""
     bashforth = SOLVERS["ab"](order=2)  # type: ignore[call-arg]
     for n in (12, 48):
         estimated = signed_error(

@@ -1,4 +1,5 @@
-"""Every registered deterministic solver converges at the order that it declares, on every kind of grid."""
+"""Every registered deterministic solver converges at the order that it declares, on every kind of
+grid."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ def test_inversion_has_the_order_of_sampling(name: str) -> None:
 
 
 def test_the_midpoint_rule_is_why_mixtures_are_needed() -> None:
-    """On Gaussians the midpoint rule in σ̃ converges at order 3 by accident; its order is 2, as a bent flow shows."""
+    """On Gaussians the midpoint rule in σ̃ converges at order 3 by accident; its order is 2, as a
+    bent flow shows."""
     midpoint = build("heun", {"alpha": 0.5})
     linear, bent = slopes(lambda n: signed_error(midpoint, "uniform", n, cold=True))
     assert linear == pytest.approx(3, abs=TOLERANCE)

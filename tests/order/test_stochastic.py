@@ -1,4 +1,5 @@
-"""Every registered stochastic solver: the order of the marginal mean and variance on exact Gaussians."""
+"""Every registered stochastic solver: the order of the marginal mean and variance on exact
+Gaussians."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ def errors(solver: Solver, n: int) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("solver", solvers(lambda s: stochastic(s) and not learned(s)))
 def test_marginals_converge_at_the_declared_order(solver: Solver) -> None:
-    """The variance at the declared order; the mean of a Gaussian exactly, since its denoiser is constant along αμ."""
+    """The variance at the declared order; the mean of a Gaussian exactly, since its denoiser is
+    constant along αμ."""
     assert float(errors(solver, 24)[0].abs().max()) < 1e-12
     order = settled_slope(lambda n: float(errors(solver, n)[1].norm()), (12, 24, 48, 96, 192))
     assert order == pytest.approx(solver.order_on("uniform", cold=True), abs=0.15)
@@ -42,7 +44,8 @@ def test_marginals_converge_at_the_declared_order(solver: Solver) -> None:
     "solver", solvers(lambda s: not stochastic(s) and s.name in ("ddim", "plms", "unipc"))
 )
 def test_propagation_of_a_deterministic_plan_is_its_run(solver: Solver) -> None:
-    """The instrument itself: without noise, one standard deviation above the mean is where a run from there ends."""
+    """The instrument itself: without noise, one standard deviation above the mean is where a run
+    from there ends."""
     grid = level_grid(solver.variable, "smooth", 9)
     plan, first = solver.plan(grid), grid.points[0]
     mean, variance = propagate(plan, MEAN, VARIANCE)

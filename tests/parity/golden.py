@@ -1,8 +1,9 @@
-"""The recorded reference trajectories: loading them, the exact denoiser they were made with, running and comparing.
+"""The recorded reference trajectories: loading them, the exact denoiser they were made with,
+running and comparing.
 
-The cases come from ``tests/data`` (a slice, made by ``tools/slice_golden.py``) or from the folder named by the
-environment variable ``DIFFDESCENT_GOLDEN`` (all of them: ``make golden DATA=…``). The tests are parametrised over
-whatever the folder's index holds.
+The cases come from ``tests/data`` (a slice, made by ``tools/slice_golden.py``) or from the folder
+named by the environment variable ``DIFFDESCENT_GOLDEN`` (all of them: ``make golden DATA=…``). The
+tests are parametrised over whatever the folder's index holds.
 """
 
 from __future__ import annotations
@@ -87,7 +88,8 @@ class Case:
 
 
 def cases(method: str, where: Callable[[dict[str, Any]], bool] = lambda entry: True) -> Any:
-    """``pytest.mark.parametrize`` of the argument ``case`` over the cases of ``method`` for which ``where(entry)``."""
+    """``pytest.mark.parametrize`` of the argument ``case`` over the cases of ``method`` for which
+    ``where(entry)``."""
     found = [Case(i) for i, entry in _index().items() if entry["method"] == method and where(entry)]
     return pytest.mark.parametrize(
         "case", [pytest.param(c, id=c.id, marks=pytest.mark.golden) for c in found]
@@ -108,7 +110,8 @@ def _mixture() -> tuple[Tensor, Tensor, Tensor]:
 
 
 def mixture_eps(x: Tensor, a: float, s: float) -> Tensor:
-    """E[ε | x = a x0 + s ε] under the mixture of ``common.npz``: Σ_k r_k s (x − a μ_k)/(a² v_k + s²)."""
+    """E[ε | x = a x0 + s ε] under the mixture of ``common.npz``: Σ_k r_k s (x − a μ_k)/(a² v_k +
+    s²)."""
     means, variances, log_weights = _mixture()
     d = x[:, None] - a * means
     total = a * a * variances + s * s
@@ -118,7 +121,8 @@ def mixture_eps(x: Tensor, a: float, s: float) -> Tensor:
 
 @dataclass
 class Exact:
-    """The exact denoiser as a predictor of ε. ``level``, when given, replaces the noise level that is evaluated."""
+    """The exact denoiser as a predictor of ε. ``level``, when given, replaces the noise level that
+    is evaluated."""
 
     process: Process = field(default_factory=VP.named)
     level: Callable[[Point], tuple[float, float]] = lambda point: (point.alpha, point.sigma)
@@ -130,7 +134,8 @@ class Exact:
 
 @dataclass
 class Replay:
-    """A noise source that hands out ``noise_bank[index[0]]``, ``noise_bank[index[1]]``, … in the order it is asked."""
+    """A noise source that hands out ``noise_bank[index[0]]``, ``noise_bank[index[1]]``, … in the
+    order it is asked."""
 
     index: Sequence[int]
     used: int = 0
@@ -145,7 +150,8 @@ class Replay:
 
 @dataclass(frozen=True)
 class Run:
-    """What happened: the state at each evaluation, whether it began a step, the levels asked, and the last state."""
+    """What happened: the state at each evaluation, whether it began a step, the levels asked, and
+    the last state."""
 
     states: list[Tensor]
     begins: list[bool]
@@ -216,12 +222,13 @@ def compare(
     calls: bool = True,
     idle: int = 0,
 ) -> None:
-    """Final state, recorded states, number of evaluations and their s/a against the case, all at its tolerance.
+    """Final state, recorded states, number of evaluations and their s/a against the case, all at
+    its tolerance.
 
-    ``states`` are ours that correspond to ``case["x"]`` (default: one per evaluation), multiplied by ``scale(i)``.
-    ``calls=False`` leaves s/a out, for a reference whose network is asked at another level than its state's.
-    The reference's last ``idle`` evaluations belong to steps of length zero, which we do not take: its state there
-    must be its final state already.
+    ``states`` are ours that correspond to ``case["x"]`` (default: one per evaluation), multiplied
+    by ``scale(i)``. ``calls=False`` leaves s/a out, for a reference whose network is asked at
+    another level than its state's. The reference's last ``idle`` evaluations belong to steps of
+    length zero, which we do not take: its state there must be its final state already.
     """
     count = len(case["x"]) - idle if "x" in case else 0
     worst = error(ours.final * scale(count), case["x_final"])

@@ -23,7 +23,8 @@ SPACINGS = ("leading", "linspace", "trailing")
 
 
 class Wide:
-    """A module whose ``float32`` is float64: diffusers rounds its σ̃ and its states to single precision otherwise."""
+    """A module whose ``float32`` is float64: diffusers rounds its σ̃ and its states to single
+    precision otherwise."""
 
     def __init__(self, module: ModuleType, float64: Any) -> None:
         self._module, self.float32 = module, float64
@@ -58,7 +59,8 @@ def bank() -> Iterator[Tensor]:
 def theirs(
     scheduler: Any, process: Process, level: Callable[[Any, int], float] | None = None
 ) -> Tensor:
-    """The scheduler's loop over its timesteps; ``level`` is the σ̃ at which it wants the network."""
+    """The scheduler's loop over its timesteps; ``level`` is the σ̃ at which it wants the
+    network."""
     level = level or (lambda s, i: float(s.sigmas[i]))
     x = start(float(scheduler.sigmas[0]) if isinstance(process, VE) else 1.0)
     for i, t in enumerate(scheduler.timesteps):

@@ -1,4 +1,5 @@
-"""What the λ-solvers' recorded cases need besides the harness: the committed states, and diffusers' grids."""
+"""What the λ-solvers' recorded cases need besides the harness: the committed states, and diffusers'
+grids."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ def run_committed(plan: Plan, x: Tensor, noise: Replay | None = None) -> tuple[R
 def diffusers_levels(
     process: Process, steps: int, spacing: str, final: str, **options: Any
 ) -> Grid:
-    """The levels of diffusers' multistep schedulers: leading and linspace lay out one more and leave out the lowest."""
+    """The levels of diffusers' multistep schedulers: leading and linspace lay out one more and
+    leave out the lowest."""
     end = {"zero": "zero", "sigma_min": "first"}[final]
     return make_grid(
         "uniform", process, steps, spacing=spacing, open=spacing != "trailing", end=end, **options
@@ -51,7 +53,8 @@ def diffusers_levels(
 
 
 def diffusers_grid(case: Case) -> Grid:
-    """The grid of a recorded scheduler, by our builder, checked against the recorded timesteps and σ̃."""
+    """The grid of a recorded scheduler, by our builder, checked against the recorded timesteps and
+    σ̃."""
     options = case.options
     grid = diffusers_levels(
         case.process(),

@@ -1,4 +1,5 @@
-"""diffusers' DDIM, DDPM, PNDM and DEIS schedulers run side by side with ours, in float64, from the same noise."""
+"""diffusers' DDIM, DDPM, PNDM and DEIS schedulers run side by side with ours, in float64, from the
+same noise."""
 
 from __future__ import annotations
 
@@ -44,7 +45,8 @@ def ours(solver: Solver, grid: Grid, estimates: tuple[Estimate, ...] = ()) -> Te
 
 
 def grid_of(made: Any, steps: int, spacing: str, end: str, **options: Any) -> Grid:
-    """Our builder's grid, whose levels are among the scheduler's timesteps (PNDM's hold inner ones too)."""
+    """Our builder's grid, whose levels are among the scheduler's timesteps (PNDM's hold inner ones
+    too)."""
     grid = make_grid("uniform", VP.named(), steps, spacing=spacing, end=end, **options)
     begins = made.timesteps.numpy()
     assert set(grid.t[:-1]) <= set(begins)
@@ -81,7 +83,8 @@ def test_ddim_offset_to_first_alpha(scheduler: Make, steps: int) -> None:
 
 @pytest.mark.parametrize("steps", STEPS)
 def test_ddim_linspace(scheduler: Make, steps: int) -> None:
-    """Its steps do not meet: it visits 999, 888, … but steps to t − 1000//N. Each is a grid of its own."""
+    """Its steps do not meet: it visits 999, 888, … but steps to t − 1000//N. Each is a grid of its
+    own."""
     made = scheduler("ddim", "DDIMScheduler", steps, timestep_spacing="linspace", clip_sample=False)
     x = start()
     for t in made.timesteps.tolist():
@@ -92,7 +95,8 @@ def test_ddim_linspace(scheduler: Make, steps: int) -> None:
 @pytest.mark.parametrize("steps", STEPS)
 @pytest.mark.parametrize(
     ("spacing", "variance", "tolerance"),
-    # A trailing grid's last step, to t = −1, adds noise of the variance 1e-20 at which the scheduler clamps.
+    # A trailing grid's last step, to t = −1, adds noise of the variance 1e-20 at which the
+    # scheduler clamps.
     [("leading", "small", TOLERANCE), ("leading", "large", TOLERANCE), ("trailing", "small", 1e-9)],
 )
 @pytest.mark.parametrize("clip", [False, True])
@@ -129,7 +133,8 @@ def test_pndm(scheduler: Make, steps: int, spacing: str, offset: int, skip: bool
         skip_prk_steps=skip,
         steps_offset=offset,
     )
-    # Without an offset the leading grid's last step goes from t = 0 to t = 0: our grid leaves it out.
+    # Without an offset the leading grid's last step goes from t = 0 to t = 0: our grid leaves it
+    # out.
     grid = grid_of(made, steps, spacing, "first", offset=offset)
     assert grid.steps == steps - (spacing == "leading" and not offset)
     assert error(ours(PLMS("heun") if skip else PNDM(), grid), reference(made)) < TOLERANCE

@@ -1,4 +1,5 @@
-"""diffusers' λ- and σ̃-schedulers side by side with ours, in float64, from the same noise, with the exact denoiser."""
+"""diffusers' λ- and σ̃-schedulers side by side with ours, in float64, from the same noise, with the
+exact denoiser."""
 
 from __future__ import annotations
 
@@ -119,7 +120,8 @@ def test_multistep_euler_at_final(scheduler: Callable[..., Any], config: dict[st
 
 
 def spans(order_list: list[int]) -> tuple[int, ...]:
-    """The orders of diffusers' single steps: it lists 1, 2, …, p for the evaluations of a step of order p."""
+    """The orders of diffusers' single steps: it lists 1, 2, …, p for the evaluations of a step of
+    order p."""
     ends = [
         p for p, following in zip(order_list, [*order_list[1:], 1], strict=True) if following == 1
     ]

@@ -44,10 +44,12 @@ def test_analytic(case: Case) -> None:
     noisy = case["sigma2"] >= 0
     assert error(variances[noisy], case["sigma2"][noisy]) <= case.tol
     assert not variances[~noisy].any()
-    # DDPM's mean is that of q(x_s | x_t, clipped x0); DDIM's keeps the network's ε beside the clipped x0.
+    # DDPM's mean is that of q(x_s | x_t, clipped x0); DDIM's keeps the network's ε beside the
+    # clipped x0.
     rule: EpsRule = "recompute" if "ddpm" in case.options["function"] else "keep"
     estimates = (Threshold(eps=rule),) if case.options.get("clip_denoise", True) else ()
-    # The reference draws at every step with s > 0, and multiplies by zero where the variance is zero.
+    # The reference draws at every step with s > 0, and multiplies by zero where the variance is
+    # zero.
     draws = case.noise().index
     used = [i for i, variance in zip(draws, variances, strict=False) if variance > 0]
     compare(case, run(plan, start(), noise=Replay(used), estimates=estimates))

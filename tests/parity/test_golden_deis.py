@@ -1,4 +1,5 @@
-"""DEIS as released, whose integrals are left Riemann sums of 10000 points (the option ``points``)."""
+"""DEIS as released, whose integrals are left Riemann sums of 10000 points (the option
+``points``)."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from .golden import Case, cases, compare, error, run, start
 
 
 class LinearAlphaBar(VP):
-    """The reference's discrete SDE: ᾱ itself, not its logarithm, is linear between integer times."""
+    """The reference's discrete SDE: ᾱ itself, not its logarithm, is linear between integer
+    times."""
 
     def _bar(self, t: ArrayLike) -> Array:
         return np.interp(t, np.arange(len(self.betas)), self.alpha_bar)
@@ -67,7 +69,8 @@ def test_deis(case: Case) -> None:
 
 @cases("deis", lambda e: e["options"]["method"] in ("t_ab", "rho_ab") and "native32" not in e["id"])
 def test_exact_integrals_are_near(case: Case) -> None:
-    """With the integrals to all digits the result moves by no more than the reference's quadrature error."""
+    """With the integrals to all digits the result moves by no more than the reference's quadrature
+    error."""
     process = VPContinuous() if case.options["sde"].startswith("VPSDE") else LinearAlphaBar()
     solver = DEIS(order=case.options["ab_order"] + 1, variant=_solver(case).variant)  # type: ignore[attr-defined]
     ours = run(solver.plan(explicit(process, case["grid_t"])), start())

@@ -44,7 +44,8 @@ def _clip(case: Case) -> tuple[Estimate, ...]:
 
 
 def _run(case: Case, solver: Solver, noise: Replay) -> Run:
-    """On our builder's grid; except that linspace visits 999, 888, … but steps to t − 1000//N: each step is a grid."""
+    """On our builder's grid; except that linspace visits 999, 888, … but steps to t − 1000//N: each
+    step is a grid."""
     process, estimates = case.process(), _clip(case)
     if case.options["timestep_spacing"] != "linspace":
         grid = _grid(case)
@@ -80,7 +81,8 @@ def test_ddpm(case: Case) -> None:
 def test_pndm(case: Case) -> None:
     grid = _grid(case)
     solver = PLMS("heun") if case.options["skip_prk_steps"] else PNDM()
-    # Without an offset the leading grid reaches t = 0, from where the scheduler steps to ᾱ_0, which is where it is.
+    # Without an offset the leading grid reaches t = 0, from where the scheduler steps to ᾱ_0, which
+    # is where it is.
     idle = len(case["grid_t"]) - solver.plan(grid).nfe
     assert idle == (case["grid_t"][-1] == 0)
     compare(case, run(solver.plan(grid), start()), idle=idle)

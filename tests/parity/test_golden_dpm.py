@@ -1,4 +1,5 @@
-"""DPM-Solver and DPM-Solver++ as released (all methods, taylor, denoise_to_zero), and as diffusers has them."""
+"""DPM-Solver and DPM-Solver++ as released (all methods, taylor, denoise_to_zero), and as diffusers
+has them."""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ from .multistep import run_committed
 
 
 def churning(case: Case, solver: Heun, grid: Grid) -> Replay:
-    """The recorded draws of the steps that churn: the reference draws at every step, elsewhere times zero."""
+    """The recorded draws of the steps that churn: the reference draws at every step, elsewhere
+    times zero."""
     if not solver.s_churn:
         return Replay([])
     draws = zip(grid.ratio[:-1], case["noise_index"], strict=True)

@@ -1,4 +1,5 @@
-"""Gradient estimation: the experiments' sampler, the released scheduler and smalldiffusion (all in σ̃, α = 1)."""
+"""Gradient estimation: the experiments' sampler, the released scheduler and smalldiffusion (all in
+σ̃, α = 1)."""
 
 from __future__ import annotations
 
@@ -51,12 +52,15 @@ def test_experiments_grid(case: Case) -> None:
     elif options["grid_source"].startswith("native"):
         grid = make_grid("loglinear", process, steps, start=options["start"], last=options["end"])
     else:
-        return  # pure float64 rounds the reference's helper grid down, which shifts many of its indices by one
+        # pure float64 rounds the reference's helper grid down, which shifts many of its indices by
+        # one
+        return
     assert np.array_equal(grid.t, case["grid_t"])
 
 
 def _distinct(case: Case) -> tuple[np.ndarray, int]:
-    """The grid's σ̃ without the repeats at its end, which are steps of length zero, and how many there were."""
+    """The grid's σ̃ without the repeats at its end, which are steps of length zero, and how many
+    there were."""
     ratios = case["grid_sigma"]
     keep = np.concatenate(([True], np.diff(ratios) < 0))
     assert keep[: keep.sum()].all()

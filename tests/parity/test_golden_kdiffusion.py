@@ -51,7 +51,8 @@ def test_sampler(case: Case) -> None:
 def test_dpmpp_3m_sde_row(eta: float) -> None:
     """k-diffusion's ``dpmpp_3m_sde``, of which no run is recorded, by its formula: h' = h(1 + η),
 
-    x ← e^{−h'} x + (1 − e^{−h'}) D + φ2 d1 − φ3 d2 + σ √(1 − e^{−2hη}) z,  φ2 = (e^{−h'} − 1)/h' + 1, φ3 = φ2/h' − ½.
+    x ← e^{−h'} x + (1 − e^{−h'}) D + φ2 d1 − φ3 d2 + σ √(1 − e^{−2hη}) z,  φ2 = (e^{−h'} − 1)/h' +
+    1, φ3 = φ2/h' − ½.
     """
     sigma = [9.0, 5.0, 2.0, 0.7, 0.3]
     row = (

@@ -1,4 +1,5 @@
-"""Momentum on the sampling update: the authors' Stable Diffusion sampler (DDIM, timesteps arange(1, 1000, 1000//N))."""
+"""Momentum on the sampling update: the authors' Stable Diffusion sampler (DDIM, timesteps arange(1,
+1000, 1000//N))."""
 
 from __future__ import annotations
 

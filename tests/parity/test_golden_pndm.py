@@ -18,7 +18,8 @@ from .golden import Case, Exact, cases, common, compare, mixture_eps, run, start
 
 
 class OneLater(VP):
-    """The official code's off-by-one: the state at time t has ᾱ of index t + 1, cut to an integer; ᾱ_0 at t = −1."""
+    """The official code's off-by-one: the state at time t has ᾱ of index t + 1, cut to an integer;
+    ᾱ_0 at t = −1."""
 
     def alpha_sigma(self, t: ArrayLike) -> tuple[Array, Array]:
         bar = common("abar_linear")[(np.asarray(t, dtype=np.float64) + 1).astype(int)]
@@ -50,7 +51,8 @@ def test_pndm(case: Case) -> None:
 class Slope:
     """dx/dt of the official code: −(φ(x, ε, t, t − 1) − x), minus because t falls.
 
-    In the twelve evaluations of the Runge–Kutta start it takes x and t of the step's beginning, with ε of the stage.
+    In the twelve evaluations of the Runge–Kutta start it takes x and t of the step's beginning,
+    with ε of the stage.
     """
 
     x: Tensor | None = None

@@ -1,7 +1,8 @@
-"""The PixelAsParam code: classifier and classifier-free guidance in ancestral steps, with its conflict projections.
+"""The PixelAsParam code: classifier and classifier-free guidance in ancestral steps, with its
+conflict projections.
 
-Reference classes: MLT (one inner product for the whole batch), MLT2, CDiv, CDiv2 (classifier), ClassFree (plain) and
-ClassFreeMLT6 (classifier-free).
+Reference classes: MLT (one inner product for the whole batch), MLT2, CDiv, CDiv2 (classifier),
+ClassFree (plain) and ClassFreeMLT6 (classifier-free).
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def _grid(timesteps: np.ndarray) -> Grid:
 
 
 def _logits(x: Tensor, at: Point) -> Tensor:
-    """log w_k + log N(x; α μ_k, α² v_k + σ²): the exact noisy classifier of the mixture's components, in x's dtype."""
+    """log w_k + log N(x; α μ_k, α² v_k + σ²): the exact noisy classifier of the mixture's
+    components, in x's dtype."""
     means, variances, weights = (
         torch.tensor(common(name)).to(x) for name in ("means", "variances", "weights")
     )
@@ -82,7 +84,8 @@ def test_classifier_free(case: Case) -> None:
 
 @cases("pxp", lambda e: e["options"]["guidance"] == "classifier")
 def test_classifier(case: Case) -> None:
-    """The mean of an ancestral step, its noise and the classifier's gradient lose what conflicts."""
+    """The mean of an ancestral step, its noise and the classifier's gradient lose what
+    conflicts."""
     options = case.options
     labels = torch.tensor(case["labels"]).long()
     model = Guided(
@@ -130,7 +133,8 @@ def _row(case: Case, name: str) -> Tensor:
 
 
 def _parts(case: Case) -> tuple[Tensor, StepParts]:
-    """The anchor Z·x and our own parts of the recorded step, sample by sample (each has its own time)."""
+    """The anchor Z·x and our own parts of the recorded step, sample by sample (each has its own
+    time)."""
     plan = DDPM("large").plan(_grid(np.round(np.linspace(0, 999, 20))))
     options = case.options
     guide = Classifier(_logits, options["classifier_temperature"])

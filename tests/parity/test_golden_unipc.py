@@ -18,7 +18,8 @@ def test_released(case: Case) -> None:
     assert options["lower_order_final"]
     extra: dict[str, Any] = {}
     if options["denoise_to_zero"]:
-        # The released step to t_0 falls to order 1 and is not corrected although the network is asked once more.
+        # The released step to t_0 falls to order 1 and is not corrected although the network is
+        # asked once more.
         order, steps = options["order"], grid.steps
         ramp = [min(order, steps - i) for i in range(steps)]
         extra = {"orders": (*ramp, 1), "disable_corrector": (steps - 1,)}

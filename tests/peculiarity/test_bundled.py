@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffdescent import load_model
-from diffdescent import sample
+from diffdescent import load_model, sample
 from diffdescent.lab.peculiarity.check import check_counter, check_memory
 from diffdescent.lab.peculiarity.counter import count_limbs
 from diffdescent.lab.peculiarity.figures import SPECIES, make_figures

@@ -31,7 +31,8 @@ def remembering(seed: int, n: int = 8) -> Dataset:
 
 
 def test_a_model_that_knows_the_figures_gives_them_back_and_another_does_not() -> None:
-    """Denoised by the exact denoiser of the same eight figures nothing changes; by that of eight others, counts do."""
+    """Denoised by the exact denoiser of the same eight figures nothing changes; by that of eight
+    others, counts do."""
     assert (
         check_counter(remembering(HELD_OUT), 0.3, 8).wrong.count
         <= check_counter(None, 0.0, 8).wrong.count

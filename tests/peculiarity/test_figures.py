@@ -34,7 +34,8 @@ def test_a_figure_depends_on_seed_and_index_alone() -> None:
 
 
 def test_rendering_is_the_coverage_of_the_capsules() -> None:
-    """A far finer grid of point-in-capsule tests gives the same mean brightness, but for rounding at the edges."""
+    """A far finer grid of point-in-capsule tests gives the same mean brightness, but for rounding
+    at the edges."""
     figures = [draw(0, i) for i in range(6)]
     fine = (np.arange(32 * 8) + 0.5) / 8
     x, y = np.meshgrid(fine, fine, indexing="xy")
@@ -67,12 +68,18 @@ def test_the_counter_reads_held_out_figures() -> None:
 @pytest.mark.parametrize(
     "species",
     [
-        with_counts("person", legs=3), with_counts("person", legs=1), with_counts("person", arms=1),
-        with_counts("person", heads=2), with_counts("person", heads=0), with_counts("horse", legs=3),
-        with_counts("horse", legs=5), with_counts("hand", fingers=4), with_counts("hand", fingers=6),
+        with_counts("person", legs=3),
+        with_counts("person", legs=1),
+        with_counts("person", arms=1),
+        with_counts("person", heads=2),
+        with_counts("person", heads=0),
+        with_counts("horse", legs=3),
+        with_counts("horse", legs=5),
+        with_counts("hand", fingers=4),
+        with_counts("hand", fingers=6),
     ],
     ids=lambda s: f"{s.kind}-{s.counts}",
-)  # fmt: skip
+)
 def test_the_counter_reads_counts_that_no_species_has(species: Species) -> None:
     figures = []
     for index in range(40):

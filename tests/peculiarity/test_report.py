@@ -1,4 +1,5 @@
-"""The study's comparisons and its verdict, on outcomes made by hand; and the intervals that they print."""
+"""The study's comparisons and its verdict, on outcomes made by hand; and the intervals that they
+print."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ NORMAL, ODD, NOTHING = (1, 2, 2, 0), (1, 2, 3, 0), (-1, -1, -1, -1)
 
 
 def outcome(point: Point, odd: int, unreadable: int = 0, n: int = 100, shift: int = 0) -> Outcome:
-    """``odd`` peculiar figures, then ``unreadable`` ones, the rest persons; moved on by ``shift`` samples."""
+    """``odd`` peculiar figures, then ``unreadable`` ones, the rest persons; moved on by ``shift``
+    samples."""
     counts = np.array([ODD] * odd + [NOTHING] * unreadable + [NORMAL] * (n - odd - unreadable))
     why = [""] * odd + ["in pieces"] * unreadable + [""] * (n - odd - unreadable)
     order = np.roll(np.arange(n), shift)

@@ -1,4 +1,5 @@
-"""sample() and invert(): the same image in any batch, starts from images, masks, callbacks, and mistakes."""
+"""sample() and invert(): the same image in any batch, starts from images, masks, callbacks, and
+mistakes."""
 
 from __future__ import annotations
 
@@ -17,12 +18,19 @@ VP = dd.VP.named("linear")
 
 
 def convolutional(size: int = 16) -> dd.Network:
-    """A small random convolutional network with normalisation and attention-like mixing, as real ones have."""
+    """A small random convolutional network with normalisation and attention-like mixing, as real
+    ones have."""
     torch.manual_seed(0)
     net = nn.Sequential(
-        nn.Conv2d(3, 32, 3, padding=1), nn.GroupNorm(8, 32), nn.SiLU(), nn.Conv2d(32, 64, 3, 2, 1), nn.SiLU(),
-        nn.Conv2d(64, 64, 3, padding=1), nn.SiLU(), nn.ConvTranspose2d(64, 3, 2, 2),
-    ).eval()  # fmt: skip
+        nn.Conv2d(3, 32, 3, padding=1),
+        nn.GroupNorm(8, 32),
+        nn.SiLU(),
+        nn.Conv2d(32, 64, 3, 2, 1),
+        nn.SiLU(),
+        nn.Conv2d(64, 64, 3, padding=1),
+        nn.SiLU(),
+        nn.ConvTranspose2d(64, 3, 2, 2),
+    ).eval()
     return dd.Network(lambda x, t, cond: net(x), VP, shape=(3, size, size), name="convolutional")
 
 
@@ -216,7 +224,10 @@ def test_nan_is_reported_with_step_level_and_samples() -> None:
         i for i, noise in enumerate(noise_for(0, range(8), (3, 16, 16))) if noise.mean() > 0
     ]
     assert 0 < len(positive) < 8
-    named = rf"evaluation 5 \(step 5, t = 499, σ/α = 3\.424\) for {len(positive)} of 8 samples \({positive[0]}, "
+    named = (
+        rf"evaluation 5 \(step 5, t = 499, σ/α = 3\.424\) for {len(positive)} of 8 samples"
+        rf" \({positive[0]}, "
+    )
     with pytest.raises(dd.UserError, match=named):
         dd.sample(model, "ddim", steps=10, n=8, grid="uniform(spacing=trailing)")
 

@@ -1,4 +1,5 @@
-"""Adams, DEIS, PNDM and Analytic-DPM: relations between the methods, evaluation counts, and the ends of a grid."""
+"""Adams, DEIS, PNDM and Analytic-DPM: relations between the methods, evaluation counts, and the
+ends of a grid."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ def same(a: Plan, b: Plan) -> bool:
 
 
 def solve(solver: Solver, grid: Grid) -> float:
-    """Largest error against the exact flow map of N(MEAN, VARIANCE), relative to the result; v-like network."""
+    """Largest error against the exact flow map of N(MEAN, VARIANCE), relative to the result; v-like
+    network."""
     first, last = grid.points[0], grid.points[-1]
     spread = [math.hypot(p.alpha * math.sqrt(VARIANCE), p.sigma) for p in (first, last)]
     z = torch.linspace(-2, 2, 9, dtype=torch.float64)[:, None]
@@ -117,7 +119,8 @@ def test_lower_order_final() -> None:
     "process", [VP.named(), VPContinuous(), Flow(), VE()], ids=lambda p: type(p).__name__
 )
 def test_integrals(process: Process) -> None:
-    """tAB's exact rule against a fine left sum over time, and the weights' sum against σ̃_s − σ̃_t."""
+    """tAB's exact rule against a fine left sum over time, and the weights' sum against σ̃_s −
+    σ̃_t."""
     times = np.array([0.9, 0.75, 0.6, 0.5, 0.35]) * process.t_max
     grid = explicit(process, times)
     exact, riemann = DEIS(4).plan(grid), DEIS(4, points=200_000).plan(grid)
@@ -182,9 +185,17 @@ ENDS: list[Callable[[], Grid]] = [
     lambda: make_grid("karras", VE(), 30),
 ]
 SOLVERS = [
-    PLMS(), PLMS("ddim"), PLMS("heun"), IPNDM(3), AdamsBashforth(2), DEIS(2), DEIS(2, "logrho"), PNDM(), RhoRK("rk4"),
+    PLMS(),
+    PLMS("ddim"),
+    PLMS("heun"),
+    IPNDM(3),
+    AdamsBashforth(2),
+    DEIS(2),
+    DEIS(2, "logrho"),
+    PNDM(),
+    RhoRK("rk4"),
     RhoRK("heun2"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
@@ -203,7 +214,8 @@ def test_few_steps(solver: Solver, steps: int) -> None:
 
 
 def test_analytic_variance_of_gaussian_data() -> None:
-    """For N(0, v) data and Γ of that data the step's marginal is exact: mean and variance of N(0, α²v + σ²)."""
+    """For N(0, v) data and Γ of that data the step's marginal is exact: mean and variance of N(0,
+    α²v + σ²)."""
     grid = explicit(VP.named(), [700, 500, 300, 100])
     for eta in (0.0, 0.5, 1.0):
         for row in Analytic(eta, data_std=0.5).plan(grid).rows:

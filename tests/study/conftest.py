@@ -1,4 +1,5 @@
-"""A model so small that a shard takes milliseconds: a mixture of two Gaussians over 3 × 4 × 4 pixels."""
+"""A model so small that a shard takes milliseconds: a mixture of two Gaussians over 3 × 4 × 4
+pixels."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def make(tiny: Path) -> Make:
-    """A study of two samplers at two budgets, 4 cells of 12 samples in shards of 4; entries can be replaced."""
+    """A study of two samplers at two budgets, 4 cells of 12 samples in shards of 4; entries can be
+    replaced."""
 
     def build(**entries: Any) -> StudyConfig:
         values: dict[str, Any] = {

@@ -23,9 +23,11 @@ def cells(config: StudyConfig, tmp_path: Path) -> tuple[Cell, ...]:
 
 def test_the_product_of_all_axes(make: Make, tmp_path: Path) -> None:
     config = make(
-        samplers="ddim; ddim | momentum({beta})", parameters={"beta": [-0.3, 0.2]}, grids="loglinear,quadratic",
+        samplers="ddim; ddim | momentum({beta})",
+        parameters={"beta": [-0.3, 0.2]},
+        grids="loglinear,quadratic",
         seeds=[0, 1],
-    )  # fmt: skip
+    )
     found = cells(config, tmp_path)
     assert len(found) == 3 * 2 * 2 * 2
     assert len({cell.key for cell in found}) == len(found)
@@ -59,20 +61,30 @@ def test_blocks_override_what_they_name(make: Make, tmp_path: Path) -> None:
     config = make(blocks=[{"name": "few", "steps": [3]}, {"samplers": ["unipc"], "seeds": [7]}])
     found = cells(config, tmp_path)
     assert [(c.name, c.sampler, c.asked, c.steps, c.seed) for c in found] == [
-        ("few", "ddim", None, 3, 0), ("few", "ge", None, 3, 0), ("", "unipc", 4, 4, 7), ("", "unipc", 8, 8, 7),
-    ]  # fmt: skip
+        ("few", "ddim", None, 3, 0),
+        ("few", "ge", None, 3, 0),
+        ("", "unipc", 4, 4, 7),
+        ("", "unipc", 8, 8, 7),
+    ]
 
 
 def test_a_parameter_of_guidance_and_sampler_runs_once(make: Make, tmp_path: Path) -> None:
     config = make(
-        model="cifar10", samplers="ddim | momentum({v})", guidance="none; cfg(scale={v})", metrics="is",
-        parameters={"v": [0.2, 0.4]}, labels="cycle", nfe=8,
-    )  # fmt: skip
+        model="cifar10",
+        samplers="ddim | momentum({v})",
+        guidance="none; cfg(scale={v})",
+        metrics="is",
+        parameters={"v": [0.2, 0.4]},
+        labels="cycle",
+        nfe=8,
+    )
     found = cells(config, tmp_path)
     assert [(c.sampler, c.guidance, c.nfe, c.steps) for c in found] == [
-        ("ddim | momentum(0.2)", "none", 8, 8), ("ddim | momentum(0.4)", "none", 8, 8),
-        ("ddim | momentum(0.2)", "cfg(scale=0.2)", 8, 4), ("ddim | momentum(0.4)", "cfg(scale=0.4)", 8, 4),
-    ]  # fmt: skip
+        ("ddim | momentum(0.2)", "none", 8, 8),
+        ("ddim | momentum(0.4)", "none", 8, 8),
+        ("ddim | momentum(0.2)", "cfg(scale=0.2)", 8, 4),
+        ("ddim | momentum(0.4)", "cfg(scale=0.4)", 8, 4),
+    ]
 
 
 def test_what_a_budget_cannot_pay_for_is_left_out_and_says_why(make: Make, tmp_path: Path) -> None:
@@ -91,9 +103,14 @@ def test_cells_differ_by_everything_that_makes_their_images(make: Make, tmp_path
     one = make(samplers="ddim", nfe=4)
     keys = {cells(one, tmp_path)[0].key}
     for change in (
-        {"samplers": "ddim(eta=1)"}, {"nfe": 5}, {"grids": "karras"}, {"seeds": 1}, {"micro_batch": 3},
-        {"labels": "cycle", "metrics": "is"}, {"threads": 2},
-    ):  # fmt: skip
+        {"samplers": "ddim(eta=1)"},
+        {"nfe": 5},
+        {"grids": "karras"},
+        {"seeds": 1},
+        {"micro_batch": 3},
+        {"labels": "cycle", "metrics": "is"},
+        {"threads": 2},
+    ):
         keys.add(cells(make(**{"samplers": "ddim", "nfe": 4, **change}), tmp_path)[0].key)
     assert len(keys) == 8
     assert cells(make(samplers="ddim", nfe=4, n=99, shard=7, batch_size=3), tmp_path)[0].key in keys
@@ -128,7 +145,10 @@ def test_separators_within_brackets_do_not_count() -> None:
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"samplers": "ddim | momentum({beta})"}, "names the parameter 'beta', which has no values"),
+        (
+            {"samplers": "ddim | momentum({beta})"},
+            "names the parameter 'beta', which has no values",
+        ),
         ({"parameters": {"beta": [1]}}, "'beta' has values, but no sampler"),
         ({"samplers": "ddimm"}, "Unknown sampler or transform 'ddimm'; did you mean 'ddim'"),
         ({"samplers": "ddim | momentum({beta)"}, "Cannot read"),
@@ -138,8 +158,14 @@ def test_separators_within_brackets_do_not_count() -> None:
         ({"metrics": "rmse", "labels": "cycle"}, "without labels and guidance"),
         ({"metrics": "is", "labels": "a,c"}, "Unknown class 'c'"),
         ({"metrics": "is", "labels": ["2"]}, "Unknown class '2'"),
-        ({"metrics": "is", "blocks": [{"labels": "a"}, {"labels": "aa"}]}, "Unknown class 'aa'; did you mean 'a'"),
-        ({"metrics": "is", "model": "cifar10", "guidance": "none; cfg(2)"}, "needs to know the class; give labels"),
+        (
+            {"metrics": "is", "blocks": [{"labels": "a"}, {"labels": "aa"}]},
+            "Unknown class 'aa'; did you mean 'a'",
+        ),
+        (
+            {"metrics": "is", "model": "cifar10", "guidance": "none; cfg(2)"},
+            "needs to know the class; give labels",
+        ),
         (
             {"metrics": "is", "model": "cifar10", "guidance": "classifier(2, interval=[0.3, 2])"},
             "needs to know the class; give labels",
@@ -147,7 +173,7 @@ def test_separators_within_brackets_do_not_count() -> None:
         ({"dtype": "bf16"}, "this model computes in its own precision"),
         ({"nfe": [4, 2000]}, None),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_told_before_anything_runs(
     make: Make, tmp_path: Path, entries: dict[str, object], message: str | None
 ) -> None:
@@ -174,16 +200,28 @@ def test_agreement_needs_labels(make: Make, tmp_path: Path) -> None:
         ({"samplers": "ddim", "nfe": [0]}, "at least 1"),
         ({"samplers": "ddim", "nfe": "five"}, "nfe.0: input should be a valid integer"),
         ({"samplers": "ddim", "nfe": 5, "n": 0}, "n: input should be greater than or equal to 1"),
-        ({"samplers": "ddim", "nfe": 5, "sampler": "ge"}, "unknown entry 'sampler'; did you mean 'samplers'"),
+        (
+            {"samplers": "ddim", "nfe": 5, "sampler": "ge"},
+            "unknown entry 'sampler'; did you mean 'samplers'",
+        ),
         ({"samplers": [], "nfe": 5}, "samplers: an axis needs at least one value"),
         (
-            {"samplers": "ddim", "nfe": 5, "published": [
-                {"table": "T", "by": "metric", "columns": ["fd"], "rows": [{"name": "x", "values": [1, 2]}]}
-            ]},
+            {
+                "samplers": "ddim",
+                "nfe": 5,
+                "published": [
+                    {
+                        "table": "T",
+                        "by": "metric",
+                        "columns": ["fd"],
+                        "rows": [{"name": "x", "values": [1, 2]}],
+                    }
+                ],
+            },
             "row 'x' has 2 values for 1 columns",
         ),
     ],
-)  # fmt: skip
+)
 def test_a_study_that_is_none_is_refused_in_one_sentence(
     values: dict[str, object], message: str
 ) -> None:
@@ -225,8 +263,10 @@ def test_entries_are_replaced_by_path_and_what_changes_the_measurement_is_told(
     config = load_study(path, changed)
     assert [(block.name, block.steps) for block in config.products] == [("a", (50,)), ("b", (4,))]
     assert config.changes == (
-        "steps = 50 in place of 250", "blocks.1.steps = 4 in place of 9, 8", "dtype = bf16 in place of float32",
-    )  # fmt: skip
+        "steps = 50 in place of 250",
+        "blocks.1.steps = 4 in place of 9, 8",
+        "dtype = bf16 in place of float32",
+    )
     for wrong in (
         "blocks.2.steps",
         "blocks.x.steps",

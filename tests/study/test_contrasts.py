@@ -1,4 +1,5 @@
-"""Method against method: which cells are paired, whose best is compared, and what stays decided among many tests."""
+"""Method against method: which cells are paired, whose best is compared, and what stays decided
+among many tests."""
 
 from __future__ import annotations
 
@@ -53,9 +54,13 @@ def gaps(found: Contrasted, metric: str) -> dict[str, float]:
 
 def test_pairs_at_equal_settings_and_at_each_ones_best() -> None:
     lines = [
-        line("a", 1, fd=5.0, recall=0.2), line("a", 2, fd=4.0, recall=0.3), line("a", 4, fd=6.0, recall=0.4),
-        line("b", 1, fd=3.0, recall=0.4), line("b", 2, fd=7.0, recall=0.1), line("c", 1, fd=0.0, recall=1.0),
-    ]  # fmt: skip
+        line("a", 1, fd=5.0, recall=0.2),
+        line("a", 2, fd=4.0, recall=0.3),
+        line("a", 4, fd=6.0, recall=0.4),
+        line("b", 1, fd=3.0, recall=0.4),
+        line("b", 2, fd=7.0, recall=0.1),
+        line("c", 1, fd=0.0, recall=1.0),
+    ]
     found = contrast(WITH_AND_WITHOUT, lines, ["scale"])
     by_fd = "each at its best Fréchet distance (scale = 1 against scale = 2)"
     by_recall = "each at its best Recall (scale = 1 against scale = 4)"
@@ -69,8 +74,13 @@ def test_pairs_at_equal_settings_and_at_each_ones_best() -> None:
     assert found.tests == 8
     assert found.rows[0].where == "scale = 1"
     # A pair that is both at equal settings and each one's best stands, and is tested, once.
-    (row,) = (r for r in contrast(WITH_AND_WITHOUT, [*lines, line("b", 4, fd=1.0, recall=0.9)], ["scale"]).rows
-              if r.where.startswith("scale = 4"))  # fmt: skip
+    (row,) = (
+        r
+        for r in contrast(
+            WITH_AND_WITHOUT, [*lines, line("b", 4, fd=1.0, recall=0.9)], ["scale"]
+        ).rows
+        if r.where.startswith("scale = 4")
+    )
     assert row.where == "scale = 4 (each at its best Recall)"
     # Lower is better for the distance, higher for recall.
     first = found.rows[0].gaps
@@ -101,7 +111,8 @@ def test_other_settings_are_not_mixed() -> None:
 
 
 def test_what_the_contrast_does_not_select_by_must_agree() -> None:
-    """Samplers are compared under one guidance, guidances under one sampler, templates as they stand."""
+    """Samplers are compared under one guidance, guidances under one sampler, templates as they
+    stand."""
     lines = [
         replace(
             line(s, None, fd=fd),
@@ -134,7 +145,8 @@ def test_a_line_is_not_set_against_itself() -> None:
 
 
 def test_decided_by_all_tests_together() -> None:
-    """Against p-values from scipy and Holm's bounds written out: 1.97, 2 and 4 standard errors in three tests."""
+    """Against p-values from scipy and Holm's bounds written out: 1.97, 2 and 4 standard errors in
+    three tests."""
     sizes = {1: 1.97, 2: 2.0, 4: 4.0}
     noise = [line("a", scale, half=1.96, fd=10.0, seed=int(scale)) for scale in sizes]
     moved = [line("b", scale, half=0.0, fd=10.0 - size) for scale, size in sizes.items()]
@@ -153,8 +165,10 @@ def test_decided_by_all_tests_together() -> None:
 
 
 def test_without_intervals_nothing_is_decided() -> None:
-    bare = [Line(line(s, 1).columns, {"fd": Estimate(v, math.nan, math.nan)}, ("k",), 10, 1.0, 1.0, "")
-            for s, v in (("a", 9.0), ("b", 1.0))]  # fmt: skip
+    bare = [
+        Line(line(s, 1).columns, {"fd": Estimate(v, math.nan, math.nan)}, ("k",), 10, 1.0, 1.0, "")
+        for s, v in (("a", 9.0), ("b", 1.0))
+    ]
     (row,) = contrast(WITH_AND_WITHOUT, bare, ["scale"]).rows
     assert row.gaps["fd"].difference.value == -8.0
     assert not row.gaps["fd"].decided
@@ -174,7 +188,7 @@ def test_in_the_report(make: Make, tmp_path: Path) -> None:
         ],
     )
     results = execute(config, tmp_path / "out")
-    (found, nobody) = results.contrasts
+    found, nobody = results.contrasts
     assert nobody.rows == ()
     # β = 0 is DDIM to the bit, so the difference is none.
     zero = [row.gaps["rmse"].difference for row in found.rows if row.where.endswith("beta = 0")]

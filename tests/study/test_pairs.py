@@ -25,7 +25,8 @@ def estimate(found: Score) -> Estimate:
 
 
 def features(seed: int, apart: float = 0.05) -> tuple[torch.Tensor, torch.Tensor]:
-    """What two samplers make of the same noise: images that differ by a shift and a little of their own."""
+    """What two samplers make of the same noise: images that differ by a shift and a little of their
+    own."""
     generator = torch.Generator().manual_seed(1000 + seed)
     noise, own = torch.randn(2, N, 4, generator=generator, dtype=torch.float64)
     return 1.1 * noise + 0.5, 1.1 * noise + 0.55 + apart * own
@@ -66,7 +67,8 @@ def test_the_paired_interval_is_narrow_and_covers_the_truth(
     paired = sum(gap.high - gap.low for gap in gaps) / SETS
     unpaired = sum(torch.tensor([e.high - e.low for e in pair]).norm() for pair in pairs) / SETS
     assert unpaired > narrower * paired
-    # The intervals of the values themselves meet in nearly all sets; paired, they tell which sampler is which.
+    # The intervals of the values themselves meet in nearly all sets; paired, they tell which
+    # sampler is which.
     meet = sum(one.high > two.low for one, two in pairs) / SETS
     apart = sum(gap.low > 0 for gap in gaps) / SETS
     assert meet > 0.95

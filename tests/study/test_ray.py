@@ -1,4 +1,5 @@
-"""The same study on a Ray cluster: one of its nodes, and the workers of another, are killed in the middle."""
+"""The same study on a Ray cluster: one of its nodes, and the workers of another, are killed in the
+middle."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def workers_of(node: Any) -> list[int]:
-    """The process ids of a node's workers (its agents are called ray::… too, and a node dies with them)."""
+    """The process ids of a node's workers (its agents are called ray::… too, and a node dies with
+    them)."""
     parent = node.all_processes["raylet"][0].process.pid
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):

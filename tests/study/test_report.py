@@ -108,8 +108,17 @@ def browser() -> Iterator[Any]:
 
     options = webdriver.ChromeOptions()
     options.binary_location = binary
-    for word in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync",
-                 "disable-dev-shm-usage", "disable-background-networking", "disable-component-update"):  # fmt: skip
+    for word in (
+        "headless",
+        "no-sandbox",
+        "disable-gpu",
+        "disable-quic",
+        "no-first-run",
+        "disable-sync",
+        "disable-dev-shm-usage",
+        "disable-background-networking",
+        "disable-component-update",
+    ):
         options.add_argument(f"--{word}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     found = webdriver.Chrome(options=options, service=Service(driver))
@@ -131,7 +140,8 @@ def test_in_a_browser(results: Results, browser: Any) -> None:
     column = [t.text for t in titles].index("RMSE to the exact solution ↓")
     titles[column].click()
     keys = browser.execute_script(
-        "return [...document.querySelectorAll('#ranking tbody tr')].map(r => +r.cells[arguments[0]].dataset.key)",
+        "return [...document.querySelectorAll('#ranking tbody tr')].map(r =>"
+        " +r.cells[arguments[0]].dataset.key)",
         column,
     )
     assert keys == sorted(keys)

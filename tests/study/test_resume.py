@@ -1,4 +1,5 @@
-"""Stopped at any moment and started again: the result of an uninterrupted run, and nothing is run twice."""
+"""Stopped at any moment and started again: the result of an uninterrupted run, and nothing is run
+twice."""
 
 from __future__ import annotations
 
@@ -132,7 +133,8 @@ def test_a_file_left_half_written_is_no_shard(make: Make, tmp_path: Path) -> Non
 
 def test_kill_9_loses_nothing_that_was_written(make: Make, whole: Results, tmp_path: Path) -> None:
     out = tmp_path / "killed"
-    # Each shard is followed by a pause, so that the kill comes in the middle whatever the machine's speed.
+    # Each shard is followed by a pause, so that the kill comes in the middle whatever the machine's
+    # speed.
     code = (
         "import sys, time; from pathlib import Path; from diffdescent.lab.study import *\n"
         "config = StudyConfig.model_validate_json(sys.argv[1])\n"
@@ -178,7 +180,8 @@ def test_images_do_not_depend_on_batches_and_shards(
     make: Make, whole: Results, tmp_path: Path
 ) -> None:
     other = execute(make(shard=12, batch_size=5), tmp_path / "other")
-    # The exact solution steps with the worst sample of its batch, so the distance to it agrees to its tolerance.
+    # The exact solution steps with the worst sample of its batch, so the distance to it agrees to
+    # its tolerance.
     assert_frame_equal(other.frame[["value", "cell"]], whole.frame[["value", "cell"]], rel_tol=1e-3)
     for key, pictures in whole.pictures.items():
         assert (other.pictures[key] == pictures).all()

@@ -132,7 +132,8 @@ def test_a_reference_of_another_protocol_is_refused(
 def test_a_reference_that_will_not_do_is_told_before_sampling(
     make: Make, photos: Path, tmp_path: Path
 ) -> None:
-    """An empty folder, a damaged zip, statistics without a spatial part: nothing is sampled; a mended one will do."""
+    """An empty folder, a damaged zip, statistics without a spatial part: nothing is sampled; a
+    mended one will do."""
     folder, archive, means = tmp_path / "set", tmp_path / "set.zip", tmp_path / "means.npz"
     folder.mkdir()
     archive.write_bytes(b"PK no zip")
@@ -140,8 +141,10 @@ def test_a_reference_that_will_not_do_is_told_before_sampling(
     with numpy.load(means) as kept:
         numpy.savez(means, **{name: kept[name] for name in kept.files if not name.endswith("_s")})
     for path, metrics, message in (
-        (folder, "fd", "no readable image|no image"), (archive, "fd", "whole .zip"), (means, "sfd", "spatial map"),
-    ):  # fmt: skip
+        (folder, "fd", "no readable image|no image"),
+        (archive, "fd", "whole .zip"),
+        (means, "sfd", "spatial map"),
+    ):
         with pytest.raises(UserError, match=message):
             execute(make(metrics=metrics, reference=str(path), nfe=4), tmp_path / "out")
         assert not (tmp_path / "out" / "shards").exists()
@@ -217,8 +220,18 @@ def test_every_sampler_starts_from_the_same_noise(make: Make, tmp_path: Path) ->
 
 
 def test_cost(make: Make, tmp_path: Path) -> None:
-    config = make(model="cifar10", samplers="ddim", grids="uniform", nfe=4, n=2, shard=2, metrics="is", resamples=0,
-                  guidance="none; cfg(scale=2)", labels="cycle")  # fmt: skip
+    config = make(
+        model="cifar10",
+        samplers="ddim",
+        grids="uniform",
+        nfe=4,
+        n=2,
+        shard=2,
+        metrics="is",
+        resamples=0,
+        guidance="none; cfg(scale=2)",
+        labels="cycle",
+    )
     results = execute(config, tmp_path / "out")
     rows = {row["guidance"]: row for row in results.frame.to_dicts()}
     assert (rows["none"]["nfe"], rows["none"]["steps"]) == (4, 4)
@@ -237,8 +250,16 @@ def test_cost(make: Make, tmp_path: Path) -> None:
 def test_half_precision_networks(
     make: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    common = {"model": "cifar10", "samplers": "ddim", "grids": "uniform", "nfe": 2, "n": 2, "shard": 2, "metrics": "is",
-              "resamples": 0}  # fmt: skip
+    common = {
+        "model": "cifar10",
+        "samplers": "ddim",
+        "grids": "uniform",
+        "nfe": 2,
+        "n": 2,
+        "shard": 2,
+        "metrics": "is",
+        "resamples": 0,
+    }
     full = execute(make(**common), tmp_path / "full")
     half = execute(make(**common, dtype="bf16"), tmp_path / "half")
     assert half.study.protocol["dtype"] == "bf16"

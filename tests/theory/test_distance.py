@@ -173,7 +173,8 @@ def test_statement_6_on_surfaces_by_sums_over_many_points(sigma: float) -> None:
 
 
 def test_statement_6_on_spheres_by_bessel_functions() -> None:
-    """∫ exp(κ cos θ) = (2π)^{D/2} κ^{1−D/2} I_{D/2−1}(κ) over the unit sphere in R^D, mean cosine I_{D/2}/I_{D/2−1}."""
+    """∫ exp(κ cos θ) = (2π)^{D/2} κ^{1−D/2} I_{D/2−1}(κ) over the unit sphere in R^D, mean cosine
+    I_{D/2}/I_{D/2−1}."""
     special = pytest.importorskip("scipy.special")
     kappa = np.array([1e-3, 0.3, 2.0, 40.0, 3e3, 2e6])
     for size in (2, 3, 7, 60):
@@ -197,7 +198,8 @@ def test_statement_6_on_spheres_by_bessel_functions() -> None:
 
 
 def test_statement_7_gamma_solves_a_weighted_least_squares_problem() -> None:
-    """min ‖(e − ε_t, e − ε_{t+1})‖_W over all e, as a linear system for random W; γ = 2 is one of many answers."""
+    """min ‖(e − ε_t, e − ε_{t+1})‖_W over all e, as a linear system for random W; γ = 2 is one of
+    many answers."""
     for _ in range(20):
         root = normal(2, 2)
         w = root @ root.T + 0.01 * torch.eye(2)
@@ -246,7 +248,8 @@ def test_statement_5_low_noise_on_subspaces_and_spheres(dimension: int) -> None:
 
 
 def test_statement_5_high_noise_the_hull_bounds_the_error() -> None:
-    """Any x̂0 in the convex hull errs by at most diam(K), and by that much where it is K's other end."""
+    """Any x̂0 in the convex hull errs by at most diam(K), and by that much where it is K's other
+    end."""
     points = Points(CLOUD)
     true = float(torch.pdist(CLOUD).max())
     x = 30 * normal(50, N)
@@ -300,7 +303,8 @@ def test_intrinsic_dimension_and_reach_of_spheres() -> None:
         few = near._replace(
             distance=near.distance[:40], others=near.others[:40], which=near.which[:40]
         )
-        # Tangents from neighbours are tilted, which lowers the estimate (to 0.7 … 0.8 of it on spheres).
+        # Tangents from neighbours are tilted, which lowers the estimate (to 0.7 … 0.8 of it on
+        # spheres).
         assert 0.6 * 2.5 < manifold_reach(points, few, d) < 1.02 * 2.5
 
 

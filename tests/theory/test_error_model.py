@@ -1,4 +1,5 @@
-"""The error model as measured: against its definition, on the ideal denoiser, and on Gaussians with a closed form."""
+"""The error model as measured: against its definition, on the ideal denoiser, and on Gaussians with
+a closed form."""
 
 from __future__ import annotations
 
@@ -86,7 +87,8 @@ def test_the_ideal_denoisers_single_pass_is_the_measurement() -> None:
 
 
 def test_statement_2_the_ideal_denoiser_projects_at_both_ends() -> None:
-    """Small η at high noise (both point at the set) and at low noise (one image is left); always within diam/dist."""
+    """Small η at high noise (both point at the set) and at low noise (one image is left); always
+    within diam/dist."""
     found = measure_ideal(DATA, steps=20, n=30)
     eta = found.quantile("eta", 0.5)
     assert eta[0] < 0.01
@@ -127,7 +129,8 @@ def test_shapes_must_agree() -> None:
 
 
 def test_a_row_of_the_sweep_recomputed_by_hand() -> None:
-    """A Gaussian of rank 4 in 16 dimensions: DDIM, GE, the exact flow, η and the bounds in plain NumPy."""
+    """A Gaussian of rank 4 in 16 dimensions: DDIM, GE, the exact flow, η and the bounds in plain
+    NumPy."""
     size, rank, steps, n = 16, 4, 5, 24
     (row,) = sweep([rank / size], size=size, steps=steps, n=n)
     generator = torch.Generator().manual_seed(0)
@@ -185,7 +188,8 @@ def test_the_gain_is_a_ratio_of_rmse_with_an_interval() -> None:
     squares = np.random.default_rng(3).chisquare(4, (2, 400))
     gain, low, high = _gain(4 * squares[0], squares[1], 0)
     assert gain == pytest.approx(2 * math.sqrt(squares[0].mean() / squares[1].mean()))
-    # The delta method: √(Var(a)/mean² + Var(b)/mean²)/2 of the gain is its standard error, 1.96 of it each way.
+    # The delta method: √(Var(a)/mean² + Var(b)/mean²)/2 of the gain is its standard error, 1.96 of
+    # it each way.
     error = gain / 2 * math.sqrt(sum(s.var() / s.mean() ** 2 for s in squares) / 400)
     assert (high - low) / (2 * 1.96 * error) == pytest.approx(1, abs=0.1)
     assert low < gain < high
@@ -240,7 +244,8 @@ def test_a_killed_measurement_goes_on_and_gives_the_same_numbers(name: str, tmp_
 
 
 def test_other_settings_are_other_pieces(tmp_path: Path) -> None:
-    """Whatever changes a number changes the names of its files; more trajectories go on where fewer ended."""
+    """Whatever changes a number changes the names of its files; more trajectories go on where fewer
+    ended."""
     base: dict[str, Any] = {"steps": 3, "n": 2, "batch_size": 2, "cache": tmp_path}
     other = Dataset(IMAGES[:40], dd.VP.named())
     measure(DATA, Points(DATA), "ge", **base)

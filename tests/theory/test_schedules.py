@@ -1,4 +1,5 @@
-"""Statements 3 and 4: DDIM as gradient descent, its bounds, and what (η, ν)-admissible schedules allow."""
+"""Statements 3 and 4: DDIM as gradient descent, its bounds, and what (η, ν)-admissible schedules
+allow."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ def constant(beta: float, steps: int, start: float = 40.0) -> np.ndarray:
 
 
 def distances(eta: float, ratios: np.ndarray) -> np.ndarray:
-    """dist(x)/dist(x_N) after each step of DDIM with the adversary on the origin, from √nσ_N = dist(x_N)."""
+    """dist(x)/dist(x_N) after each step of DDIM with the adversary on the origin, from √nσ_N =
+    dist(x_N)."""
     grid = explicit_ratios(dd.VE(), ratios)
     start = torch.full((1, N), float(ratios[0]), dtype=torch.float64)
     model = Adversary(ORIGIN, dd.VE(), eta)
@@ -86,7 +88,8 @@ def test_the_adversary_has_exactly_its_relative_error() -> None:
 
 @pytest.mark.parametrize(("eta", "nu", "steps"), [(0.2, 2.0, 5), (0.5, 2.0, 1), (1.0, 3.0, 40)])
 def test_statement_4_the_greatest_step_is_sharp(eta: float, nu: float, steps: int) -> None:
-    """β* = c/(η + c) is admissible; just past it √nσ ≤ ν dist breaks at step N, under the overshooting denoiser."""
+    """β* = c/(η + c) is admissible; just past it √nσ ≤ ν dist breaks at step N, under the
+    overshooting denoiser."""
     beta = greatest_step(eta, nu, steps)
     c = 1 - nu ** (-1 / steps)
     assert beta == pytest.approx(c / (eta + c), rel=1e-12)
@@ -104,7 +107,8 @@ def test_statement_4_the_greatest_step_is_sharp(eta: float, nu: float, steps: in
 
 
 def test_the_check_is_the_definition() -> None:
-    """(1/ν)Π(1 + β(η − 1)) ≤ Π(1 − β) ≤ νΠ(1 − β(η + 1)) for every t, term by term, on random schedules."""
+    """(1/ν)Π(1 + β(η − 1)) ≤ Π(1 − β) ≤ νΠ(1 − β(η + 1)) for every t, term by term, on random
+    schedules."""
     generator = np.random.default_rng(2)
     verdicts = []
     for _ in range(60):
@@ -115,8 +119,10 @@ def test_the_check_is_the_definition() -> None:
         )
         ratios = 20 * np.cumprod(np.append(1, 1 - beta))
         found = check(ratios, eta, nu)
-        sigma, low, high = (np.array([math.prod(f[: t + 1]) for t in range(6)])
-                            for f in (1 - beta, 1 - beta * (eta + 1), 1 + beta * (eta - 1)))  # fmt: skip
+        sigma, low, high = (
+            np.array([math.prod(f[: t + 1]) for t in range(6)])
+            for f in (1 - beta, 1 - beta * (eta + 1), 1 + beta * (eta - 1))
+        )
         np.testing.assert_allclose(found.far, nu * sigma / high, rtol=1e-12)
         np.testing.assert_allclose(found.near, sigma / (nu * low), rtol=1e-12)
         holds = (high / nu <= sigma) & (sigma <= nu * low)
@@ -156,7 +162,8 @@ def test_the_least_number_of_steps_is_the_least() -> None:
 
 
 def test_no_uneven_schedule_beats_the_even_one() -> None:
-    """A step's cost of log ν is convex in its log σ ratio: random schedules of the same reach are not admissible."""
+    """A step's cost of log ν is convex in its log σ ratio: random schedules of the same reach are
+    not admissible."""
     eta, nu, steps = 0.4, 2.0, 6
     total = math.log(reach(eta, nu, steps))
     generator = np.random.default_rng(0)

@@ -57,7 +57,7 @@ def test_kill_9_changes_nothing(tmp_path: Path, values: dict[str, Any], kills: i
     values["out"] = str(tmp_path / "killed")
     recipe, out = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "killed"
     for kill in range(kills):
-        process = start("-m", "diffdescent.lab.train", recipe)
+        process = start("-m", "diffdescent.train", recipe)
         before = steps_logged(out)
         while process.poll() is None and steps_logged(out) < before + 3:
             time.sleep(0.005)
@@ -111,7 +111,7 @@ def test_two_processes_reach_what_one_reaches(tmp_path: Path, values: dict[str, 
         "--num_cpu_threads_per_process",
         "1",
     ]
-    process = start("-m", *launch, "-m", "diffdescent.lab.train", recipe)
+    process = start("-m", *launch, "-m", "diffdescent.train", recipe)
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
     assert output.count("step 4/5") == 1, "one process speaks for all"

@@ -1,4 +1,5 @@
-"""The script that turns a v network into an ε network: does the new one say what the old one said?"""
+"""The script that turns a v network into an ε network: does the new one say what the old one
+said?"""
 
 from __future__ import annotations
 
@@ -60,7 +61,8 @@ def pair(script: ModuleType) -> tuple[Any, Any]:
     unet, unexplained = script.eps_from_v(
         v_network, PROCESS, ImageSet(images, labels, None, []), count=256
     )
-    # A network of random weights is not made to be read out linearly; what it leaves shows below as error.
+    # A network of random weights is not made to be read out linearly; what it leaves shows below as
+    # error.
     assert 0 < unexplained < 0.6
     return v_network, unet
 
@@ -76,13 +78,15 @@ def test_the_new_network_predicts_the_old_ones_noise(pair: tuple[Any, Any], t: i
     times, labels = torch.full((8,), t), torch.arange(8) % 2
     correction = sigma * x + alpha * v_network(x, times, labels).sample - x  # α·r
     error = unet(x, times, labels).sample - x - correction
-    # Against α·r, the part beside x, which falls from 1 to .08 of its size; without it, or twice as large, this is 1.
+    # Against α·r, the part beside x, which falls from 1 to .08 of its size; without it, or twice as
+    # large, this is 1.
     assert error.square().mean() < 0.5 * correction.square().mean()
 
 
 @torch.no_grad()
 def test_x_goes_straight_through(script: ModuleType, pair: tuple[Any, Any]) -> None:
-    """Group normalisation would hide the size of x and the SiLU would bend it; the straight path does neither."""
+    """Group normalisation would hide the size of x and the SiLU would bend it; the straight path
+    does neither."""
     unet = copy.deepcopy(pair[1])
     beside_x = unet.conv_norm_out.weight < script.X_CONSTANT / script.X_SCALE / 2
     unet.conv_out.weight[:, beside_x] = 0

@@ -111,7 +111,8 @@ def test_monitor_sees_every_evaluation_after_the_transforms_before_it() -> None:
 
 
 def test_at_zero_noise_there_is_nothing_to_threshold() -> None:
-    """The first evaluation of an inversion is at σ = 0, where x0 is the state: ε stays what the network said."""
+    """The first evaluation of an inversion is at σ = 0, where x0 is the state: ε stays what the
+    network said."""
     grid = GRID.reversed()
     assert torch.isfinite(run(SOLVERS["ddim"]().plan(grid), Threshold(0.1))).all()
 

@@ -43,7 +43,8 @@ CHAINS: dict[str, tuple[Displacement, ...]] = {
 def linear_run(
     plan: Plan, basis: Basis, moves: tuple[Displacement, ...], seed: int
 ) -> tuple[Tensor, list[Tensor], list[Tensor], Tensor]:
-    """A run whose network is a random linear map of its own at every evaluation: x_T, answers, noise, result."""
+    """A run whose network is a random linear map of its own at every evaluation: x_T, answers,
+    noise, result."""
     g = torch.Generator().manual_seed(seed)
     x_start = torch.randn(1, 6, generator=g, dtype=torch.float64)
     noise = Keyed(seed, torch.tensor([seed]))
@@ -99,7 +100,8 @@ def test_any_linear_chain(gammas: list[float], beta: float, eta: float, seed: in
 
 @pytest.mark.parametrize("name", GRIDS)
 def test_ddim_in_closed_form(name: str) -> None:
-    """x_s/σ_s − x_t/σ_t = (α_s/σ_s − α_t/σ_t)·D_t telescopes: w_T = σ_s/σ_T and w_i = σ_s(α/σ|_{i+1} − α/σ|_i)."""
+    """x_s/σ_s − x_t/σ_t = (α_s/σ_s − α_t/σ_t)·D_t telescopes: w_T = σ_s/σ_T and w_i =
+    σ_s(α/σ|_{i+1} − α/σ|_i)."""
     grid: Grid = GRIDS[name]
     weights = effective_weights(DDIM().plan(grid))
     rate = np.divide(
@@ -140,7 +142,8 @@ def test_momentum_by_hand_on_two_steps() -> None:
 
 
 def test_gradient_estimation_by_hand() -> None:
-    """ε weights in σ̃: γΔ_i + (1 − γ)Δ_{i+1}, without the second part for the last and with Δ_0 + (1 − γ)Δ_1 first."""
+    """ε weights in σ̃: γΔ_i + (1 − γ)Δ_{i+1}, without the second part for the last and with Δ_0 +
+    (1 − γ)Δ_1 first."""
     gamma, grid = 2.2, GRIDS["ve, narrow"]
     weights = effective_weights(
         DDIM().plan(grid), transforms=[GradientEstimation(gamma)], basis="eps"
@@ -152,7 +155,8 @@ def test_gradient_estimation_by_hand() -> None:
 
 
 def test_ddpm_noise_weights_in_closed_form() -> None:
-    """Over a constant x0 a step x_s = a·x + b·ε + c·z keeps the share a + b/σ_t of what noise was there before."""
+    """Over a constant x0 a step x_s = a·x + b·ε + c·z keeps the share a + b/σ_t of what noise was
+    there before."""
     plan = DDPM().plan(GRID)
     weights = effective_weights(plan)
     outputs = [row.outputs[0] for row in plan.rows]
@@ -171,7 +175,8 @@ def test_ddpm_noise_weights_in_closed_form() -> None:
 
 @pytest.mark.parametrize("solver", solvers(lambda s: not learned(s) and s == type(s)()))
 def test_the_future_does_not_count(solver: Solver) -> None:
-    """No state depends on an evaluation or a draw made after it; the newest evaluation of the last step counts."""
+    """No state depends on an evaluation or a draw made after it; the newest evaluation of the last
+    step counts."""
     weights = effective_weights(solver.plan(GRID))
     for row, point in zip(weights.evals, weights.points, strict=True):
         later = [i for i, at in enumerate(weights.at) if at.ratio < point.ratio]

@@ -1,8 +1,10 @@
-"""ComfyUI nodes: a sampler from a recipe, our grids as sigmas, and PixelAsParam on the guidance of any model.
+"""ComfyUI nodes: a sampler from a recipe, our grids as sigmas, and PixelAsParam on the guidance of
+any model.
 
-The installable folder is ``comfyui/`` of the repository; it only re-exports what is here. Of the host three things are
-used, all of them public to custom nodes: ``comfy.samplers.KSAMPLER``, the classes of ``comfy.model_sampling``, and a
-model's own ``clone``, ``get_model_object`` and ``set_model_sampler_post_cfg_function``. Nothing of it is changed.
+The installable folder is ``comfyui/`` of the repository; it only re-exports what is here. Of the
+host three things are used, all of them public to custom nodes: ``comfy.samplers.KSAMPLER``, the
+classes of ``comfy.model_sampling``, and a model's own ``clone``, ``get_model_object`` and
+``set_model_sampler_post_cfg_function``. Nothing of it is changed.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ OWN_ETA = -1.0
 
 
 def process_of(model_sampling: Any) -> Process:
-    """The process of a host model: a flow with its shift, the discrete VP of its table, or VE between its levels."""
+    """The process of a host model: a flow with its shift, the discrete VP of its table, or VE
+    between its levels."""
     from comfy import model_sampling as host  # type: ignore[import-not-found]
 
     if isinstance(model_sampling, host.CONST):
@@ -119,7 +122,8 @@ class SamplerNode:
 
     @classmethod
     def VALIDATE_INPUTS(cls, recipe: str | None) -> bool | str:
-        # None where the text comes from another node. Inputs that are not named here keep the host's own checks.
+        # None where the text comes from another node. Inputs that are not named here keep the
+        # host's own checks.
         return True if recipe is None else _says(lambda: parse(recipe))
 
     def make(
@@ -183,7 +187,8 @@ class SchedulerNode:
 
     @classmethod
     def VALIDATE_INPUTS(cls, grid: str | None) -> bool | str:
-        # The real process is only known when the node runs; any that is discrete tells names and options apart.
+        # The real process is only known when the node runs; any that is discrete tells names and
+        # options apart.
         return (
             True if grid is None else _says(lambda: parse_grid(grid, VP.named("scaled_linear"), 10))
         )
@@ -199,8 +204,8 @@ class SchedulerNode:
 class PxPNode:
     """PixelAsParam's projection on a model's classifier-free guidance.
 
-    With A = D_c and B = (scale − 1)(D_c − D_u), each loses its projection on the other where they conflict. It is added
-    to what the guidance made, so other nodes' guidance functions stay.
+    With A = D_c and B = (scale − 1)(D_c − D_u), each loses its projection on the other where they
+    conflict. It is added to what the guidance made, so other nodes' guidance functions stay.
     """
 
     CATEGORY: ClassVar[str] = "sampling/custom_sampling/guiders"

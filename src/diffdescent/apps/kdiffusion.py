@@ -1,13 +1,15 @@
-"""k-diffusion's interface: ``sample_*`` functions for every recipe, and denoisers in both directions.
+"""k-diffusion's interface: ``sample_*`` functions for every recipe, and denoisers in both
+directions.
 
-A k-diffusion denoiser is ``model(x, sigma, **extra_args) → denoised`` with x = x0 + σ ε, so its σ is our σ̃ = σ/α. Flow
-models follow ComfyUI: x = (1 − σ) x0 + σ ε, and σ is the time. ::
+A k-diffusion denoiser is ``model(x, sigma, **extra_args) → denoised`` with x = x0 + σ ε, so its σ
+is our σ̃ = σ/α. Flow models follow ComfyUI: x = (1 − σ) x0 + σ ε, and σ is the time. ::
 
     from diffdescent.integrations.kdiffusion import sample_ge, sampler
     images = sample_ge(model, x, sigmas)
     images = sampler("ge | momentum(-0.3)")(model, x, sigmas, extra_args={"cond": c}, callback=show)
 
-Every solver, every other library's sampler name and ``ge``, ``momentum`` and ``pnm`` are here as ``sample_NAME``.
+Every solver, every other library's sampler name and ``ge``, ``momentum`` and ``pnm`` are here as
+``sample_NAME``.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ KDenoiser = Callable[..., Tensor]
 """``model(x, sigma, **extra_args) → denoised``; sigma has shape (B,)."""
 
 NoiseSampler = Callable[[Tensor, Tensor], Tensor]
-"""``noise_sampler(sigma, sigma_next) → unit noise`` of x's shape; both levels are tensors without dimensions."""
+"""``noise_sampler(sigma, sigma_next) → unit noise`` of x's shape; both levels are tensors without
+dimensions."""
 
 _KEYWORDS = {"s_tmin": "s_min", "s_tmax": "s_max", "solver_type": "variant"}
 """What k-diffusion calls our options."""
@@ -83,26 +86,31 @@ class Space:
 class SampleFunction:
     """A recipe as a k-diffusion function; :func:`sampler` makes it, from a text too.
 
-    ``process`` says in whose time and coordinates the plan is made; it matters to methods in the process's own time
-    (``deis``), and to flows, whose σ is the time. Default: that of a model made by :func:`wrap`, else :class:`VE`.
+    ``process`` says in whose time and coordinates the plan is made; it matters to methods in the
+    process's own time (``deis``), and to flows, whose σ is the time. Default: that of a model made
+    by :func:`wrap`, else :class:`VE`.
 
     The arguments of a call:
 
-    * ``model(x, sigma, **extra_args)`` gives the denoised images; ``x`` is the state at ``sigmas[0]``, (B, …), at its
-      full size (noise·σ). The update runs in float32, or float64 where x is; the model sees x's dtype.
-    * ``sigmas`` fall strictly, and may end at 0; part of a list starts in the middle (img2img). A rising list inverts.
-    * ``callback`` gets a dictionary once a step, after its first evaluation: ``x``, ``i``, ``sigma`` (of the step),
-      ``sigma_hat`` (where the model was asked: churn raises it) and ``denoised``.
+    * ``model(x, sigma, **extra_args)`` gives the denoised images; ``x`` is the state at
+      ``sigmas[0]``, (B, …), at its full size (noise·σ). The update runs in float32, or float64
+      where x is; the model sees x's dtype.
+    * ``sigmas`` fall strictly, and may end at 0; part of a list starts in the middle (img2img). A
+      rising list inverts.
+    * ``callback`` gets a dictionary once a step, after its first evaluation: ``x``, ``i``,
+      ``sigma`` (of the step), ``sigma_hat`` (where the model was asked: churn raises it) and
+      ``denoised``.
     * ``disable`` hides tqdm's bar; None shows it on a terminal alone.
-    * ``eta`` and other options (``s_churn``, ``order``, ``ge_gamma``, …) replace the recipe's; ``s_noise`` scales the
-      noise of every step.
-    * ``noise_sampler(sigma, sigma_next)`` gives the noise. Without one it is keyed by (seed, sample, step) as in
-      :func:`diffdescent.run`, ``noise`` being ``"independent"`` or ``"brownian"``. The seed is ``seed``, else
-      ``extra_args["seed"]``, else a number drawn from torch's own generator, so that ``torch.manual_seed`` repeats a
-      run. ``samples`` are the images' indices (default: 0, 1, …).
+    * ``eta`` and other options (``s_churn``, ``order``, ``ge_gamma``, …) replace the recipe's;
+      ``s_noise`` scales the noise of every step.
+    * ``noise_sampler(sigma, sigma_next)`` gives the noise. Without one it is keyed by (seed,
+      sample, step) as in :func:`diffdescent.run`, ``noise`` being ``"independent"`` or
+      ``"brownian"``. The seed is ``seed``, else ``extra_args["seed"]``, else a number drawn from
+      torch's own generator, so that ``torch.manual_seed`` repeats a run. ``samples`` are the
+      images' indices (default: 0, 1, …).
 
-    Nothing in the loop waits for the device. Raises :class:`UserError` for a list of levels that is not strictly
-    monotone, options that the recipe does not have, and NaN or Inf from the model.
+    Nothing in the loop waits for the device. Raises :class:`UserError` for a list of levels that is
+    not strictly monotone, options that the recipe does not have, and NaN or Inf from the model.
     """
 
     recipe: Recipe
@@ -178,21 +186,23 @@ def _levels(sigmas: Tensor | Sequence[float]) -> tuple[float, ...]:
     )
     if table.ndim != 1 or len(table) < 2:
         raise UserError(
-            f"sigmas must list at least two levels, the start and the end, not have shape {tuple(table.shape)}; for 10 "
-            "steps give 11."
+            "sigmas must list at least two levels, the start and the end, not have shape"
+            f" {tuple(table.shape)}; for 10 steps give 11."
         )
     values = tuple(table.tolist())
     wrong = next((i for i, v in enumerate(values) if not (math.isfinite(v) and v >= 0)), None)
     if wrong is not None:
         raise UserError(
-            f"sigmas[{wrong}] is {values[wrong]:g}; every level must be a finite number of at least 0."
+            f"sigmas[{wrong}] is {values[wrong]:g}; every level must be a finite number of at"
+            " least 0."
         )
     falls = values[1] < values[0]
     for i, (a, b) in enumerate(pairwise(values)):
         if a == b or (b < a) != falls:
             raise UserError(
-                f"sigmas must fall strictly from noise to data (or rise strictly, to invert), but sigmas[{i}] = {a:g} "
-                f"is followed by sigmas[{i + 1}] = {b:g}; remove repeated levels and sort the rest."
+                "sigmas must fall strictly from noise to data (or rise strictly, to invert), but"
+                f" sigmas[{i}] = {a:g} is followed by sigmas[{i + 1}] = {b:g}; remove repeated"
+                " levels and sort the rest."
             )
     return values
 
@@ -229,7 +239,8 @@ def _keyed(kind: str, seed: int | None, samples: Sequence[int] | None, x: Tensor
 
 @dataclass(frozen=True)
 class _Noise:
-    """A k-diffusion ``noise_sampler`` as a noise source; ``given`` are the caller's own numbers for the levels."""
+    """A k-diffusion ``noise_sampler`` as a noise source; ``given`` are the caller's own numbers for
+    the levels."""
 
     sampler: NoiseSampler
     space: Space
@@ -239,7 +250,8 @@ class _Noise:
         raise UserError("A k-diffusion function starts from the x that it is given.")
 
     def __call__(self, x: Tensor, step: int, draw: int, src: Point, dst: Point) -> Tensor:
-        # new_full fills on the device; a tensor made of a number would be copied there, which waits.
+        # new_full fills on the device; a tensor made of a number would be copied there, which
+        # waits.
         z = self.sampler(
             *(x.new_full((), self.given.get(p, self.space.sigma(p))) for p in (src, dst))
         )
@@ -328,7 +340,8 @@ def _checked(denoised: object, x: Tensor) -> Tensor:
         else f"a {type(denoised).__name__}"
     )
     raise UserError(
-        f"The model returned {what} for x of shape {tuple(x.shape)}; it must return x without its noise."
+        f"The model returned {what} for x of shape {tuple(x.shape)}; it must return x without its"
+        " noise."
     )
 
 
@@ -347,21 +360,23 @@ def _bar(steps: int, disable: bool | None) -> Iterator[Callable[[], object]]:
 def get_sigmas(n: int, grid: str = "normal", process: Process | None = None) -> Tensor:
     """The levels of ``grid`` for ``n`` steps as k-diffusion's sigmas, float32 of shape (n + 1,).
 
-    ``process`` is the model's (default: VP with the scaled-linear betas of latent diffusion); ``"normal"`` is uniform
-    in its time, what k-diffusion's ``DiscreteSchedule.get_sigmas`` gives.
+    ``process`` is the model's (default: VP with the scaled-linear betas of latent diffusion);
+    ``"normal"`` is uniform in its time, what k-diffusion's ``DiscreteSchedule.get_sigmas`` gives.
     Raises :class:`UserError` for unknown grids, and levels at infinity (zero terminal SNR).
     """
     space = Space(process or VP.named("scaled_linear"))
     values = [space.sigma(p) for p in parse_grid(grid, space.process, n).points]
     if math.isinf(values[0]):
         raise UserError(
-            f"The grid {grid!r} starts at σ = ∞, where x = x0 + σ ε has no size; use one with start=."
+            f"The grid {grid!r} starts at σ = ∞, where x = x0 + σ ε has no size; use one with"
+            " start=."
         )
     return torch.tensor(values, dtype=torch.float32)
 
 
 def discrete(sigmas: Tensor) -> VP:
-    """The VP process of a k-diffusion model's table of levels (``model.sigmas``, ascending): ᾱ = 1/(1 + σ²)."""
+    """The VP process of a k-diffusion model's table of levels (``model.sigmas``, ascending): ᾱ =
+    1/(1 + σ²)."""
     values = sigmas.detach().double().cpu().numpy()
     return VP.from_alpha_bar(1 / (1 + values**2))
 
@@ -370,10 +385,11 @@ def discrete(sigmas: Tensor) -> VP:
 class Denoiser:
     """One of our models as a k-diffusion denoiser: ``denoiser(x, sigma, cond=labels) → x0``.
 
-    ``sigmas`` are the trained levels of a discrete process, ascending (else None), ``sigma_min`` and ``sigma_max`` the
-    lowest and the highest one. A call reads ``sigma`` from the device, since our models are told a level by a number on
-    the host; an image of another level than its neighbours is evaluated apart. ``width`` is how many images the network
-    sees at once, as in :func:`diffdescent.run`, whose images come out bit for bit.
+    ``sigmas`` are the trained levels of a discrete process, ascending (else None), ``sigma_min``
+    and ``sigma_max`` the lowest and the highest one. A call reads ``sigma`` from the device, since
+    our models are told a level by a number on the host; an image of another level than its
+    neighbours is evaluated apart. ``width`` is how many images the network sees at once, as in
+    :func:`diffdescent.run`, whose images come out bit for bit.
     """
 
     model: Predictor
@@ -412,7 +428,8 @@ class Denoiser:
         return get_sigmas(n, grid, self.process).to(getattr(self.model, "device", "cpu"))
 
     def at(self, query: Query, cond: Tensor | None = None) -> Prediction:
-        """The model's own answer, in its own coordinates: what our functions ask, which know the level already."""
+        """The model's own answer, in its own coordinates: what our functions ask, which know the
+        level already."""
         return evaluate(
             self.model, query, cond, micro_batch_width(self.model, query.x.device, self.width)
         )
@@ -432,7 +449,8 @@ class Denoiser:
 
 
 def wrap(model: Predictor | str, width: int | None = None) -> Denoiser:
-    """A model, or the model of a name or path, for k-diffusion's samplers and ours; see :class:`Denoiser`."""
+    """A model, or the model of a name or path, for k-diffusion's samplers and ours; see
+    :class:`Denoiser`."""
     return Denoiser(resolve(model), width)
 
 
@@ -440,9 +458,9 @@ def wrap(model: Predictor | str, width: int | None = None) -> Denoiser:
 class Denoised:
     """A k-diffusion denoiser as one of our models, for :func:`diffdescent.run`.
 
-    ``process``: :class:`VE` between the model's ``sigma_min`` and ``sigma_max``, unless another is given (such as
-    :func:`discrete`). Labels are passed as the keyword ``label``; ``extra_args`` go to every call.
-    Raises :class:`UserError` for labels without such a keyword.
+    ``process``: :class:`VE` between the model's ``sigma_min`` and ``sigma_max``, unless another is
+    given (such as :func:`discrete`). Labels are passed as the keyword ``label``; ``extra_args`` go
+    to every call. Raises :class:`UserError` for labels without such a keyword.
     """
 
     model: KDenoiser
@@ -458,7 +476,8 @@ class Denoised:
         if cond is not None:
             if self.label is None:
                 raise UserError(
-                    "This denoiser was given no name for its labels; say label='class_cond', or what it is."
+                    "This denoiser was given no name for its labels; say label='class_cond', or"
+                    " what it is."
                 )
             extra[self.label] = cond
         scale = space.scale(point)

@@ -1,8 +1,9 @@
-"""Text to image: any local diffusers pipeline folder, sampled by a recipe, image i of a seed being one image.
+"""Text to image: any local diffusers pipeline folder, sampled by a recipe, image i of a seed being
+one image.
 
-The pipeline runs unmodified but for its scheduler. Everything that it draws for an image comes from a generator that
-belongs to (seed, index), and it is always called with the same number of prompts, so an image depends neither on the
-batch that it was made in nor on which others are made.
+The pipeline runs unmodified but for its scheduler. Everything that it draws for an image comes from
+a generator that belongs to (seed, index), and it is always called with the same number of prompts,
+so an image depends neither on the batch that it was made in nor on which others are made.
 """
 
 from __future__ import annotations
@@ -28,13 +29,16 @@ from diffdescent.core.recipe import default_grid, parse
 from diffdescent.models import bundled
 
 CPU_WIDTH, GPU_WIDTH = 1, 4
-"""How many prompts the pipeline is given at once, unless asked otherwise; part of a run's record."""
+"""How many prompts the pipeline is given at once, unless asked otherwise; part of a run's
+record."""
 
 
 def read_prompts(path: Path) -> list[str]:
-    """The prompts of a text file (one a line), a JSON list of them, or a COCO captions file (``annotations``).
+    """The prompts of a text file (one a line), a JSON list of them, or a COCO captions file
+    (``annotations``).
 
-    Empty lines are left out. Raises :class:`UserError` for a file that is missing, empty or none of these.
+    Empty lines are left out. Raises :class:`UserError` for a file that is missing, empty or none of
+    these.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -101,8 +105,8 @@ def _pipeline_class(folder: Path, name: str) -> Any:
         or name.startswith("images:")
     ):
         raise UserError(
-            f"{name!r} takes no prompt: only a diffusers pipeline folder (with model_index.json) does; leave it out, "
-            "or give such a folder."
+            f"{name!r} takes no prompt: only a diffusers pipeline folder (with model_index.json)"
+            " does; leave it out, or give such a folder."
         )
     if not folder.is_dir():
         raise UserError(
@@ -117,11 +121,13 @@ def _pipeline_class(folder: Path, name: str) -> Any:
     found = getattr(diffusers, str(cls), None)
     if found is None:
         raise UserError(
-            f"{name!r} is a {cls}, which diffusers {diffusers.__version__} does not know; update diffusers."
+            f"{name!r} is a {cls}, which diffusers {diffusers.__version__} does not know; update"
+            " diffusers."
         )
     if "prompt" not in inspect.signature(found.__call__).parameters:
         raise UserError(
-            f"{name!r} is a {cls}, which takes no prompt; leave it out (classes are chosen with --label)."
+            f"{name!r} is a {cls}, which takes no prompt; leave it out (classes are chosen with"
+            " --label)."
         )
     return found
 
@@ -130,8 +136,8 @@ def _pipeline_class(folder: Path, name: str) -> Any:
 class TextToImage:
     """A loaded pipeline with a recipe in place of its scheduler; see :func:`load`.
 
-    ``options`` go to the pipeline's call (``negative_prompt``, ``guidance_scale``, ``height``, ``width``). ``width`` of
-    this class is how many prompts one call has.
+    ``options`` go to the pipeline's call (``negative_prompt``, ``guidance_scale``, ``height``,
+    ``width``). ``width`` of this class is how many prompts one call has.
     """
 
     pipe: Any
@@ -179,7 +185,8 @@ class TextToImage:
         seed: int = 0,
         progress: Callable[[float], object] | None = None,
     ) -> Tensor:
-        """One image for each of at most ``width`` prompts, (n, 3, H, W) uint8; ``samples`` are the images' indices.
+        """One image for each of at most ``width`` prompts, (n, 3, H, W) uint8; ``samples`` are the
+        images' indices.
 
         ``progress`` is told after each evaluation how much of the call is done, from 0 to 1.
         Raises :class:`UserError` where the pipeline makes no images, or NaN.
@@ -216,15 +223,16 @@ class TextToImage:
             )
         if not np.isfinite(images).all():
             raise UserError(
-                f"The pipeline made NaN or Inf for some of the samples {list(samples)}; check the weights' dtype, or "
-                "lower the guidance scale."
+                f"The pipeline made NaN or Inf for some of the samples {list(samples)}; check the"
+                " weights' dtype, or lower the guidance scale."
             )
         shown = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))[: len(prompts)]
         return shown.mul(255).round().clamp(0, 255).to(torch.uint8)
 
 
 def generator_for(seed: int, sample: int) -> torch.Generator:
-    """The generator of everything that is drawn for one image: on the CPU, so that the device changes nothing."""
+    """The generator of everything that is drawn for one image: on the CPU, so that the device
+    changes nothing."""
     high, low = integers(seed, torch.tensor([sample]), 2, INITIAL)[0].tolist()
     return torch.Generator().manual_seed((high << 32 | low) & (2**63 - 1))
 
@@ -240,13 +248,15 @@ def load(
     guidance: str | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> TextToImage:
-    """The pipeline of ``folder``, from the local disk only, with ``recipe`` in place of its scheduler.
+    """The pipeline of ``folder``, from the local disk only, with ``recipe`` in place of its
+    scheduler.
 
-    ``grid`` None takes the recipe's usual grid, and for flow matching the levels of the pipeline's own config, which
-    may depend on the image's size. ``guidance`` is attached to the pipeline (``"cfg | pxp"``). ``options`` are the
-    pipeline's own (``negative_prompt``, ``guidance_scale``, ``height``, ``width``); those that are None are left out.
-    A second or third text encoder that the folder lacks is left out too (SD3 without its T5).
-    Raises :class:`UserError` for a folder that is no such pipeline, and options that it does not have.
+    ``grid`` None takes the recipe's usual grid, and for flow matching the levels of the pipeline's
+    own config, which may depend on the image's size. ``guidance`` is attached to the pipeline
+    (``"cfg | pxp"``). ``options`` are the pipeline's own (``negative_prompt``, ``guidance_scale``,
+    ``height``, ``width``); those that are None are left out. A second or third text encoder that
+    the folder lacks is left out too (SD3 without its T5). Raises :class:`UserError` for a folder
+    that is no such pipeline, and options that it does not have.
     """
     try:
         from diffusers import DiffusionPipeline
@@ -257,7 +267,8 @@ def load(
         from .diffusers.levels import process_of
     except ImportError:
         raise UserError(
-            "Text to image needs diffusers and transformers; install them with: pip install 'diffdescent[diffusers]'."
+            "Text to image needs diffusers and transformers; install them with: pip install"
+            " 'diffdescent[diffusers]'."
         ) from None
     root, name, where = Path(folder), str(folder), pick_device(device)
     cls = _pipeline_class(root, name)
@@ -270,8 +281,9 @@ def load(
             )
     if parse(recipe).whole_batch or (guidance is not None and parse_guidance(guidance).whole_batch):
         raise UserError(
-            "A pipeline's batches are filled up to one width, so that an image does not depend on the others; leave "
-            "scope=batch and zero=batch out, or sample a checkpoint without prompts."
+            "A pipeline's batches are filled up to one width, so that an image does not depend on"
+            " the others; leave scope=batch and zero=batch out, or sample a checkpoint without"
+            " prompts."
         )
     weights = _weights(root)
     variant = "fp16" if weights and all(".fp16." in path.name for path in weights) else None
@@ -294,7 +306,8 @@ def load(
         raise UserError(f"The pipeline {name!r} cannot be loaded: {said}") from None
     if getattr(pipe, "scheduler", None) is None:
         raise UserError(
-            f"{name!r} is a {cls.__name__} without a scheduler, so there is nothing for a recipe to replace."
+            f"{name!r} is a {cls.__name__} without a scheduler, so there is nothing for a recipe to"
+            " replace."
         )
     pipe.set_progress_bar_config(disable=True)
     pipe = pipe.to(where)

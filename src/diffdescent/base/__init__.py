@@ -1,1 +1,2 @@
-"""What every layer uses: errors, files, statistics, the choice of a device. Knows nothing of diffusion."""
+"""What every layer uses: errors, files, statistics, the choice of a device. Knows nothing of
+diffusion."""

@@ -14,7 +14,8 @@ class UserError(ValueError):
 
 
 def unknown(kind: str, name: str, allowed: Iterable[str], also: Iterable[str] = ()) -> UserError:
-    """The error for a name that does not exist: the nearest names (among ``also`` too), then all that are allowed."""
+    """The error for a name that does not exist: the nearest names (among ``also`` too), then all
+    that are allowed."""
     names = sorted(allowed)
     near = get_close_matches(name, [*names, *also], n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else "."

@@ -2,11 +2,11 @@
 
 The three layouts that people already have:
 
-- a **folder**, read recursively; when every image lies in a subfolder, the name of its top-level subfolder is its
-  class;
+- a **folder**, read recursively; when every image lies in a subfolder, the name of its top-level
+  subfolder is its class;
 - a **zip** of the same shape (``CLASS/0001.jpg``), decoded in memory and never extracted to disk;
-- an **npz** with ``arr_0`` (uint8, NHWC or NHW) and optionally ``arr_1`` (one label per image), the layout of the
-  guided-diffusion evaluation files, or with a single array ``images``.
+- an **npz** with ``arr_0`` (uint8, NHWC or NHW) and optionally ``arr_1`` (one label per image), the
+  layout of the guided-diffusion evaluation files, or with a single array ``images``.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ Source = Iterator[tuple[str, bytes]]
 class ImageSet:
     """Images of one size in memory.
 
-    ``images`` is uint8 of shape (n, C, H, W), values 0..255; ``labels`` is int64 of shape (n,) or None; ``classes[k]``
-    is the name of label k where names are known; ``names[i]`` says where image i came from.
+    ``images`` is uint8 of shape (n, C, H, W), values 0..255; ``labels`` is int64 of shape (n,) or
+    None; ``classes[k]`` is the name of label k where names are known; ``names[i]`` says where image
+    i came from.
     """
 
     images: torch.Tensor
@@ -75,13 +76,14 @@ def read_images(
     Args:
         path: the folder, ``.zip`` or ``.npz``.
         skip_bad: leave out images that cannot be decoded instead of stopping at the first one.
-        size: crop each image to its central square and resize it to ``size`` × ``size`` pixels; None keeps images as
-            they are, and then all of them must have one size. An npz must already have this size.
+        size: crop each image to its central square and resize it to ``size`` × ``size`` pixels;
+            None keeps images as they are, and then all of them must have one size. An npz must
+            already have this size.
         progress: called with (images read, images in all) now and then, and once at the end.
 
     Raises:
-        UserError: no such file, no image in it, images of different sizes, an image that cannot be decoded, an array of
-            the wrong type or shape, or labels that do not match the images.
+        UserError: no such file, no image in it, images of different sizes, an image that cannot be
+            decoded, an array of the wrong type or shape, or labels that do not match the images.
     """
     path = Path(path)
     if path.suffix.lower() == ".npz" and path.is_file():
@@ -96,9 +98,11 @@ def read_images(
 def stream_images(
     path: str | Path, *, batch: int = 256, progress: Callable[[int, int], None] | None = None
 ) -> Iterator[torch.Tensor]:
-    """The images of a folder or zip in the same order, ``batch`` of them in memory at a time, uint8 (n, C, H, W).
+    """The images of a folder or zip in the same order, ``batch`` of them in memory at a time, uint8
+    (n, C, H, W).
 
-    An npz is one array and is read whole. Raises :class:`UserError` as :func:`read_images` does, when it comes to it.
+    An npz is one array and is read whole. Raises :class:`UserError` as :func:`read_images` does,
+    when it comes to it.
     """
     path = Path(path)
     if path.suffix.lower() == ".npz" and path.is_file():
@@ -133,7 +137,8 @@ def _listing(path: Path) -> tuple[list[str], Source]:
         return names, ((n, p.read_bytes()) for n, p in zip(names, found, strict=True))
     if not zipfile.is_zipfile(path):
         raise UserError(
-            f"{path} is neither a folder, a whole .zip nor an .npz; it may be cut short, or of another kind."
+            f"{path} is neither a folder, a whole .zip nor an .npz; it may be cut short, or of"
+            " another kind."
         )
     with zipfile.ZipFile(path) as archive:
         names = sorted(n for n in archive.namelist() if PurePosixPath(n).suffix.lower() in SUFFIXES)
@@ -150,7 +155,8 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     try:
         return archive.read(name)
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError):
-        # Empty bytes fail to decode, so that a damaged member is named, or skipped, like any other bad image.
+        # Empty bytes fail to decode, so that a damaged member is named, or skipped, like any other
+        # bad image.
         return b""
 
 
@@ -173,8 +179,9 @@ def _decoded(
         ) as error:  # what Pillow raises for damaged files, by format
             if not skip_bad:
                 raise UserError(
-                    f"The image {name} in {path} cannot be decoded ({error or 'it is empty'}); "
-                    "replace or remove it, or leave out such images with skip_bad=True (--skip-bad)."
+                    f"The image {name} in {path} cannot be decoded ({error or 'it is empty'});"
+                    " replace or remove it, or leave out such images with skip_bad=True"
+                    " (--skip-bad)."
                 ) from error
             continue
         if progress is not None and count % 1000 == 0:
@@ -183,7 +190,8 @@ def _decoded(
         yield name, pixels
     if not some:
         raise UserError(
-            f"{path} holds no readable image; expected files that end in {', '.join(sorted(SUFFIXES))}."
+            f"{path} holds no readable image; expected files that end in"
+            f" {', '.join(sorted(SUFFIXES))}."
         )
     if progress is not None:
         progress(len(names), len(names))
@@ -216,9 +224,9 @@ def _stack(
     for i, (name, pixels) in enumerate(decoded):
         if pixels.shape != first.shape:
             raise UserError(
-                f"The images in {path} differ in size: {first_name} is {_describe(first)} but {name} is "
-                f"{_describe(pixels)}; "
-                "make them alike, or crop and resize all of them with size=N."
+                f"The images in {path} differ in size: {first_name} is {_describe(first)} but"
+                f" {name} is {_describe(pixels)}; make them alike, or crop and resize all of them"
+                " with size=N."
             )
         out[i] = pixels.transpose(2, 0, 1)
     return torch.from_numpy(out)
@@ -230,8 +238,8 @@ def _describe(pixels: Pixels) -> str:
 
 
 def _labels_of(names: list[str]) -> tuple[torch.Tensor | None, list[str] | None]:
-    """Labels from the top-level folder of each name; None when some image lies in no folder, or all lie in one
-    folder."""
+    """Labels from the top-level folder of each name; None when some image lies in no folder, or all
+    lie in one folder."""
     parents = [PurePosixPath(name).parts[:-1] for name in names]
     depth = 0
     # A wrapping folder common to all (data/cat/1.png, data/dog/1.png) says nothing about the class.
@@ -256,28 +264,33 @@ def _read_npz(
             }
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
         raise UserError(
-            f"{path} cannot be read as an npz ({error}); it may be cut short: write or download it again."
+            f"{path} cannot be read as an npz ({error}); it may be cut short: write or download it"
+            " again."
         ) from error
     images = arrays.get("arr_0", arrays.get("images"))
     if images is None:
         raise UserError(
-            f"{path} has no array 'arr_0' or 'images'; expected uint8 images of shape (n, H, W, C) under one of them."
+            f"{path} has no array 'arr_0' or 'images'; expected uint8 images of shape (n, H, W, C)"
+            " under one of them."
         )
     if images.dtype != np.uint8:
         raise UserError(
-            f"The images in {path} are {images.dtype}; expected uint8 values 0..255: scale and convert them first."
+            f"The images in {path} are {images.dtype}; expected uint8 values 0..255: scale and"
+            " convert them first."
         )
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or images.shape[3] not in (1, 3):
         raise UserError(
-            f"The images in {path} have shape {images.shape}; expected (n, H, W, C) with C of 1 or 3, or (n, H, W)."
+            f"The images in {path} have shape {images.shape}; expected (n, H, W, C) with C of 1 or"
+            " 3, or (n, H, W)."
         )
     if not len(images):
         raise UserError(f"{path} holds no image: its array has shape {images.shape}.")
     if size is not None and images.shape[1:3] != (size, size):
         raise UserError(
-            f"The images in {path} are {images.shape[2]}×{images.shape[1]}; expected {size}×{size}: resize them first."
+            f"The images in {path} are {images.shape[2]}×{images.shape[1]}; expected {size}×{size}:"
+            " resize them first."
         )
     labels = arrays.get("arr_1", arrays.get("labels"))
     if progress is not None:
@@ -294,8 +307,8 @@ def _npz_labels(path: Path, labels: npt.NDArray[np.generic], count: int) -> torc
         raise UserError(f"The labels in {path} are {labels.dtype}; expected integers 0..K-1.")
     if labels.shape != (count,):
         raise UserError(
-            f"{path} has labels of shape {labels.shape} for {count} images; expected one label per image, shape "
-            f"({count},)."
+            f"{path} has labels of shape {labels.shape} for {count} images; expected one label per"
+            f" image, shape ({count},)."
         )
     if int(labels.astype(np.int64).min()) < 0:
         raise UserError(

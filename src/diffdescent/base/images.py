@@ -1,4 +1,5 @@
-"""Images in and out: tensors in [−1, 1] to 8-bit PNG files, sheets and strips. Needs Pillow (extra ``cli``)."""
+"""Images in and out: tensors in [−1, 1] to 8-bit PNG files, sheets and strips. Needs Pillow (extra
+``cli``)."""
 
 from __future__ import annotations
 
@@ -64,7 +65,8 @@ def make_folder(path: Path) -> None:
 def save_figure(figure: Any, path: Path, dpi: int = 150) -> None:
     """Write a matplotlib figure in the format of the path's suffix, atomically.
 
-    Raises :class:`UserError` for a format that matplotlib does not know and a place that cannot be written.
+    Raises :class:`UserError` for a format that matplotlib does not know and a place that cannot be
+    written.
     """
     from io import BytesIO
 
@@ -89,7 +91,8 @@ def save_png(image: Tensor, path: Path) -> None:
 
 
 def read_image(path: Path, channels: int = 3) -> Tensor:
-    """One image file as (channels, H, W) uint8, grey for 1 channel and RGB for 3 whatever the file holds.
+    """One image file as (channels, H, W) uint8, grey for 1 channel and RGB for 3 whatever the file
+    holds.
 
     Raises :class:`UserError` for a file that is missing, damaged or no image.
     """
@@ -125,7 +128,8 @@ def sheet(images: Tensor, columns: int | None = None, scale: int = 1, gap: int =
 
 
 def strip(trajectory: Tensor, frames: int = 10, scale: int = 1) -> Tensor:
-    """(evaluations, n, C, H, W) in [−1, 1] → a sheet with one row a sample and ``frames`` moments across."""
+    """(evaluations, n, C, H, W) in [−1, 1] → a sheet with one row a sample and ``frames`` moments
+    across."""
     count = len(trajectory)
     chosen: Sequence[int] = sorted(
         {round(i * (count - 1) / max(1, frames - 1)) for i in range(min(frames, count))}

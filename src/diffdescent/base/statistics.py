@@ -1,4 +1,5 @@
-"""Statistics that several parts use: the 95 % interval of a share, and p-values of many comparisons."""
+"""Statistics that several parts use: the 95 % interval of a share, and p-values of many
+comparisons."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ Z95 = 1.959963984540054  # the normal quantile of 0.975
 
 
 def wilson(share: float, total: int) -> tuple[float, float]:
-    """Wilson's score interval at 95 % of a share of ``total`` trials: inside [0, 1], and with a width also at 0 of n.
+    """Wilson's score interval at 95 % of a share of ``total`` trials: inside [0, 1], and with a
+    width also at 0 of n.
 
     (p + z²/2n ± z√(p(1 − p)/n + z²/4n²)) / (1 + z²/n), z = 1.96. Source: Wilson 1927.
     """
@@ -22,7 +24,8 @@ def wilson(share: float, total: int) -> tuple[float, float]:
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """p-values adjusted for their number: the k-th smallest of m times m − k + 1, made monotone, at most 1.
+    """p-values adjusted for their number: the k-th smallest of m times m − k + 1, made monotone, at
+    most 1.
 
     Source: Holm 1979, Scandinavian Journal of Statistics 6, 65–70.
     """

@@ -1,1 +1,2 @@
-"""Diffusion sampling itself: processes, grids, solvers, transforms, the executor and the text of recipes."""
+"""Diffusion sampling itself: processes, grids, solvers, transforms, the executor and the text of
+recipes."""

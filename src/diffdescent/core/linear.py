@@ -9,11 +9,12 @@ from torch import Tensor
 
 
 def combine(terms: Sequence[tuple[float, Tensor]]) -> Tensor:
-    """Σ c·x over ``(c, x)`` pairs of tensors of one shape and dtype, in that dtype; there is at least one pair.
+    """Σ c·x over ``(c, x)`` pairs of tensors of one shape and dtype, in that dtype; there is at
+    least one pair.
 
-    One new tensor, one pass for each term. Working block by block so that later passes hit the cache was measured and
-    gained nothing: the result of one pass is still in the last-level cache at the next, or the tensor is too large
-    for the blocks' dispatch to pay.
+    One new tensor, one pass for each term. Working block by block so that later passes hit the
+    cache was measured and gained nothing: the result of one pass is still in the last-level cache
+    at the next, or the tensor is too large for the blocks' dispatch to pay.
     """
     coefficient, first = terms[0]
     if coefficient == 1 and len(terms) > 1:  # a flow's Euler step: the same numbers in one pass

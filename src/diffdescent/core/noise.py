@@ -1,9 +1,9 @@
 """Noise that belongs to a sample, not to a batch.
 
-Philox4x32-10 (Salmon et al., SC 2011), a counter-based generator: the four counter words are (block of four numbers,
-sample, step, draw) and the key is the 64-bit seed. The integers are the same on every device and for every batch
-size; the normals come from them by Box–Muller in float64 where the device has it (in float32 otherwise, where of a
-million none was off by more than 2e-5).
+Philox4x32-10 (Salmon et al., SC 2011), a counter-based generator: the four counter words are (block
+of four numbers, sample, step, draw) and the key is the 64-bit seed. The integers are the same on
+every device and for every batch size; the normals come from them by Box–Muller in float64 where the
+device has it (in float32 otherwise, where of a million none was off by more than 2e-5).
 """
 
 from __future__ import annotations
@@ -31,14 +31,17 @@ _W0, _W1 = 0x9E3779B9, 0xBB67AE85
 Words = tuple[Tensor, Tensor, Tensor, Tensor]
 
 _CHUNK = 1 << 15
-"""Counter blocks worked on at a time: few enough that a temporary (256 KiB) stays in a core's cache."""
+"""Counter blocks worked on at a time: few enough that a temporary (256 KiB) stays in a core's
+cache."""
 
 
 def philox(counter: Words, key: int) -> Words:
-    """Ten rounds of Philox4x32. Counter words and result are int64 tensors holding 32-bit values; they broadcast.
+    """Ten rounds of Philox4x32. Counter words and result are int64 tensors holding 32-bit values;
+    they broadcast.
 
-    A round is (c0, c1, c2, c3) → (hi(M1 c2) ^ c1 ^ k0, lo(M1 c2), hi(M0 c0) ^ c3 ^ k1, lo(M0 c0)). The int64 product
-    wraps, its bits are those of the unsigned one; the low words are only cut to 32 bits once they are xored or done.
+    A round is (c0, c1, c2, c3) → (hi(M1 c2) ^ c1 ^ k0, lo(M1 c2), hi(M0 c0) ^ c3 ^ k1, lo(M0 c0)).
+    The int64 product wraps, its bits are those of the unsigned one; the low words are only cut to
+    32 bits once they are xored or done.
     """
     c0, c1, c2, c3 = counter
     k0, k1 = key & _MASK, (key >> 32) & _MASK
@@ -55,13 +58,15 @@ def _words(seed: int, samples: Tensor, blocks: Tensor, step: int, draw: int) -> 
     """The four words of each counter block, int64 of shape (len(samples), len(blocks))."""
     sample = samples.to(torch.int64)[:, None]
     word2 = torch.full_like(sample, step & _MASK)
-    # The high word of the sample's index shares the last counter word with the draw (draws are few).
+    # The high word of the sample's index shares the last counter word with the draw (draws are
+    # few).
     word3 = (draw & 0xFFFF) | ((sample >> 32) & 0xFFFF) << 16
     return philox((blocks[None, :], sample & _MASK, word2, word3), seed)
 
 
 def integers(seed: int, samples: Tensor, numel: int, step: int, draw: int = 0) -> Tensor:
-    """Uniform 32-bit integers, int64 of shape (len(samples), numel), keyed by (seed, sample, step, draw)."""
+    """Uniform 32-bit integers, int64 of shape (len(samples), numel), keyed by (seed, sample, step,
+    draw)."""
     blocks = torch.arange((numel + 3) // 4, device=samples.device)
     return torch.stack(_words(seed, samples, blocks, step, draw), dim=-1).flatten(1)[:, :numel]
 
@@ -76,8 +81,8 @@ def normals(
 ) -> Tensor:
     """Unit normals of shape (len(samples), \\*shape), keyed by (seed, sample, step, draw).
 
-    Box–Muller on neighbouring integers: z = √(−2 ln u₁)·(cos 2πu₂, sin 2πu₂) with u = (k + ½)/2³². The work is done
-    piece by piece, which changes no number: each depends on its own counter alone.
+    Box–Muller on neighbouring integers: z = √(−2 ln u₁)·(cos 2πu₂, sin 2πu₂) with u = (k + ½)/2³².
+    The work is done piece by piece, which changes no number: each depends on its own counter alone.
     """
     numel = math.prod(shape)
     blocks = torch.arange((numel + 3) // 4, device=samples.device)
@@ -112,13 +117,15 @@ class NoiseSource(Protocol):
         ...
 
     def __call__(self, x: Tensor, step: int, draw: int, src: Point, dst: Point) -> Tensor:
-        """Unit noise like ``x`` for draw number ``draw`` of ``step``, which goes from ``src`` to ``dst``."""
+        """Unit noise like ``x`` for draw number ``draw`` of ``step``, which goes from ``src`` to
+        ``dst``."""
         ...
 
 
 @dataclass(frozen=True)
 class Keyed:
-    """Independent noise for each (seed, sample, step, draw); ``samples`` are the batch's indices, shape (B,)."""
+    """Independent noise for each (seed, sample, step, draw); ``samples`` are the batch's indices,
+    shape (B,)."""
 
     seed: int
     samples: Tensor
@@ -132,15 +139,17 @@ class Keyed:
 
 @dataclass(frozen=True)
 class Brownian:
-    """Noise from one Brownian path per sample, so that runs with different step counts share their noise.
+    """Noise from one Brownian path per sample, so that runs with different step counts share their
+    noise.
 
-    The path W runs over the clock u = (2/π)·atan σ̃ in [0, 1], which every grid crosses; the noise of a step from
-    u₁ to u₀ < u₁ is (W(u₁) − W(u₀))/√(u₁ − u₀). W is built by midpoint displacement to ``depth`` binary levels, each
-    node keyed by (seed, sample, level, index): any value can be had without the others. Below 2^−depth the path is a
-    straight line between nodes, so steps must be longer than that.
+    The path W runs over the clock u = (2/π)·atan σ̃ in [0, 1], which every grid crosses; the noise
+    of a step from u₁ to u₀ < u₁ is (W(u₁) − W(u₀))/√(u₁ − u₀). W is built by midpoint displacement
+    to ``depth`` binary levels, each node keyed by (seed, sample, level, index): any value can be
+    had without the others. Below 2^−depth the path is a straight line between nodes, so steps must
+    be longer than that.
 
-    Every draw follows the path over its own levels, whatever its number: an inner stage shares the path with its step
-    (k-diffusion's ``BrownianTreeNoiseSampler``).
+    Every draw follows the path over its own levels, whatever its number: an inner stage shares the
+    path with its step (k-diffusion's ``BrownianTreeNoiseSampler``).
     """
 
     seed: int
@@ -155,7 +164,8 @@ class Brownian:
         return normals(self.seed, self.samples, shape, INITIAL)
 
     def _node(self, shape: Sequence[int], level: int, index: int, dtype: torch.dtype) -> Tensor:
-        # Steps of a sampler are small non-negative numbers; nodes use the upper half of the step word.
+        # Steps of a sampler are small non-negative numbers; nodes use the upper half of the step
+        # word.
         key = 0x80000000 | (1 << level) + index
         return normals(self.seed, self.samples, shape, key, 1, dtype)
 
@@ -182,8 +192,8 @@ class Brownian:
         u1, u0 = (math.atan2(p.sigma, p.alpha) * 2 / math.pi for p in (src, dst))
         if abs(u1 - u0) < 2.0 ** (1 - self.depth):
             raise UserError(
-                f"Step {step} is too short for a Brownian path of depth {self.depth}; use fewer steps or "
-                "independent noise."
+                f"Step {step} is too short for a Brownian path of depth {self.depth}; use fewer"
+                " steps or independent noise."
             )
         shape, dtype = x.shape[1:], x.dtype
         known = self._reached.pop((u1, shape, dtype), None)

@@ -1,10 +1,12 @@
-"""A sampler as a table: the rows of a general linear method, in float64, before any network is seen.
+"""A sampler as a table: the rows of a general linear method, in float64, before any network is
+seen.
 
-A plan says, for every network evaluation, where the network is asked and which linear combination of what is known
-comes next. What is known after the evaluation of a row:
+A plan says, for every network evaluation, where the network is asked and which linear combination
+of what is known comes next. What is known after the evaluation of a row:
 
 * ``base``     the last committed state ``x_n``,
-* ``current``  the state at which the network was just evaluated (``base`` itself unless the row is an inner stage),
+* ``current``  the state at which the network was just evaluated (``base`` itself unless the row is
+  an inner stage),
 * ``evals``    the kept evaluations, newest first; ``evals[0]`` is the one just taken,
 * ``z``        fresh unit noise of each output that asks for it.
 
@@ -25,11 +27,11 @@ from .process import Point
 class Output:
     """One new state: x = base·x_base + current·x_current + Σ_j evals[j]·h_j + noise·z.
 
-    ``point`` is the noise level of the new state. A *commit* ends a step: it becomes the base, and displacement
-    transforms act on it. Otherwise the state is provisional: only the place of the next evaluation.
-    ``log_var`` = (log β̃, log β) scales the noise by a learned variance in between instead of ``noise``.
-    ``spread`` is the standard deviation by which guidance moves the mean, where it is not the noise's (a last step that
-    draws none).
+    ``point`` is the noise level of the new state. A *commit* ends a step: it becomes the base, and
+    displacement transforms act on it. Otherwise the state is provisional: only the place of the
+    next evaluation. ``log_var`` = (log β̃, log β) scales the noise by a learned variance in between
+    instead of ``noise``. ``spread`` is the standard deviation by which guidance moves the mean,
+    where it is not the noise's (a last step that draws none).
     """
 
     point: Point
@@ -47,11 +49,12 @@ class Output:
 class Row:
     """One evaluation and what follows from it.
 
-    The network is asked at ``at`` and the evaluation is read as ``basis``. ``outputs`` are computed in order, a
-    committed one becoming the ``base`` of the next; ``current`` stays the state that was evaluated. ``keep`` lists the
-    indices of the evaluations (newest first) that stay for the next row; the newest is kept as ``keep_basis`` (default:
-    ``basis``) of the point where it was taken and never converted again. ``order`` is the local order the row was
-    built for (what a table prints; a start-up row has a lower one).
+    The network is asked at ``at`` and the evaluation is read as ``basis``. ``outputs`` are computed
+    in order, a committed one becoming the ``base`` of the next; ``current`` stays the state that
+    was evaluated. ``keep`` lists the indices of the evaluations (newest first) that stay for the
+    next row; the newest is kept as ``keep_basis`` (default: ``basis``) of the point where it was
+    taken and never converted again. ``order`` is the local order the row was built for (what a
+    table prints; a start-up row has a lower one).
     """
 
     step: int
@@ -67,10 +70,11 @@ class Row:
 class Plan:
     """A validated table of rows for one grid.
 
-    ``start`` are outputs taken before the first evaluation (churn). ``single`` says that every row is one step: it is
-    evaluated where the last one ended, and commits once. Raises ``ValueError`` on construction when a row refers to an
-    evaluation that is not kept, a coefficient is not finite, or the last row does not commit at the grid's end: those
-    are mistakes in a solver, not in a user's input.
+    ``start`` are outputs taken before the first evaluation (churn). ``single`` says that every row
+    is one step: it is evaluated where the last one ended, and commits once. Raises ``ValueError``
+    on construction when a row refers to an evaluation that is not kept, a coefficient is not
+    finite, or the last row does not commit at the grid's end: those are mistakes in a solver, not
+    in a user's input.
     """
 
     grid: Grid
@@ -149,7 +153,8 @@ def basis_at(src: Point, preferred: Basis) -> Basis:
 
 
 def euler_row(step: int, src: Point, dst: Point, basis: Basis, keep: tuple[int, ...] = ()) -> Row:
-    """One DDIM step: exact when the estimate is constant along it. What is kept is kept as ``basis``."""
+    """One DDIM step: exact when the estimate is constant along it. What is kept is kept as
+    ``basis``."""
     read = basis_at(src, basis)
     a, b = transfer(src, dst, read)
     return Row(step, src, read, (Output(dst, base=a, evals=(b,)),), keep, keep_basis=basis)

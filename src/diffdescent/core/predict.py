@@ -1,8 +1,10 @@
-"""What a network says about ``x``: every parameterisation, converted to (x0, eps) here and nowhere else.
+"""What a network says about ``x``: every parameterisation, converted to (x0, eps) here and nowhere
+else.
 
-A network's raw output ``u`` is linear in the clean image and the noise, so with ``x = α x0 + σ ε`` there are four
-float64 numbers for which ``x0 = p·x + q·u`` and ``ε = p'·x + q'·u``. A :class:`Prediction` carries the raw tensor and
-these numbers; the executor folds them into a row of coefficients, so no converted tensor is made unless one is kept.
+A network's raw output ``u`` is linear in the clean image and the noise, so with ``x = α x0 + σ ε``
+there are four float64 numbers for which ``x0 = p·x + q·u`` and ``ε = p'·x + q'·u``. A
+:class:`Prediction` carries the raw tensor and these numbers; the executor folds them into a row of
+coefficients, so no converted tensor is made unless one is kept.
 """
 
 from __future__ import annotations
@@ -45,10 +47,11 @@ class Conversion(NamedTuple):
 def conversion(kind: Kind, point: Point) -> Conversion:
     """The 2×2 conversion of a raw output at ``point``.
 
-    ``eps``: u = ε. ``x0``: u = x0. ``v``: u = αε − σx0 (Salimans and Ho 2022, appendix D; exact where α² + σ² = 1, and
-    divided by α² + σ² elsewhere). ``flow``: u = ε − x0 (the velocity dx/dt of rectified flow). ``score``: u = −ε/σ.
-    A quantity that a parameterisation leaves undetermined at ``point`` (x0 from eps at α = 0, eps from x0 at σ = 0)
-    has NaN coefficients: using it is an error that the plan's validation reports.
+    ``eps``: u = ε. ``x0``: u = x0. ``v``: u = αε − σx0 (Salimans and Ho 2022, appendix D; exact
+    where α² + σ² = 1, and divided by α² + σ² elsewhere). ``flow``: u = ε − x0 (the velocity dx/dt
+    of rectified flow). ``score``: u = −ε/σ. A quantity that a parameterisation leaves undetermined
+    at ``point`` (x0 from eps at α = 0, eps from x0 at σ = 0) has NaN coefficients: using it is an
+    error that the plan's validation reports.
     """
     _, a, s = point
     nan = math.nan
@@ -71,11 +74,12 @@ def conversion(kind: Kind, point: Point) -> Conversion:
 class Prediction:
     """One evaluation: the raw output (same shape as ``x``) and its conversion.
 
-    ``parts`` keeps what guidance must see apart, each of ``raw``'s shape: ``"mean"`` and ``"score"`` are gradients of
-    log p(y | x) that the executor adds to the step (to its mean, weighted by its variance, or to the score),
-    ``"direction"`` is what classifier-free guidance has added to ``raw``, and ``"x0"`` is added to the estimate of x0
-    but not to that of ε (CFG++). ``variance`` is the second half of a
-    learned-variance network's output, in [−1, 1] between log β̃ and log β (Nichol and Dhariwal 2021, eq. 15).
+    ``parts`` keeps what guidance must see apart, each of ``raw``'s shape: ``"mean"`` and
+    ``"score"`` are gradients of log p(y | x) that the executor adds to the step (to its mean,
+    weighted by its variance, or to the score), ``"direction"`` is what classifier-free guidance has
+    added to ``raw``, and ``"x0"`` is added to the estimate of x0 but not to that of ε (CFG++).
+    ``variance`` is the second half of a learned-variance network's output, in [−1, 1] between log
+    β̃ and log β (Nichol and Dhariwal 2021, eq. 15).
     """
 
     raw: Tensor
@@ -94,8 +98,9 @@ class Prediction:
 class Predictor(Protocol):
     """Anything that can be sampled from.
 
-    ``process`` is what it was trained on, ``shape`` the (C, H, W) of one sample or None when any will do. Calling it
-    with ``x`` of shape (B, C, H, W), a noise level and labels of shape (B,) or None gives a :class:`Prediction`.
+    ``process`` is what it was trained on, ``shape`` the (C, H, W) of one sample or None when any
+    will do. Calling it with ``x`` of shape (B, C, H, W), a noise level and labels of shape (B,) or
+    None gives a :class:`Prediction`.
     """
 
     process: Process
@@ -113,8 +118,8 @@ def _check_output(raw: object, x: Tensor) -> None:
         )
     if raw.shape != x.shape:
         raise UserError(
-            f"The model returned shape {tuple(raw.shape)} for an input of shape {tuple(x.shape)}; they must be "
-            "equal (a network with twice the channels needs learned_variance=True)."
+            f"The model returned shape {tuple(raw.shape)} for an input of shape {tuple(x.shape)};"
+            " they must be equal (a network with twice the channels needs learned_variance=True)."
         )
 
 
@@ -122,9 +127,9 @@ def _check_output(raw: object, x: Tensor) -> None:
 class _Described:
     """What is known of a network beside its mathematics.
 
-    ``device`` is where the module lives and ``dtype`` what it is fed with. ``classes`` are the names of its labels,
-    which run from 0 to ``label_count`` − 1 (−1: no label, unless it ``needs_label``). ``name`` and ``fingerprint`` say
-    in a run's record which network it was.
+    ``device`` is where the module lives and ``dtype`` what it is fed with. ``classes`` are the
+    names of its labels, which run from 0 to ``label_count`` − 1 (−1: no label, unless it
+    ``needs_label``). ``name`` and ``fingerprint`` say in a run's record which network it was.
     """
 
     dtype: torch.dtype = torch.float32
@@ -140,10 +145,10 @@ class _Described:
 class Network(_Described):
     """Wraps any ``module(x, t, cond) → raw`` as a :class:`Predictor`.
 
-    ``kind`` is what the raw output means. ``time`` maps a noise level to the number that the module is told (default:
-    the process's own ``t``, the index of a discrete VP process). With ``learned_variance`` the module returns 2C
-    channels, of which the second half is the variance. The module sees tensors of its own ``dtype``; the raw output
-    comes back as it left the module.
+    ``kind`` is what the raw output means. ``time`` maps a noise level to the number that the module
+    is told (default: the process's own ``t``, the index of a discrete VP process). With
+    ``learned_variance`` the module returns 2C channels, of which the second half is the variance.
+    The module sees tensors of its own ``dtype``; the raw output comes back as it left the module.
 
     A module in five lines::
 
@@ -177,8 +182,9 @@ class Network(_Described):
         if self.learned_variance and isinstance(raw, Tensor):
             if raw.shape[1] != 2 * x.shape[1]:
                 raise UserError(
-                    f"A learned-variance network must return {2 * x.shape[1]} channels for {x.shape[1]}, "
-                    f"but this one returned {raw.shape[1]}; drop learned_variance if it predicts no variance."
+                    f"A learned-variance network must return {2 * x.shape[1]} channels for"
+                    f" {x.shape[1]}, but this one returned {raw.shape[1]}; drop learned_variance if"
+                    " it predicts no variance."
                 )
             raw, variance = raw.chunk(2, dim=1)
         _check_output(raw, x)
@@ -187,10 +193,11 @@ class Network(_Described):
 
 @dataclass
 class EDM(_Described):
-    """An EDM-preconditioned network: x0 = c_skip x̃ + c_out F(c_in x̃, c_noise) with x̃ = x/α, σ̃ = σ/α.
+    """An EDM-preconditioned network: x0 = c_skip x̃ + c_out F(c_in x̃, c_noise) with x̃ = x/α, σ̃ =
+    σ/α.
 
-    c_skip = σd²/(σ̃² + σd²), c_out = σ̃σd/√(σ̃² + σd²), c_in = 1/√(σ̃² + σd²), c_noise = ¼ log σ̃ (Karras et al. 2022,
-    table 1). ``module(x, c_noise, cond)`` is the raw F.
+    c_skip = σd²/(σ̃² + σd²), c_out = σ̃σd/√(σ̃² + σd²), c_in = 1/√(σ̃² + σd²), c_noise = ¼ log σ̃
+    (Karras et al. 2022, table 1). ``module(x, c_noise, cond)`` is the raw F.
     """
 
     module: Callable[[Tensor, Tensor, Tensor | None], Tensor]
@@ -202,7 +209,8 @@ class EDM(_Described):
         s, d = point.ratio, self.sigma_data
         if not 0 < s < math.inf:
             raise UserError(
-                f"An EDM network cannot be evaluated at σ = {s}; end the grid's evaluations above 0."
+                f"An EDM network cannot be evaluated at σ = {s}; end the grid's evaluations"
+                " above 0."
             )
         root = math.hypot(s, d)
         c_noise = torch.full(

@@ -1,8 +1,8 @@
 """Diffusion processes: how much signal and how much noise there is at each time.
 
-A process says that ``x_t = α(t) x0 + σ(t) ε`` with ``ε ~ N(0, I)``. All of its arithmetic is NumPy float64 on the
-host; nothing here touches a device. ``σ̃ = σ/α`` is the noise-to-signal ratio (the "σ" of variance-exploding
-samplers) and ``λ = log(α/σ) = −log σ̃`` half the log-SNR.
+A process says that ``x_t = α(t) x0 + σ(t) ε`` with ``ε ~ N(0, I)``. All of its arithmetic is NumPy
+float64 on the host; nothing here touches a device. ``σ̃ = σ/α`` is the noise-to-signal ratio (the
+"σ" of variance-exploding samplers) and ``λ = log(α/σ) = −log σ̃`` half the log-SNR.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ ArrayLike = npt.ArrayLike
 
 
 class Point(NamedTuple):
-    """One noise level: the time ``t`` that the network is told, and the state's ``alpha`` and ``sigma``."""
+    """One noise level: the time ``t`` that the network is told, and the state's ``alpha`` and
+    ``sigma``."""
 
     t: float
     alpha: float
@@ -48,7 +49,8 @@ class Point(NamedTuple):
 
 
 class Process(ABC):
-    """α(t), σ(t) and their inverse. ``t`` grows with the noise; ``t_min`` and ``t_max`` bound what a network knows."""
+    """α(t), σ(t) and their inverse. ``t`` grows with the noise; ``t_min`` and ``t_max`` bound what
+    a network knows."""
 
     t_min: float
     t_max: float
@@ -82,7 +84,8 @@ class Process(ABC):
 
     @abstractmethod
     def scaled(self, ratio: ArrayLike) -> tuple[Array, Array]:
-        """(α, σ) of this process's coordinates at noise-to-signal ratio ``ratio``, also outside its own range."""
+        """(α, σ) of this process's coordinates at noise-to-signal ratio ``ratio``, also outside its
+        own range."""
 
 
 def _vp_ratio_slope(log_bar: Array, log_bar_slope: Array) -> Array:
@@ -115,10 +118,10 @@ def make_betas(
 ) -> Array:
     """The β_t of a named training schedule, shape ``(steps,)``, float64.
 
-    ``linear``: β from 1e-4 to 0.02 (DDPM; Ho et al. 2020, section 4). ``scaled_linear``: √β linear from √8.5e-4 to
-    √0.012 (latent diffusion). ``cosine``: ᾱ(s) = cos²((s + 0.008)/1.008 · π/2), β capped at 0.999 (Nichol and
-    Dhariwal 2021, eq. 17; it has no ``start`` and ``end``). ``sigmoid``: β = sigmoid of a line from −6 to 6, scaled to
-    [1e-4, 0.02].
+    ``linear``: β from 1e-4 to 0.02 (DDPM; Ho et al. 2020, section 4). ``scaled_linear``: √β linear
+    from √8.5e-4 to √0.012 (latent diffusion). ``cosine``: ᾱ(s) = cos²((s + 0.008)/1.008 · π/2), β
+    capped at 0.999 (Nichol and Dhariwal 2021, eq. 17; it has no ``start`` and ``end``).
+    ``sigmoid``: β = sigmoid of a line from −6 to 6, scaled to [1e-4, 0.02].
 
     Raises :class:`UserError` for an unknown schedule.
     """
@@ -145,8 +148,8 @@ def make_betas(
 class VP(Process):
     """Variance preserving, discrete: α² = ᾱ_t, σ² = 1 − ᾱ_t at integer indices ``t = 0 … T−1``.
 
-    Between integers log ᾱ is linear in ``t``. The index is what a network trained on ``T`` steps is given; the
-    continuous time of DPM-Solver is ``(t + 1)/T``.
+    Between integers log ᾱ is linear in ``t``. The index is what a network trained on ``T`` steps is
+    given; the continuous time of DPM-Solver is ``(t + 1)/T``.
 
     Raises :class:`UserError` when ``betas`` lie outside (0, 1].
     """
@@ -158,7 +161,8 @@ class VP(Process):
         betas = np.asarray(self.betas, dtype=np.float64)
         if betas.ndim != 1 or len(betas) < 2 or not np.all((betas > 0) & (betas <= 1)):
             raise UserError(
-                "VP needs a vector of at least two betas in (0, 1]; give betas=make_betas('linear')."
+                "VP needs a vector of at least two betas in (0, 1]; give"
+                " betas=make_betas('linear')."
             )
         with np.errstate(divide="ignore"):
             log_bar = np.log1p(-betas).cumsum()
@@ -178,7 +182,8 @@ class VP(Process):
 
     @classmethod
     def from_alpha_bar(cls, alpha_bar: ArrayLike) -> VP:
-        """A VP process with the given cumulative products ᾱ_0 > ᾱ_1 > … (trained or rescaled betas)."""
+        """A VP process with the given cumulative products ᾱ_0 > ᾱ_1 > … (trained or rescaled
+        betas)."""
         bar = np.asarray(alpha_bar, dtype=np.float64)
         return cls(1.0 - bar / np.concatenate(([1.0], bar[:-1])))
 
@@ -236,7 +241,8 @@ class VP(Process):
 
 @dataclass(frozen=True)
 class VPContinuous(Process):
-    """Variance preserving with β(t) linear in continuous time: log α = −t²(β1 − β0)/4 − tβ0/2 (Song et al. 2021).
+    """Variance preserving with β(t) linear in continuous time: log α = −t²(β1 − β0)/4 − tβ0/2 (Song
+    et al. 2021).
 
     ``t`` runs over (0, 1]; ``t_min`` is the usual cut-off 1e-3.
     """
@@ -292,8 +298,8 @@ class VE(Process):
 class Flow(Process):
     """Rectified flow: α = 1 − t, σ = t. ``t`` runs from 0 (data) to 1 (pure noise).
 
-    ``shift`` moves a grid's times, ``t ← s t / (1 + (s − 1) t)`` (Esser et al. 2024, eq. 23); it does not change the
-    path, so it lives in :meth:`shifted`, which the grid builders use.
+    ``shift`` moves a grid's times, ``t ← s t / (1 + (s − 1) t)`` (Esser et al. 2024, eq. 23); it
+    does not change the path, so it lives in :meth:`shifted`, which the grid builders use.
     """
 
     shift: float = 1.0

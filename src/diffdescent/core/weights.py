@@ -1,13 +1,15 @@
-"""Effective weights: how much x_T, each evaluation and each noise draw count in every state that a sampler commits.
+"""Effective weights: how much x_T, each evaluation and each noise draw count in every state that a
+sampler commits.
 
-A linear sampler's state is x_s = w_T·x_T + Σ_i w_i·h_i + Σ_k v_k·z_k whatever the network says, with h_i the estimate
-of x0 (or ε) of evaluation i and z_k unit noise. The numbers come from the executor itself, run on basis vectors: the
-"image" is the vector of its own coefficients, evaluation i answers with the i-th unit vector. So they cannot disagree
-with what runs, and momentum, gradient estimation and lower-order starts are counted without a formula of their own.
+A linear sampler's state is x_s = w_T·x_T + Σ_i w_i·h_i + Σ_k v_k·z_k whatever the network says,
+with h_i the estimate of x0 (or ε) of evaluation i and z_k unit noise. The numbers come from the
+executor itself, run on basis vectors: the "image" is the vector of its own coefficients, evaluation
+i answers with the i-th unit vector. So they cannot disagree with what runs, and momentum, gradient
+estimation and lower-order starts are counted without a formula of their own.
 
-Where the estimate is constant, h_i = c, every base plan obeys w_T·α_T + Σ w_i = α_s and (w_T·σ_T)² + Σ v_k² = σ_s²
-(x0 weights); momentum does not: where the base's displacements r sum to Σr, its own, m ← βm + (1 − β)r, sum to
-Σm = Σr − β/(1 − β)·(m_end − m_start).
+Where the estimate is constant, h_i = c, every base plan obeys w_T·α_T + Σ w_i = α_s and (w_T·σ_T)²
++ Σ v_k² = σ_s² (x0 weights); momentum does not: where the base's displacements r sum to Σr, its
+own, m ← βm + (1 − β)r, sum to Σm = Σr − β/(1 − β)·(m_end − m_start).
 """
 
 from __future__ import annotations
@@ -36,9 +38,10 @@ from .transforms.base import Commit, Displacement, Estimate, Rewrite, Transform
 class Weights:
     """The coefficients of every committed state; float64.
 
-    ``start`` (S,) multiplies x_T, ``evals`` (S, E) the evaluations in the order in which they are taken, ``noise``
-    (S, D) the unit noise draws, for S committed states at the levels ``points``. ``at`` are the levels and ``steps``
-    the steps of the E evaluations, ``draws`` the (step, draw) of the noise. The last state is the result.
+    ``start`` (S,) multiplies x_T, ``evals`` (S, E) the evaluations in the order in which they are
+    taken, ``noise`` (S, D) the unit noise draws, for S committed states at the levels ``points``.
+    ``at`` are the levels and ``steps`` the steps of the E evaluations, ``draws`` the (step, draw)
+    of the noise. The last state is the result.
     """
 
     name: str
@@ -59,7 +62,8 @@ class Weights:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """One short name per evaluation: ``t=749`` for the step's own, with a prime for every further one."""
+        """One short name per evaluation: ``t=749`` for the step's own, with a prime for every
+        further one."""
         names: list[str] = []
         for i, point in enumerate(self.at):
             earlier = sum(s == self.steps[i] for s in self.steps[:i])
@@ -68,7 +72,8 @@ class Weights:
 
     @property
     def totals(self) -> Array:
-        """A constant estimate of 1 in each state, over the level's α (x0) or σ (ε): 1 for base plans, (S,).
+        """A constant estimate of 1 in each state, over the level's α (x0) or σ (ε): 1 for base
+        plans, (S,).
 
         x0: (w_T·α_T + Σ w_i)/α_s. ε: (w_T·σ_T + Σ w_i)/σ_s, NaN at σ_s = 0.
         """
@@ -82,7 +87,8 @@ class Weights:
 
     @property
     def noise_left(self) -> Array:
-        """The standard deviation of the noise in each state over a constant x0: √((w_T·σ_T)² + Σ v_k²), (S,).
+        """The standard deviation of the noise in each state over a constant x0: √((w_T·σ_T)² + Σ
+        v_k²), (S,).
 
         Read it from x0 weights: the estimates then hold no noise.
         """
@@ -94,9 +100,14 @@ class Weights:
         w, kind = self.result, "x0" if self.basis == "x0" else "ε"
         top = int(np.abs(w).argmax())
         lines = [
-            f"{self.name}: {len(self.points)} steps, {len(self.at)} evaluations, {len(self.draws)} noise draws",
-            f"result = {self.start[-1]:+.4g}·x_T, {kind} weights summing to {w.sum():+.6g} "
-            f"(negative ones {w[w < 0].sum():+.4g})",
+            (
+                f"{self.name}: {len(self.points)} steps, {len(self.at)} evaluations,"
+                f" {len(self.draws)} noise draws"
+            ),
+            (
+                f"result = {self.start[-1]:+.4g}·x_T, {kind} weights summing to {w.sum():+.6g} "
+                f"(negative ones {w[w < 0].sum():+.4g})"
+            ),
             f"largest weight {w[top]:+.4g} at {self.labels[top]}; Σ|w| = {np.abs(w).sum():.4g}",
         ]
         if self.basis == "x0":
@@ -107,7 +118,8 @@ class Weights:
         return "\n".join(lines)
 
     def table(self, digits: int = 4) -> str:
-        """Plain text: a row per committed state, a column for x_T and for each evaluation (and one for √Σv²)."""
+        """Plain text: a row per committed state, a column for x_T and for each evaluation (and one
+        for √Σv²)."""
         head = ["t", "σ/α", "x_T", *self.labels]
         columns = [self.start[:, None], self.evals]
         if self.draws:
@@ -184,8 +196,8 @@ def _draws(plan: Plan) -> tuple[tuple[int, int], ...]:
     outputs += [(row.step, out) for row in plan.rows for out in row.outputs]
     if any(out.log_var for _, out in outputs):
         raise UserError(
-            f"{plan.name} has no effective weights: its noise is scaled by a variance that the network predicts. "
-            "Choose variance=small or variance=large."
+            f"{plan.name} has no effective weights: its noise is scaled by a variance that the"
+            " network predicts. Choose variance=small or variance=large."
         )
     return tuple(dict.fromkeys((step, out.draw) for step, out in outputs if out.noise))
 
@@ -196,8 +208,9 @@ def _split(
     for transform in transforms:
         if not transform.linear:
             raise UserError(
-                f"A chain with {transform.name!r} has no effective weights: {transform.name} is not linear in the "
-                "evaluations, so how much each counts depends on the image. Leave it out to read the rest."
+                f"A chain with {transform.name!r} has no effective weights: {transform.name} is not"
+                " linear in the evaluations, so how much each counts depends on the image. Leave"
+                " it out to read the rest."
             )
     return (
         [t for t in transforms if isinstance(t, Rewrite)],
@@ -215,16 +228,16 @@ def effective_weights(
 ) -> Weights:
     """How much each past evaluation counts in every committed state of a linear sampler.
 
-    ``sampler`` is a recipe with its ``grid``, or a plan; ``transforms`` are appended to the chain. ``basis`` says
-    whether the evaluations are estimates of x0 or of ε.
+    ``sampler`` is a recipe with its ``grid``, or a plan; ``transforms`` are appended to the chain.
+    ``basis`` says whether the evaluations are estimates of x0 or of ε.
 
     Example::
 
         weights = effective_weights(parse("ge(gamma=2) | momentum(beta=-0.3)"), grid)
         print(weights.table())
 
-    Raises :class:`UserError` with the reason when the chain is not linear, and when a level leaves ``basis``
-    undetermined (ε at σ = 0; x0 at α = 0).
+    Raises :class:`UserError` with the reason when the chain is not linear, and when a level leaves
+    ``basis`` undetermined (ε at σ = 0; x0 at α = 0).
     """
     if basis not in ("x0", "eps"):
         raise unknown("basis", basis, ("x0", "eps"))

@@ -22,24 +22,25 @@ _SPATIAL_CHANNELS = 4
 class ModuleExtractor:
     """Any ``nn.Module`` as an extractor.
 
-    The module gets float32 images (n, C, H, W) and returns features (n, d), a map (n, d, h, w), which is averaged over
-    its places, or :class:`Features` with a spatial map and probabilities as well. It is put into evaluation mode and
-    sees ``micro_batch`` images at a time, the last ones padded, so that the features of an image are the same in any
-    batch.
+    The module gets float32 images (n, C, H, W) and returns features (n, d), a map (n, d, h, w),
+    which is averaged over its places, or :class:`Features` with a spatial map and probabilities as
+    well. It is put into evaluation mode and sees ``micro_batch`` images at a time, the last ones
+    padded, so that the features of an image are the same in any batch.
 
     Args:
         module: the network.
         name: what it is called in results.
         size: (H, W) to which images are resized; None leaves them as they are.
-        channels: how many it expects; grey images are repeated to three. None hands them over as they are.
+        channels: how many it expects; grey images are repeated to three. None hands them over as
+            they are.
         resize: how, a name of :data:`diffdescent.evaluate.RESIZES`.
         values: what the pixel values 0 and 255 become.
         device: where it runs; None: the CPU.
         micro_batch: how many images it sees at once.
 
     Raises:
-        UserError: an unknown resize protocol or device, images with the wrong number of channels, an output that is no
-            feature, or one that is not finite.
+        UserError: an unknown resize protocol or device, images with the wrong number of channels,
+            an output that is no feature, or one that is not finite.
     """
 
     def __init__(
@@ -72,8 +73,8 @@ class ModuleExtractor:
         """Features of ``images``, uint8 (n, C, H, W)."""
         if images.dtype != torch.uint8 or images.ndim != 4 or not len(images):
             raise UserError(
-                f"Expected uint8 images (n, C, H, W), not {images.dtype} of shape {tuple(images.shape)}; "
-                "make them with diffdescent.base.images.to_uint8."
+                f"Expected uint8 images (n, C, H, W), not {images.dtype} of shape"
+                f" {tuple(images.shape)}; make them with diffdescent.base.images.to_uint8."
             )
         found = join([self._micro(part) for part in torch.split(images, self.micro_batch)])
         if not found.pool.isfinite().all():
@@ -127,7 +128,8 @@ def weights_hash(module: nn.Module) -> str:
 
 
 class _ClassifierTaps(nn.Module):
-    """The bundled classifier: 256 penultimate features, four channels of its 8 × 8 map (256), and probabilities."""
+    """The bundled classifier: 256 penultimate features, four channels of its 8 × 8 map (256), and
+    probabilities."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -150,10 +152,11 @@ def load_extractor(
 ) -> ModuleExtractor:
     """The extractor called ``name``.
 
-    ``cifar10-features`` is the bundled classifier: 32 × 32 images, 256 features, fast; its distances compare among
-    themselves and with no published number. ``inception:FILE`` is InceptionV3 with the FID weights of a local file in
-    pytorch-fid's layout: with ``resize="legacy"`` pixels become 2x/255 − 1 as in pytorch-fid, with ``"clean"``
-    (x − 128)/128 as in clean-fid.
+    ``cifar10-features`` is the bundled classifier: 32 × 32 images, 256 features, fast; its
+    distances compare among themselves and with no published number. ``inception:FILE`` is
+    InceptionV3 with the FID weights of a local file in pytorch-fid's layout: with
+    ``resize="legacy"`` pixels become 2x/255 − 1 as in pytorch-fid, with ``"clean"`` (x − 128)/128
+    as in clean-fid.
 
     Raises:
         UserError: another name, a file that cannot be read, an unknown resize protocol.

@@ -22,9 +22,10 @@ OnProgress = Callable[[int, int], None]
 class Features:
     """Features of n images, float32 on the CPU.
 
-    ``pool`` (n, d) serves FD, KID, precision and recall; ``spatial`` (n, s), a flattened map, sFD; ``probs`` (n, k),
-    class probabilities, the Inception Score; ``labels`` (n,), the classes that the images were asked to show, with
-    ``probs`` the agreement. ``protocol`` is that of the extractor which made them.
+    ``pool`` (n, d) serves FD, KID, precision and recall; ``spatial`` (n, s), a flattened map, sFD;
+    ``probs`` (n, k), class probabilities, the Inception Score; ``labels`` (n,), the classes that
+    the images were asked to show, with ``probs`` the agreement. ``protocol`` is that of the
+    extractor which made them.
     """
 
     pool: Tensor
@@ -48,7 +49,8 @@ class Features:
 
 
 class Extractor(Protocol):
-    """Features of images. ``protocol`` is all that they depend on: the network, its weights, how images are resized."""
+    """Features of images. ``protocol`` is all that they depend on: the network, its weights, how
+    images are resized."""
 
     name: str
     protocol: dict[str, JSON]
@@ -65,14 +67,18 @@ def join(parts: Sequence[Features]) -> Features:
     first = parts[0]
     return Features(
         torch.cat([p.pool for p in parts]),
-        None
-        if first.spatial is None
-        else torch.cat([p.spatial for p in parts if p.spatial is not None]),
+        (
+            None
+            if first.spatial is None
+            else torch.cat([p.spatial for p in parts if p.spatial is not None])
+        ),
         None if first.probs is None else torch.cat([p.probs for p in parts if p.probs is not None]),
         first.protocol,
-        None
-        if first.labels is None
-        else torch.cat([p.labels for p in parts if p.labels is not None]),
+        (
+            None
+            if first.labels is None
+            else torch.cat([p.labels for p in parts if p.labels is not None])
+        ),
     )
 
 
@@ -85,7 +91,8 @@ def extract(
 ) -> Features:
     """Features of ``images``, a uint8 tensor (n, C, H, W) or batches of it.
 
-    ``progress`` is called with (done, in all) after each batch of a tensor. Raises :class:`UserError` for no image.
+    ``progress`` is called with (done, in all) after each batch of a tensor. Raises
+    :class:`UserError` for no image.
     """
     parts, done = [], 0
     for some in torch.split(images, batch) if isinstance(images, Tensor) else images:

@@ -1,10 +1,12 @@
-"""Fréchet distance between Gaussians, the 2-Wasserstein distance of two sets of features by their moments.
+"""Fréchet distance between Gaussians, the 2-Wasserstein distance of two sets of features by their
+moments.
 
     d² = ‖μ₁ − μ₂‖² + tr Σ₁ + tr Σ₂ − 2·tr (Σ₁Σ₂)^{1/2}
 
-(Dowson and Landau 1982; on Inception features FID, Heusel et al. 2017; on spatial features sFID, Nash et al. 2021.)
-Σ₁Σ₂ has the eigenvalues of the symmetric Fᵀ Σ₂ F for any factor Σ₁ = F Fᵀ, so the trace is the sum of their square
-roots: no matrix square root, no complex numbers, and nothing has to be invertible.
+(Dowson and Landau 1982; on Inception features FID, Heusel et al. 2017; on spatial features sFID,
+Nash et al. 2021.) Σ₁Σ₂ has the eigenvalues of the symmetric Fᵀ Σ₂ F for any factor Σ₁ = F Fᵀ, so
+the trace is the sum of their square roots: no matrix square root, no complex numbers, and nothing
+has to be invertible.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from .moments import Moments
 
 
 def factor(sigma: Tensor) -> Tensor:
-    """F with F Fᵀ = ``sigma`` (d, d), positive semidefinite: Cholesky's where it exists, else by eigenvectors."""
+    """F with F Fᵀ = ``sigma`` (d, d), positive semidefinite: Cholesky's where it exists, else by
+    eigenvectors."""
     lower: Tensor
     lower, failed = torch.linalg.cholesky_ex(sigma)
     if not int(failed):
@@ -31,12 +34,14 @@ def factor(sigma: Tensor) -> Tensor:
 
 
 def sum_of_roots(matrix: Tensor) -> float:
-    """Σ √λ over the eigenvalues of the symmetric ``matrix``; those that rounding made negative are zeros."""
+    """Σ √λ over the eigenvalues of the symmetric ``matrix``; those that rounding made negative are
+    zeros."""
     return float(torch.linalg.eigvalsh(matrix).clamp(min=0).sqrt().sum())
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
-    """The (squared) Fréchet distance of two sets of moments, in squared feature units; 0 for equal ones.
+    """The (squared) Fréchet distance of two sets of moments, in squared feature units; 0 for equal
+    ones.
 
     Raises:
         UserError: moments of different dimension, or not finite.
@@ -51,12 +56,14 @@ def check(a: Moments, b: Moments) -> None:
     """Raises :class:`UserError` unless the two can be compared."""
     if a.dimension != b.dimension:
         raise UserError(
-            f"Cannot compare {a.dimension} features with {b.dimension}; take both from the same network and layer."
+            f"Cannot compare {a.dimension} features with {b.dimension}; take both from the same"
+            " network and layer."
         )
     for moments in (a, b):
         if not (moments.mu.isfinite().all() and moments.sigma.isfinite().all()):
             raise UserError(
-                "The features hold NaN or Inf; look at the images and at the network that reads them."
+                "The features hold NaN or Inf; look at the images and at the network that reads"
+                " them."
             )
 
 
@@ -69,9 +76,9 @@ def over_halves(
 ) -> Tensor:
     """The distance of each half of ``x`` (n, d) to ``reference``: masks bool (r, n) → (r,).
 
-    ``root`` is a factor F of the reference's covariance. In the coordinates y = Fᵀ(x − x̄) the matrix whose roots are
-    summed is the covariance of y, so a half costs one product of its rows and one eigenvalue problem of size
-    min(n/2, d).
+    ``root`` is a factor F of the reference's covariance. In the coordinates y = Fᵀ(x − x̄) the
+    matrix whose roots are summed is the covariance of y, so a half costs one product of its rows
+    and one eigenvalue problem of size min(n/2, d).
     """
     x = x.double()
     mean = x.mean(0)

@@ -1,8 +1,10 @@
-"""InceptionV3 as FID uses it: the network of the 2015 TensorFlow graph, with weights in pytorch-fid's layout.
+"""InceptionV3 as FID uses it: the network of the 2015 TensorFlow graph, with weights in
+pytorch-fid's layout.
 
-The architecture is that of Szegedy et al. (2016) with 1008 outputs; where the graph differs from the later torchvision
-network: average pooling does not count the padding, and the last block pools by the maximum. Names of modules are those
-of the weights file (``Mixed_5b.branch5x5_1.conv.weight``).
+The architecture is that of Szegedy et al. (2016) with 1008 outputs; where the graph differs from
+the later torchvision network: average pooling does not count the padding, and the last block pools
+by the maximum. Names of modules are those of the weights file
+(``Mixed_5b.branch5x5_1.conv.weight``).
 """
 
 from __future__ import annotations
@@ -23,11 +25,13 @@ from .features import Features
 Size = int | tuple[int, int]
 
 SPATIAL_CHANNELS = 7
-"""Channels of the spatial features of sFID: the first seven of mixed_6/conv, 7 × 17 × 17 = 2023 numbers."""
+"""Channels of the spatial features of sFID: the first seven of mixed_6/conv, 7 × 17 × 17 = 2023
+numbers."""
 
 
 class _Conv(nn.Module):
-    """Convolution without bias, batch normalisation, ReLU. Stride 1 keeps the size unless ``valid``."""
+    """Convolution without bias, batch normalisation, ReLU. Stride 1 keeps the size unless
+    ``valid``."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: Size, stride: int = 1, valid: bool = False
@@ -53,11 +57,13 @@ class _Maximum(nn.MaxPool2d):
 
 
 Part = tuple[str, str, int, Size, int]
-"""A convolution of a block: name, source of its input ("x", "pool" or another's name), outputs, kernel, stride."""
+"""A convolution of a block: name, source of its input ("x", "pool" or another's name), outputs,
+kernel, stride."""
 
 
 class _Mixed(nn.Module):
-    """Parallel chains of convolutions; what no other one reads is the output, in the order of the table."""
+    """Parallel chains of convolutions; what no other one reads is the output, in the order of the
+    table."""
 
     def __init__(self, inputs: int, pool: nn.Module, parts: list[Part]) -> None:
         super().__init__()
@@ -110,20 +116,40 @@ def _block_b(inputs: int) -> _Mixed:
 
 def _block_c(inputs: int, c: int) -> _Mixed:
     wide, tall = (1, 7), (7, 1)
-    return _Mixed(inputs, _Average(), [
-        *_chain("branch1x1", ("", 192, 1, 1)),
-        *_chain("branch7x7", ("_1", c, 1, 1), ("_2", c, wide, 1), ("_3", 192, tall, 1)),
-        *_chain("branch7x7dbl", ("_1", c, 1, 1), ("_2", c, tall, 1), ("_3", c, wide, 1), ("_4", c, tall, 1),
-                ("_5", 192, wide, 1)),
-        *_pooled(192),
-    ])  # fmt: skip
+    return _Mixed(
+        inputs,
+        _Average(),
+        [
+            *_chain("branch1x1", ("", 192, 1, 1)),
+            *_chain("branch7x7", ("_1", c, 1, 1), ("_2", c, wide, 1), ("_3", 192, tall, 1)),
+            *_chain(
+                "branch7x7dbl",
+                ("_1", c, 1, 1),
+                ("_2", c, tall, 1),
+                ("_3", c, wide, 1),
+                ("_4", c, tall, 1),
+                ("_5", 192, wide, 1),
+            ),
+            *_pooled(192),
+        ],
+    )
 
 
 def _block_d(inputs: int) -> _Mixed:
-    return _Mixed(inputs, _Maximum(2), [
-        *_chain("branch3x3", ("_1", 192, 1, 1), ("_2", 320, 3, 2)),
-        *_chain("branch7x7x3", ("_1", 192, 1, 1), ("_2", 192, (1, 7), 1), ("_3", 192, (7, 1), 1), ("_4", 192, 3, 2)),
-    ])  # fmt: skip
+    return _Mixed(
+        inputs,
+        _Maximum(2),
+        [
+            *_chain("branch3x3", ("_1", 192, 1, 1), ("_2", 320, 3, 2)),
+            *_chain(
+                "branch7x7x3",
+                ("_1", 192, 1, 1),
+                ("_2", 192, (1, 7), 1),
+                ("_3", 192, (7, 1), 1),
+                ("_4", 192, 3, 2),
+            ),
+        ],
+    )
 
 
 def _block_e(inputs: int, pool: nn.Module) -> _Mixed:
@@ -139,10 +165,10 @@ def _block_e(inputs: int, pool: nn.Module) -> _Mixed:
 
 
 class InceptionV3(nn.Module):
-    """Images (n, 3, 299, 299) in [−1, 1] → :class:`Features`: ``pool`` (n, 2048), the mean of the last block;
-    ``spatial`` (n, 2023), the first seven channels of mixed_6/conv in the order (row, column, channel) of the
-    TensorFlow graph; ``probs`` (n, 1008), the softmax of the logits without their bias, as published Inception Scores
-    take it."""
+    """Images (n, 3, 299, 299) in [−1, 1] → :class:`Features`: ``pool`` (n, 2048), the mean of the
+    last block; ``spatial`` (n, 2023), the first seven channels of mixed_6/conv in the order (row,
+    column, channel) of the TensorFlow graph; ``probs`` (n, 1008), the softmax of the logits without
+    their bias, as published Inception Scores take it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -194,10 +220,12 @@ class InceptionV3(nn.Module):
 
 
 def load_inception(path: str | Path) -> InceptionV3:
-    """The network with the weights of a local file in pytorch-fid's layout, ``.pth`` or ``.safetensors``.
+    """The network with the weights of a local file in pytorch-fid's layout, ``.pth`` or
+    ``.safetensors``.
 
     Raises:
-        UserError: no such file, one that does not load without running code, or weights of another network.
+        UserError: no such file, one that does not load without running code, or weights of another
+            network.
     """
     path = Path(path)
     if not path.is_file():
@@ -213,8 +241,9 @@ def load_inception(path: str | Path) -> InceptionV3:
         found = tuple(weights[name].shape) if name in weights else "absent"
         if found != tuple(shape):
             raise UserError(
-                f"{path} is no InceptionV3 in pytorch-fid's layout: {name} should be {tuple(shape)} and is {found}; "
-                "the file that pytorch-fid uses is pt_inception-2015-12-05-6726825d.pth."
+                f"{path} is no InceptionV3 in pytorch-fid's layout: {name} should be {tuple(shape)}"
+                f" and is {found}; the file that pytorch-fid uses is"
+                " pt_inception-2015-12-05-6726825d.pth."
             )
     network.load_state_dict({name: weights[name].float() for name in expected}, strict=False)
     return network.eval().requires_grad_(False)
@@ -235,8 +264,8 @@ def _read(path: Path) -> dict[str, Tensor]:
     ) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(
-            f"{path} does not load as plain weights ({reason[0]}); it is damaged, or a pickle that needs code: save "
-            "its state_dict() as a file of tensors."
+            f"{path} does not load as plain weights ({reason[0]}); it is damaged, or a pickle that"
+            " needs code: save its state_dict() as a file of tensors."
         ) from None
     if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
         raise UserError(f"{path} holds no dictionary of tensors; save the network's state_dict().")

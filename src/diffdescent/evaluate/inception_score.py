@@ -1,8 +1,10 @@
-"""Inception Score (Salimans et al. 2016): are single images sure of their class, and all of them together diverse?
+"""Inception Score (Salimans et al. 2016): are single images sure of their class, and all of them
+together diverse?
 
     IS = exp( E_x KL(p(y | x) ‖ p(y)) ),   p(y) = E_x p(y | x)
 
-between 1 and the number of classes. It knows nothing of the data: sharp memorised images score best.
+between 1 and the number of classes. It knows nothing of the data: sharp memorised images score
+best.
 """
 
 from __future__ import annotations
@@ -15,14 +17,16 @@ from torch import Tensor
 from diffdescent.core.noise import integers
 
 SPLIT = 5000
-"""Images of a split in published scores (ten splits of 50,000); fewer than two splits' worth are one."""
+"""Images of a split in published scores (ten splits of 50,000); fewer than two splits' worth are
+one."""
 
 _STEP = 0x7FFF0003
 """Keys the order in which images are dealt to splits."""
 
 
 def inception_score(probs: Tensor) -> float:
-    """The score of ``probs`` (n, k): the mean over splits of at least 5000 images, in a fixed random order.
+    """The score of ``probs`` (n, k): the mean over splits of at least 5000 images, in a fixed
+    random order.
 
     (A split of a set that is sorted by class would hold one class, and score 1.)
     """
@@ -59,7 +63,8 @@ def entropy(p: Tensor) -> Tensor:
 def over_halves(probs: Tensor, masks: Tensor) -> Tensor:
     """The score of each half: (n, k) and bool (r, n) → (r,).
 
-    A half has as many splits as the whole, of half as many images each: its bias is then twice the whole's.
+    A half has as many splits as the whole, of half as many images each: its bias is then twice the
+    whole's.
     """
     return torch.stack(
         [_of_half(probs[part].double(), masks[:, part]) for part in _splits(len(probs))]

@@ -1,10 +1,12 @@
-"""Kernel Inception Distance (Bińkowski et al. 2018): the squared maximum mean discrepancy, unbiased.
+"""Kernel Inception Distance (Bińkowski et al. 2018): the squared maximum mean discrepancy,
+unbiased.
 
     MMD² = Σ_{i≠j} k(x_i, x_j)/(n(n−1)) + Σ_{i≠j} k(y_i, y_j)/(m(m−1)) − 2·Σ_{i,j} k(x_i, y_j)/(nm),
     k(x, y) = (xᵀy/d + 1)³
 
-Published values are means over random subsets of 1000; the estimator over all pairs, which is computed here, is what
-that mean tends to with more subsets, without their noise. It may be negative where the sets are alike.
+Published values are means over random subsets of 1000; the estimator over all pairs, which is
+computed here, is what that mean tends to with more subsets, without their noise. It may be negative
+where the sets are alike.
 """
 
 from __future__ import annotations
@@ -34,12 +36,14 @@ def mean_of_pairs(x: Tensor) -> float:
 
 
 def kid(x: Tensor, y: Tensor, *, pairs_y: float | None = None) -> float:
-    """MMD² between ``x`` (n, d) and ``y`` (m, d); ``pairs_y`` is ``mean_of_pairs(y)`` where it is known."""
+    """MMD² between ``x`` (n, d) and ``y`` (m, d); ``pairs_y`` is ``mean_of_pairs(y)`` where it is
+    known."""
     return float(_estimates(x, y, torch.ones(1, len(x), dtype=torch.bool), pairs_y)[0])
 
 
 def over_halves(x: Tensor, y: Tensor, masks: Tensor, *, pairs_y: float | None = None) -> Tensor:
-    """MMD² of each half of ``x`` against all of ``y``: bool (r, n) → (r,), in one pass over the kernel's blocks."""
+    """MMD² of each half of ``x`` against all of ``y``: bool (r, n) → (r,), in one pass over the
+    kernel's blocks."""
     return _estimates(x, y, masks, pairs_y)
 
 

@@ -1,4 +1,5 @@
-"""Mean and covariance of features, as a stream: memory depends on the number of features, not on that of the images."""
+"""Mean and covariance of features, as a stream: memory depends on the number of features, not on
+that of the images."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from diffdescent.base.errors import UserError
 
 @dataclass(frozen=True)
 class Moments:
-    """``mu`` (d,) and ``sigma`` (d, d), float64, of ``n`` feature vectors; n is None where a file does not tell it.
+    """``mu`` (d,) and ``sigma`` (d, d), float64, of ``n`` feature vectors; n is None where a file
+    does not tell it.
 
     ``sigma`` is the unbiased covariance (division by n − 1), as in pytorch-fid and ADM.
     """
@@ -29,12 +31,13 @@ class Moments:
 class RunningMoments:
     """Moments of batches that come one after another, and of shards that were counted apart.
 
-    Kept are n, the mean m and the scatter S = Σ (x − m)(x − m)ᵀ in float64. Two sets are merged by Chan, Golub and
-    LeVeque (1979): with δ = m_b − m_a,
+    Kept are n, the mean m and the scatter S = Σ (x − m)(x − m)ᵀ in float64. Two sets are merged by
+    Chan, Golub and LeVeque (1979): with δ = m_b − m_a,
 
         m = m_a + δ·n_b/n,   S = S_a + S_b + δδᵀ·n_a·n_b/n,
 
-    which is exact, and stays accurate where Σxxᵀ − n·mmᵀ would cancel. Another order gives the same up to rounding.
+    which is exact, and stays accurate where Σxxᵀ − n·mmᵀ would cancel. Another order gives the same
+    up to rounding.
     """
 
     def __init__(self, dimension: int) -> None:
@@ -64,10 +67,12 @@ class RunningMoments:
         self.n = total
 
     def result(self) -> Moments:
-        """The moments so far. Raises :class:`UserError` for fewer than two vectors, which have no covariance."""
+        """The moments so far. Raises :class:`UserError` for fewer than two vectors, which have no
+        covariance."""
         if self.n < 2:
             raise UserError(
-                f"The covariance of {self.n} feature vector(s) does not exist; give at least two images."
+                f"The covariance of {self.n} feature vector(s) does not exist; give at least two"
+                " images."
             )
         return Moments(self.mean, self.scatter / (self.n - 1), self.n)
 

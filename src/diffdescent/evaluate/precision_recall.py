@@ -1,8 +1,10 @@
-"""Improved precision and recall (Kynkäänniemi et al. 2019): how many samples look real, how much of the data is there?
+"""Improved precision and recall (Kynkäänniemi et al. 2019): how many samples look real, how much of
+the data is there?
 
-The manifold of a set is the union of balls around its features, each reaching to its k-th nearest neighbour in the set.
-Precision is the part of the samples inside the manifold of the reference, recall the part of the reference inside the
-manifold of the samples. Distances are computed in blocks, in float64.
+The manifold of a set is the union of balls around its features, each reaching to its k-th nearest
+neighbour in the set. Precision is the part of the samples inside the manifold of the reference,
+recall the part of the reference inside the manifold of the samples. Distances are computed in
+blocks, in float64.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from torch import Tensor
 K = 3
 _ROWS = 1024
 _NEAR = 24
-"""Neighbours remembered for half-sampling: a half misses all but two of them once in 60,000 draws."""
+"""Neighbours remembered for half-sampling: a half misses all but two of them once in 60,000
+draws."""
 _COVER = 32
 """Balls remembered for each reference image: a half misses all of them once in 2³² draws."""
 
@@ -26,7 +29,8 @@ def _distances(x: Tensor, y: Tensor) -> Tensor:
 
 
 def nearest(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Distances and indices (n, count) of the ``count`` nearest other rows of ``x`` (n, d), the nearest first."""
+    """Distances and indices (n, count) of the ``count`` nearest other rows of ``x`` (n, d), the
+    nearest first."""
     x = x - x.mean(0)
     found = []
     for first in range(0, len(x), _ROWS):
@@ -43,7 +47,8 @@ def radii(x: Tensor, k: int = K) -> Tensor:
 
 
 def inside(points: Tensor, centres: Tensor, reach: Tensor) -> Tensor:
-    """Which of ``points`` (n, d) lie in a ball around ``centres`` (m, d) of radius ``reach`` (m,): bool (n,)."""
+    """Which of ``points`` (n, d) lie in a ball around ``centres`` (m, d) of radius ``reach`` (m,):
+    bool (n,)."""
     shift = centres.mean(0)
     centres = centres - shift
     return torch.cat(
@@ -52,7 +57,8 @@ def inside(points: Tensor, centres: Tensor, reach: Tensor) -> Tensor:
 
 
 def precision(samples: Tensor, reference: Tensor, *, reach: Tensor | None = None) -> Tensor:
-    """Which of the samples (n, d) lie in the reference's manifold, bool (n,); its mean is the precision.
+    """Which of the samples (n, d) lie in the reference's manifold, bool (n,); its mean is the
+    precision.
 
     ``reach`` is ``radii(reference)`` where that is known.
     """
@@ -62,8 +68,9 @@ def precision(samples: Tensor, reference: Tensor, *, reach: Tensor | None = None
 class Coverage(NamedTuple):
     """What recall needs to know of the samples, on all of them and on any half.
 
-    ``near`` and ``near_index`` (n, ≤24): each sample's nearest other samples; ``ball`` and ``distance`` (m, ≤32): for
-    each reference image the samples whose balls hold it best, and how far off they are.
+    ``near`` and ``near_index`` (n, ≤24): each sample's nearest other samples; ``ball`` and
+    ``distance`` (m, ≤32): for each reference image the samples whose balls hold it best, and how
+    far off they are.
     """
 
     near: Tensor
@@ -89,7 +96,8 @@ def coverage(samples: Tensor, reference: Tensor, k: int = K) -> Coverage:
 
 
 def recall(found: Coverage, mask: Tensor | None = None, k: int = K) -> float:
-    """The part of the reference in the manifold of the samples, or of those in ``mask``, bool (n,)."""
+    """The part of the reference in the manifold of the samples, or of those in ``mask``, bool
+    (n,)."""
     reach = found.near[:, k - 1] if mask is None else _radii_within(found, mask, k)
     covers = found.distance <= reach[found.ball]
     if mask is not None:
@@ -98,7 +106,8 @@ def recall(found: Coverage, mask: Tensor | None = None, k: int = K) -> float:
 
 
 def _radii_within(found: Coverage, mask: Tensor, k: int) -> Tensor:
-    """Distances to the k-th nearest sample of the mask; to the last remembered one where fewer are remembered."""
+    """Distances to the k-th nearest sample of the mask; to the last remembered one where fewer are
+    remembered."""
     seen = mask[found.near_index].cumsum(1)
     place = (seen < k).sum(1).clamp(max=found.near.shape[1] - 1)
     return found.near.gather(1, place[:, None])[:, 0]

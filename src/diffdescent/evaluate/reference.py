@@ -1,4 +1,5 @@
-"""Reference statistics: from images, or from saved means and covariances of ours, of pytorch-fid and of ADM."""
+"""Reference statistics: from images, or from saved means and covariances of ours, of pytorch-fid
+and of ADM."""
 
 from __future__ import annotations
 
@@ -30,9 +31,10 @@ from .moments import Moments, RunningMoments, moments_of
 class Reference:
     """Statistics of a set of images.
 
-    ``moments`` are those of the pooled features, ``spatial`` those of the spatial ones. ``features`` are None where
-    only moments are known (saved files, and sets that were read with ``keep=False``). ``protocol`` is that of the
-    extractor; empty for a foreign file, which does not tell how it was made.
+    ``moments`` are those of the pooled features, ``spatial`` those of the spatial ones.
+    ``features`` are None where only moments are known (saved files, and sets that were read with
+    ``keep=False``). ``protocol`` is that of the extractor; empty for a foreign file, which does not
+    tell how it was made.
     """
 
     moments: Moments
@@ -58,11 +60,12 @@ class Reference:
 
     @property
     def pool(self) -> Tensor:
-        """The pooled features of its images. Raises :class:`UserError` where only moments are known."""
+        """The pooled features of its images. Raises :class:`UserError` where only moments are
+        known."""
         if self.features is None:
             raise UserError(
-                f"{self.name} holds only means and covariances, but this metric needs the images themselves; "
-                "give a folder, zip or npz of images as the reference."
+                f"{self.name} holds only means and covariances, but this metric needs the images"
+                " themselves; give a folder, zip or npz of images as the reference."
             )
         return self.features.pool
 
@@ -78,8 +81,9 @@ def summarise(
 ) -> Reference:
     """Statistics of batches of images, uint8 (n, C, H, W), one batch in memory at a time.
 
-    With ``keep`` the features of every image are kept too, for the metrics that need them; without, memory depends on
-    the number of features alone. Raises :class:`UserError` for fewer than two images.
+    With ``keep`` the features of every image are kept too, for the metrics that need them; without,
+    memory depends on the number of features alone. Raises :class:`UserError` for fewer than two
+    images.
     """
     if keep:
         return make_reference(join([extractor(batch) for batch in batches]), name)
@@ -109,10 +113,10 @@ def read_reference(
     """Statistics to compare with.
 
     Args:
-        path: a folder, zip or npz of images, or an npz of statistics: ``mu`` and ``sigma`` (pytorch-fid), with ``mu_s``
-            and ``sigma_s`` for spatial features (ADM), with ``count`` and ``protocol`` (:func:`write_statistics`).
-            Where a file holds images and statistics (ADM's batches) the moments are the file's and the features those
-            of the images.
+        path: a folder, zip or npz of images, or an npz of statistics: ``mu`` and ``sigma``
+            (pytorch-fid), with ``mu_s`` and ``sigma_s`` for spatial features (ADM), with ``count``
+            and ``protocol`` (:func:`write_statistics`). Where a file holds images and statistics
+            (ADM's batches) the moments are the file's and the features those of the images.
         extractor: what looks at the images; saved statistics must be of the same protocol.
         keep: keep the features of every image, which KID, precision and recall need.
         progress: called with (images, in all).
@@ -143,8 +147,9 @@ def read_reference(
 def check_reference(path: str | Path, extractor: Extractor, *, keep: bool = True) -> str:
     """A hash of what is at ``path``: of a file's bytes, of a folder's names and sizes.
 
-    Raises :class:`UserError`, before anything is computed, where there is nothing, and for saved statistics of another
-    protocol or number of features than this extractor's, or without images where they are to be kept (``keep``).
+    Raises :class:`UserError`, before anything is computed, where there is nothing, and for saved
+    statistics of another protocol or number of features than this extractor's, or without images
+    where they are to be kept (``keep``).
     """
     path = Path(path)
     digest = hashlib.sha256()
@@ -160,7 +165,8 @@ def check_reference(path: str | Path, extractor: Extractor, *, keep: bool = True
             _check_saved(path, *saved, extractor, keep)
     else:
         raise UserError(
-            f"There is no reference {path}; give a folder, zip or npz of images, or an npz of statistics."
+            f"There is no reference {path}; give a folder, zip or npz of images, or an npz of"
+            " statistics."
         )
     return digest.hexdigest()[:16]
 
@@ -180,23 +186,25 @@ def _check_saved(
     )
     if ours != theirs:
         raise UserError(
-            f"The statistics in {path} are of {theirs} features, and {extractor.name} has {ours}; choose the extractor "
-            "that they were made with by --features, or give the images."
+            f"The statistics in {path} are of {theirs} features, and {extractor.name} has {ours};"
+            " choose the extractor that they were made with by --features, or give the images."
         )
     if keep and not has_images:
         raise UserError(
-            f"{path} holds only means and covariances, and a metric needs single images; give a folder, zip or npz of "
-            "images as the reference, or choose --metrics fd."
+            f"{path} holds only means and covariances, and a metric needs single images; give a"
+            " folder, zip or npz of images as the reference, or choose --metrics fd."
         )
 
 
 def require_same(ours: Mapping[str, JSON], theirs: Mapping[str, JSON], name: str) -> None:
-    """Raises :class:`UserError` where two protocols differ, and says in what; an unknown protocol fits any."""
+    """Raises :class:`UserError` where two protocols differ, and says in what; an unknown protocol
+    fits any."""
     different = list(differences(ours, theirs)) if ours and theirs else []
     if different:
         raise UserError(
-            f"{name} was made with another protocol ({'; '.join(different)}), so the scores would mean nothing; "
-            "make it anew with these features, or choose its own with --features and --resize."
+            f"{name} was made with another protocol ({'; '.join(different)}), so the scores would"
+            " mean nothing; make it anew with these features, or choose its own with --features"
+            " and --resize."
         )
 
 
@@ -209,9 +217,11 @@ def statistics_path(path: str | Path) -> Path:
 
 
 def write_statistics(path: str | Path, reference: Reference) -> None:
-    """Save the moments of ``reference`` as npz with their protocol inside: ``mu``, ``sigma``, ``mu_s``, ``sigma_s``.
+    """Save the moments of ``reference`` as npz with their protocol inside: ``mu``, ``sigma``,
+    ``mu_s``, ``sigma_s``.
 
-    pytorch-fid and ADM read it as one of theirs. Raises :class:`UserError` where it cannot be written.
+    pytorch-fid and ADM read it as one of theirs. Raises :class:`UserError` where it cannot be
+    written.
     """
     path = statistics_path(path)
     arrays: dict[str, npt.NDArray[np.generic]] = {
@@ -230,7 +240,8 @@ def write_statistics(path: str | Path, reference: Reference) -> None:
 
 
 def _saved(path: Path) -> tuple[dict[str, npt.NDArray[np.generic]], bool] | None:
-    """The statistics in an npz, and whether it holds images too; None where it holds no statistics."""
+    """The statistics in an npz, and whether it holds images too; None where it holds no
+    statistics."""
     try:
         with np.load(path, allow_pickle=False) as file:
             if not {"mu", "sigma"} <= set(file.files):
@@ -240,7 +251,8 @@ def _saved(path: Path) -> tuple[dict[str, npt.NDArray[np.generic]], bool] | None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
         # numpy's own words speak of pickles, whatever the file is.
         raise UserError(
-            f"{path} cannot be read as an npz of plain arrays; it may be cut short: write or download it again."
+            f"{path} cannot be read as an npz of plain arrays; it may be cut short: write or"
+            " download it again."
         ) from None
 
 
@@ -267,8 +279,8 @@ def _moments(
     numbers = np.issubdtype(mu.dtype, np.floating) and np.issubdtype(sigma.dtype, np.floating)
     if not numbers or mu.ndim != 1 or sigma.shape != (len(mu), len(mu)):
         raise UserError(
-            f"{path} has {mean} of shape {mu.shape} and {covariance} of shape {sigma.shape}; expected (d,) and (d, d) "
-            "of real numbers."
+            f"{path} has {mean} of shape {mu.shape} and {covariance} of shape {sigma.shape};"
+            " expected (d,) and (d, d) of real numbers."
         )
     if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
         raise UserError(f"The statistics in {path} hold NaN or Inf; make them anew.")

@@ -1,4 +1,5 @@
-"""How images are brought to a network's size: by name, because scores depend on it (Parmar et al. 2022)."""
+"""How images are brought to a network's size: by name, because scores depend on it (Parmar et al.
+2022)."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ def check_resize(name: str) -> None:
 
 
 def resize(images: Tensor, size: tuple[int, int], name: str) -> Tensor:
-    """uint8 (n, C, H, W) → float32 (n, C, \\*size), 0 … 255 and not rounded; images of that size stay as they are.
+    """uint8 (n, C, H, W) → float32 (n, C, \\*size), 0 … 255 and not rounded; images of that size
+    stay as they are.
 
     Raises :class:`UserError` for an unknown ``name``.
     """

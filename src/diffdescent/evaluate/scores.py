@@ -27,11 +27,12 @@ OnScore = Callable[[str, int, int], None]
 class Score:
     """One metric of a set of images.
 
-    ``low`` and ``high`` are its 95 % interval (None where there is none), for its expectation at this ``count``
-    against this reference; ``bias`` estimates how much that expectation exceeds the one at infinitely many images.
-    ``protocol`` is all that the value depends on besides the images; ``notes`` is what a reader should beware of.
-    ``draws`` (one for each half, or none) say how the value varies, together with those of any other score of as many
-    images: of samplers that start from the same noise, the difference varies like the difference of their draws.
+    ``low`` and ``high`` are its 95 % interval (None where there is none), for its expectation at
+    this ``count`` against this reference; ``bias`` estimates how much that expectation exceeds the
+    one at infinitely many images. ``protocol`` is all that the value depends on besides the images;
+    ``notes`` is what a reader should beware of. ``draws`` (one for each half, or none) say how the
+    value varies, together with those of any other score of as many images: of samplers that start
+    from the same noise, the difference varies like the difference of their draws.
     """
 
     metric: str
@@ -65,10 +66,10 @@ Values = tuple[float, Tensor | None]
 class Metric:
     """A metric by name: its ``title``, whether ``higher`` is better, and how it is computed.
 
-    ``needs`` and ``against`` are what it looks at in the images and in the reference: their "moments", "spatial"
-    moments, "pool" (single features), "probs" or "labels" (with probs). ``biased``: its expectation depends on the
-    number of images, like 1/n.
-    No value lies beyond ``bounds``, and ``options`` are its part of the protocol.
+    ``needs`` and ``against`` are what it looks at in the images and in the reference: their
+    "moments", "spatial" moments, "pool" (single features), "probs" or "labels" (with probs).
+    ``biased``: its expectation depends on the number of images, like 1/n. No value lies beyond
+    ``bounds``, and ``options`` are its part of the protocol.
     """
 
     title: str
@@ -116,9 +117,9 @@ def _agreement(task: Task) -> Values:
     assert probs is not None
     assert labels is not None
     right = (probs.argmax(1) == labels).double()
-    return float(
-        right.mean()
-    ), None if task.masks is None else task.masks.double() @ right / task.masks.sum(1)
+    return float(right.mean()), (
+        None if task.masks is None else task.masks.double() @ right / task.masks.sum(1)
+    )
 
 
 def _kid(task: Task) -> Values:
@@ -154,26 +155,47 @@ _FRECHET: dict[str, JSON] = {"covariance": "n − 1", "trace": "eigenvalues, flo
 _NEIGHBOURS: dict[str, JSON] = {"k": precision_recall.K}
 
 METRICS: dict[str, Metric] = {
-    "fd": Metric("Fréchet distance", False, "moments", "moments", _fd, biased=True, options=_FRECHET),
-    "sfd": Metric("Spatial Fréchet distance", False, "spatial", "spatial", _sfd, biased=True, options=_FRECHET),
-    "is": Metric(
-        "Inception Score", True, "probs", None, _is, (1.0, math.inf), True, {"split": inception_score.SPLIT}
+    "fd": Metric(
+        "Fréchet distance", False, "moments", "moments", _fd, biased=True, options=_FRECHET
     ),
-    "agreement": Metric("Agreement with the class asked for", True, "labels", None, _agreement, (0.0, 1.0)),
-    "precision": Metric("Precision", True, "pool", "pool", _precision, (0.0, 1.0), options=_NEIGHBOURS),
+    "sfd": Metric(
+        "Spatial Fréchet distance", False, "spatial", "spatial", _sfd, biased=True, options=_FRECHET
+    ),
+    "is": Metric(
+        "Inception Score",
+        True,
+        "probs",
+        None,
+        _is,
+        (1.0, math.inf),
+        True,
+        {"split": inception_score.SPLIT},
+    ),
+    "agreement": Metric(
+        "Agreement with the class asked for", True, "labels", None, _agreement, (0.0, 1.0)
+    ),
+    "precision": Metric(
+        "Precision", True, "pool", "pool", _precision, (0.0, 1.0), options=_NEIGHBOURS
+    ),
     "recall": Metric("Recall", True, "pool", "pool", _recall, (0.0, 1.0), options=_NEIGHBOURS),
     "kid": Metric(
-        "Kernel distance (KID)", False, "pool", "pool", _kid, (-math.inf, math.inf),
+        "Kernel distance (KID)",
+        False,
+        "pool",
+        "pool",
+        _kid,
+        (-math.inf, math.inf),
         options={"kernel": "(x·y/d + 1)³", "estimator": "unbiased, all pairs"},
     ),
-}  # fmt: skip
+}
 """Every metric that looks at features."""
 
 ALIASES = {"fid": "fd", "sfid": "sfd", "inception_score": "is", "p": "precision", "r": "recall"}
 
 
 def metric_name(name: str) -> str:
-    """The name in :data:`METRICS` of a metric or alias. Raises :class:`UserError` for any other, with the nearest."""
+    """The name in :data:`METRICS` of a metric or alias. Raises :class:`UserError` for any other,
+    with the nearest."""
     plain = name.strip().lower()
     plain = ALIASES.get(plain, plain)
     if plain not in METRICS:
@@ -196,20 +218,24 @@ def score(
     resamples: int = 200,
     progress: OnScore | None = None,
 ) -> list[Score]:
-    """Scores of images by their features, each with a 95 % interval from ``resamples`` random halves of them.
+    """Scores of images by their features, each with a 95 % interval from ``resamples`` random
+    halves of them.
 
     Args:
-        images: their features by an extractor, or their statistics (:func:`diffdescent.evaluate.summarise`); from
-            moments alone there are Fréchet distances without intervals.
-        reference: what they are compared with, by the same extractor; the Inception Score alone needs none.
+        images: their features by an extractor, or their statistics
+            (:func:`diffdescent.evaluate.summarise`); from moments alone there are Fréchet distances
+            without intervals.
+        reference: what they are compared with, by the same extractor; the Inception Score alone
+            needs none.
         metrics: names of :data:`METRICS` or aliases (fid, sfid); None: all that are possible.
         seed: keys the halves (:mod:`diffdescent.evaluate.halves`); no value depends on it.
         resamples: how many halves; 0: no intervals.
         progress: called with (metric, done, in all).
 
     Raises:
-        UserError: an unknown metric, one that these features or this reference do not allow, features of another
-            protocol than the reference's, or fewer images than the metric can be computed from.
+        UserError: an unknown metric, one that these features or this reference do not allow,
+            features of another protocol than the reference's, or fewer images than the metric can
+            be computed from.
     """
     check_resamples(resamples)
     names = None if metrics is None else list(dict.fromkeys(map(metric_name, metrics)))
@@ -223,7 +249,8 @@ def score(
     n = found.count
     if n is None:
         raise UserError(
-            f"{found.name} does not tell how many images it was made of; give the images themselves."
+            f"{found.name} does not tell how many images it was made of; give the images"
+            " themselves."
         )
     masks = (
         halves(n, resamples, seed)
@@ -237,7 +264,8 @@ def score(
 
 
 def check_against(metrics: Sequence[str], reference: Reference) -> None:
-    """Whether ``reference`` has what ``metrics`` look at in it. Raises :class:`UserError` where it has not."""
+    """Whether ``reference`` has what ``metrics`` look at in it. Raises :class:`UserError` where it
+    has not."""
     for name in metrics:
         against = METRICS[name].against
         if against is not None and not _has(reference, against):
@@ -246,8 +274,8 @@ def check_against(metrics: Sequence[str], reference: Reference) -> None:
 
 def _lacks(name: str, reference: Reference) -> str:
     return (
-        f"it looks at {_WHAT[METRICS[name].against or '']}, which {reference.name} has not; give a folder, zip or npz "
-        f"of images as the reference, or leave {name!r} out"
+        f"it looks at {_WHAT[METRICS[name].against or '']}, which {reference.name} has not; give a"
+        f" folder, zip or npz of images as the reference, or leave {name!r} out"
     )
 
 
@@ -349,7 +377,8 @@ def _dimension(metric: Metric, images: Reference) -> int:
 
 
 def _singular(metric: Metric, images: Reference) -> bool:
-    """Whether there are no more images than features. The bias then falls in no known way with their number."""
+    """Whether there are no more images than features. The bias then falls in no known way with
+    their number."""
     if metric.needs not in ("moments", "spatial"):
         return False
     return images.count is not None and images.count <= _dimension(metric, images)
@@ -361,25 +390,27 @@ def _notes(
     notes = []
     if not reference.protocol:
         notes.append(
-            f"{reference.name} does not say how it was made; that it fits these features is not checked"
+            f"{reference.name} does not say how it was made; that it fits these features is not"
+            " checked"
         )
     if metric.biased:
         dimension = _dimension(metric, images)
         if _singular(metric, images):
             notes.append(
-                f"{images.count} images for {dimension} features: their covariance is singular and the distance is too "
-                "large, by how much they cannot tell; compare with equal numbers of images only, or give more than "
-                f"{dimension}"
+                f"{images.count} images for {dimension} features: their covariance is singular and"
+                " the distance is too large, by how much they cannot tell; compare with equal"
+                f" numbers of images only, or give more than {dimension}"
             )
         elif found is not None and found.bias > found.high - value:
             notes.append(
-                f"with {images.count} images the distance is too large by more than its interval reaches, here by "
-                f"about {found.bias:.3g}; compare with equal numbers of images only"
+                f"with {images.count} images the distance is too large by more than its interval"
+                f" reaches, here by about {found.bias:.3g}; compare with equal numbers of images"
+                " only"
             )
         if reference.count is not None and reference.count <= dimension:
             notes.append(
-                f"the reference has {reference.count} images for {dimension} features: its covariance is singular and "
-                "the distance is too large"
+                f"the reference has {reference.count} images for {dimension} features: its"
+                " covariance is singular and the distance is too large"
             )
     return tuple(notes)
 
@@ -387,11 +418,12 @@ def _notes(
 def score_exact(
     images: Tensor, exact: Tensor, *, seed: int = 0, resamples: int = 200, directions: int = 256
 ) -> list[Score]:
-    """On exact models: :func:`rmse_score` and :func:`swd_score` of ``images`` (n, …) by the exact solutions ``exact``
-    (n, …) from the same noise (:func:`diffdescent.models.flowmap.exact_solution`).
+    """On exact models: :func:`rmse_score` and :func:`swd_score` of ``images`` (n, …) by the exact
+    solutions ``exact`` (n, …) from the same noise
+    (:func:`diffdescent.models.flowmap.exact_solution`).
 
-    Both in pixel units. RMSE judges the path of each image, the sliced Wasserstein distance only where all of them end
-    up. Raises :class:`UserError` for different shapes.
+    Both in pixel units. RMSE judges the path of each image, the sliced Wasserstein distance only
+    where all of them end up. Raises :class:`UserError` for different shapes.
     """
     errors = wasserstein.squared_errors(images, exact)
     f, g = wasserstein.projections(images, exact, directions, seed)
@@ -402,7 +434,8 @@ def score_exact(
 
 
 def rmse_score(squared_errors: Tensor, *, seed: int = 0, resamples: int = 200) -> Score:
-    """ "rmse", the root of the mean of ``squared_errors`` (n,), one of each image, to the exact solution."""
+    """ "rmse", the root of the mean of ``squared_errors`` (n,), one of each image, to the exact
+    solution."""
     errors = squared_errors.double()
     return _exact(
         "rmse", len(errors), lambda mask: float(errors[mask].mean().sqrt()), {}, seed, resamples
@@ -410,8 +443,8 @@ def rmse_score(squared_errors: Tensor, *, seed: int = 0, resamples: int = 200) -
 
 
 def swd_score(f: Tensor, g: Tensor, *, seed: int = 0, resamples: int = 200) -> Score:
-    """ "swd", the sliced Wasserstein distance (p = 2) by the projections (n, directions) of the images and
-    (m, directions) of the exact solutions on the same directions."""
+    """ "swd", the sliced Wasserstein distance (p = 2) by the projections (n, directions) of the
+    images and (m, directions) of the exact solutions on the same directions."""
     options = {"directions": f.shape[1], "p": 2, "seed": seed}
     return _exact(
         "swd", len(f), lambda mask: wasserstein.distance_along(f[mask], g), options, seed, resamples

@@ -1,4 +1,5 @@
-"""Errors on exact models, where the truth is known: RMSE to the exact solution, sliced Wasserstein distance."""
+"""Errors on exact models, where the truth is known: RMSE to the exact solution, sliced Wasserstein
+distance."""
 
 from __future__ import annotations
 
@@ -13,20 +14,22 @@ _STEP = 0x7FFF0002
 
 
 def rmse(images: Tensor, exact: Tensor) -> float:
-    """√(mean of (images − exact)²) over everything, both (n, …): the same noise solved by a sampler and exactly.
+    """√(mean of (images − exact)²) over everything, both (n, …): the same noise solved by a sampler
+    and exactly.
 
-    The exact solution is that of :func:`diffdescent.models.flowmap.exact_solution`. Raises :class:`UserError` for
-    different shapes.
+    The exact solution is that of :func:`diffdescent.models.flowmap.exact_solution`. Raises
+    :class:`UserError` for different shapes.
     """
     return float(squared_errors(images, exact).mean().sqrt())
 
 
 def squared_errors(images: Tensor, exact: Tensor) -> Tensor:
-    """The mean squared error of each image, float64 (n,). Raises :class:`UserError` for different shapes."""
+    """The mean squared error of each image, float64 (n,). Raises :class:`UserError` for different
+    shapes."""
     if images.shape != exact.shape or not len(images):
         raise UserError(
-            f"Images of shape {tuple(images.shape)} cannot be compared with exact ones of shape {tuple(exact.shape)}; "
-            "take both from the same noise."
+            f"Images of shape {tuple(images.shape)} cannot be compared with exact ones of shape"
+            f" {tuple(exact.shape)}; take both from the same noise."
         )
     return (images.double() - exact.double()).square().flatten(1).mean(1).cpu()
 
@@ -34,13 +37,15 @@ def squared_errors(images: Tensor, exact: Tensor) -> Tensor:
 def sliced_wasserstein(
     x: Tensor, y: Tensor, *, directions: int = 256, seed: int = 0, p: int = 2
 ) -> float:
-    """Sliced Wasserstein distance (Rabin et al. 2012; Bonneel et al. 2015) of two sets (n, …) and (m, …):
+    """Sliced Wasserstein distance (Rabin et al. 2012; Bonneel et al. 2015) of two sets (n, …) and
+    (m, …):
 
         SW_p = ( mean over directions θ of ∫₀¹ |F⁻¹(q) − G⁻¹(q)|^p dq )^{1/p}
 
-    with F and G the distributions of ⟨x, θ⟩ and ⟨y, θ⟩. The integral is exact, also for n ≠ m. The ``directions`` are
-    uniform on the sphere and keyed by (seed, index): more of them leave the first ones as they are. In units of the
-    pixels. Zero for equal sets; above zero for two samples of one distribution, falling with their number.
+    with F and G the distributions of ⟨x, θ⟩ and ⟨y, θ⟩. The integral is exact, also for n ≠ m. The
+    ``directions`` are uniform on the sphere and keyed by (seed, index): more of them leave the
+    first ones as they are. In units of the pixels. Zero for equal sets; above zero for two samples
+    of one distribution, falling with their number.
 
     Raises:
         UserError: empty sets, or samples of different shape.
@@ -53,8 +58,9 @@ def projections(x: Tensor, y: Tensor, directions: int, seed: int) -> tuple[Tenso
     """⟨x, θ⟩ and ⟨y, θ⟩, float64 (n, directions) and (m, directions)."""
     if x.shape[1:] != y.shape[1:] or not len(x) or not len(y) or directions < 1:
         raise UserError(
-            f"Cannot compare samples of shapes {tuple(x.shape)} and {tuple(y.shape)} along {directions} directions; "
-            "give two sets of at least one sample each, of one shape, and at least one direction."
+            f"Cannot compare samples of shapes {tuple(x.shape)} and {tuple(y.shape)} along"
+            f" {directions} directions; give two sets of at least one sample each, of one shape,"
+            " and at least one direction."
         )
     a, b = x.flatten(1).double().cpu(), y.flatten(1).double().cpu()
     theta = normals(seed, torch.arange(directions), (a.shape[1],), _STEP, dtype=torch.float64)
@@ -70,7 +76,8 @@ def distance_along(f: Tensor, g: Tensor, p: int = 2) -> float:
 
 
 def _pieces(n: int, m: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The pieces of [0, 1] on which both quantile functions are constant: indices into each, and widths.
+    """The pieces of [0, 1] on which both quantile functions are constant: indices into each, and
+    widths.
 
     Jumps are at i/n and j/m; on the common scale n·m they are the integers i·m and j·n.
     """

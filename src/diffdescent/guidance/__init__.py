@@ -1,10 +1,9 @@
-"""Guidance: models with a gradient or a direction beside their estimate, and what is done where these conflict."""
+"""Guidance: models with a gradient or a direction beside their estimate, and what is done where
+these conflict."""
 
 from diffdescent.core.transforms.directions import APG, Rescale
 from diffdescent.core.transforms.projection import Conflicts, Delta
 from diffdescent.core.transforms.pxp import PAPER, RELEASED, FreePxP, PxP
-from diffdescent.lab.conflicts import conflicts
-from diffdescent.lab.conflicts.table import ConflictTable
 
 from .cfg import ClassifierFree, ClassifierFreePlus
 from .classifier import Classifier, Guide, Guided
@@ -21,7 +20,6 @@ __all__ = [
     "Classifier",
     "ClassifierFree",
     "ClassifierFreePlus",
-    "ConflictTable",
     "Conflicts",
     "Delta",
     "Energy",
@@ -31,7 +29,6 @@ __all__ = [
     "PxP",
     "Rescale",
     "apply_guidance",
-    "conflicts",
     "load_guide",
     "parse_guidance",
 ]

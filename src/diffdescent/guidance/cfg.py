@@ -1,7 +1,8 @@
-"""Classifier-free guidance (Ho and Salimans 2022), D̃ = D_c + w(D_c − D_∅) with w = scale − 1, and CFG++.
+"""Classifier-free guidance (Ho and Salimans 2022), D̃ = D_c + w(D_c − D_∅) with w = scale − 1, and
+CFG++.
 
-D_c and D_∅ are the estimates of x0 with and without the label. An interval of noise levels is every wrapper's option;
-what acts on the direction w(D_c − D_∅) afterwards is in rivals.py and pxp.py.
+D_c and D_∅ are the estimates of x0 with and without the label. An interval of noise levels is every
+wrapper's option; what acts on the direction w(D_c − D_∅) afterwards is in rivals.py and pxp.py.
 """
 
 from __future__ import annotations
@@ -15,20 +16,24 @@ from torch import Tensor
 from diffdescent.base.errors import UserError
 from diffdescent.core.predict import Prediction, Predictor, conversion
 from diffdescent.core.process import Point
+from diffdescent.core.transforms.directions import check_scale
 
-from .wrapper import Wrapper, check_scale, network_calls
+from .wrapper import Wrapper, network_calls
 
 
 @dataclass
 class ClassifierFree(Wrapper):
-    """``model`` with labels, pushed away from itself without (label −1), or from another ``unconditional`` model.
+    """``model`` with labels, pushed away from itself without (label −1), or from another
+    ``unconditional`` model.
 
-    ``scale`` 1 is the conditional model, 0 the unconditional one. ``clip`` clamps both estimates of x0 to
-    [−clip, clip] before they are combined (the PixelAsParam code). ``together`` asks both questions in one batch; a
-    convolution rounds differently at twice the width, so ``together=False`` is what makes scale 1 bit-identical to the
-    conditional model. The direction w(D_c − D_u) stays apart as the prediction's part ``"direction"``.
-    Raises :class:`UserError` without labels, for a scale that is not finite, for a model that was trained with labels
-    alone, for an unconditional model of another process or shape, and around a model that is guided by a gradient.
+    ``scale`` 1 is the conditional model, 0 the unconditional one. ``clip`` clamps both estimates of
+    x0 to [−clip, clip] before they are combined (the PixelAsParam code). ``together`` asks both
+    questions in one batch; a convolution rounds differently at twice the width, so
+    ``together=False`` is what makes scale 1 bit-identical to the conditional model. The direction
+    w(D_c − D_u) stays apart as the prediction's part ``"direction"``. Raises :class:`UserError`
+    without labels, for a scale that is not finite, for a model that was trained with labels alone,
+    for an unconditional model of another process or shape, and around a model that is guided by a
+    gradient.
     """
 
     scale: float = 1.5
@@ -43,15 +48,16 @@ class ClassifierFree(Wrapper):
         super().__post_init__()
         if isinstance(self.model, Wrapper):
             raise UserError(
-                "Classifier-free guidance goes around the network itself; put other guidance around it, as in "
-                "Guided(ClassifierFree(model), …) or 'cfg(2) | classifier(1)'."
+                "Classifier-free guidance goes around the network itself; put other guidance around"
+                " it, as in Guided(ClassifierFree(model), …) or 'cfg(2) | classifier(1)'."
             )
         if self.unconditional is not None:
             self._check_fits(self.unconditional)
         if self.needs_label and self.unconditional is None:
             raise UserError(
-                f"Classifier-free guidance asks the model without a label too, and {getattr(self.model, 'name', '')!r} "
-                "was trained with labels alone (it has no null class); give unconditional=, another model."
+                "Classifier-free guidance asks the model without a label too, and"
+                f" {getattr(self.model, 'name', '')!r} was trained with labels alone (it has no"
+                " null class); give unconditional=, another model."
             )
 
     def _check_fits(self, other: Predictor) -> None:
@@ -66,8 +72,9 @@ class ClassifierFree(Wrapper):
         ours, theirs = self.process.alpha_sigma(times), other.process.alpha_sigma(times)
         if not np.allclose(ours, theirs, rtol=1e-4):
             raise UserError(
-                f"{name!r} has another process than the guided model (α and σ differ at the same time), so it cannot "
-                "be asked about the same images; choose one that was trained on the same schedule."
+                f"{name!r} has another process than the guided model (α and σ differ at the same"
+                " time), so it cannot be asked about the same images; choose one that was trained"
+                " on the same schedule."
             )
 
     @property
@@ -93,11 +100,12 @@ class ClassifierFree(Wrapper):
         return Prediction(raw, with_label.conversion, with_label.variance, {"direction": direction})
 
     def _both(self, x: Tensor, point: Point, cond: Tensor | None) -> tuple[Prediction, Prediction]:
-        """The predictions with and without the label, in one parameterisation and in float32 or better: guidance
-        magnifies their difference."""
+        """The predictions with and without the label, in one parameterisation and in float32 or
+        better: guidance magnifies their difference."""
         if cond is None:
             raise UserError(
-                "Classifier-free guidance needs to know the class; give labels, one for each sample."
+                "Classifier-free guidance needs to know the class; give labels, one for each"
+                " sample."
             )
         with_label, without = pair = tuple(_widened(p) for p in self._asked(x, point, cond))
         if self.clip is None and with_label.conversion == without.conversion:
@@ -126,11 +134,12 @@ class ClassifierFree(Wrapper):
 class ClassifierFreePlus(ClassifierFree):
     """CFG++ (Chung et al. 2024, algorithm 2): guidance in x0, renoised with the unconditional ε.
 
-    A step of DDIM becomes x_s = α_s (D_∅ + λ(D_c − D_∅)) + σ_s ε_∅, with λ = ``scale`` usually in [0, 1]. The
-    evaluation is the unconditional one, and λ(D_c − D_∅) its part ``"x0"``, which the executor adds to x0 alone: ε
-    does not follow. Any other sampler takes its own step from D_∅ (a multistep one remembers D_∅) and adds
-    α_s λ(D_c − D_∅); one evaluation that makes two states (UniPC) is refused. ``scale`` 0 is the unconditional model.
-    Raises :class:`UserError` as :class:`ClassifierFree` does.
+    A step of DDIM becomes x_s = α_s (D_∅ + λ(D_c − D_∅)) + σ_s ε_∅, with λ = ``scale`` usually in
+    [0, 1]. The evaluation is the unconditional one, and λ(D_c − D_∅) its part ``"x0"``, which the
+    executor adds to x0 alone: ε does not follow. Any other sampler takes its own step from D_∅ (a
+    multistep one remembers D_∅) and adds α_s λ(D_c − D_∅); one evaluation that makes two states
+    (UniPC) is refused. ``scale`` 0 is the unconditional model. Raises :class:`UserError` as
+    :class:`ClassifierFree` does.
     """
 
     scale: float = 0.6

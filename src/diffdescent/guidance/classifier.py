@@ -1,7 +1,8 @@
 """Guidance by the gradient of a log-probability (Dhariwal and Nichol 2021, algorithms 1 and 2).
 
-A :class:`Guide` is a gradient in an image; :class:`Guided` puts it beside a model's evaluations. The image is x_t, for
-guides that know noise, or the estimate x̂0, for guides trained on clean images.
+A :class:`Guide` is a gradient in an image; :class:`Guided` puts it beside a model's evaluations.
+The image is x_t, for guides that know noise, or the estimate x̂0, for guides trained on clean
+images.
 """
 
 from __future__ import annotations
@@ -18,18 +19,21 @@ from torch import Tensor
 from diffdescent.base.errors import UserError, unknown
 from diffdescent.core.predict import Prediction
 from diffdescent.core.process import Point
+from diffdescent.core.transforms.directions import check_scale
 
-from .wrapper import Wrapper, check_scale
+from .wrapper import Wrapper
 
 Shift = Literal["mean", "score"]
 Sight = Literal["x", "x0", "x0_frozen"]
 
 
 class Guide(Protocol):
-    """A gradient: (image, point, labels) ↦ ∇ log p(y | image), of the image's shape, in float32 or better.
+    """A gradient: (image, point, labels) ↦ ∇ log p(y | image), of the image's shape, in float32 or
+    better.
 
-    ``point`` is the image's noise level, with σ = 0 for an estimate of x0. A guide may say what its labels mean by
-    attributes ``label_count`` and ``classes``, and which weights it has by ``fingerprint``.
+    ``point`` is the image's noise level, with σ = 0 for an estimate of x0. A guide may say what its
+    labels mean by attributes ``label_count`` and ``classes``, and which weights it has by
+    ``fingerprint``.
     """
 
     def __call__(self, x: Tensor, point: Point, labels: Tensor | None) -> Tensor: ...
@@ -38,18 +42,20 @@ class Guide(Protocol):
 def gradient_of(
     value: Callable[[Tensor], Tensor], x: Tensor, dtype: torch.dtype | None, what: str
 ) -> Tensor:
-    """∇_x Σ_i value(x)_i in float32 or better, x handed over in ``dtype`` (None: its own), the graph freed at once.
+    """∇_x Σ_i value(x)_i in float32 or better, x handed over in ``dtype`` (None: its own), the
+    graph freed at once.
 
-    Each sample's value depends on its own x alone, so that the sum's gradient is every sample's own. ``what`` is what
-    the message calls the function. Raises :class:`UserError` for values that are not one number a sample, and for ones
-    that x has no part in.
+    Each sample's value depends on its own x alone, so that the sum's gradient is every sample's
+    own. ``what`` is what the message calls the function. Raises :class:`UserError` for values that
+    are not one number a sample, and for ones that x has no part in.
     """
     with torch.enable_grad():
         leaf = x.detach().to(dtype or x.dtype).requires_grad_()
         values = value(leaf)
         if values.shape != x.shape[:1]:
             raise UserError(
-                f"{what} must give one number a sample, shape ({len(x)},), not {tuple(values.shape)}."
+                f"{what} must give one number a sample, shape ({len(x)},), not"
+                f" {tuple(values.shape)}."
             )
         gradient = (
             torch.autograd.grad(values.sum(), leaf, allow_unused=True)[0]
@@ -58,8 +64,8 @@ def gradient_of(
         )
     if gradient is None:
         raise UserError(
-            f"{what} has no gradient: its output does not depend on x; let it compute without no_grad, detach or "
-            "integers."
+            f"{what} has no gradient: its output does not depend on x; let it compute without"
+            " no_grad, detach or integers."
         )
     return gradient.to(torch.promote_types(gradient.dtype, torch.float32))
 
@@ -67,8 +73,9 @@ def gradient_of(
 def log_probability(logits: Tensor, labels: Tensor) -> Tensor:
     """log softmax(logits)[label], (B, classes) and (B,) → (B,); 0 for the label −1.
 
-    Written as −log(1 + exp(u)) with u = logsumexp_{j≠y}(l_j) − l_y: the gradient of a sure classifier is then small
-    and still right in every digit, where 1 − p_y would round to zero. A projection looks at its direction alone.
+    Written as −log(1 + exp(u)) with u = logsumexp_{j≠y}(l_j) − l_y: the gradient of a sure
+    classifier is then small and still right in every digit, where 1 − p_y would round to zero. A
+    projection looks at its direction alone.
     """
     index = labels.clamp(min=0)[:, None]
     others = logits.scatter(1, index, -math.inf).logsumexp(1)
@@ -80,10 +87,11 @@ def log_probability(logits: Tensor, labels: Tensor) -> Tensor:
 class Classifier:
     """A classifier as a :class:`Guide`.
 
-    ``logits(x, point)`` are (B, classes), differentiable in x; they are divided by ``temperature``. x is handed over in
-    ``dtype`` (None: its own). ``label_count`` is the number of classes and ``classes`` their names, where labels should
-    be checked before a run; ``fingerprint`` identifies the weights in its record.
-    Raises :class:`UserError` without labels, for fewer than two classes, and for logits that x has no part in.
+    ``logits(x, point)`` are (B, classes), differentiable in x; they are divided by ``temperature``.
+    x is handed over in ``dtype`` (None: its own). ``label_count`` is the number of classes and
+    ``classes`` their names, where labels should be checked before a run; ``fingerprint`` identifies
+    the weights in its record. Raises :class:`UserError` without labels, for fewer than two classes,
+    and for logits that x has no part in.
     """
 
     logits: Callable[[Tensor, Point], Tensor]
@@ -96,7 +104,8 @@ class Classifier:
     def __post_init__(self) -> None:
         if not self.temperature > 0:
             raise UserError(
-                f"The classifier's temperature must be positive, not {self.temperature}; 1 leaves it be."
+                f"The classifier's temperature must be positive, not {self.temperature}; 1 leaves"
+                " it be."
             )
 
     def __call__(self, x: Tensor, point: Point, labels: Tensor | None) -> Tensor:
@@ -118,24 +127,27 @@ class Classifier:
 
 @dataclass
 class Guided(Wrapper):
-    """``model`` with the gradient scale·∇log p(y | x_t) beside each evaluation, which the executor adds to the step.
+    """``model`` with the gradient scale·∇log p(y | x_t) beside each evaluation, which the executor
+    adds to the step.
 
-    ``shift``: ``"mean"`` moves the mean of a stochastic step by its variance times the gradient; ``"score"`` adds the
-    gradient to the score, ε −= σ·gradient, and serves deterministic steps too. Either way the evaluation itself, what
-    thresholds see and what multistep methods remember stay unguided. ``conditional`` hands the labels to the model
-    too. Guided models nest: gradients of one shift add up.
+    ``shift``: ``"mean"`` moves the mean of a stochastic step by its variance times the gradient;
+    ``"score"`` adds the gradient to the score, ε −= σ·gradient, and serves deterministic steps too.
+    Either way the evaluation itself, what thresholds see and what multistep methods remember stay
+    unguided. ``conditional`` hands the labels to the model too. Guided models nest: gradients of
+    one shift add up.
 
     ``on`` is the image that the guide sees:
 
     * ``"x"``: x_t; the guide knows noise (Dhariwal and Nichol; GLIDE's noised CLIP).
-    * ``"x0"``: the model's estimate x̂0(x_t), and the gradient goes through the network, (∂x̂0/∂x_t)ᵀ ∇log p(y | x̂0)
-      (diffusion posterior sampling, Chung et al. 2023; universal guidance, Bansal et al. 2023). It shares the model's
-      own evaluation and adds one backward pass, about twice its cost, and its activations for one micro-batch.
-    * ``"x0_frozen"``: x̂0 with ε̂ held fixed, so that ∂x̂0/∂x_t = 1/α: no pass through the network, and a cruder gradient
-      that is too long where noise is high.
+    * ``"x0"``: the model's estimate x̂0(x_t), and the gradient goes through the network,
+      (∂x̂0/∂x_t)ᵀ ∇log p(y | x̂0) (diffusion posterior sampling, Chung et al. 2023; universal
+      guidance, Bansal et al. 2023). It shares the model's own evaluation and adds one backward
+      pass, about twice its cost, and its activations for one micro-batch.
+    * ``"x0_frozen"``: x̂0 with ε̂ held fixed, so that ∂x̂0/∂x_t = 1/α: no pass through the network,
+      and a cruder gradient that is too long where noise is high.
 
-    Raises :class:`UserError` for a scale that is not finite, unknown options, and a network that needs labels and gets
-    none.
+    Raises :class:`UserError` for a scale that is not finite, unknown options, and a network that
+    needs labels and gets none.
     """
 
     guide: Guide
@@ -153,8 +165,9 @@ class Guided(Wrapper):
         super().__post_init__()
         if self.needs_label and not self.conditional and not isinstance(self.model, Wrapper):
             raise UserError(
-                f"The network {getattr(self.model, 'name', '')!r} needs a label itself (it has no null class), beside "
-                "the guide; say conditional=True, which hands the labels to both."
+                f"The network {getattr(self.model, 'name', '')!r} needs a label itself (it has no"
+                " null class), beside the guide; say conditional=True, which hands the labels to"
+                " both."
             )
         self.label_count = getattr(self.guide, "label_count", None) or self.label_count
         self.classes = getattr(self.guide, "classes", None) or self.classes
@@ -199,15 +212,15 @@ class Guided(Wrapper):
     def _through_network(
         self, x: Tensor, point: Point, cond: Tensor | None
     ) -> tuple[Prediction, Tensor]:
-        """The evaluation, and (∂x̂0/∂x)ᵀ g with g the guide's gradient at x̂0. The guide's own graph is gone before the
-        network's is walked."""
+        """The evaluation, and (∂x̂0/∂x)ᵀ g with g the guide's gradient at x̂0. The guide's own
+        graph is gone before the network's is walked."""
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
             prediction = self.unguided(leaf, point, cond)
             if not prediction.raw.requires_grad:
                 raise UserError(
-                    "on='x0' takes the gradient through the network, and its output does not depend on x; let it "
-                    "compute without no_grad or detach, or use on='x0_frozen'."
+                    "on='x0' takes the gradient through the network, and its output does not depend"
+                    " on x; let it compute without no_grad or detach, or use on='x0_frozen'."
                 )
             x0 = prediction.to("x0", leaf)
             upstream = self._on_estimate(x0, point, cond)

@@ -1,4 +1,5 @@
-"""Guidance by the similarity of an image and a text in a common space of embeddings (CLIP, Radford et al. 2021)."""
+"""Guidance by the similarity of an image and a text in a common space of embeddings (CLIP, Radford
+et al. 2021)."""
 
 from __future__ import annotations
 
@@ -27,9 +28,9 @@ def clip_pixels(
 ) -> Tensor:
     """Images as CLIP sees them: (B, 1 or 3, H, W) in [−1, 1] → (B, 3, size, size), differentiable.
 
-    The shorter side is resized to ``size`` (bicubic, antialiased), the middle is cut out, and (value in [0, 1] −
-    mean)/std taken. Nothing is clamped: a pixel out of range keeps its gradient. Raises :class:`UserError` for another
-    number of channels.
+    The shorter side is resized to ``size`` (bicubic, antialiased), the middle is cut out, and
+    (value in [0, 1] − mean)/std taken. Nothing is clamped: a pixel out of range keeps its gradient.
+    Raises :class:`UserError` for another number of channels.
     """
     if x.shape[1] not in (1, 3):
         raise UserError(
@@ -54,13 +55,14 @@ class CLIP:
 
         weight · ⟨f/‖f‖, g/‖g‖⟩,    f = encode(x, point), g = text
 
-    (GLIDE, Nichol et al. 2022, section 2.3, where f is an encoder that knows noise and sees x_t; an ordinary CLIP
-    belongs on the estimate of x0, ``Guided(…, on="x0")``).
+    (GLIDE, Nichol et al. 2022, section 2.3, where f is an encoder that knows noise and sees x_t; an
+    ordinary CLIP belongs on the estimate of x0, ``Guided(…, on="x0")``).
 
-    ``text`` is one embedding (D,) for all samples, or one for each label (K, D); the label −1 then has no gradient.
-    ``encode`` is any differentiable map to (B, D); the embeddings are compared in float32. :meth:`of` makes one of a
-    ``transformers`` model. ``weight`` is CLIP's inverse temperature. Raises :class:`UserError` for embeddings that do
-    not fit, labels that are missing or have no text, and an encoder without gradient.
+    ``text`` is one embedding (D,) for all samples, or one for each label (K, D); the label −1 then
+    has no gradient. ``encode`` is any differentiable map to (B, D); the embeddings are compared in
+    float32. :meth:`of` makes one of a ``transformers`` model. ``weight`` is CLIP's inverse
+    temperature. Raises :class:`UserError` for embeddings that do not fit, labels that are missing
+    or have no text, and an encoder without gradient.
     """
 
     encode: Callable[[Tensor, Point], Tensor]
@@ -84,9 +86,11 @@ class CLIP:
         text: Tensor | None = None,
         fingerprint: str | None = None,
     ) -> CLIP:
-        """A ``transformers.CLIPModel``, its own temperature, and either token ids (K, length) or embeddings.
+        """A ``transformers.CLIPModel``, its own temperature, and either token ids (K, length) or
+        embeddings.
 
-        One row of ids is one text for all samples. Raises :class:`UserError` unless exactly one of the two is given.
+        One row of ids is one text for all samples. Raises :class:`UserError` unless exactly one of
+        the two is given.
         """
         if (input_ids is None) == (text is None):
             raise UserError(
@@ -122,8 +126,8 @@ class CLIP:
         f = f.to(torch.promote_types(f.dtype, torch.float32))
         if f.shape != (len(x), self.text.shape[-1]):
             raise UserError(
-                f"The image embeddings have shape {tuple(f.shape)}, the text embeddings {tuple(self.text.shape)}; both "
-                "must come from one model."
+                f"The image embeddings have shape {tuple(f.shape)}, the text embeddings"
+                f" {tuple(self.text.shape)}; both must come from one model."
             )
         text = self.text.to(f)
         if text.ndim == 1:
@@ -135,7 +139,8 @@ class CLIP:
 
 
 def _features(found: Any) -> Tensor:
-    """The projected embeddings, which newer versions of transformers hand over within an output object."""
+    """The projected embeddings, which newer versions of transformers hand over within an output
+    object."""
     features: Tensor = getattr(found, "pooler_output", found)
     return features
 
@@ -148,8 +153,9 @@ def load_clip(
 ) -> CLIP:
     """A CLIP folder (``transformers``: weights in safetensors, and its tokenizer) with a prompt.
 
-    ``{}`` in the prompt stands for the label's name, one text for each of ``classes``. Raises :class:`UserError` for a
-    folder that is no CLIP, missing extras, and ``{}`` without names of classes.
+    ``{}`` in the prompt stands for the label's name, one text for each of ``classes``. Raises
+    :class:`UserError` for a folder that is no CLIP, missing extras, and ``{}`` without names of
+    classes.
     """
     try:
         from transformers import AutoTokenizer, CLIPModel

@@ -1,4 +1,5 @@
-"""Classifiers from disk as guides: the bundled ones, and folders that ``diffdescent train`` wrote."""
+"""Classifiers from disk as guides: the bundled ones, and folders that ``diffdescent train``
+wrote."""
 
 from __future__ import annotations
 
@@ -25,8 +26,8 @@ from .classifier import Classifier, Sight
 class NoiseAware:
     """A network p(y | x_t) of one ``process``, asked at the noise levels of any other.
 
-    The level is found by its σ/α, and x is scaled to the size that it has there; below and above the trained levels the
-    nearest one is told.
+    The level is found by its σ/α, and x is scaled to the size that it has there; below and above
+    the trained levels the nearest one is told.
     """
 
     network: nn.Module
@@ -67,8 +68,9 @@ def default_guide(model: Predictor) -> str:
         else "a model that names no classes"
     )
     raise UserError(
-        f"There is no bundled classifier for {whose}; name a guide's folder, classifier(model='FOLDER'), trained by "
-        f"diffdescent train with task 'guide' (bundled: {', '.join(noise_aware)})."
+        f"There is no bundled classifier for {whose}; name a guide's folder,"
+        " classifier(model='FOLDER'), trained by diffdescent train with task 'guide' (bundled:"
+        f" {', '.join(noise_aware)})."
     )
 
 
@@ -82,9 +84,10 @@ def load_guide(
 ) -> Classifier:
     """The classifier called ``name``, a bundled one or a folder, as a guide.
 
-    A noise-aware network (``kind`` guide) serves x_t and estimates of x0; one of clean images (``kind`` features) only
-    the latter, ``on="x0"`` or ``"x0_frozen"``. It runs in float32. Raises :class:`UserError` for a name that is
-    neither, a damaged folder, a clean classifier on x_t, and one of images with another number of ``channels``.
+    A noise-aware network (``kind`` guide) serves x_t and estimates of x0; one of clean images
+    (``kind`` features) only the latter, ``on="x0"`` or ``"x0_frozen"``. It runs in float32. Raises
+    :class:`UserError` for a name that is neither, a damaged folder, a clean classifier on x_t, and
+    one of images with another number of ``channels``.
     """
     bundled = bundled_guides()
     folder = bundled.get(name, Path(name))
@@ -98,8 +101,8 @@ def load_guide(
     config = _config(folder)
     if channels not in (None, config.get("channels")):
         raise UserError(
-            f"The classifier {name!r} looks at images with {config.get('channels')} channels, and the model's have "
-            f"{channels}; name one that was trained on such images."
+            f"The classifier {name!r} looks at images with {config.get('channels')} channels, and"
+            f" the model's have {channels}; name one that was trained on such images."
         )
     logits: Callable[[Tensor, Point], Tensor]
     if isinstance(network, GuideNet):
@@ -109,8 +112,8 @@ def load_guide(
         )
     elif on == "x":
         raise UserError(
-            f"The classifier {name!r} knows clean images alone; let it see the estimate of x0 with on=x0, or use one "
-            "that knows noise."
+            f"The classifier {name!r} knows clean images alone; let it see the estimate of x0 with"
+            " on=x0, or use one that knows noise."
         )
     else:
         logits = _Clean(network)

@@ -1,13 +1,14 @@
-"""Guidance as one line of text: sources around a model, and what is done with their gradients or directions.
+"""Guidance as one line of text: sources around a model, and what is done with their gradients or
+directions.
 
 ::
 
     guidance := element ("|" element)*        # elements as in diffdescent.core.recipe.grammar
 
-    cfg(scale=1.5)  apg(scale=4)  cfgpp(scale=0.6)           classifier-free; at most one, first
-    classifier(scale=1)  clip(model=…, prompt=…)  guide()    gradients; they add up
-    rescale(0.7)                                             after cfg or apg
-    pxp(delta=1,1,1,1)                                       PixelAsParam, for the source before it; last for it
+    cfg(scale=1.5)  apg(scale=4)  cfgpp(scale=0.6)   classifier-free; at most one, first
+    classifier(scale=1)  clip(model=…, prompt=…)  guide()   gradients; they add up
+    rescale(0.7)                     after cfg or apg
+    pxp(delta=1,1,1,1)               PixelAsParam, for the source before it; last for it
 
 ``"classifier(scale=2) | pxp"``, ``"cfg(scale=3, interval=[0.3, 2]) | rescale(0.7)"``.
 """
@@ -70,14 +71,16 @@ class Free:
         return self.around(ClassifierFree, model), ()
 
     def around(self, kind: type[ClassifierFree], model: Predictor) -> ClassifierFree:
-        """``model`` within classifier-free guidance of a kind. Raises :class:`UserError` where it knows no classes."""
+        """``model`` within classifier-free guidance of a kind. Raises :class:`UserError` where it
+        knows no classes."""
         if not any(
             getattr(model, attribute, None) is not None
             for attribute in ("label_count", "classes", "labels")
         ):
             raise UserError(
-                f"{self.name} needs a model with classes, and {getattr(model, 'name', 'this one')!r} knows none; use "
-                "classifier(model=…), or say label_count= where you wrap a network of your own."
+                f"{self.name} needs a model with classes, and"
+                f" {getattr(model, 'name', 'this one')!r} knows none; use classifier(model=…), or"
+                " say label_count= where you wrap a network of your own."
             )
         other = None if self.unconditional is None else _model(self.unconditional, model)
         return kind(model, self.scale, other, self.clip, self.together, interval=self.interval)
@@ -116,8 +119,8 @@ class Projected(Free):
 
 @dataclass(frozen=True)
 class Own:
-    """``guide``: :class:`Guided` by the guide that is handed over in Python; for ``shift="auto"`` see
-    :meth:`Guidance.settled`."""
+    """``guide``: :class:`Guided` by the guide that is handed over in Python; for ``shift="auto"``
+    see :meth:`Guidance.settled`."""
 
     scale: float = 1.0
     shift: AnyShift = "auto"
@@ -131,23 +134,33 @@ class Own:
     ) -> tuple[Predictor, tuple[Transform, ...]]:
         assert self.shift != "auto"
         chosen = self.guide(model, guide)
-        return Guided(
-            model, chosen, self.scale, self.shift, self.conditional, self.on, interval=self.interval
-        ), ()
+        return (
+            Guided(
+                model,
+                chosen,
+                self.scale,
+                self.shift,
+                self.conditional,
+                self.on,
+                interval=self.interval,
+            ),
+            (),
+        )
 
     def guide(self, model: Predictor, given: Guide | None) -> Guide:
         """What gives the gradient."""
         if given is None:
             raise UserError(
-                "guide() stands for a guide of your own; hand it over in Python, apply_guidance(…, guide=…)."
+                "guide() stands for a guide of your own; hand it over in Python, apply_guidance(…,"
+                " guide=…)."
             )
         return given
 
 
 @dataclass(frozen=True)
 class Classified(Own):
-    """``classifier``: :class:`Guided` by a classifier: ``model`` names one, else the one handed over in Python, else
-    the bundled one of the model's classes."""
+    """``classifier``: :class:`Guided` by a classifier: ``model`` names one, else the one handed
+    over in Python, else the bundled one of the model's classes."""
 
     model: str | None = None
     temperature: float = 1.0
@@ -166,7 +179,8 @@ class Classified(Own):
 
 @dataclass(frozen=True)
 class ImageText(Own):
-    """``clip``: :class:`Guided` by a CLIP folder's similarity with ``prompt``, in which ``{}`` is the label's name."""
+    """``clip``: :class:`Guided` by a CLIP folder's similarity with ``prompt``, in which ``{}`` is
+    the label's name."""
 
     on: Sight = "x0"
     model: str | None = None
@@ -190,8 +204,10 @@ class ImageText(Own):
 
 @dataclass(frozen=True)
 class FreeProjection:
-    """``pxp`` after classifier-free guidance: :class:`FreePxP`. Of ``delta`` the first is what the guidance loses and
-    the second what the estimate loses; there is no noise in it, so a third and fourth say nothing."""
+    """``pxp`` after classifier-free guidance: :class:`FreePxP`. Of ``delta`` the first is what the
+    guidance loses and the second what the estimate loses; there is no noise in it, so a third and
+    fourth say nothing.
+    """
 
     delta: tuple[float, ...] = (1.0, 1.0)
     scope: Scope = "sample"
@@ -203,7 +219,8 @@ class FreeProjection:
     ) -> tuple[Predictor, tuple[Transform, ...]]:
         if len(self.delta) not in (2, 4):
             raise UserError(
-                f"pxp's delta has two or four numbers after classifier-free guidance, not {self.delta}."
+                "pxp's delta has two or four numbers after classifier-free guidance, not"
+                f" {self.delta}."
             )
         return model, (FreePxP(self.delta[1], self.delta[0], self.scope, self.zero),)
 
@@ -218,7 +235,8 @@ ACTIONS: Mapping[str, type[Any]] = {cls.name: cls for cls in (Rescale, PxP)}
 
 @dataclass(frozen=True)
 class Guidance:
-    """What a guidance text says; ``str`` writes it with every option named and defaults left out."""
+    """What a guidance text says; ``str`` writes it with every option named and defaults left
+    out."""
 
     elements: tuple[Any, ...]
 
@@ -233,8 +251,9 @@ class Guidance:
         )
 
     def settled(self, recipe: Recipe, process: Process) -> Guidance:
-        """The same with ``shift=auto`` as what it means under ``recipe``: ``mean`` where every step but the last draws
-        noise around a mean that can be moved (``ddpm``, ``ddim(eta=1)``), else ``score``."""
+        """The same with ``shift=auto`` as what it means under ``recipe``: ``mean`` where every step
+        but the last draws noise around a mean that can be moved (``ddpm``, ``ddim(eta=1)``), else
+        ``score``."""
         if not any(_is_auto(element) for element in self.elements):
             return self
         shift = _shift(recipe, process)
@@ -258,8 +277,8 @@ def _shift(recipe: Recipe, process: Process) -> Shift:
 def parse_guidance(text: str) -> Guidance:
     """The guidance that ``text`` describes (see the module's grammar).
 
-    Raises :class:`UserError` for wrong syntax, names (with the nearest ones), options and values, and an order of
-    elements that makes no sense.
+    Raises :class:`UserError` for wrong syntax, names (with the nearest ones), options and values,
+    and an order of elements that makes no sense.
     """
     reader = Reader(text, "classifier(scale=2) | pxp")
     elements: list[Any] = []
@@ -284,15 +303,18 @@ def _action(name: str, before: list[Any]) -> type[Any]:
     source = next((e for e in reversed(before) if e.name in SOURCES), None)
     if source is None:
         raise UserError(
-            f"{name} acts on a guidance and stands after it; write for example 'classifier(scale=2) | pxp'."
+            f"{name} acts on a guidance and stands after it; write for example 'classifier(scale=2)"
+            " | pxp'."
         )
     if isinstance(source, FreePlus):
         raise UserError(
-            f"cfgpp renoises with the unconditional ε and stands alone; use {name} after cfg or apg."
+            f"cfgpp renoises with the unconditional ε and stands alone; use {name} after cfg or"
+            " apg."
         )
     if name == "rescale" and not isinstance(source, Free):
         raise UserError(
-            f"rescale compares the estimates with and without a label, so it follows cfg or apg, not {source.name}."
+            "rescale compares the estimates with and without a label, so it follows cfg or apg,"
+            f" not {source.name}."
         )
     return FreeProjection if name == "pxp" and isinstance(source, Free) else ACTIONS[name]
 
@@ -302,7 +324,8 @@ def _check_place(elements: list[Any]) -> None:
     *before, last = elements
     if isinstance(last, Free) and before:
         raise UserError(
-            f"{last.name} asks the network itself and comes first, once; put {before[0].name} after it."
+            f"{last.name} asks the network itself and comes first, once; put {before[0].name}"
+            " after it."
         )
     if any(type(e) is type(last) for e in before) and last.name in ACTIONS:
         raise UserError(f"{last.name} stands twice for one guidance; write it once.")
@@ -319,9 +342,10 @@ def apply_guidance(
 ) -> tuple[Predictor, Recipe]:
     """``model`` and ``recipe`` under the guidance that ``text`` describes.
 
-    Its transforms come before the recipe's own. ``guide`` is what ``guide()`` means, and ``classifier()`` when that
-    names no model. Raises :class:`UserError` for a text that :func:`parse_guidance` refuses, for models that cannot be
-    guided so, and for files that are missing.
+    Its transforms come before the recipe's own. ``guide`` is what ``guide()`` means, and
+    ``classifier()`` when that names no model. Raises :class:`UserError` for a text that
+    :func:`parse_guidance` refuses, for models that cannot be guided so, and for files that are
+    missing.
     """
     front: list[Transform] = []
     for element in parse_guidance(text).settled(recipe, model.process).elements:

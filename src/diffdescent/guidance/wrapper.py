@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -17,11 +16,13 @@ from diffdescent.core.process import Point, Process
 
 @dataclass
 class Wrapper(ABC):
-    """A predictor around ``model``, which keeps its process, shape, device, micro-batch width, labels and name.
+    """A predictor around ``model``, which keeps its process, shape, device, micro-batch width,
+    labels and name.
 
-    ``interval`` = (lo, hi) guides at the noise levels lo ≤ σ/α ≤ hi alone (Kynkäänniemi et al. 2024, for
-    classifier-free guidance); elsewhere the model answers by itself, at its own cost. ``calls`` counts evaluations of
-    networks for one guided answer, :meth:`calls_at` for the answer at one level.
+    ``interval`` = (lo, hi) guides at the noise levels lo ≤ σ/α ≤ hi alone (Kynkäänniemi et al.
+    2024, for classifier-free guidance); elsewhere the model answers by itself, at its own cost.
+    ``calls`` counts evaluations of networks for one guided answer, :meth:`calls_at` for the answer
+    at one level.
 
     Raises :class:`UserError` for an interval that is not 0 ≤ lo ≤ hi.
     """
@@ -42,8 +43,8 @@ class Wrapper(ABC):
             len(self.interval) == 2 and 0 <= self.interval[0] <= self.interval[1]
         ):
             raise UserError(
-                f"The guidance interval is two noise levels 0 ≤ lo ≤ hi of σ/α, not {self.interval}; write for example "
-                "(0.3, 2)."
+                "The guidance interval is two noise levels 0 ≤ lo ≤ hi of σ/α, not"
+                f" {self.interval}; write for example (0.3, 2)."
             )
         self.process, self.shape = self.model.process, self.model.shape
         self.device = getattr(self.model, "device", "cpu")
@@ -64,7 +65,8 @@ class Wrapper(ABC):
         if self.active(point):
             return self.guided(x, point, cond)
         prediction = self.unguided(x, point, cond)
-        # Zeros without memory: what is done with the parts need not know of levels without guidance.
+        # Zeros without memory: what is done with the parts need not know of levels without
+        # guidance.
         parts = {
             name: prediction.raw.new_zeros(()).expand_as(prediction.raw) for name in self.part_names
         }
@@ -103,7 +105,8 @@ class Wrapper(ABC):
         return inside + self.calls - network_calls(self.model) if self.active(point) else inside
 
     def fingerprint(self) -> str | None:
-        """What identifies the numbers of the model and of everything that guides it; None where the model cannot."""
+        """What identifies the numbers of the model and of everything that guides it; None where the
+        model cannot."""
         known = [_fingerprint(source) for source in (self.model, *self.sources)]
         return None if known[0] is None else "+".join(k for k in known if k is not None)
 
@@ -111,12 +114,6 @@ class Wrapper(ABC):
     def sources(self) -> tuple[object, ...]:
         """What guides the model, where that is a thing of its own."""
         return ()
-
-
-def check_scale(scale: float, neutral: str) -> None:
-    """Refuse a scale that is not finite; ``neutral`` says which one does nothing."""
-    if not math.isfinite(scale):
-        raise UserError(f"The guidance scale must be a finite number, not {scale}; {neutral}.")
 
 
 def network_calls(model: Predictor, point: Point | None = None) -> int:

@@ -1,1 +1,2 @@
-"""Laboratory tools, each on its own: studies, theory, peculiarity, landscapes, conflicts, explanations, training."""
+"""Laboratory tools, each on its own: studies, theory, peculiarity, landscapes, conflicts,
+explanations, training."""

@@ -1,8 +1,10 @@
-"""A sampler read as an optimizer: its estimate (E-step), its step size and displacement (PM-step), its noise.
+"""A sampler read as an optimizer: its estimate (E-step), its step size and displacement (PM-step),
+its noise.
 
-Every chain of the family is generalised expectation–maximisation (Jang et al., AAAI 2024, algorithm 1): an estimate of
-the gradient from the evaluations so far, then u ← u − Δu + noise. SGD is the same with the loss of a mini-batch for the
-estimate. The numbers come from the plan and from the executor, so they cannot disagree with what runs.
+Every chain of the family is generalised expectation–maximisation (Jang et al., AAAI 2024, algorithm
+1): an estimate of the gradient from the evaluations so far, then u ← u − Δu + noise. SGD is the
+same with the loss of a mini-batch for the estimate. The numbers come from the plan and from the
+executor, so they cannot disagree with what runs.
 """
 
 from __future__ import annotations
@@ -44,9 +46,10 @@ SGD_MOMENTUM: dict[str, str] = {
 class Step:
     """One evaluation and the state that follows.
 
-    ``weights`` (newest first) are those of the evaluations in the estimate, summing to 1; ``basis`` says of what (x0 or
-    ε). ``size`` is β = 1 − σ̃_s/σ̃_t, the step size of gradient descent on ½dist²; ``noise`` the standard deviation of
-    the fresh noise over that of the level, σ_s; ``inner`` marks a state that is only the place of the next evaluation.
+    ``weights`` (newest first) are those of the evaluations in the estimate, summing to 1; ``basis``
+    says of what (x0 or ε). ``size`` is β = 1 − σ̃_s/σ̃_t, the step size of gradient descent on
+    ½dist²; ``noise`` the standard deviation of the fresh noise over that of the level, σ_s;
+    ``inner`` marks a state that is only the place of the next evaluation.
     """
 
     step: int
@@ -74,10 +77,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Linear:
-    """A chain as a linear multistep method on equal steps h of its own variable (σ̃, or λ for exponential integrators):
+    """A chain as a linear multistep method on equal steps h of its own variable (σ̃, or λ for
+    exponential integrators):
 
-    x_{n+1} = x_n + h Σ_j b_j e_{n−j}. ``order`` p and ``constant`` C are those of its local error C h^{p+1} e^{(p)};
-    ``over_euler`` is C/½ where p = 1. ``impulse`` are the b_j, as many as matter.
+    x_{n+1} = x_n + h Σ_j b_j e_{n−j}. ``order`` p and ``constant`` C are those of its local error C
+    h^{p+1} e^{(p)}; ``over_euler`` is C/½ where p = 1. ``impulse`` are the b_j, as many as matter.
     """
 
     variable: str
@@ -92,7 +96,8 @@ class Linear:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What :func:`explain` found: a row for the papers' tables, the steps, the effective weights, the linear method."""
+    """What :func:`explain` found: a row for the papers' tables, the steps, the effective weights,
+    the linear method."""
 
     recipe: str
     grid: Grid
@@ -106,35 +111,56 @@ class Explanation:
         """JSON-safe."""
         linear = None
         if self.linear is not None:
-            linear = {"variable": self.linear.variable, "order": self.linear.order, "constant": self.linear.constant,
-                      "over_euler": self.linear.over_euler, "impulse": self.linear.impulse.tolist()}  # fmt: skip
+            linear = {
+                "variable": self.linear.variable,
+                "order": self.linear.order,
+                "constant": self.linear.constant,
+                "over_euler": self.linear.over_euler,
+                "impulse": self.linear.impulse.tolist(),
+            }
         return {
             "recipe": self.recipe,
-            "grid": {"name": self.grid.name, "t": self.grid.t.tolist(), "alpha": self.grid.alpha.tolist(),
-                     "sigma": self.grid.sigma.tolist()},
+            "grid": {
+                "name": self.grid.name,
+                "t": self.grid.t.tolist(),
+                "alpha": self.grid.alpha.tolist(),
+                "sigma": self.grid.sigma.tolist(),
+            },
             "methods": [SGD, SGD_MOMENTUM, self.summary],
             "steps": [
-                {"step": s.step, "t": s.src.t, "t_next": s.dst.t, "basis": s.basis, "weights": list(s.weights),
-                 "step_size": s.size, "noise": s.noise, "inner": s.inner}
+                {
+                    "step": s.step,
+                    "t": s.src.t,
+                    "t_next": s.dst.t,
+                    "basis": s.basis,
+                    "weights": list(s.weights),
+                    "step_size": s.size,
+                    "noise": s.noise,
+                    "inner": s.inner,
+                }
                 for s in self.steps
             ],
             "linear_method": linear,
             "why_not_linear": self.why_not_linear,
-            "effective_weights": {"start": self.weights.start.tolist(), "evals": self.weights.evals.tolist(),
-                                  "noise": self.weights.noise.tolist()},
-        }  # fmt: skip
+            "effective_weights": {
+                "start": self.weights.start.tolist(),
+                "evals": self.weights.evals.tolist(),
+                "noise": self.weights.noise.tolist(),
+            },
+        }
 
 
 def explain(recipe: Recipe, grid: Grid) -> Explanation:
     """Read ``recipe`` on ``grid`` as an optimizer.
 
-    Raises :class:`UserError` for a chain that is not linear: what it does in a step depends on the image.
+    Raises :class:`UserError` for a chain that is not linear: what it does in a step depends on the
+    image.
     """
     crooked = [t.name for t in recipe.transforms if not t.linear]
     if crooked:
         raise UserError(
-            f"{crooked[0]!r} is not linear: what it does to a step depends on the image, so no table of weights tells "
-            "it; leave it out to read the rest of the chain."
+            f"{crooked[0]!r} is not linear: what it does to a step depends on the image, so no"
+            " table of weights tells it; leave it out to read the rest of the chain."
         )
     plan = recipe.plan(grid)
     weights = effective_weights(recipe, grid)
@@ -146,8 +172,9 @@ def explain(recipe: Recipe, grid: Grid) -> Explanation:
 
 
 def _steps(plan: Plan) -> tuple[Step, ...]:
-    """Every state that the plan computes, inner ones too, with its evaluations written out: an inner state that a later
-    stage starts from is replaced by the evaluations that it was made of."""
+    """Every state that the plan computes, inner ones too, with its evaluations written out: an
+    inner state that a later stage starts from is replaced by the evaluations that it was made
+    of."""
     steps: list[Step] = []
     base = plan.grid.points[0]
     history: list[int] = []
@@ -208,15 +235,18 @@ def _summary(recipe: Recipe, plan: Plan, steps: tuple[Step, ...]) -> dict[str, s
         "variable": "x_t, the image",
         "estimate": middle.estimate + (f" ({stages} evaluations a step)" if stages > 1 else ""),
         "step": f"β = 1 − σ_s/σ_t, here {_number(middle.size)}",
-        "update": "; then ".join(["r = x_t/n_t − S/n_s", *rules])
-        if rules
-        else "Δ = x_t − S, the step itself",
+        "update": (
+            "; then ".join(["r = x_t/n_t − S/n_s", *rules])
+            if rules
+            else "Δ = x_t − S, the step itself"
+        ),
         "noise": noise,
     }
 
 
 _TINY = 1e-7
-"""The step of the test grids: so small against σ̃ = 1 that coordinates which differ at large noise agree."""
+"""The step of the test grids: so small against σ̃ = 1 that coordinates which differ at large noise
+agree."""
 _LONG = 240
 """Steps of the test grids: long enough for momentum of |β| = 0.9 to have forgotten its start."""
 
@@ -235,7 +265,10 @@ def _linear(recipe: Recipe) -> tuple[Linear | None, str | None]:
     if not plan.single:
         return (
             None,
-            "its steps take inner evaluations or are committed twice, and its error depends on the problem",
+            (
+                "its steps take inner evaluations or are committed twice, and its error depends on"
+                " the problem"
+            ),
         )
     if plan.stochastic:
         return None, "it adds noise, and its order is that of the variance"
@@ -259,10 +292,12 @@ def _linear(recipe: Recipe) -> tuple[Linear | None, str | None]:
 
 
 def growth(recipe: Recipe, z: Array, steps: int = 64) -> Array:
-    """By which factor a linear problem de/dx = λ grows in a step of the chain, for each complex ``z`` = hλ.
+    """By which factor a linear problem de/dx = λ grows in a step of the chain, for each complex
+    ``z`` = hλ.
 
-    The chain runs on ẋ = λx in −σ̃ with equal steps h, complex numbers as pairs of reals; the factor is
-    (|x_N|/|x_{N/2}|)^{2/N}. Below 1 the chain is stable; the exact solution is where Re z < 0. ``noise`` is left out.
+    The chain runs on ẋ = λx in −σ̃ with equal steps h, complex numbers as pairs of reals; the
+    factor is (|x_N|/|x_{N/2}|)^{2/N}. Below 1 the chain is stable; the exact solution is where Re z
+    < 0. ``noise`` is left out.
     """
     grid = explicit_ratios(VE(), _TINY * np.arange(steps + 1, 0, -1.0))
     real, imaginary = (
@@ -306,7 +341,8 @@ class _Quiet:
 
 
 def draw_stability(explanation: Explanation, recipe: Recipe, path: Path) -> None:
-    """The region of hλ in which the chain damps, beside that of Euler's method, which is DDIM in σ̃."""
+    """The region of hλ in which the chain damps, beside that of Euler's method, which is DDIM in
+    σ̃."""
     import matplotlib
 
     matplotlib.use("Agg")

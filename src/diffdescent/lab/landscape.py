@@ -1,10 +1,11 @@
-"""Landscapes and trajectories: what a sampler's path looks like among its noisy surroundings (Jang et al., AAAI 2024,
-figures 2, 3 and 5).
+"""Landscapes and trajectories: what a sampler's path looks like among its noisy surroundings (Jang
+et al., AAAI 2024, figures 2, 3 and 5).
 
-Around every state x_t of a run, points x_t + n with n ~ N(0, I) are denoised; their colour is log‖x̂0(x_t + n) − x_ref‖
-with x_ref the end of a long ancestral run from the same initial noise. Two principal components make a picture. Every
-piece (the reference, a path, the surroundings of one state, one image of the strip) is a file in a cache named after
-what it depends on, written whole: an interrupted run goes on, and a changed setting recomputes what it must.
+Around every state x_t of a run, points x_t + n with n ~ N(0, I) are denoised; their colour is
+log‖x̂0(x_t + n) − x_ref‖ with x_ref the end of a long ancestral run from the same initial noise.
+Two principal components make a picture. Every piece (the reference, a path, the surroundings of one
+state, one image of the strip) is a file in a cache named after what it depends on, written whole:
+an interrupted run goes on, and a changed setting recomputes what it must.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ COUNTS = (20, 40, 60, 80, 100, 120, 140, 160, 180, 200)
 
 @dataclass(frozen=True)
 class Path2D:
-    """One sampler's run: ``points`` of its E evaluations, x (E, d) in VP-normalised coordinates, x̂0 (E, d), and of K
-    surroundings of each x̂0(x + n) (E, K, d); float32."""
+    """One sampler's run: ``points`` of its E evaluations, x (E, d) in VP-normalised coordinates,
+    x̂0 (E, d), and of K surroundings of each x̂0(x + n) (E, K, d); float32."""
 
     name: str
     points: tuple[Point, ...]
@@ -52,7 +53,8 @@ class Path2D:
 
 @dataclass(frozen=True)
 class Plane:
-    """Places of rows on two principal components, (rows, 2), and the share of the rows' variance that they explain."""
+    """Places of rows on two principal components, (rows, 2), and the share of the rows' variance
+    that they explain."""
 
     places: Tensor
     share: float
@@ -65,7 +67,8 @@ class Landscape:
     Args:
         model, seed, number, label: which image; ``number`` is the sample's index.
         steps, grid: of the trajectories; ``grid`` None is each recipe's usual one.
-        around, spread: how many surroundings each state has, and the standard deviation of n in VP coordinates.
+        around, spread: how many surroundings each state has, and the standard deviation of n in VP
+            coordinates.
         reference_steps: of the ancestral run that gives x_ref.
         progress: called with the number of pieces that are there.
     """
@@ -93,7 +96,8 @@ class Landscape:
             or not self.spread > 0
         ):
             raise UserError(
-                "A landscape needs at least 1 step, 1 surrounding and 1 reference step, and a spread above 0."
+                "A landscape needs at least 1 step, 1 surrounding and 1 reference step, and a"
+                " spread above 0."
             )
         self.shape = tuple(self.model.shape)
         base = {
@@ -106,7 +110,8 @@ class Landscape:
         self._pieces = Pieces(self.cache, base, self.progress)
 
     def reference(self) -> Tensor:
-        """x_ref (d,): the end of ``reference_steps`` ancestral steps from the same initial noise."""
+        """x_ref (d,): the end of ``reference_steps`` ancestral steps from the same initial
+        noise."""
         return self._image(parse(REFERENCE), self.reference_steps, None).flatten()
 
     def _image(self, recipe: Recipe, steps: int, grid: str | None) -> Tensor:
@@ -127,9 +132,15 @@ class Landscape:
         self, recipe: Recipe, levels: Grid, callback: Callable[[Progress], None] | None = None
     ) -> Any:
         return sample(
-            self.model, recipe, grid=levels, samples=[self.number], seed=self.seed, labels=self.label,
-            device=self.device, callback=callback,
-        )  # fmt: skip
+            self.model,
+            recipe,
+            grid=levels,
+            samples=[self.number],
+            seed=self.seed,
+            labels=self.label,
+            device=self.device,
+            callback=callback,
+        )
 
     def path(self, sampler: str) -> Path2D:
         """The run of ``sampler`` with its surroundings."""
@@ -194,7 +205,8 @@ class Landscape:
 
 
 def plane(fit: Tensor, rows: Tensor) -> Plane:
-    """``rows`` (m, d) on the two leading principal components of ``fit`` (k, d), by a randomised decomposition."""
+    """``rows`` (m, d) on the two leading principal components of ``fit`` (k, d), by a randomised
+    decomposition."""
     mean = fit.double().mean(0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -219,11 +231,11 @@ def draw_landscape(
     *,
     fit: Literal["runs", "all"] = "runs",
 ) -> dict[str, dict[str, float]]:
-    """Two panels, x_t and x̂0, each on its own principal components, and which share of the variance these explain: of
-    the ``runs``, and of ``all``, the surroundings included.
+    """Two panels, x_t and x̂0, each on its own principal components, and which share of the
+    variance these explain: of the ``runs``, and of ``all``, the surroundings included.
 
-    ``fit`` says whose components: those of the runs, or of all points as in the paper, where the second is a direction
-    of the noise as soon as the noise outweighs the runs.
+    ``fit`` says whose components: those of the runs, or of all points as in the paper, where the
+    second is a direction of the noise as soon as the noise outweighs the runs.
     """
     import matplotlib
 
@@ -252,8 +264,17 @@ def draw_landscape(
             found.places, [*sizes, sum(map(len, clouds)), *([] if end is None else [1])]
         )
         cloud = places[len(lines)].numpy()
-        bins = panel.hexbin(cloud[:, 0], cloud[:, 1], C=logs, gridsize=38, reduce_C_function=np.mean, cmap="viridis",
-                            linewidths=0.1, alpha=0.9, mincnt=1)  # fmt: skip
+        bins = panel.hexbin(
+            cloud[:, 0],
+            cloud[:, 1],
+            C=logs,
+            gridsize=38,
+            reduce_C_function=np.mean,
+            cmap="viridis",
+            linewidths=0.1,
+            alpha=0.9,
+            mincnt=1,
+        )
         for i, p in enumerate(paths):
             way = places[i].numpy()
             color = _COLORS[i % len(_COLORS)]
@@ -269,22 +290,32 @@ def draw_landscape(
             panel.plot(*places[-1][0].numpy(), "*", color="gold", ms=17, mec="k", label="x_ref")
         panel.set(xlabel="first principal component", ylabel="second principal component")
         what = "the states x_t" if name == "x_t" else "the estimates x̂0(x_t)"
-        held = f"{100 * shares[name]['runs']:.0f} % of the runs' variance, {100 * found.share:.1f} % with the noise"
+        held = (
+            f"{100 * shares[name]['runs']:.0f} % of the runs' variance, {100 * found.share:.1f} %"
+            " with the noise"
+        )
         panel.set_title(f"{what}\n(the plane holds {held})", fontsize=10)
     handles, names = axes[-1].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=6, fontsize=8)
     figure.colorbar(bins, ax=axes, label="log ‖x̂0(x_t + n) − x_ref‖   (dark: near the reference)")
     model = getattr(view.model, "name", "model")
     figure.suptitle(
-        f"{model}, sample {view.number}: {view.steps} steps, {view.around} noisy neighbours of every state"
+        f"{model}, sample {view.number}: {view.steps} steps, {view.around} noisy neighbours of"
+        " every state"
     )
     save_figure(figure, path, 70)
     plt.close(figure)
     return shares
 
 
-def draw_strip(images: Sequence[Sequence[Tensor]], names: Sequence[str], counts: Sequence[int], reference: Tensor,
-               reference_steps: int, path: Path) -> None:  # fmt: skip
+def draw_strip(
+    images: Sequence[Sequence[Tensor]],
+    names: Sequence[str],
+    counts: Sequence[int],
+    reference: Tensor,
+    reference_steps: int,
+    path: Path,
+) -> None:
     """A row for each sampler and a column for each step count, the reference at the right."""
     import matplotlib
 
@@ -293,9 +324,12 @@ def draw_strip(images: Sequence[Sequence[Tensor]], names: Sequence[str], counts:
 
     columns = len(counts) + 1
     figure, axes = plt.subplots(
-        len(images), columns, figsize=(1.15 * columns + 1.2, 1.35 * len(images) + 0.5), layout="constrained",
+        len(images),
+        columns,
+        figsize=(1.15 * columns + 1.2, 1.35 * len(images) + 0.5),
+        layout="constrained",
         squeeze=False,
-    )  # fmt: skip
+    )
     for row, (own, name) in enumerate(zip(images, names, strict=True)):
         for column, picture in enumerate([*own, reference]):
             panel = axes[row, column]

@@ -1,4 +1,5 @@
-"""Models by name: bundled ones, diffusers checkpoint folders, and the exact denoiser of a set of images."""
+"""Models by name: bundled ones, diffusers checkpoint folders, and the exact denoiser of a set of
+images."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ def bundled() -> dict[str, Path]:
 
 
 def _kind(folder: Path) -> str | None:
-    """What a folder holds: a mixture, a diffusers checkpoint, a classifier, or nothing that we know."""
+    """What a folder holds: a mixture, a diffusers checkpoint, a classifier, or nothing that we
+    know."""
     if (folder / "mixture.json").is_file():
         return "mixture"
     if (folder / "unet" / "config.json").is_file():
@@ -32,7 +34,8 @@ def _kind(folder: Path) -> str | None:
 
 
 def _is_classifier(config: Path) -> bool:
-    """Whether the config is that of a classifier of ours, which says its kind; a damaged one is told on loading."""
+    """Whether the config is that of a classifier of ours, which says its kind; a damaged one is
+    told on loading."""
     try:
         found = json.loads(config.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -43,8 +46,8 @@ def _is_classifier(config: Path) -> bool:
 def load_model(name: str, device: str | None = None) -> Predictor:
     """The model called ``name``: a bundled name, a checkpoint folder, or ``images:PATH``.
 
-    ``images:PATH`` is the exact denoiser of a folder, zip or npz of images: the model that has memorised them.
-    Raises :class:`UserError` for a name that is none of these.
+    ``images:PATH`` is the exact denoiser of a folder, zip or npz of images: the model that has
+    memorised them. Raises :class:`UserError` for a name that is none of these.
     """
     device = None if device is None else str(pick_device(device))
     if name.startswith("images:"):
@@ -72,13 +75,14 @@ def load_model(name: str, device: str | None = None) -> Predictor:
             else "This is a file"
         )
         raise UserError(
-            f"{kind}: {name!r} cannot be sampled from; give a diffusers checkpoint folder (config.json and "
-            "safetensors), or wrap your own module with dd.Network in Python."
+            f"{kind}: {name!r} cannot be sampled from; give a diffusers checkpoint folder"
+            " (config.json and safetensors), or wrap your own module with dd.Network in Python."
         )
     if not folder.is_dir():
         if "/" in name or name.startswith("."):
             raise UserError(
-                f"There is no folder {name!r}; give a checkpoint folder, a bundled name or images:PATH."
+                f"There is no folder {name!r}; give a checkpoint folder, a bundled name or"
+                " images:PATH."
             )
         raise unknown("model", name, shipped)
     kind_of = _kind(folder)
@@ -92,10 +96,11 @@ def load_model(name: str, device: str | None = None) -> Predictor:
         return load_checkpoint(folder, device=device)
     if kind_of == "classifier":
         raise UserError(
-            f"{name!r} is a classifier, and no image can be sampled from it; it guides other models, "
-            f"--guidance \"classifier(model='{name}')\", or judges images, --features."
+            f"{name!r} is a classifier, and no image can be sampled from it; it guides other"
+            f" models, --guidance \"classifier(model='{name}')\", or judges images, --features."
         )
     raise UserError(
-        f"The folder {name!r} is no model: expected a diffusers checkpoint (model_index.json, or config.json beside "
-        f"safetensors weights). For the exact denoiser of its images write images:{name}."
+        f"The folder {name!r} is no model: expected a diffusers checkpoint (model_index.json, or"
+        " config.json beside safetensors weights). For the exact denoiser of its images write"
+        f" images:{name}."
     )

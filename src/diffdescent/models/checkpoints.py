@@ -1,4 +1,5 @@
-"""diffusers checkpoint folders: a UNet2DModel with its scheduler's config, read from the local disk only."""
+"""diffusers checkpoint folders: a UNet2DModel with its scheduler's config, read from the local disk
+only."""
 
 from __future__ import annotations
 
@@ -35,10 +36,10 @@ def process_from_config(config: dict[str, Any]) -> Process:
     """The process of a diffusers scheduler config.
 
     A discrete VP process by ``beta_schedule``, ``beta_start``, ``beta_end``, ``trained_betas``,
-    ``num_train_timesteps``, ``rescale_betas_zero_snr``; a :class:`VE` one for ``EDM…`` schedulers; a :class:`Flow` for
-    flow matching (``shift``).
-    Without any of it (no scheduler beside the network) the linear 1000-step process is taken.
-    Raises :class:`UserError` for a scheduler or schedule that is not known.
+    ``num_train_timesteps``, ``rescale_betas_zero_snr``; a :class:`VE` one for ``EDM…`` schedulers;
+    a :class:`Flow` for flow matching (``shift``). Without any of it (no scheduler beside the
+    network) the linear 1000-step process is taken. Raises :class:`UserError` for a scheduler or
+    schedule that is not known.
     """
     name = str(config.get("_class_name", ""))
     if _is_flow(config):
@@ -51,14 +52,15 @@ def process_from_config(config: dict[str, Any]) -> Process:
     else:
         if name and "beta_schedule" not in config:
             raise UserError(
-                f"The scheduler {name} has no beta schedule, and which process it means is not known; wrap the network "
-                "with dd.Network in Python and say its process and prediction type."
+                f"The scheduler {name} has no beta schedule, and which process it means is not"
+                " known; wrap the network with dd.Network in Python and say its process and"
+                " prediction type."
             )
         schedule = config.get("beta_schedule", "linear")
         if schedule not in _SCHEDULES:
             raise UserError(
-                f"The scheduler's beta_schedule {schedule!r} is not known; expected one of {', '.join(_SCHEDULES)}, "
-                "or trained_betas with the values themselves."
+                f"The scheduler's beta_schedule {schedule!r} is not known; expected one of"
+                f" {', '.join(_SCHEDULES)}, or trained_betas with the values themselves."
             )
         steps = int(config.get("num_train_timesteps", 1000))
         betas = make_betas(
@@ -77,7 +79,8 @@ def _is_flow(config: dict[str, Any]) -> bool:
 
 
 def zero_terminal_snr(alpha_bar: Array) -> Array:
-    """√ᾱ shifted and scaled so that its last value is 0 and its first is kept (Lin et al. 2024, algorithm 1)."""
+    """√ᾱ shifted and scaled so that its last value is 0 and its first is kept (Lin et al. 2024,
+    algorithm 1)."""
     root = np.sqrt(alpha_bar)
     return np.asarray(((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2)
 
@@ -93,7 +96,8 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is not valid JSON ({error}); the checkpoint is damaged.") from None
     if not isinstance(data, dict):
         raise UserError(
-            f"{path} should hold a JSON object, not {type(data).__name__}; the checkpoint is damaged."
+            f"{path} should hold a JSON object, not {type(data).__name__}; the checkpoint is"
+            " damaged."
         )
     return data
 
@@ -101,18 +105,19 @@ def _read_json(path: Path) -> dict[str, Any]:
 def load_checkpoint(folder: str | Path, device: str | None = None) -> Network | EDM:
     """The network of a pipeline folder (``unet/``, ``scheduler/``) or of a bare UNet2DModel folder.
 
-    An EDM scheduler beside it makes it an :class:`EDM`, any other a :class:`Network`.
-    Without a scheduler config the linear 1000-step process is taken. A class-conditional network whose label count
-    has one more entry than ``classes`` (or says so by ``null_class`` in ``diffdescent.json``) is given that last label
-    when no label is asked for. Half-precision weights run in float32 on a CPU. Weights are safetensors, or a ``.bin``
-    that loads without running code.
-    Raises :class:`UserError` for another network class, missing files, and a pickle that needs code.
+    An EDM scheduler beside it makes it an :class:`EDM`, any other a :class:`Network`. Without a
+    scheduler config the linear 1000-step process is taken. A class-conditional network whose label
+    count has one more entry than ``classes`` (or says so by ``null_class`` in ``diffdescent.json``)
+    is given that last label when no label is asked for. Half-precision weights run in float32 on a
+    CPU. Weights are safetensors, or a ``.bin`` that loads without running code. Raises
+    :class:`UserError` for another network class, missing files, and a pickle that needs code.
     """
     try:
         from diffusers import UNet2DModel
     except ImportError:
         raise UserError(
-            "Checkpoint folders need diffusers; install it with: pip install 'diffdescent[diffusers]'."
+            "Checkpoint folders need diffusers; install it with: pip install"
+            " 'diffdescent[diffusers]'."
         ) from None
 
     root, where = Path(folder), pick_device(device or "cpu")
@@ -120,8 +125,9 @@ def load_checkpoint(folder: str | Path, device: str | None = None) -> Network | 
     config = _read_json(unet_folder / "config.json")
     if config.get("_class_name") != "UNet2DModel":
         raise UserError(
-            f"{unet_folder} holds a {config.get('_class_name', 'network of unknown class')}, but only UNet2DModel "
-            "folders load by themselves; wrap another network with dd.Network in Python."
+            f"{unet_folder} holds a {config.get('_class_name', 'network of unknown class')}, but"
+            " only UNet2DModel folders load by themselves; wrap another network with dd.Network in"
+            " Python."
         )
     scheduler = root / "scheduler" / "scheduler_config.json"
     if not scheduler.is_file():
@@ -136,7 +142,8 @@ def load_checkpoint(folder: str | Path, device: str | None = None) -> Network | 
         raise _explained(unet_folder, error) from None
     unet = unet.to(where).eval().requires_grad_(False)
     if where.type == "cpu":
-        unet = unet.float()  # half precision is for storage: convolutions in it are emulated on a CPU, many times slower
+        # half precision is for storage: convolutions in it are emulated on a CPU, many times slower
+        unet = unet.float()
     extra = _read_json(root / "diffdescent.json") if (root / "diffdescent.json").is_file() else {}
     size = unet.config.sample_size
     sides = (size, size) if isinstance(size, int) else tuple(size or ())
@@ -190,7 +197,8 @@ def _null_class(unet: Any, extra: dict[str, Any]) -> int | None:
 
 
 class _Labelled:
-    """A UNet2DModel as ``module(x, t, cond)``: no label means the null class of a network that has one."""
+    """A UNet2DModel as ``module(x, t, cond)``: no label means the null class of a network that has
+    one."""
 
     def __init__(self, unet: Any, null_class: int | None) -> None:
         self.unet, self.null_class = unet, null_class
@@ -204,13 +212,15 @@ class _Labelled:
         if self.count is None:
             if cond is not None:
                 raise UserError(
-                    "This network is not class-conditional, so labels have no meaning for it; leave them out."
+                    "This network is not class-conditional, so labels have no meaning for it; leave"
+                    " them out."
                 )
             return None
         if cond is None:
             if self.null_class is None:
                 raise UserError(
-                    f"This network needs a label for each sample (0 … {self.count - 1}); give a label."
+                    f"This network needs a label for each sample (0 … {self.count - 1}); give a"
+                    " label."
                 )
             return torch.full((n,), self.null_class, dtype=torch.long, device=device)
         if self.null_class is None:
@@ -225,7 +235,7 @@ def _explained(folder: Path, error: Exception) -> UserError:
         cause = cause.__cause__ or cause.__context__
     if cause is not None:
         return UserError(
-            f"The weights in {folder} are a pickle that runs code when loaded, which is refused; convert them to "
-            "safetensors with a tool you trust."
+            f"The weights in {folder} are a pickle that runs code when loaded, which is refused;"
+            " convert them to safetensors with a tool you trust."
         )
     return UserError(f"The checkpoint {folder} cannot be loaded: {text.splitlines()[0]}")

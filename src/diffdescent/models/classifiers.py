@@ -1,6 +1,8 @@
-"""Two small classifiers: a noise-aware one for guidance and a clean one whose features serve Fréchet distances.
+"""Two small classifiers: a noise-aware one for guidance and a clean one whose features serve
+Fréchet distances.
 
-Each is saved as a folder of ``config.json`` (the constructor's arguments) and ``model.safetensors``.
+Each is saved as a folder of ``config.json`` (the constructor's arguments) and
+``model.safetensors``.
 """
 
 from __future__ import annotations
@@ -18,12 +20,12 @@ from diffdescent.base.errors import UserError
 
 
 class FeatureNet(nn.Module):
-    """A small residual network p(y | x) for clean images in [−1, 1], after the nine-layer CIFAR network of DAWNBench
-    (Page 2018).
+    """A small residual network p(y | x) for clean images in [−1, 1], after the nine-layer CIFAR
+    network of DAWNBench (Page 2018).
 
-    ``widths`` are the channels of its four levels, each half the size of the one before; the second and the last carry
-    a residual block. ``features(x)`` is (n, widths[-1]), the spatial mean before the last linear layer; ``forward(x)``
-    the logits (n, classes).
+    ``widths`` are the channels of its four levels, each half the size of the one before; the second
+    and the last carry a residual block. ``features(x)`` is (n, widths[-1]), the spatial mean before
+    the last linear layer; ``forward(x)`` the logits (n, classes).
     """
 
     def __init__(
@@ -52,7 +54,8 @@ class FeatureNet(nn.Module):
         h = F.max_pool2d(self.down2(h + self.res1(h)), 2)
         h = F.max_pool2d(self.down3(h), 2)
         h = h + self.res3(h)
-        # The maximum tells what is there and the mean how much of it; their sum trains faster than either.
+        # The maximum tells what is there and the mean how much of it; their sum trains faster than
+        # either.
         pooled: torch.Tensor = (h.float().mean((2, 3)) + h.float().amax((2, 3))) / 2
         return pooled
 
@@ -68,12 +71,12 @@ def _conv(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class GuideNet(nn.Module):
-    """A noise-aware classifier p(y | x_t), t the VP index 0..T−1: residual blocks with group normalisation, scaled and
-    shifted by t.
+    """A noise-aware classifier p(y | x_t), t the VP index 0..T−1: residual blocks with group
+    normalisation, scaled and shifted by t.
 
-    It is smooth (SiLU, mean pooling, no maxima), since guidance follows its gradient. ``widths`` are the channels of
-    its levels, each half the size of the one before. ``forward(x, t)`` gives the logits (n, classes); t has shape (n,)
-    or ().
+    It is smooth (SiLU, mean pooling, no maxima), since guidance follows its gradient. ``widths``
+    are the channels of its levels, each half the size of the one before. ``forward(x, t)`` gives
+    the logits (n, classes); t has shape (n,) or ().
     """
 
     def __init__(
@@ -85,8 +88,12 @@ class GuideNet(nn.Module):
     ) -> None:
         super().__init__()
         self.config: dict[str, Any] = {
-            "kind": "guide", "classes": classes, "channels": channels, "widths": list(widths), "groups": groups,
-        }  # fmt: skip
+            "kind": "guide",
+            "classes": classes,
+            "channels": channels,
+            "widths": list(widths),
+            "groups": groups,
+        }
         self.time = nn.Sequential(nn.Linear(64, 128), nn.SiLU(), nn.Linear(128, 128), nn.SiLU())
         self.stem = nn.Conv2d(channels, widths[0], 3, padding=1)
         inputs = (widths[0], *widths[:-1])
@@ -108,8 +115,8 @@ class GuideNet(nn.Module):
 
 
 class _TimedBlock(nn.Module):
-    """x + conv(silu(norm(conv(silu(norm(x)))·(1 + scale(t)) + shift(t)))), with a 1×1 convolution on x where the
-    channels change."""
+    """x + conv(silu(norm(conv(silu(norm(x)))·(1 + scale(t)) + shift(t)))), with a 1×1 convolution
+    on x where the channels change."""
 
     def __init__(self, inputs: int, outputs: int, time: int, groups: int) -> None:
         super().__init__()
@@ -149,8 +156,8 @@ def save_classifier(
     half: bool = False,
     about: dict[str, Any] | None = None,
 ) -> None:
-    """Write ``config.json`` and ``model.safetensors``; ``half`` stores float16, ``about`` joins the config under that
-    name."""
+    """Write ``config.json`` and ``model.safetensors``; ``half`` stores float16, ``about`` joins the
+    config under that name."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -171,20 +178,23 @@ def load_classifier(folder: str | Path) -> FeatureNet | GuideNet:
     """A saved classifier, float32, in evaluation mode.
 
     Raises:
-        UserError: the folder is not one that :func:`save_classifier` wrote, or its weights do not fit its config.
+        UserError: the folder is not one that :func:`save_classifier` wrote, or its weights do not
+            fit its config.
     """
     folder = Path(folder)
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{folder} has no readable config.json ({error}); give a folder with config.json and model.safetensors."
+            f"{folder} has no readable config.json ({error}); give a folder with config.json and"
+            " model.safetensors."
         ) from error
     kinds = {"features": FeatureNet, "guide": GuideNet}
     kind = config.pop("kind", None) if isinstance(config, dict) else None
     if kind not in kinds:
         raise UserError(
-            f"{folder} holds no classifier: its config.json has kind {kind!r}; expected 'features' or 'guide'."
+            f"{folder} holds no classifier: its config.json has kind {kind!r}; expected 'features'"
+            " or 'guide'."
         )
     config.pop("about", None)
     state = load_state(folder)

@@ -1,8 +1,8 @@
 """Orthonormal coordinates in which a mixture's covariances are written.
 
-Natural images are nearly uncorrelated in cosine coordinates (their covariance is close to shift-invariant), so that a
-diagonal there says what would take thousands of factors in pixels. Distances, noise and the diffusion itself do not
-change under a rotation.
+Natural images are nearly uncorrelated in cosine coordinates (their covariance is close to
+shift-invariant), so that a diagonal there says what would take thousands of factors in pixels.
+Distances, noise and the diffusion itself do not change under a rotation.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from diffdescent.base.errors import UserError
 
 
 class Coordinates(Protocol):
-    """A rotation of flattened samples: ``decode`` is the inverse and the transpose of ``encode``. Rows in, rows out."""
+    """A rotation of flattened samples: ``decode`` is the inverse and the transpose of ``encode``.
+    Rows in, rows out."""
 
     def encode(self, x: Tensor) -> Tensor: ...
     def decode(self, y: Tensor) -> Tensor: ...
@@ -47,7 +48,8 @@ def _cosine_matrix(n: int, device: torch.device) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _opponent_matrix(channels: int, device: torch.device) -> Tensor:
-    """Orthonormal colours: for RGB the mean, red − blue and green − (red + blue)/2; otherwise the identity."""
+    """Orthonormal colours: for RGB the mean, red − blue and green − (red + blue)/2; otherwise the
+    identity."""
     if channels != 3:
         return torch.eye(channels, dtype=torch.float64, device=device)
     rows = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 2.0, -1.0]], dtype=torch.float64)
@@ -55,9 +57,11 @@ def _opponent_matrix(channels: int, device: torch.device) -> Tensor:
 
 
 class Cosine:
-    """The two-dimensional cosine transform (DCT-II) of opponent colours, coefficients put in a given order.
+    """The two-dimensional cosine transform (DCT-II) of opponent colours, coefficients put in a
+    given order.
 
-    ``shape`` is (C, H, W); ``order`` (C·H·W,) int64 is a permutation of the flattened coefficients, None for none.
+    ``shape`` is (C, H, W); ``order`` (C·H·W,) int64 is a permutation of the flattened coefficients,
+    None for none.
 
     Raises :class:`UserError` for a shape that is not (C, H, W) or an order that is no permutation.
     """

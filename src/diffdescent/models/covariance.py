@@ -1,4 +1,5 @@
-"""A covariance with few interesting directions, diagonalised once, so that any function of it is one product."""
+"""A covariance with few interesting directions, diagonalised once, so that any function of it is
+one product."""
 
 from __future__ import annotations
 
@@ -15,11 +16,12 @@ Function = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Covariance:
-    """C = diag(``variances``) + V (diag(``values``) − v₀) Vᵀ, the second term on the first m of d coordinates.
+    """C = diag(``variances``) + V (diag(``values``) − v₀) Vᵀ, the second term on the first m of d
+    coordinates.
 
-    ``variances`` (d,) is the constant v₀ on those m coordinates; ``directions`` V (m, r) has orthonormal columns;
-    ``values`` (r,) are the eigenvalues along them. All float64. The eigenvalues of C are thus ``values``, v₀
-    (m − r times) and the rest of ``variances``.
+    ``variances`` (d,) is the constant v₀ on those m coordinates; ``directions`` V (m, r) has
+    orthonormal columns; ``values`` (r,) are the eigenvalues along them. All float64. The
+    eigenvalues of C are thus ``values``, v₀ (m − r times) and the rest of ``variances``.
     """
 
     variances: Tensor
@@ -30,8 +32,8 @@ class Covariance:
     def build(cls, variances: Tensor, factors: Tensor | None = None) -> Covariance:
         """diag(``variances``) + W Wᵀ for ``variances`` (d,) > 0 and ``factors`` W (m, r), m ≤ d.
 
-        Where the variances are constant over the m coordinates, r directions suffice; otherwise (a diagonal residual)
-        all m of them are needed, and m should stay below about a thousand.
+        Where the variances are constant over the m coordinates, r directions suffice; otherwise (a
+        diagonal residual) all m of them are needed, and m should stay below about a thousand.
 
         Raises :class:`UserError` for variances that are not positive or factors that do not fit.
         """
@@ -45,7 +47,8 @@ class Covariance:
         w = factors.double()
         if w.ndim != 2 or w.shape[0] > len(v) or not bool(torch.isfinite(w).all()):
             raise UserError(
-                f"Factors must be finite and of shape (m, r) with m ≤ {len(v)} coordinates, not {tuple(factors.shape)}."
+                f"Factors must be finite and of shape (m, r) with m ≤ {len(v)} coordinates, not"
+                f" {tuple(factors.shape)}."
             )
         m, r = w.shape
         if m == 0 or r == 0:

@@ -1,4 +1,5 @@
-"""The exact denoiser of a finite set: every image that it can ever produce is one of those given."""
+"""The exact denoiser of a finite set: every image that it can ever produce is one of those
+given."""
 
 from __future__ import annotations
 
@@ -27,12 +28,14 @@ class _Pass(NamedTuple):
 
 
 class Dataset(Exact):
-    """x0 is uniform over n given points y_i: E[x0 | x] = Σ w_i y_i with w = softmax(−‖x − αy_i‖²/2σ²).
+    """x0 is uniform over n given points y_i: E[x0 | x] = Σ w_i y_i with w = softmax(−‖x −
+    αy_i‖²/2σ²).
 
-    As σ → 0 this is the nearest point, which is also the answer at σ = 0. The set is read in chunks with a running
-    least distance, so that memory does not grow with n and nothing underflows. Images are kept as uint8 and become
-    float64 chunk by chunk. ‖x‖² is common to all points and left out; distances come from integer sums (uint8) and
-    float64 products, whose rounding lies far below the gap between two different uint8 images.
+    As σ → 0 this is the nearest point, which is also the answer at σ = 0. The set is read in chunks
+    with a running least distance, so that memory does not grow with n and nothing underflows.
+    Images are kept as uint8 and become float64 chunk by chunk. ‖x‖² is common to all points and
+    left out; distances come from integer sums (uint8) and float64 products, whose rounding lies far
+    below the gap between two different uint8 images.
 
     Args:
         images: (n, *shape), uint8 (0…255 stands for −1…1) or floating (taken as it is).
@@ -59,7 +62,8 @@ class Dataset(Exact):
     ) -> None:
         if images.ndim < 2 or len(images) == 0:
             raise UserError(
-                f"A data set needs at least one image, (n, C, H, W), not shape {tuple(images.shape)}."
+                "A data set needs at least one image, (n, C, H, W), not shape"
+                f" {tuple(images.shape)}."
             )
         if images.dtype != torch.uint8 and not images.is_floating_point():
             raise UserError(
@@ -67,7 +71,8 @@ class Dataset(Exact):
             )
         if labels is not None and (labels.shape != images.shape[:1] or labels.is_floating_point()):
             raise UserError(
-                f"Labels must be {len(images)} integers, one an image, not shape {tuple(labels.shape)}."
+                f"Labels must be {len(images)} integers, one an image, not shape"
+                f" {tuple(labels.shape)}."
             )
         if chunk is not None and chunk < 1:
             raise UserError(f"A chunk must hold at least one image, not {chunk}.")
@@ -88,9 +93,11 @@ class Dataset(Exact):
         return self._moved[device]
 
     def _chunks(self, x: Tensor, alpha: float) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """(index of the first image, stored values u (c, d), energies (B, c)) of each chunk of the set.
+        """(index of the first image, stored values u (c, d), energies (B, c)) of each chunk of the
+        set.
 
-        The energy is ‖x − αy‖² less what is common to all images: ‖x‖² and the terms of the shift alone.
+        The energy is ‖x − αy‖² less what is common to all images: ‖x‖² and the terms of the shift
+        alone.
         """
         images, _ = self._on(x.device)
         for first in range(0, len(images), self.chunk):
@@ -101,7 +108,8 @@ class Dataset(Exact):
     def _scan(self, x: Tensor, point: Point, cond: Tensor | None) -> _Pass:
         _, labels = self._on(x.device)
         _, a, s = point
-        # At σ = 0 any positive number below the gaps between distances makes the softmax a choice of the nearest.
+        # At σ = 0 any positive number below the gaps between distances makes the softmax a choice
+        # of the nearest.
         width = max(2 * s * s, 1e-290)
         least = torch.full_like(x[:, 0], math.inf)
         nearest = torch.zeros(len(x), dtype=torch.long, device=x.device)
@@ -114,7 +122,8 @@ class Dataset(Exact):
             own, place = energy.min(1)
             nearest = torch.where(own < least, first + place, nearest)
             now = torch.minimum(least, own)
-            # Until an image of its class is seen, a sample's least is ∞; any finite stand-in makes its weights 0.
+            # Until an image of its class is seen, a sample's least is ∞; any finite stand-in makes
+            # its weights 0.
             base = torch.where(now.isinf(), 0.0, now)
             old = ((base - least) / width).exp()
             weight = ((base[:, None] - energy) / width).exp()
@@ -124,14 +133,17 @@ class Dataset(Exact):
         return _Pass(least, nearest, mass, self.scale * moment + self.shift * mass[:, None])
 
     def neighbours(self, x: Tensor, count: int = 1) -> tuple[Tensor, Tensor]:
-        """The ``count`` nearest images of each ``x`` (B, *shape): distances (B, count) float64, ascending, and indices.
+        """The ``count`` nearest images of each ``x`` (B, *shape): distances (B, count) float64,
+        ascending, and indices.
 
-        Found by the set's energies, chunk by chunk; the distances are then taken from the differences themselves, so
-        that an image that is in the set has distance 0. Raises :class:`UserError` for more neighbours than images.
+        Found by the set's energies, chunk by chunk; the distances are then taken from the
+        differences themselves, so that an image that is in the set has distance 0. Raises
+        :class:`UserError` for more neighbours than images.
         """
         if not 1 <= count <= len(self.images):
             raise UserError(
-                f"The set has {len(self.images)} images, so it has no {count} nearest ones; ask for fewer."
+                f"The set has {len(self.images)} images, so it has no {count} nearest ones; ask for"
+                " fewer."
             )
         flat = self.flat(x)
         best, index = (
@@ -155,8 +167,8 @@ class Dataset(Exact):
         return (self.scale * images[index].double() + self.shift).reshape(-1, *self.sample_shape)
 
     def kind(self, point: Point) -> ExactKind:
-        """x0 everywhere: it exists at σ = 0 (where ε does not), and ε = (x − αx0)/σ errs no more than x's own
-        rounding divided by σ does."""
+        """x0 everywhere: it exists at σ = 0 (where ε does not), and ε = (x − αx0)/σ errs no more
+        than x's own rounding divided by σ does."""
         return "x0"
 
     def evaluate(self, x: Tensor, point: Point, kind: ExactKind, cond: Tensor | None) -> Tensor:
@@ -164,7 +176,8 @@ class Dataset(Exact):
         return result.moment / result.mass[:, None]
 
     def log_prob(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Tensor:
-        """log p(x | class) at ``point`` (σ > 0), shape (B,), float64; −2σ² times it is the smoothed squared distance.
+        """log p(x | class) at ``point`` (σ > 0), shape (B,), float64; −2σ² times it is the smoothed
+        squared distance.
 
         log Σ exp(−‖x − αy_i‖²/2σ²) − log n − (d/2) log 2πσ².
         """
@@ -188,7 +201,8 @@ class Dataset(Exact):
         )
 
     def transform(self, uniforms: Tensor, cond: Tensor | None = None) -> Tensor:
-        """The images, (n, *shape) float64, that uniforms (n,) in [0, 1) pick with equal chances within their class."""
+        """The images, (n, *shape) float64, that uniforms (n,) in [0, 1) pick with equal chances
+        within their class."""
         u = uniforms.detach().double().cpu()
         index = (u * len(self.images)).long()
         cond = self.checked(cond, uniforms)
@@ -206,7 +220,8 @@ class Dataset(Exact):
     def sample(
         self, n: int, generator: torch.Generator | None = None, cond: Tensor | None = None
     ) -> Tensor:
-        """``n`` images drawn with replacement, float64, on the generator's device; ``cond`` (n,) as in a call."""
+        """``n`` images drawn with replacement, float64, on the generator's device; ``cond`` (n,) as
+        in a call."""
         device = float64_device(generator.device) if generator else torch.device("cpu")
         return self.transform(
             torch.rand(n, generator=generator, dtype=torch.float64, device=device), cond

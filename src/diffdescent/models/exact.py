@@ -1,8 +1,10 @@
-"""What all exact denoisers share: checks, float64 evaluation, and the choice of a well-conditioned output.
+"""What all exact denoisers share: checks, float64 evaluation, and the choice of a well-conditioned
+output.
 
-An exact denoiser knows the distribution of x0, hence E[x0 | x] and E[ε | x] at every noise level, with no network.
-All of them compute in float64 and answer in the input's dtype. A device without float64 (MPS) is served by the host:
-in float32 the distances behind a posterior lose all digits at small σ, and a reference must not.
+An exact denoiser knows the distribution of x0, hence E[x0 | x] and E[ε | x] at every noise level,
+with no network. All of them compute in float64 and answer in the input's dtype. A device without
+float64 (MPS) is served by the host: in float32 the distances behind a posterior lose all digits at
+small σ, and a reference must not.
 """
 
 from __future__ import annotations
@@ -39,12 +41,14 @@ def check_point(point: Point) -> None:
         and alpha + sigma > 0
     ):
         raise UserError(
-            f"A noise level needs finite α, σ ≥ 0 that are not both 0, not α = {alpha}, σ = {sigma}."
+            f"A noise level needs finite α, σ ≥ 0 that are not both 0, not α = {alpha}, σ ="
+            f" {sigma}."
         )
 
 
 def digest(tensors: Iterable[Tensor], *words: object) -> str:
-    """SHA-256 over tensors (dtype, shape and bytes) and words: the identity of a model or a problem."""
+    """SHA-256 over tensors (dtype, shape and bytes) and words: the identity of a model or a
+    problem."""
     sha = hashlib.sha256(repr(words).encode())
     for tensor in tensors:
         host = tensor.detach().cpu().contiguous()
@@ -56,10 +60,11 @@ def digest(tensors: Iterable[Tensor], *words: object) -> str:
 class Exact(ABC):
     """A :class:`~diffdescent.core.predict.Predictor` that knows its distribution.
 
-    Subclasses set ``process``, ``shape``, and where there are classes ``labels`` (the class of each component or image,
-    (K,) int64) and ``classes`` (their names), and evaluate flat float64 batches. ``name`` goes into a run's record;
-    ``device`` is where sampling starts when nobody says otherwise (a call runs where its input is); ``width`` is the
-    micro-batch at which it is efficient.
+    Subclasses set ``process``, ``shape``, and where there are classes ``labels`` (the class of each
+    component or image, (K,) int64) and ``classes`` (their names), and evaluate flat float64
+    batches. ``name`` goes into a run's record; ``device`` is where sampling starts when nobody says
+    otherwise (a call runs where its input is); ``width`` is the micro-batch at which it is
+    efficient.
     """
 
     process: Process
@@ -81,7 +86,8 @@ class Exact(ABC):
 
     @abstractmethod
     def evaluate(self, x: Tensor, point: Point, kind: ExactKind, cond: Tensor | None) -> Tensor:
-        """E[x0 | x] or E[ε | x] for flat float64 ``x`` (B, d) whose labels ``cond`` (B,) have been checked."""
+        """E[x0 | x] or E[ε | x] for flat float64 ``x`` (B, d) whose labels ``cond`` (B,) have been
+        checked."""
 
     @abstractmethod
     def fingerprint(self) -> str:
@@ -97,8 +103,8 @@ class Exact(ABC):
     def kind(self, point: Point) -> ExactKind:
         """Which output keeps both x0 and ε accurate: ε where σ < α, x0 elsewhere.
 
-        ε = (x − αx0)/σ multiplies an error of x0 by α/σ and x0 = (x − σε)/α one of ε by σ/α; this choice keeps the
-        factor at most 1. It is also the one that exists at σ = 0 and at α = 0.
+        ε = (x − αx0)/σ multiplies an error of x0 by α/σ and x0 = (x − σε)/α one of ε by σ/α; this
+        choice keeps the factor at most 1. It is also the one that exists at σ = 0 and at α = 0.
         """
         return "eps" if point.sigma < point.alpha else "x0"
 
@@ -116,8 +122,9 @@ class Exact(ABC):
         """``x`` (B, *shape) as float64 (B, d), on a device that has float64."""
         if tuple(x.shape[1:]) != self.sample_shape or not x.is_floating_point():
             raise UserError(
-                f"This model takes floating-point batches of shape (B, {', '.join(map(str, self.sample_shape))}), "
-                f"not {x.dtype} of shape {tuple(x.shape)}."
+                "This model takes floating-point batches of shape (B,"
+                f" {', '.join(map(str, self.sample_shape))}), not {x.dtype} of shape"
+                f" {tuple(x.shape)}."
             )
         return x.to(float64_device(x.device), torch.float64).flatten(1)
 
@@ -127,8 +134,8 @@ class Exact(ABC):
             return None
         if cond.shape != x.shape[:1] or cond.is_floating_point():
             raise UserError(
-                f"Labels must be integers of shape ({x.shape[0]},), one a sample, not {cond.dtype} of shape "
-                f"{tuple(cond.shape)}."
+                f"Labels must be integers of shape ({x.shape[0]},), one a sample, not {cond.dtype}"
+                f" of shape {tuple(cond.shape)}."
             )
         known = torch.cat((torch.full((1,), -1), self.class_labels))
         wrong = cond.cpu()[~torch.isin(cond.cpu(), known)]
@@ -139,7 +146,8 @@ class Exact(ABC):
                 else "; it knows no classes"
             )
             raise UserError(
-                f"This model cannot be conditioned on label {int(wrong[0])}{allowed} (−1: no condition)."
+                f"This model cannot be conditioned on label {int(wrong[0])}{allowed} (−1: no"
+                " condition)."
             )
         return cond.to(float64_device(x.device))
 

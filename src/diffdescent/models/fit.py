@@ -20,7 +20,8 @@ Residual = Literal["isotropic", "diagonal"]
 DATA = Point(math.nan, 1.0, 0.0)
 """The noise level of the data themselves."""
 FLOOR = (2 / 255) ** 2 / 12
-"""The variance of rounding [−1, 1] to 8 bits: what an integer image leaves undetermined. Added to every variance."""
+"""The variance of rounding [−1, 1] to 8 bits: what an integer image leaves undetermined. Added to
+every variance."""
 _SHRINK = 20.0
 """A component's covariance is that of its images and of this many images of its class at large."""
 _FACTOR_ROUNDS = 20
@@ -46,18 +47,23 @@ def fit_mixture(
     Args:
         images: uint8 (0 … 255 stands for −1 … 1) or floating in [−1, 1].
         classes: the class of each image (n,), int64 ≥ 0, or None: one class without a label.
-        rank: r, the factors of each component. The first r eigenvectors of its covariance; r ≥ m is a full block.
-        residual: what the factors leave: ``isotropic`` (probabilistic PCA, Tipping and Bishop 1999, eq. 7–8, in closed
-            form) or ``diagonal`` (factor analysis: eigenvectors of the covariance whitened by the residual, and the
-            residual from them, in turn).
-        components: Gaussians a class; above 1 by ``rounds`` of expectation–maximisation from k-means.
-        support: m, the factors act on the first m coordinates and the rest is diagonal; None for all.
-        coordinates: ``pixels``, or ``cosine`` ordered by decreasing variance, where a support means something.
+        rank: r, the factors of each component. The first r eigenvectors of its covariance; r ≥ m is
+            a full block.
+        residual: what the factors leave: ``isotropic`` (probabilistic PCA, Tipping and Bishop 1999,
+            eq. 7–8, in closed form) or ``diagonal`` (factor analysis: eigenvectors of the
+            covariance whitened by the residual, and the residual from them, in turn).
+        components: Gaussians a class; above 1 by ``rounds`` of expectation–maximisation from
+            k-means.
+        support: m, the factors act on the first m coordinates and the rest is diagonal; None for
+            all.
+        coordinates: ``pixels``, or ``cosine`` ordered by decreasing variance, where a support means
+            something.
         process: linear VP of 1000 steps by default.
         names: of the classes.
         seed: of k-means' random start.
 
-    Raises :class:`UserError` for options that do not fit, and a class with fewer than two images a component.
+    Raises :class:`UserError` for options that do not fit, and a class with fewer than two images a
+    component.
     """
     if images.ndim != 4 or len(images) == 0:
         raise UserError(
@@ -72,8 +78,8 @@ def fit_mixture(
     m = size if support is None else support
     if rank < 0 or components < 1 or not 0 <= m <= size:
         raise UserError(
-            f"fit_mixture needs rank ≥ 0, components ≥ 1 and 0 ≤ support ≤ {size}, not rank={rank}, "
-            f"components={components}, support={m}."
+            f"fit_mixture needs rank ≥ 0, components ≥ 1 and 0 ≤ support ≤ {size}, not rank={rank},"
+            f" components={components}, support={m}."
         )
     if classes is not None and classes.shape != images.shape[:1]:
         raise UserError(
@@ -95,7 +101,8 @@ def fit_mixture(
         own = y if classes is None else y[classes == kind]
         if len(own) < 2 * components:
             raise UserError(
-                f"Class {kind} has {len(own)} images, too few for {components} components; take fewer."
+                f"Class {kind} has {len(own)} images, too few for {components} components; take"
+                " fewer."
             )
         parts.append(_fit_class(own, components, m, rank, residual, rounds, generator))
     shares = torch.tensor(
@@ -118,7 +125,8 @@ def fit_mixture(
 
 
 def _encode(frame: Coordinates, flat: Tensor) -> Tensor:
-    """``flat`` (n, d) float32 in the coordinates of ``frame``, in float64 a few thousand rows at a time."""
+    """``flat`` (n, d) float32 in the coordinates of ``frame``, in float64 a few thousand rows at a
+    time."""
     return torch.cat([frame.encode(rows.double()).float() for rows in torch.split(flat, 4096)])
 
 
@@ -170,8 +178,9 @@ def _fit_class(
 def _moments(
     y: Tensor, squares: Tensor, share: Tensor, m: int
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Of each component, whose weights on the images are a column of ``share`` (n, K): means (K, d), variances (K, d),
-    and the covariances (m, m) of the first m coordinates. ``squares`` is y²; float64 out."""
+    """Of each component, whose weights on the images are a column of ``share`` (n, K): means (K,
+    d), variances (K, d), and the covariances (m, m) of the first m coordinates. ``squares`` is y²;
+    float64 out."""
     total = share.sum(0).double().clamp(min=1e-12)
     means = (share.T @ y).double() / total[:, None]
     variances = ((share.T @ squares).double() / total[:, None] - means.square()).clamp(min=0)
@@ -188,9 +197,9 @@ def _factorise(block: Tensor, rank: int, residual: Residual) -> tuple[Tensor, Te
     rank = min(rank, m)
     if m == 0 or rank == 0:
         spread = block.diagonal().clone()
-        return block.new_zeros(
-            m, 0
-        ), spread if residual == "diagonal" or m == 0 else spread.mean().expand(m)
+        return block.new_zeros(m, 0), (
+            spread if residual == "diagonal" or m == 0 else spread.mean().expand(m)
+        )
     if residual == "isotropic" or rank == m:
         values, vectors = torch.linalg.eigh(block)
         rest = values[: m - rank].mean() if rank < m else values[0]
@@ -208,9 +217,11 @@ def _factorise(block: Tensor, rank: int, residual: Residual) -> tuple[Tensor, Te
 
 
 def _cluster(y: Tensor, components: int, generator: torch.Generator) -> Tensor:
-    """One-hot clusters (n, components) by k-means on the leading coordinates, each over the root of its deviation.
+    """One-hot clusters (n, components) by k-means on the leading coordinates, each over the root of
+    its deviation.
 
-    That lies between the raw coordinates, where one or two decide, and whitened ones, where noise does.
+    That lies between the raw coordinates, where one or two decide, and whitened ones, where noise
+    does.
     """
     lead = y[:, :64]
     lead = lead / lead.std(0).clamp(min=1e-6).sqrt()

@@ -1,11 +1,12 @@
-"""The exact solution of the probability-flow ODE, where there is no closed form: an adaptive float64 solve.
+"""The exact solution of the probability-flow ODE, where there is no closed form: an adaptive
+float64 solve.
 
 In VP-normalised coordinates z = x/√(α² + σ²) with the angle θ = atan(σ/α) the ODE is
 
     dz/dθ = cos θ · E[ε | x] − sin θ · E[x0 | x]
 
-(Salimans and Ho 2022, appendix D: the velocity v). Unlike dx̃/dσ̃ it is finite from pure noise (α = 0, θ = π/2) to the
-data (σ = 0, θ = 0), and z has unit scale all the way.
+(Salimans and Ho 2022, appendix D: the velocity v). Unlike dx̃/dσ̃ it is finite from pure noise (α =
+0, θ = π/2) to the data (σ = 0, θ = 0), and z has unit scale all the way.
 """
 
 from __future__ import annotations
@@ -33,16 +34,18 @@ Derivative = Callable[[float, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Solution:
-    """``x`` (B, *shape), float64, at the end point; ``error`` the estimated error of each sample, RMS over its pixels
-    (B,), measured against the solve at twice the tolerance; ``evaluations`` of the model for both solves together."""
+    """``x`` (B, *shape), float64, at the end point; ``error`` the estimated error of each sample,
+    RMS over its pixels (B,), measured against the solve at twice the tolerance; ``evaluations`` of
+    the model for both solves together.
+    """
 
     x: Tensor
     error: Tensor
     evaluations: int
 
 
-# Dormand and Prince (1980), RK5(4)7M: stage times, stage coefficients, and fifth- less fourth-order weights. The last
-# stage is the next step's first one.
+# Dormand and Prince (1980), RK5(4)7M: stage times, stage coefficients, and fifth- less fourth-order
+# weights. The last stage is the next step's first one.
 _TIMES = (0.0, 1 / 5, 3 / 10, 4 / 5, 8 / 9, 1.0, 1.0)
 _STAGES = (
     (),
@@ -68,10 +71,12 @@ def _combine(z: Tensor, h: float, weights: tuple[float, ...], slopes: list[Tenso
 def integrate(
     f: Derivative, z: Tensor, start: float, end: float, rtol: float, atol: float
 ) -> tuple[Tensor, int]:
-    """Solve dz/dt = f(t, z), z (B, d), from ``start`` to ``end``; the state there and the number of evaluations.
+    """Solve dz/dt = f(t, z), z (B, d), from ``start`` to ``end``; the state there and the number of
+    evaluations.
 
-    One step size for the whole batch: the worst sample's RMS of error/(atol + rtol·|z|) must not exceed 1. The step
-    follows a proportional–integral controller (Hairer, Nørsett and Wanner 1993, section IV.2).
+    One step size for the whole batch: the worst sample's RMS of error/(atol + rtol·|z|) must not
+    exceed 1. The step follows a proportional–integral controller (Hairer, Nørsett and Wanner 1993,
+    section IV.2).
 
     Raises :class:`UserError` when the solution is not finite or the step size vanishes.
     """
@@ -117,19 +122,22 @@ def exact_solution(
     atol: float = 1e-7,
     cache: Path | None = None,
 ) -> Solution:
-    """Where the probability-flow ODE of ``model`` takes ``x`` (B, *shape) from ``start`` to ``end`` (either way).
+    """Where the probability-flow ODE of ``model`` takes ``x`` (B, *shape) from ``start`` to ``end``
+    (either way).
 
-    Solved twice, at (2·rtol, 2·atol) and at (rtol, atol); the difference estimates the error, which is the caller's to
-    judge. With ``cache``, a folder, the result is kept in an npz named by the hash of the whole problem.
+    Solved twice, at (2·rtol, 2·atol) and at (rtol, atol); the difference estimates the error, which
+    is the caller's to judge. With ``cache``, a folder, the result is kept in an npz named by the
+    hash of the whole problem.
 
-    Raises :class:`UserError` for tolerances that are not positive, a start state that does not fit, and an end at which
-    the model has no ε (a finite data set at σ = 0).
+    Raises :class:`UserError` for tolerances that are not positive, a start state that does not fit,
+    and an end at which the model has no ε (a finite data set at σ = 0).
     """
     check_point(start)
     check_point(end)
     if not (rtol >= 1e-13 and atol > 0):
         raise UserError(
-            f"Tolerances must be positive and rtol at least 1e-13, not rtol = {rtol}, atol = {atol}."
+            f"Tolerances must be positive and rtol at least 1e-13, not rtol = {rtol}, atol ="
+            f" {atol}."
         )
     flat = model.flat(x)
     key = digest((flat,), "flow map 1", model.fingerprint(), start[1:], end[1:], rtol, atol)
@@ -164,7 +172,8 @@ def exact_solution(
 
 
 def _load(path: Path, shape: torch.Size) -> Solution | None:
-    """The stored solution; None when there is none, or when the file is damaged and must be made anew."""
+    """The stored solution; None when there is none, or when the file is damaged and must be made
+    anew."""
     try:
         with np.load(path, allow_pickle=False) as data:
             x, error = torch.from_numpy(data["x"]), torch.from_numpy(data["error"])

@@ -1,4 +1,5 @@
-"""The Gaussian: denoiser, marginals and flow map, all in closed form. The ruler for a solver's order."""
+"""The Gaussian: denoiser, marginals and flow map, all in closed form. The ruler for a solver's
+order."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ class Gaussian(Exact):
         mean: μ, of the shape of one sample.
         variance: the diagonal part: positive, a number or a tensor of that shape.
         process: α(t), σ(t).
-        factors: W (m, r), acting on the first m of the d flattened coordinates; None for a diagonal covariance.
+        factors: W (m, r), acting on the first m of the d flattened coordinates; None for a diagonal
+            covariance.
 
     Raises :class:`UserError` for shapes that do not fit and variances that are not positive.
     """
@@ -47,7 +49,8 @@ class Gaussian(Exact):
         wide = torch.as_tensor(variance, dtype=torch.float64).detach().cpu()
         if wide.ndim and wide.shape != mean.shape:
             raise UserError(
-                f"The variance must be a number or of the mean's shape {tuple(mean.shape)}, not {wide.shape}."
+                f"The variance must be a number or of the mean's shape {tuple(mean.shape)}, not"
+                f" {wide.shape}."
             )
         flat = wide.expand(mean.shape).flatten()
         self.covariance = Covariance.build(
@@ -69,9 +72,11 @@ class Gaussian(Exact):
         return covariance.apply(lambda v: s / (a * a * v + s * s), c)
 
     def flow(self, x: Tensor, start: Point, end: Point) -> Tensor:
-        """The exact flow map: the probability-flow ODE's state at ``end`` when it is ``x`` (B, *shape) at ``start``.
+        """The exact flow map: the probability-flow ODE's state at ``end`` when it is ``x`` (B,
+        *shape) at ``start``.
 
-        x_e = α_e μ + T_e^½ T_s^−½ (x − α_s μ). T_s and T_e commute, which makes it a linear map along eigenvectors.
+        x_e = α_e μ + T_e^½ T_s^−½ (x − α_s μ). T_s and T_e commute, which makes it a linear map
+        along eigenvectors.
         """
         check_point(start)
         check_point(end)

@@ -18,7 +18,8 @@ from .exact import Exact, ExactKind, check_point, digest, float64_device, member
 
 
 class _Stacked(NamedTuple):
-    """All components side by side, float64: K components, d coordinates, m of them under the r directions."""
+    """All components side by side, float64: K components, d coordinates, m of them under the r
+    directions."""
 
     log_weights: Tensor  # (K,)
     center: Tensor  # (d,) the mixture's mean, taken out first to keep squares small
@@ -57,9 +58,11 @@ class Mixture(Exact):
         labels: the class of each component (K,), int64 ≥ 0; None for a mixture without classes.
         classes: names of the classes 0, 1, …; None when they have none.
         shape: of one sample; by default that of one mean.
-        coordinates: the rotation in which means, variances and factors are written; pixels by default.
+        coordinates: the rotation in which means, variances and factors are written; pixels by
+            default.
 
-    Raises :class:`UserError` for shapes that do not fit, and weights or variances that are not positive.
+    Raises :class:`UserError` for shapes that do not fit, and weights or variances that are not
+    positive.
     """
 
     width = 16
@@ -89,24 +92,27 @@ class Mixture(Exact):
             or not math.isfinite(self.weights.sum())
         ):
             raise UserError(
-                f"A mixture of {k} means needs {k} positive weights; leave out components of weight 0."
+                f"A mixture of {k} means needs {k} positive weights; leave out components of"
+                " weight 0."
             )
         self.weights = self.weights / self.weights.sum()
         self.means = means.detach().double().cpu().reshape(k, -1)
         if self.means.shape[1] != math.prod(self.sample_shape) or variances.shape != means.shape:
             raise UserError(
-                f"Means and variances must have one shape that fits samples of shape {self.sample_shape}, not "
-                f"{tuple(means.shape)} and {tuple(variances.shape)}."
+                "Means and variances must have one shape that fits samples of shape"
+                f" {self.sample_shape}, not {tuple(means.shape)} and {tuple(variances.shape)}."
             )
         if factors is not None and (factors.ndim != 3 or len(factors) != k):
             raise UserError(
-                f"Factors must have shape ({k}, m, r), one matrix a component, not {tuple(factors.shape)}."
+                f"Factors must have shape ({k}, m, r), one matrix a component, not"
+                f" {tuple(factors.shape)}."
             )
         if labels is not None and (
             labels.shape != (k,) or labels.is_floating_point() or int(labels.min()) < 0
         ):
             raise UserError(
-                f"Labels must be {k} integers ≥ 0, the class of each component, not {labels.tolist()}."
+                f"Labels must be {k} integers ≥ 0, the class of each component, not"
+                f" {labels.tolist()}."
             )
         self.labels = None if labels is None else labels.detach().long().cpu()
         self.classes = classes
@@ -115,8 +121,8 @@ class Mixture(Exact):
         self.covariances = [Covariance.build(row, factor) for row, factor in zip(v, w, strict=True)]
         if len({c.directions.shape for c in self.covariances}) > 1:
             raise UserError(
-                "Either every component's variances are constant over the coordinates that the factors act on, or "
-                "none's are; fit all of them with one kind of residual."
+                "Either every component's variances are constant over the coordinates that the"
+                " factors act on, or none's are; fit all of them with one kind of residual."
             )
         self._moved: dict[torch.device, _Stacked] = {}
 
@@ -144,7 +150,8 @@ class Mixture(Exact):
         total, total_values = a * a * p.variances + s * s, a * a * p.values + s * s
         support = p.directions.shape[0]
         inner = (y[:, :support] @ p.directions).reshape(len(y), *p.values.shape) - a * p.projected
-        # Σ (y − αμ)²/T with the square multiplied out: one matrix product instead of a (B, K, d) tensor.
+        # Σ (y − αμ)²/T with the square multiplied out: one matrix product instead of a (B, K, d)
+        # tensor.
         scaled = a * p.means / total
         quad = (y * y) @ (1 / total).T - 2 * (y @ scaled.T) + a * (scaled * p.means).sum(1)
         quad = quad + (inner**2 * (1 / total_values - 1 / total[:, :1])).sum(2)
@@ -184,12 +191,14 @@ class Mixture(Exact):
         return self._posterior(self.flat(x), point, self.checked(cond, x)).logits.logsumexp(1)
 
     def responsibilities(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Tensor:
-        """The posterior probability of each component, shape (B, K), float64; differentiable in ``x``."""
+        """The posterior probability of each component, shape (B, K), float64; differentiable in
+        ``x``."""
         check_point(point)
         return self._posterior(self.flat(x), point, self.checked(cond, x)).logits.softmax(1)
 
     def class_log_prob(self, x: Tensor, point: Point) -> Tensor:
-        """log p(class | x), shape (B, classes), float64, differentiable in ``x``: the exact noisy classifier.
+        """log p(class | x), shape (B, classes), float64, differentiable in ``x``: the exact noisy
+        classifier.
 
         Raises :class:`UserError` for a mixture without classes.
         """
@@ -203,9 +212,11 @@ class Mixture(Exact):
         )
 
     def transform(self, uniforms: Tensor, normals: Tensor, cond: Tensor | None = None) -> Tensor:
-        """Samples of x0 from uniforms (n,) in [0, 1) and standard normals (n, *shape), in the normals' dtype.
+        """Samples of x0 from uniforms (n,) in [0, 1) and standard normals (n, *shape), in the
+        normals' dtype.
 
-        The uniform picks the component through the cumulative weights of its class, the normals give μ_k + C_k^½ z.
+        The uniform picks the component through the cumulative weights of its class, the normals
+        give μ_k + C_k^½ z.
         """
         z = self.flat(normals)
         p = self._on(z.device)

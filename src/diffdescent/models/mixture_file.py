@@ -1,4 +1,5 @@
-"""A mixture on disk: ``mixture.safetensors`` with the numbers and ``mixture.json`` with all else."""
+"""A mixture on disk: ``mixture.safetensors`` with the numbers and ``mixture.json`` with all
+else."""
 
 from __future__ import annotations
 
@@ -50,9 +51,9 @@ def save_mixture(
 ) -> None:
     """Write ``mixture`` into ``folder`` (made when missing).
 
-    ``dtype`` is that of means, standard deviations and factors; float16 keeps three digits. A block covariance of full
-    rank is kept as its Cholesky factor, half the numbers. ``notes`` (where the mixture comes from, its figures) go into
-    the JSON as they are.
+    ``dtype`` is that of means, standard deviations and factors; float16 keeps three digits. A block
+    covariance of full rank is kept as its Cholesky factor, half the numbers. ``notes`` (where the
+    mixture comes from, its figures) go into the JSON as they are.
 
     Raises :class:`UserError` for a process that has no written form.
     """
@@ -133,7 +134,8 @@ def _assemble(
     variances = tensors["deviations"].double() ** 2
     factors: Tensor | None = None
     if "cholesky" in tensors:
-        # Half of the block's least eigenvalue as "diagonal" part, the rest as factor, keeps the block's sum unchanged.
+        # Half of the block's least eigenvalue as "diagonal" part, the rest as factor, keeps the
+        # block's sum unchanged.
         block = _unpack(tensors["cholesky"].double())
         block = block @ block.mT
         floor = torch.linalg.eigvalsh(block)[:, :1] / 2

@@ -1,7 +1,9 @@
-"""Reading and writing safetensors files with torch alone, for the bundled models of an install without extras.
+"""Reading and writing safetensors files with torch alone, for the bundled models of an install
+without extras.
 
-The format: eight bytes, the header's length (little-endian); a JSON header {name: {dtype, shape, data_offsets}}; the
-tensors' bytes. Nothing in it can run code (https://github.com/huggingface/safetensors, "Format").
+The format: eight bytes, the header's length (little-endian); a JSON header {name: {dtype, shape,
+data_offsets}}; the tensors' bytes. Nothing in it can run code
+(https://github.com/huggingface/safetensors, "Format").
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file. Raises :class:`UserError` for a missing, cut or foreign file."""
+    """The tensors of a safetensors file. Raises :class:`UserError` for a missing, cut or foreign
+    file."""
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -25,15 +25,17 @@ from diffdescent.core.transforms import Displacement
 from diffdescent.core.transforms.inpaint import Inpaint
 
 CPU_WIDTH, GPU_WIDTH = 4, 32
-"""How many samples the network sees at once, unless asked otherwise. The last bits follow it: it is in the record."""
+"""How many samples the network sees at once, unless asked otherwise. The last bits follow it: it is
+in the record."""
 
 
 @dataclass(frozen=True)
 class Progress:
     """What a callback is given after each evaluation.
 
-    ``x`` is the state that was evaluated (B, C, H, W), ``x0`` the model's clean estimate there (for previews),
-    ``samples`` the indices of the batch; ``index`` of ``nfe`` evaluations, in batch ``batch`` of ``batches``.
+    ``x`` is the state that was evaluated (B, C, H, W), ``x0`` the model's clean estimate there (for
+    previews), ``samples`` the indices of the batch; ``index`` of ``nfe`` evaluations, in batch
+    ``batch`` of ``batches``.
     """
 
     index: int
@@ -51,9 +53,9 @@ class Progress:
 class Result:
     """What :func:`sample` returns.
 
-    ``images`` are (n, C, H, W) in the model's own range ([−1, 1] for image models), on the model's device.
-    ``trajectory`` is x0 after every evaluation, (evaluations, n, C, H, W) on the CPU, when it was asked for.
-    ``record`` holds what is needed to repeat the run, JSON-safe.
+    ``images`` are (n, C, H, W) in the model's own range ([−1, 1] for image models), on the model's
+    device. ``trajectory`` is x0 after every evaluation, (evaluations, n, C, H, W) on the CPU, when
+    it was asked for. ``record`` holds what is needed to repeat the run, JSON-safe.
     """
 
     images: Tensor
@@ -66,10 +68,11 @@ Callback = Callable[[Progress], None]
 
 
 def evaluate(model: Predictor, query: Query, cond: Tensor | None, width: int) -> Prediction:
-    """One evaluation of the batch in micro-batches of exactly ``width`` samples, the last one padded.
+    """One evaluation of the batch in micro-batches of exactly ``width`` samples, the last one
+    padded.
 
-    A convolution at width 1 and at width 14 differs in the last bits; at a fixed width an image is the same image in
-    any batch. Padding repeats the last sample.
+    A convolution at width 1 and at width 14 differs in the last bits; at a fixed width an image is
+    the same image in any batch. Padding repeats the last sample.
     """
     n = len(query.x)
     if n == width:
@@ -122,10 +125,11 @@ def resolve_grid(grid: Grid | str | None, recipe: Recipe, process: Process, step
 
 
 def initial_state(noise: Tensor, grid: Grid, init: Tensor | None = None) -> Tensor:
-    """The state at the grid's first level: α·init + σ·ε, and without an image the marginal of unit-variance data.
+    """The state at the grid's first level: α·init + σ·ε, and without an image the marginal of
+    unit-variance data.
 
-    Without ``init`` pure noise of standard deviation σ is right where α ≈ 0; where it is not (a start at σ̃ = 40 or 8)
-    √(α² + σ²) is used, the size that a sample of unit variance has there.
+    Without ``init`` pure noise of standard deviation σ is right where α ≈ 0; where it is not (a
+    start at σ̃ = 40 or 8) √(α² + σ²) is used, the size that a sample of unit variance has there.
     """
     first = grid.points[0]
     if init is None:
@@ -138,13 +142,15 @@ def initial_state(noise: Tensor, grid: Grid, init: Tensor | None = None) -> Tens
 
 
 def from_level(grid: Grid, strength: float) -> Grid:
-    """The part of a grid at or below the noise level that ``strength`` names: time t_min + strength·(t_max − t_min).
+    """The part of a grid at or below the noise level that ``strength`` names: time t_min +
+    strength·(t_max − t_min).
 
     1 keeps the whole grid. Raises :class:`UserError` unless 0 < strength ≤ 1 and a step is left.
     """
     if not 0 < strength <= 1:
         raise UserError(
-            f"strength must lie in (0, 1], not {strength}; 1 starts from pure noise, 0.6 keeps the layout."
+            f"strength must lie in (0, 1], not {strength}; 1 starts from pure noise, 0.6 keeps the"
+            " layout."
         )
     level = grid.process.t_min + strength * (grid.process.t_max - grid.process.t_min)
     start = next((i for i, t in enumerate(grid.t[:-1]) if t <= level + 1e-9), None)
@@ -157,7 +163,8 @@ def from_level(grid: Grid, strength: float) -> Grid:
 
 
 def micro_batch_width(model: Predictor, device: torch.device, asked: int | None = None) -> int:
-    """How many samples the network sees at once: asked for, the model's own ``width``, or the device's default."""
+    """How many samples the network sees at once: asked for, the model's own ``width``, or the
+    device's default."""
     return (
         asked or getattr(model, "width", None) or (CPU_WIDTH if device.type == "cpu" else GPU_WIDTH)
     )
@@ -187,7 +194,8 @@ def _labels(
     if value is None:
         if needed:
             raise UserError(
-                f"This network needs a label for each sample (0 … {(count or 0) - 1}); give a label."
+                f"This network needs a label for each sample (0 … {(count or 0) - 1}); give a"
+                " label."
             )
         return None
     labels = torch.as_tensor(value)
@@ -197,7 +205,8 @@ def _labels(
         labels = labels.expand(total)
     if len(labels) != total:
         raise UserError(
-            f"{len(labels)} labels were given for {total} samples; give one, or one for each sample."
+            f"{len(labels)} labels were given for {total} samples; give one, or one for each"
+            " sample."
         )
     lowest = 0 if needed else -1
     wrong = [] if count is None else [int(v) for v in labels if not lowest <= int(v) < count]
@@ -217,8 +226,8 @@ def _image_like(value: Tensor, total: int, shape: Sequence[int], what: str) -> T
     )
     if not fits:
         raise UserError(
-            f"{what} has shape {tuple(value.shape)}, which does not fit {total} samples of shape {tuple(shape)}; "
-            f"expected {(total, *shape)} or something that broadcasts to it."
+            f"{what} has shape {tuple(value.shape)}, which does not fit {total} samples of shape"
+            f" {tuple(shape)}; expected {(total, *shape)} or something that broadcasts to it."
         )
     return tensor.expand(total, *shape)
 
@@ -282,26 +291,33 @@ def sample(
 
     Args:
         model: a :class:`Predictor`, a bundled name, a checkpoint folder or ``images:PATH``.
-        recipe: a recipe or its text; None takes the preset for the step count (GE up to 7, UniPC above).
-        steps: steps of the grid; what a step costs is the recipe's affair (``Result.plan.nfe`` counts evaluations).
+        recipe: a recipe or its text; None takes the preset for the step count (GE up to 7, UniPC
+            above).
+        steps: steps of the grid; what a step costs is the recipe's affair (``Result.plan.nfe``
+            counts evaluations).
         grid: a grid or its text; None takes the recipe's usual one.
-        n, samples: how many images, or exactly which ones (default: one for each of ``init`` or ``start``, else 1).
-            Sample i of a seed is one image, whatever the batch.
+        n, samples: how many images, or exactly which ones (default: one for each of ``init`` or
+            ``start``, else 1). Sample i of a seed is one image, whatever the batch.
         labels: a class for each sample, or one for all.
-        start: the state at the grid's first level (B, C, H, W) in place of seeded noise, e.g. from :func:`invert`.
-        init, strength: images in [−1, 1] to start from, noised to time t_min + strength·(t_max − t_min).
-        mask: 1 where ``init`` is kept (inpainting); ``blend`` says whether momentum sees the blend. With a strength
-            below 1 the rest starts from the noised ``init`` too, otherwise from noise.
-        noise: independent for each step, or one Brownian path that runs of different step counts share.
-        batch_size: samples in memory at a time; changes nothing in the images, unless the recipe looks at whole batches
-            (``pxp(scope=batch)``).
+        start: the state at the grid's first level (B, C, H, W) in place of seeded noise, e.g. from
+            :func:`invert`.
+        init, strength: images in [−1, 1] to start from, noised to time t_min + strength·(t_max −
+            t_min).
+        mask: 1 where ``init`` is kept (inpainting); ``blend`` says whether momentum sees the blend.
+            With a strength below 1 the rest starts from the noised ``init`` too, otherwise from
+            noise.
+        noise: independent for each step, or one Brownian path that runs of different step counts
+            share.
+        batch_size: samples in memory at a time; changes nothing in the images, unless the recipe
+            looks at whole batches (``pxp(scope=batch)``).
         micro_batch: how many the network sees at once; part of what makes an image bit-identical.
         device: where to run; None asks the model (its ``device``), else the CPU.
         dtype: of the state and the update; float32 or float64.
         callback: called after each evaluation with a :class:`Progress`.
         trajectory: keep x0 of every evaluation.
 
-    Raises :class:`UserError` for bad options, shapes that do not fit, and NaN or Inf from the model.
+    Raises :class:`UserError` for bad options, shapes that do not fit, and NaN or Inf from the
+    model.
     """
     net = resolve(model)
     chosen = make_recipe(recipe, steps)
@@ -458,7 +474,7 @@ def _record(
     noise: str,
     device: torch.device,
 ) -> dict[str, Any]:
-    from diffdescent import __version__
+    from diffdescent.base.version import __version__
 
     grid = plan.grid
     return {
@@ -483,7 +499,8 @@ def _record(
 
 
 def fingerprint(model: Predictor) -> str | None:
-    """What identifies a model's numbers, where it knows: a hash of its weights or of its distribution."""
+    """What identifies a model's numbers, where it knows: a hash of its weights or of its
+    distribution."""
     known = getattr(model, "fingerprint", None)
     return known() if callable(known) else known
 
@@ -503,20 +520,23 @@ def invert(
 ) -> Result:
     """Deterministic inversion: the noise from which ``recipe`` leads to ``images`` (B, C, H, W).
 
-    The grid is run backwards from its lowest network level to its highest one. Sampling forwards again from
-    ``result.images`` with ``start=`` and ``grid=result.plan.grid.reversed()`` gives the images back, up to the
-    method's own error. Options are those of :func:`sample`. Raises :class:`UserError` for a stochastic recipe.
+    The grid is run backwards from its lowest network level to its highest one. Sampling forwards
+    again from ``result.images`` with ``start=`` and ``grid=result.plan.grid.reversed()`` gives the
+    images back, up to the method's own error. Options are those of :func:`sample`. Raises
+    :class:`UserError` for a stochastic recipe.
     """
     net = resolve(model)
     chosen = make_recipe(recipe, steps)
     used = resolve_grid(grid, chosen, net.process, steps)
     if used.sigma[-1] == 0:
-        # The network was never asked at σ = 0; the lowest level it knows takes the place of the end.
+        # The network was never asked at σ = 0; the lowest level it knows takes the place of the
+        # end.
         used = _ending_at_first(used)
     backwards = used.reversed()
     if chosen.plan(used).stochastic:
         raise UserError(
-            f"{chosen} is stochastic and cannot be inverted; use a deterministic sampler such as ddim."
+            f"{chosen} is stochastic and cannot be inverted; use a deterministic sampler such as"
+            " ddim."
         )
     x = images * float(backwards.alpha[0])
     return sample(net, chosen, grid=backwards, start=x, n=len(images), **options)
@@ -531,5 +551,6 @@ def _ending_at_first(grid: Grid) -> Grid:
 
 
 def noise_for(seed: int, samples: Sequence[int], shape: Sequence[int]) -> Tensor:
-    """The initial unit noise of given samples, (len(samples), *shape): what :func:`sample` starts from."""
+    """The initial unit noise of given samples, (len(samples), *shape): what :func:`sample` starts
+    from."""
     return normals(seed, torch.tensor(list(samples), dtype=torch.int64), shape, INITIAL)

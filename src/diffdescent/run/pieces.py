@@ -1,7 +1,9 @@
-"""Pieces: what a long computation has made so far, in files named after everything that they depend on.
+"""Pieces: what a long computation has made so far, in files named after everything that they depend
+on.
 
-A piece is a set of named arrays, written whole or not at all. A computation that was killed finds the pieces that it
-had made and goes on; a changed setting is another name, so that nothing stale is ever read.
+A piece is a set of named arrays, written whole or not at all. A computation that was killed finds
+the pieces that it had made and goes on; a changed setting is another name, so that nothing stale is
+ever read.
 """
 
 from __future__ import annotations
@@ -36,8 +38,8 @@ Arrays = dict[str, npt.NDArray[Any]]
 class Pieces:
     """A folder of pieces that share the settings ``base``; without a folder nothing is kept.
 
-    ``progress`` is called with the number of pieces that are there. Raises :class:`UserError` where the folder cannot
-    be made or written.
+    ``progress`` is called with the number of pieces that are there. Raises :class:`UserError` where
+    the folder cannot be made or written.
     """
 
     folder: Path | None
@@ -50,7 +52,8 @@ class Pieces:
             make_folder(self.folder)
 
     def get(self, kind: str, settings: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
-        """The piece of these settings (JSON) from its file, or made and written. A damaged file is made again."""
+        """The piece of these settings (JSON) from its file, or made and written. A damaged file is
+        made again."""
         found = None
         if self.folder is None:
             found = make()
@@ -83,7 +86,8 @@ def levels_of(grid: Grid) -> list[list[float]]:
 
 
 def model_identity(model: Predictor) -> str:
-    """The model's fingerprint; for one without, a hash of what it answers to fixed noise at three noise levels.
+    """The model's fingerprint; for one without, a hash of what it answers to fixed noise at three
+    noise levels.
 
     Raises :class:`UserError` where neither is known: a model without a fingerprint and a shape.
     """
@@ -92,7 +96,8 @@ def model_identity(model: Predictor) -> str:
         return known
     if model.shape is None:
         raise UserError(
-            "To keep results, a model needs a fingerprint or a shape that tells it from others; set one of the two."
+            "To keep results, a model needs a fingerprint or a shape that tells it from others; set"
+            " one of the two."
         )
     device = getattr(model, "device", torch.device("cpu"))
     x = normals(0, torch.arange(2), tuple(model.shape), 0).to(device)

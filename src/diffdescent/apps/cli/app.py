@@ -1,4 +1,5 @@
-"""The ``diffdescent`` command: registers the commands and turns bad input into one sentence and exit code 2."""
+"""The ``diffdescent`` command: registers the commands and turns bad input into one sentence and
+exit code 2."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ def main() -> None:
         import typer
     except ImportError:
         sys.exit(
-            "The command line needs Typer and Rich; install them with: pip install 'diffdescent[cli]'"
+            "The command line needs Typer and Rich; install them with: pip install"
+            " 'diffdescent[cli]'"
         )
     from diffdescent.base.errors import UserError
 

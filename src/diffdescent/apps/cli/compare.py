@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 def parse_parameters(texts: list[str]) -> dict[str, list[Any]]:
-    """``["beta=-0.8,0.2"]`` → ``{"beta": [-0.8, 0.2]}``. Raises :class:`UserError` for anything else."""
+    """``["beta=-0.8,0.2"]`` → ``{"beta": [-0.8, 0.2]}``. Raises :class:`UserError` for anything
+    else."""
     import yaml
 
     found: dict[str, list[Any]] = {}
@@ -24,7 +25,8 @@ def parse_parameters(texts: list[str]) -> dict[str, list[Any]]:
         name, equals, values = text.partition("=")
         if not equals or not name.strip().isidentifier() or not values.strip():
             raise UserError(
-                f'Cannot read --vary {text!r}; write a name and its values, such as "beta=-0.8,-0.3,0.2".'
+                f"Cannot read --vary {text!r}; write a name and its values, such as"
+                ' "beta=-0.8,-0.3,0.2".'
             )
         found[name.strip()] = [yaml.safe_load(value) for value in values.split(",")]
     return found
@@ -65,7 +67,7 @@ def compare(
     ] = None,
     features: Annotated[
         str, typer.Option(help="What looks at the images: cifar10-features, or inception:FILE.")
-    ] = ("cifar10-features"),
+    ] = "cifar10-features",
     resize: Annotated[
         str, typer.Option(help="How images are resized for it: clean or legacy.")
     ] = "clean",
@@ -102,8 +104,8 @@ def compare(
 ) -> tuple[StudyConfig, Path]:
     """Compare samplers fairly: the same noise, budgets in network evaluations, intervals, cost.
 
-    Writes table.parquet, table.csv, report.html and report.md. Stop it at any moment and give the same command again:
-    it goes on where it was. `diffdescent study` runs the same from a YAML file.
+    Writes table.parquet, table.csv, report.html and report.md. Stop it at any moment and give the
+    same command again: it goes on where it was. `diffdescent study` runs the same from a YAML file.
     """
     from diffdescent.lab.study import make_study
 

@@ -1,4 +1,5 @@
-"""``diffdescent conflicts``: how the gradients of a guided sampler lie to each other, as a table and a figure."""
+"""``diffdescent conflicts``: how the gradients of a guided sampler lie to each other, as a table
+and a figure."""
 
 from __future__ import annotations
 
@@ -14,9 +15,9 @@ from rich.table import Table
 
 from diffdescent.base.errors import UserError
 from diffdescent.core.recipe import parse
-from diffdescent.guidance import ConflictTable, apply_guidance
+from diffdescent.guidance import apply_guidance
 from diffdescent.lab.conflicts import analysis
-from diffdescent.lab.conflicts.table import PAIRS, SHARES, ConflictRow, Estimated
+from diffdescent.lab.conflicts.table import PAIRS, SHARES, ConflictRow, ConflictTable, Estimated
 from diffdescent.models import load_model
 
 from .progress import Bar
@@ -70,7 +71,8 @@ def conflicts(
         bool, typer.Option("--json", help="Print every figure as JSON on standard output.")
     ] = False,
 ) -> None:
-    """Measure the conflicts between guidance, denoising and noise at every step: conflicts.png and conflicts.csv.
+    """Measure the conflicts between guidance, denoising and noise at every step: conflicts.png and
+    conflicts.csv.
 
     An interrupted analysis is continued by the same command, and a larger --n adds samples to it.
     """
@@ -102,10 +104,9 @@ def conflicts(
 def _print(found: ConflictTable) -> None:
     record = found.record
     title = (
-        f"{record['model']}, {record['recipe']}, {len(found.t)} {record['rows']}, {record['n']} samples, "
-        f"seed {record['seed']}\n"
-        f"means over {record['rows']}, [95 % interval] over samples; â, b̂: projected by {record['rule']}\n"
-        "cls: guidance, den: denoising, div: noise"
+        f"{record['model']}, {record['recipe']}, {len(found.t)} {record['rows']}, {record['n']}"
+        f" samples, seed {record['seed']}\nmeans over {record['rows']}, [95 % interval] over"
+        f" samples; â, b̂: projected by {record['rule']}\ncls: guidance, den: denoising, div: noise"
     )
     table = Table(title=escape(title), show_edge=False, show_lines=True)
     table.add_column("")

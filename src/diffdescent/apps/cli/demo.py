@@ -1,4 +1,5 @@
-"""``diffdescent demo``: the main jobs on the bundled models — images of a network, and samplers compared."""
+"""``diffdescent demo``: the main jobs on the bundled models — images of a network, and samplers
+compared."""
 
 from __future__ import annotations
 
@@ -28,7 +29,10 @@ WAYS = (("ge(gamma=2)", 10), ("ddim", 10), ("ddim", 50))
 """The rows of the picture: samplers and their steps, all from the same noise."""
 ROWS = 3
 """Images of each class for each way."""
-SAMPLERS = "ddim; ddim | momentum(beta=-0.3); ge(gamma=2); ge(gamma=2) | momentum(beta=0.1); plms; deis; dpmpp(order=2); unipc"
+SAMPLERS = (
+    "ddim; ddim | momentum(beta=-0.3); ge(gamma=2); ge(gamma=2) | momentum(beta=0.1); plms; deis;"
+    " dpmpp(order=2); unipc"
+)
 STEPS, GRID = "5,10,20", "loglinear"
 
 
@@ -51,9 +55,10 @@ def demo(
 ) -> None:
     """Images of the bundled CIFAR-10 network, then samplers compared where the truth is known.
 
-    Writes images.png (a column a class; gradient estimation and DDIM from the same noise), and under comparison/ a
-    study on the bundled mixture, whose exact solution is known: table.csv and report.html say how far from it each
-    sampler ends, with intervals. Given again, the comparison goes on where it was.
+    Writes images.png (a column a class; gradient estimation and DDIM from the same noise), and
+    under comparison/ a study on the bundled mixture, whose exact solution is known: table.csv and
+    report.html say how far from it each sampler ends, with intervals. Given again, the comparison
+    goes on where it was.
     """
     from diffdescent.lab.study import make_study
 

@@ -78,13 +78,15 @@ def evaluate(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Score images against a reference: Fréchet distances, Inception Score, precision, recall, kernel distance.
+    """Score images against a reference: Fréchet distances, Inception Score, precision, recall,
+    kernel distance.
 
     Each value comes with a 95 % interval and with the protocol that it depends on.
     """
     if reference is None and metrics is None and save_statistics is None:
         raise UserError(
-            "There is nothing to compare with; give --reference (or --metrics is, which needs none)."
+            "There is nothing to compare with; give --reference (or --metrics is, which needs"
+            " none)."
         )
     check_resamples(resamples)
     names = None if metrics is None else [metric_name(name) for name in metrics.split(",")]
@@ -105,7 +107,8 @@ def evaluate(
         watched = bars.watch(extractor, "images")
         scored = reference is not None or names is not None
         looked_at = {METRICS[name].needs for name in names or METRICS}
-        # Fréchet distances without intervals need no single image: memory then depends on the features alone.
+        # Fréchet distances without intervals need no single image: memory then depends on the
+        # features alone.
         keep = n is not None or (scored and (resamples > 0 or bool(looked_at & {"pool", "probs"})))
         found = summarise(
             stream_images(images, progress=watched.size), watched, name=str(images), keep=keep
@@ -173,7 +176,8 @@ def _print(scores: list[Score], images: Path, reference: Path | None, extractor:
     against = next((s.protocol["reference"] for s in scores if "reference" in s.protocol), None)
     how = next((s.protocol["interval"] for s in scores if "interval" in s.protocol), None)
     parts = [
-        f"features {protocol['network']} (weights {protocol['weights']}, resize {protocol['resize']})"
+        f"features {protocol['network']} (weights {protocol['weights']}, resize"
+        f" {protocol['resize']})"
     ]
     if against is not None:
         parts.append(f"against {reference} ({against['count'] or 'an unknown number of'} images)")
@@ -182,7 +186,8 @@ def _print(scores: list[Score], images: Path, reference: Path | None, extractor:
     typer.echo(f"\nProtocol: {'; '.join(parts)}.")
     if any(found.bias is not None for found in scores):
         typer.echo(
-            "Bias: by how much this number of images alone moves the value; compare at equal numbers."
+            "Bias: by how much this number of images alone moves the value; compare at equal"
+            " numbers."
         )
     for note in dict.fromkeys(note for found in scores for note in found.notes):
         typer.echo(f"Note: {note}.", err=True)

@@ -32,7 +32,8 @@ def explain(
         Path | None, typer.Option(help="Folder for explain.json and the pictures.")
     ] = None,
 ) -> None:
-    """Read a sampler as an optimizer: its E-step, PM-step and noise next to SGD, and its effective weights."""
+    """Read a sampler as an optimizer: its E-step, PM-step and noise next to SGD, and its effective
+    weights."""
     recipe, kind = parse(sampler), process_named(process)
     levels = parse_grid(grid or default_grid(recipe, kind), kind, steps)
     found = read(recipe, levels)
@@ -54,8 +55,14 @@ def _print(found: Explanation) -> None:
     methods = Table(
         title="As optimization: u ← u − Δ + noise", box=box.SIMPLE_HEAD, show_lines=True
     )
-    labels = {"method": "", "variable": "u", "estimate": "E-step: the estimate of the gradient", "step": "step size",
-              "update": "PM-step: the update", "noise": "noise"}  # fmt: skip
+    labels = {
+        "method": "",
+        "variable": "u",
+        "estimate": "E-step: the estimate of the gradient",
+        "step": "step size",
+        "update": "PM-step: the update",
+        "noise": "noise",
+    }
     methods.add_column("")
     for row in (SGD, SGD_MOMENTUM, found.summary):
         methods.add_column(row["method"], overflow="fold")
@@ -67,8 +74,14 @@ def _print(found: Explanation) -> None:
         title=f"Step by step on {found.grid.name} ([−k]: the k-th evaluation before)",
         box=box.SIMPLE_HEAD,
     )
-    for name, align in (("step", "right"), ("t", "right"), ("σ/α", "right"), ("β", "right"), ("estimate", "left"),
-                        ("noise/σ", "right")):  # fmt: skip
+    for name, align in (
+        ("step", "right"),
+        ("t", "right"),
+        ("σ/α", "right"),
+        ("β", "right"),
+        ("estimate", "left"),
+        ("noise/σ", "right"),
+    ):
         table.add_column(name, justify="right" if align == "right" else "left")
     for s in found.steps:
         ratio = f"{s.src.ratio:.4g} → {s.dst.ratio:.4g}"
@@ -92,7 +105,8 @@ def _print(found: Explanation) -> None:
             ", …" if len(linear.impulse) > 5 else ""
         )
         typer.echo(
-            f"On equal small steps of {linear.variable}: a linear multistep method of order {linear.order} with "
-            f"weights {newest} (newest first) and error constant {linear.constant:.4g}{size}."
+            f"On equal small steps of {linear.variable}: a linear multistep method of order"
+            f" {linear.order} with weights {newest} (newest first) and error constant"
+            f" {linear.constant:.4g}{size}."
         )
     typer.echo(found.weights.summary)

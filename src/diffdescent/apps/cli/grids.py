@@ -26,7 +26,8 @@ PROCESSES: dict[str, Process] = {
 
 
 def process_named(name: str) -> Process:
-    """The process called ``name`` on the command line. Raises :class:`UserError` for another name."""
+    """The process called ``name`` on the command line. Raises :class:`UserError` for another
+    name."""
     if name not in PROCESSES:
         raise unknown("process", name, PROCESSES)
     return PROCESSES[name]
@@ -43,7 +44,8 @@ def grid(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Print the levels of noise grids side by side: the time and σ/α at each step, the end included."""
+    """Print the levels of noise grids side by side: the time and σ/α at each step, the end
+    included."""
     grids = {name: parse_grid(name, process_named(process), steps) for name in names}
     if as_json:
         import json

@@ -1,4 +1,5 @@
-"""``diffdescent landscape``: a sampler's path among its noisy surroundings, and its image for several step counts."""
+"""``diffdescent landscape``: a sampler's path among its noisy surroundings, and its image for
+several step counts."""
 
 from __future__ import annotations
 
@@ -63,9 +64,11 @@ def landscape(
     ] = Path("landscape"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
 ) -> None:
-    """Draw trajectories among their noisy surroundings (PCA) and a strip of images for several step counts.
+    """Draw trajectories among their noisy surroundings (PCA) and a strip of images for several step
+    counts.
 
-    Everything computed is kept in OUT/cache; an interrupted or changed command computes only what is missing.
+    Everything computed is kept in OUT/cache; an interrupted or changed command computes only what
+    is missing.
     """
     recipes = [part.strip() for part in samplers.split(";") if part.strip()]
     if not recipes:
@@ -84,15 +87,30 @@ def landscape(
         for count in numbers:
             chain.plan(resolve_grid(grid, chain, net.process, count))
     resolve_grid(None, parse(REFERENCE), net.process, reference_steps)
-    columns = (TextColumn("{task.completed:.0f}/{task.total:.0f} pieces"), BarColumn(), TimeElapsedColumn(),
-               TextColumn("left"), TimeRemainingColumn())  # fmt: skip
+    columns = (
+        TextColumn("{task.completed:.0f}/{task.total:.0f} pieces"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=Console(stderr=True), disable=as_json) as bar:
         task = bar.add_task("", total=1 + sum(nfe) + len(recipes) * (1 + len(numbers)))
         view = Landscape(
-            net, out / "cache", seed=seed, number=sample, label=one_label(label, net), steps=steps,
-            grid=grid, around=around, spread=spread, reference_steps=reference_steps, batch=batch_size, device=device,
+            net,
+            out / "cache",
+            seed=seed,
+            number=sample,
+            label=one_label(label, net),
+            steps=steps,
+            grid=grid,
+            around=around,
+            spread=spread,
+            reference_steps=reference_steps,
+            batch=batch_size,
+            device=device,
             progress=lambda done: bar.update(task, completed=done),
-        )  # fmt: skip
+        )
         reference = view.reference()
         paths = [view.path(text) for text in recipes]
         strip = [[view.image(text, count) for count in numbers] for text in recipes]
@@ -110,25 +128,38 @@ def landscape(
         )
     root = reference.numel() ** 0.5
     result: dict[str, Any] = {
-        "model": model, "sample": sample, "seed": seed, "steps": steps, "around": around, "spread": spread,
-        "reference_steps": reference_steps, "variance_of_two_components": shares,
-        "end_to_reference_rmse": {p.name: float((p.x0[-1] - reference).norm()) / root for p in paths},
+        "model": model,
+        "sample": sample,
+        "seed": seed,
+        "steps": steps,
+        "around": around,
+        "spread": spread,
+        "reference_steps": reference_steps,
+        "variance_of_two_components": shares,
+        "end_to_reference_rmse": {
+            p.name: float((p.x0[-1] - reference).norm()) / root for p in paths
+        },
         "strip_to_reference_rmse": {
-            p.name: {str(c): float((i.flatten() - reference).norm()) / root for c, i in zip(numbers, row, strict=True)}
+            p.name: {
+                str(c): float((i.flatten() - reference).norm()) / root
+                for c, i in zip(numbers, row, strict=True)
+            }
             for p, row in zip(paths, strip, strict=True)
         },
-    }  # fmt: skip
+    }
     write_atomically(out / "landscape.json", (json.dumps(result, indent=1) + "\n").encode())
     if as_json:
         typer.echo(json.dumps(result))
         return
     for name, share in shares.items():
         typer.echo(
-            f"Two components explain {100 * share['runs']:.1f} % of the variance of the runs' {name} and "
-            f"{100 * share['all']:.1f} % with the noisy surroundings; the rest is not in the picture."
+            f"Two components explain {100 * share['runs']:.1f} % of the variance of the runs'"
+            f" {name} and {100 * share['all']:.1f} % with the noisy surroundings; the rest is not"
+            " in the picture."
         )
     for name, value in result["end_to_reference_rmse"].items():
         typer.echo(f"{name}: RMSE {value:.4f} to the reference at the end")
     typer.echo(
-        f"Wrote {out}/landscape.png, {'strip.png, ' if numbers else ''}landscape.json (and the cache)"
+        f"Wrote {out}/landscape.png, {'strip.png, ' if numbers else ''}landscape.json (and the"
+        " cache)"
     )

@@ -1,4 +1,5 @@
-"""The output folder of a run: what is there already, what may be continued, and files that are whole or absent."""
+"""The output folder of a run: what is there already, what may be continued, and files that are
+whole or absent."""
 
 from __future__ import annotations
 
@@ -19,9 +20,11 @@ _FREE = ("samples", "command", "seconds", "network_calls")
 
 
 def check(out: Path, settings: dict[str, Any], overwrite: bool) -> None:
-    """Whether a run with ``settings`` may write into ``out``: it is new, holds the same run, or may be overwritten.
+    """Whether a run with ``settings`` may write into ``out``: it is new, holds the same run, or may
+    be overwritten.
 
-    Nothing is changed. Raises :class:`UserError` when it holds a run with other settings, or files that no run wrote.
+    Nothing is changed. Raises :class:`UserError` when it holds a run with other settings, or files
+    that no run wrote.
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; give a folder with --out.")
@@ -29,14 +32,16 @@ def check(out: Path, settings: dict[str, Any], overwrite: bool) -> None:
     foreign = [p.name for p in present if not _OURS.fullmatch(p.name)]
     if overwrite and foreign:
         raise UserError(
-            f"{out} holds files that no run wrote ({foreign[0]}, …); empty it yourself or choose another --out."
+            f"{out} holds files that no run wrote ({foreign[0]}, …); empty it yourself or choose"
+            " another --out."
         )
     if present and not overwrite:
         _require_same(out, settings)
 
 
 def begin(out: Path, settings: dict[str, Any], overwrite: bool) -> None:
-    """Make the folder, remove an overwritten run and what was left half-written, and write the record."""
+    """Make the folder, remove an overwritten run and what was left half-written, and write the
+    record."""
     make_folder(out)
     for path in out.iterdir():
         if _OURS.fullmatch(path.name) and (overwrite or path.name.endswith(".partial")):
@@ -48,13 +53,15 @@ def _require_same(out: Path, settings: dict[str, Any]) -> None:
     record = out / RECORD
     if not record.is_file():
         raise UserError(
-            f"{out} exists and holds no {RECORD}; choose another --out, or --overwrite to replace a run."
+            f"{out} exists and holds no {RECORD}; choose another --out, or --overwrite to replace a"
+            " run."
         )
     try:
         before = json.loads(record.read_text())
     except ValueError:
         raise UserError(
-            f"{record} is damaged, so the run cannot be continued; use --overwrite or another --out."
+            f"{record} is damaged, so the run cannot be continued; use --overwrite or another"
+            " --out."
         ) from None
     for key in (
         *settings,
@@ -62,9 +69,9 @@ def _require_same(out: Path, settings: dict[str, Any]) -> None:
     ):  # as they were written: what a user chose comes before what follows from it
         if key not in _FREE and before.get(key) != settings.get(key):
             raise UserError(
-                f"{out} holds a run with another {key} ({_short(before.get(key))} there, "
-                f"{_short(settings.get(key))} now); use --overwrite to replace it, another --out to keep both, "
-                "or the same settings to continue it."
+                f"{out} holds a run with another {key} ({_short(before.get(key))} there,"
+                f" {_short(settings.get(key))} now); use --overwrite to replace it, another --out"
+                " to keep both, or the same settings to continue it."
             )
 
 
@@ -79,7 +86,8 @@ def image_path(out: Path, sample: int) -> Path:
 
 
 def missing(out: Path, samples: Sequence[int]) -> list[int]:
-    """The samples whose image is not on disk yet. Files are written atomically, so a file that is there is whole."""
+    """The samples whose image is not on disk yet. Files are written atomically, so a file that is
+    there is whole."""
     return [i for i in samples if not image_path(out, i).is_file()]
 
 

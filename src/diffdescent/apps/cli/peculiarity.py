@@ -1,4 +1,5 @@
-"""``diffdescent peculiarity …``: figures with known limbs, their counter, the study; and human poses."""
+"""``diffdescent peculiarity …``: figures with known limbs, their counter, the study; and human
+poses."""
 
 from __future__ import annotations
 
@@ -63,8 +64,12 @@ _Clusters = Annotated[
 
 def _bar(quiet: bool) -> Progress:
     columns = (
-        TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()
-    )  # fmt: skip
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
     return Progress(*columns, console=Console(stderr=True), disable=quiet)
 
 
@@ -133,7 +138,8 @@ def clusters(
     seed: Annotated[int, typer.Option(help="Seed of the first centres.")] = 0,
     quiet: _Quiet = False,
 ) -> None:
-    """Pose clusters (K-means of min–max normalised poses), from which the distances of `poses` are measured."""
+    """Pose clusters (K-means of min–max normalised poses), from which the distances of `poses` are
+    measured."""
     ks = k or list(KS)
     people = read_poses(poses)
     make_folder(out.parent)
@@ -157,12 +163,14 @@ def poses(
     clusters: _Clusters = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Mean joint confidence, and distance of each pose to the nearest of K clusters; single persons and groups."""
+    """Mean joint confidence, and distance of each pose to the nearest of K clusters; single persons
+    and groups."""
     people, centres = read_poses(path), load_clusters(clusters)
     confidence = joint_confidence(people)
     if not len(people):
         raise UserError(
-            f"No person was found in the {len(people.images)} images of {path}, so nothing can be measured."
+            f"No person was found in the {len(people.images)} images of {path}, so nothing can be"
+            " measured."
         )
     alone = people.persons[people.image] == 1
     rows = []
@@ -180,7 +188,8 @@ def poses(
         return
     console = _console()
     console.print(
-        f"{confidence.persons} persons in {confidence.images} images; {confidence.empty} images without one"
+        f"{confidence.persons} persons in {confidence.images} images; {confidence.empty} images"
+        " without one"
     )
     for name in ("mean", "single", "group"):
         value = getattr(confidence, name)
@@ -198,7 +207,8 @@ def poses(
         )
     console.print(table)
     console.print(
-        f"Persons with fewer than {centres.least} joints of {centres.layout} are left out of the distances."
+        f"Persons with fewer than {centres.least} joints of {centres.layout} are left out of the"
+        " distances."
     )
 
 
@@ -216,9 +226,14 @@ def perturb(
     table = Table("change", "K", "n", "rises, %", "p (sign)", "caught, %", "RMSE", show_edge=False)
     for e in found:
         table.add_row(
-            e.change, str(e.k), str(e.rises.total), f"{100 * e.rises.value:.1f}", f"{e.p:.0e}" if e.p else "<1e-300",
-            f"{100 * e.caught.value:.1f}{' (blind)' if e.blind else ''}", f"{e.before:.3f}→{e.after:.3f}",
-        )  # fmt: skip
+            e.change,
+            str(e.k),
+            str(e.rises.total),
+            f"{100 * e.rises.value:.1f}",
+            f"{e.p:.0e}" if e.p else "<1e-300",
+            f"{100 * e.caught.value:.1f}{' (blind)' if e.blind else ''}",
+            f"{e.before:.3f}→{e.after:.3f}",
+        )
     _console().print(table)
     if out is not None:
         from diffdescent.lab.peculiarity.pictures import draw_effects
@@ -231,8 +246,22 @@ def perturb(
 def _write_effects(found: Sequence[Effect], path: Path) -> None:
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow(("change", "k", "n", "rises", "low", "high", "p", "caught", "caught_low", "caught_high", "before",
-                     "after"))  # fmt: skip
+    writer.writerow(
+        (
+            "change",
+            "k",
+            "n",
+            "rises",
+            "low",
+            "high",
+            "p",
+            "caught",
+            "caught_low",
+            "caught_high",
+            "before",
+            "after",
+        )
+    )
     for e in found:
         shares = (
             e.rises.value,
@@ -277,11 +306,13 @@ def study(
     ] = False,
     quiet: _Quiet = False,
 ) -> None:
-    """Share of peculiar figures against sampler, steps, β, γ and grid, next to a teacher of 1000 steps.
+    """Share of peculiar figures against sampler, steps, β, γ and grid, next to a teacher of 1000
+    steps.
 
-    Every point starts from the same noise and is compared figure by figure. Writes study.csv, study.md (the verdict),
-    study.png and differences.png. About 5,000 evaluations a figure: 500 take 95 minutes of a core with --bf16. A study
-    that was stopped goes on where it was, and a larger --n adds to it.
+    Every point starts from the same noise and is compared figure by figure. Writes study.csv,
+    study.md (the verdict), study.png and differences.png. About 5,000 evaluations a figure: 500
+    take 95 minutes of a core with --bf16. A study that was stopped goes on where it was, and a
+    larger --n adds to it.
     """
     from diffdescent.lab.peculiarity.pictures import draw_differences, draw_study
     from diffdescent.models import load_model
@@ -359,9 +390,14 @@ def _print_rows(rows: Sequence[Row]) -> None:
             f"{row.against[ref].peculiar.p:.2g}" if ref in row.against else "" for ref in REFERENCES
         ]
         shown.add_row(
-            row.point.recipe, row.point.grid.partition("(")[0], str(row.point.steps), str(row.n), str(row.peculiar),
-            *(f"{100 * share.value:.1f} %" for share in (row.abnormal, row.other)), *tests,
-        )  # fmt: skip
+            row.point.recipe,
+            row.point.grid.partition("(")[0],
+            str(row.point.steps),
+            str(row.n),
+            str(row.peculiar),
+            *(f"{100 * share.value:.1f} %" for share in (row.abnormal, row.other)),
+            *tests,
+        )
     _console().print(shown)
 
 
@@ -372,7 +408,10 @@ def check(
     strength: Annotated[
         list[float] | None,
         typer.Option(
-            help="Noise held-out figures to this share of the process; 0 reads them as they are. Repeatable."
+            help=(
+                "Noise held-out figures to this share of the process; 0 reads them as they are."
+                " Repeatable."
+            )
         ),
     ] = None,
     others: Annotated[
@@ -392,10 +431,12 @@ def check(
     device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
     quiet: _Quiet = False,
 ) -> None:
-    """How the counter reads figures of known counts, also noised and denoised; with --data, whether samples are copies.
+    """How the counter reads figures of known counts, also noised and denoised; with --data, whether
+    samples are copies.
 
-    With 400 figures and none read wrongly, at least 99 % are read right (95 %). Writes check.csv. With strength 0
-    alone and without --data no network is needed. A strength costs about 20 evaluations a figure, --data --steps.
+    With 400 figures and none read wrongly, at least 99 % are read right (95 %). Writes check.csv.
+    With strength 0 alone and without --data no network is needed. A strength costs about 20
+    evaluations a figure, --data --steps.
     """
     from diffdescent.models import load_model
 
@@ -452,7 +493,8 @@ def _print_check(readings: Sequence[Reading], memory: Memory | None) -> None:
             shown.add_row(name, *(f"{v:.3f}" for v in values))
         console.print("", shown)
         console.print(
-            f"Samples nearer than 99 % of held-out figures: {memory.near}; above 1 % would mean copies."
+            f"Samples nearer than 99 % of held-out figures: {memory.near}; above 1 % would mean"
+            " copies."
         )
 
 
@@ -489,10 +531,12 @@ def minima_command(
     device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
     quiet: _Quiet = False,
 ) -> None:
-    """Are peculiar images local minima? Peculiar against normal outputs of one sampler, with 95 % intervals.
+    """Are peculiar images local minima? Peculiar against normal outputs of one sampler, with 95 %
+    intervals.
 
-    How nearly a fixed point of the denoiser an image is, whether it comes back after noise, and how far it moved.
-    Writes minima.csv and minima.png into the study's folder; 85 evaluations an image; an interrupted run is continued.
+    How nearly a fixed point of the denoiser an image is, whether it comes back after noise, and how
+    far it moved. Writes minima.csv and minima.png into the study's folder; 85 evaluations an image;
+    an interrupted run is continued.
     """
     from diffdescent.lab.peculiarity.pictures import draw_minima
     from diffdescent.models import load_model
@@ -501,7 +545,8 @@ def minima_command(
     outcome = next((o for o in studies.outcomes(study) if o.point == point), None)
     if outcome is None:
         raise UserError(
-            f"{study} has no outputs of {sampler} with {steps} steps; name a point of its study.csv."
+            f"{study} has no outputs of {sampler} with {steps} steps; name a point of its"
+            " study.csv."
         )
     studies.same_model(study, net := load_model(model, device))
     training = _training(data)

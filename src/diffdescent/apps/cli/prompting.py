@@ -16,10 +16,10 @@ from typing import Any
 import torch
 import typer
 
-from diffdescent import __version__
 from diffdescent.apps.textimage import load, read_prompts
 from diffdescent.base.errors import UserError
 from diffdescent.base.images import read_image, save_png, sheet, write_atomically
+from diffdescent.base.version import __version__
 from diffdescent.run import make_recipe
 
 from . import output
@@ -31,7 +31,8 @@ SHEET_LIMIT = 64
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks for. ``chosen`` are the images' indices, or None for ``n`` from the first on."""
+    """What the command line asks for. ``chosen`` are the images' indices, or None for ``n`` from
+    the first on."""
 
     model: str
     prompt: str | None
@@ -56,7 +57,8 @@ class Request:
 
 
 def run(asked: Request) -> None:
-    """One image a prompt of the file, or ``n`` images of the one prompt: PNG files, a sheet and ``run.json``.
+    """One image a prompt of the file, or ``n`` images of the one prompt: PNG files, a sheet and
+    ``run.json``.
 
     An interrupted run is continued by the same command. Raises :class:`UserError` for bad input.
     """
@@ -124,13 +126,14 @@ def run(asked: Request) -> None:
     elif not asked.quiet:
         there = len(chosen) - len(todo)
         typer.echo(
-            f"{len(todo)} images{f' ({there} were there)' if there else ''} with {record['recipe']}, "
-            f"{asked.steps} steps, {seconds:.1f} s: {out / 'sheet.png'}"
+            f"{len(todo)} images{f' ({there} were there)' if there else ''} with"
+            f" {record['recipe']}, {asked.steps} steps, {seconds:.1f} s: {out / 'sheet.png'}"
         )
 
 
 def _hide_loading() -> None:
-    """The libraries' own bars for reading weights, and their chatter: the command has a bar of its own."""
+    """The libraries' own bars for reading weights, and their chatter: the command has a bar of its
+    own."""
     with contextlib.suppress(ImportError):
         for library in ("diffusers", "transformers"):
             logging = importlib.import_module(f"{library}.utils.logging")
@@ -156,7 +159,8 @@ def _indices(asked: Request, texts: Sequence[str] | None) -> list[int]:
 
 
 def _described(path: Path | None, texts: Sequence[str] | None) -> dict[str, Any] | None:
-    """The prompts file and what was in it, so that another one under the same name is not taken for it."""
+    """The prompts file and what was in it, so that another one under the same name is not taken for
+    it."""
     if path is None or texts is None:
         return None
     digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]

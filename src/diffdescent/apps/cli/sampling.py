@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from diffdescent import __version__
 from diffdescent.apps.textimage import wants_prompt
 from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError, unknown
@@ -26,6 +25,7 @@ from diffdescent.base.images import (
     to_uint8,
     write_atomically,
 )
+from diffdescent.base.version import __version__
 from diffdescent.core.predict import Predictor
 from diffdescent.guidance import apply_guidance, parse_guidance
 from diffdescent.guidance.wrapper import network_calls
@@ -66,7 +66,8 @@ def parse_samples(text: str) -> list[int]:
 
 
 def parse_labels(text: str | None, model: Predictor, count: int) -> torch.Tensor | None:
-    """A class name or number for all samples, or a comma-separated list that is repeated over them."""
+    """A class name or number for all samples, or a comma-separated list that is repeated over
+    them."""
     if text is None:
         return None
     names, known = getattr(model, "classes", None), getattr(model, "label_count", None)
@@ -78,7 +79,8 @@ def parse_labels(text: str | None, model: Predictor, count: int) -> torch.Tensor
             label = int(part)
             if names and not 0 <= label < len(names):
                 raise UserError(
-                    f"Label {label} is out of range; this model has classes 0 … {len(names) - 1}: {', '.join(names)}."
+                    f"Label {label} is out of range; this model has classes 0 … {len(names) - 1}:"
+                    f" {', '.join(names)}."
                 )
         elif names and part in names:
             label = names.index(part)
@@ -86,7 +88,8 @@ def parse_labels(text: str | None, model: Predictor, count: int) -> torch.Tensor
             raise unknown("class", part, names)
         else:
             raise UserError(
-                f"This model names no classes, so {part!r} means nothing to it; give a number as --label."
+                f"This model names no classes, so {part!r} means nothing to it; give a number as"
+                " --label."
             )
         labels.append(label)
     return torch.tensor([labels[i % len(labels)] for i in range(count)])
@@ -237,7 +240,8 @@ def sample(
             raise UserError(f"{option} belongs to a prompt; give --prompt or --prompts too.")
     if wants_prompt(Path(model)):
         raise UserError(
-            f"{model!r} is a text-to-image pipeline; say what to draw with --prompt, or --prompts FILE."
+            f"{model!r} is a text-to-image pipeline; say what to draw with --prompt, or --prompts"
+            " FILE."
         )
     chosen = parse_samples(samples) if samples else list(range(16 if n is None else n))
     if not chosen:
@@ -256,7 +260,8 @@ def sample(
     starting = _read_init(init, channels) if init else None
     if starting is not None and net.shape and tuple(starting.shape[1:]) != tuple(net.shape):
         raise UserError(
-            f"--init has images of shape {tuple(starting.shape[1:])}, the model's are {tuple(net.shape)}."
+            f"--init has images of shape {tuple(starting.shape[1:])}, the model's are"
+            f" {tuple(net.shape)}."
         )
     region = read_image(mask, channels=1).float().div(255).round() if mask else None
     together = micro_batch_width(net, pick_device(device), micro_batch)
@@ -270,9 +275,9 @@ def sample(
     batches = [chosen[first : first + batch_size] for first in range(0, len(chosen), batch_size)]
     record = {
         "model": model,
-        "guidance": None
-        if guidance is None
-        else str(parse_guidance(guidance).settled(recipe, net.process)),
+        "guidance": (
+            None if guidance is None else str(parse_guidance(guidance).settled(recipe, net.process))
+        ),
         "fingerprint": fingerprint(net),
         "recipe": text,
         "grid": {
@@ -331,7 +336,8 @@ def sample(
                 save_png(image, output.image_path(out, i))
             bar.finished(len(batch))
     if trajectory:
-        # From the first samples whatever the batches were, so that the strip does not depend on them.
+        # From the first samples whatever the batches were, so that the strip does not depend on
+        # them.
         path = run(
             batches[0] if recipe.whole_batch else chosen[:STRIP_ROWS], trajectory=True
         ).trajectory
@@ -363,13 +369,15 @@ def sample(
             else f" ({record['network_calls']} calls of the network)"
         )
         typer.echo(
-            f"{len(todo)} images{f' ({there} were there)' if there else ''} with {text}{guided} on {levels.name}, "
-            f"{plan.nfe} evaluations{more} each, {seconds:.1f} s: {out / 'sheet.png'}"
+            f"{len(todo)} images{f' ({there} were there)' if there else ''} with {text}{guided} on"
+            f" {levels.name}, {plan.nfe} evaluations{more} each, {seconds:.1f} s:"
+            f" {out / 'sheet.png'}"
         )
 
 
 def _described(path: Path | None, images: torch.Tensor | None) -> dict[str, str] | None:
-    """A file of the run and what was in it, so that another one under the same name is not taken for it."""
+    """A file of the run and what was in it, so that another one under the same name is not taken
+    for it."""
     if path is None or images is None:
         return None
     return {"path": str(path), "sha256": hashlib.sha256(images.numpy().tobytes()).hexdigest()[:16]}

@@ -1,4 +1,5 @@
-"""What ``compare`` and ``study`` share: run with a progress bar, then show the table and where the report is."""
+"""What ``compare`` and ``study`` share: run with a progress bar, then show the table and where the
+report is."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class How:
-    """Where and how a study runs, none of which changes a number: options of each command that runs one."""
+    """Where and how a study runs, none of which changes a number: options of each command that runs
+    one."""
 
     ray: Annotated[
         bool, typer.Option("--ray", help="Run on Ray: all processors of this machine.")
@@ -42,14 +44,16 @@ class How:
 
 
 def running(described: Callable[..., tuple[StudyConfig, Path]]) -> Callable[..., None]:
-    """The command that runs the study and folder that ``described`` makes of its options, with those of How beside."""
+    """The command that runs the study and folder that ``described`` makes of its options, with
+    those of How beside."""
 
     @wraps(described)
     def command(**given: Any) -> None:
         how = How(**{field.name: given.pop(field.name) for field in fields(How)})
         launch(*described(**given), how)
 
-    # What Typer reads. The class of studies is known to type checkers alone: importing it takes time.
+    # What Typer reads. The class of studies is known to type checkers alone: importing it takes
+    # time.
     own = signature(described, eval_str=True, locals={"StudyConfig": Any}).parameters
     parameters = [*own.values(), *signature(How, eval_str=True).parameters.values()]
     command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
@@ -80,14 +84,16 @@ def launch(config: StudyConfig, out: Path, how: How) -> Results | None:
     for left in study.left_out:
         _say(
             how,
-            f"Left out: {left.sampler} on {left.grid} with a budget of {left.asked}: {left.reason.rstrip('.')}.",
+            f"Left out: {left.sampler} on {left.grid} with a budget of {left.asked}:"
+            f" {left.reason.rstrip('.')}.",
         )
     tasks = share(study.tasks, how.shard) if how.shard else study.tasks
     todo = missing(tasks, out)
     reference = None
     if not how.report_only:
         if todo and not how.shard and study.worker.needs.reference:
-            # A mistake in it shows before the samples are made. The shares of a job array leave it to the report.
+            # A mistake in it shows before the samples are made. The shares of a job array leave it
+            # to the report.
             _say(how, f"Reading the reference {config.reference} …")
             reference = read_reference(study)
         with _Bar(

@@ -61,7 +61,10 @@ Limit = Annotated[int | None, typer.Option(help="Use this many images of the set
 Out = Annotated[
     Path,
     typer.Option(
-        help="Folder for numbers (JSON, CSV), pictures and the cache, from which a killed run goes on."
+        help=(
+            "Folder for numbers (JSON, CSV), pictures and the cache, from which a killed run"
+            " goes on."
+        )
     ),
 ]
 Dimension = Annotated[
@@ -95,7 +98,8 @@ def _finite(value: float | None) -> float | None:
 
 
 def one_label(text: str | None, model: Predictor) -> int | None:
-    """The number of a class given by name or number. Raises :class:`UserError` for another, and for several."""
+    """The number of a class given by name or number. Raises :class:`UserError` for another, and for
+    several."""
     if text is not None and "," in text:
         raise UserError(
             f"All trajectories are of one class here; give one as --label, not {text!r}."
@@ -141,7 +145,8 @@ def describe(
     out: Out = Path("theory-set"),
     as_json: Json = False,
 ) -> None:
-    """Reach and intrinsic dimension of a data set, and how far projection takes noised images from where they came."""
+    """Reach and intrinsic dimension of a data set, and how far projection takes noised images from
+    where they came."""
     if min(neighbours, sample, tangents) < 1:
         raise UserError("--neighbours, --sample and --tangents must be at least 1.")
     points = Points(read_set(data, limit=limit, memory=memory, rows=ROWS, device=device))
@@ -161,7 +166,8 @@ def describe(
         dimension = levina_bickel(near)
         if not math.isfinite(dimension):
             raise UserError(
-                f"The neighbours of every image of {data} are equally far, which tells no dimension."
+                f"The neighbours of every image of {data} are equally far, which tells no"
+                " dimension."
             )
         least = float(near.distance[:, 0].min())
         rounded = min(max(1, round(dimension)), k)
@@ -202,14 +208,14 @@ def describe(
         typer.echo(json.dumps(found))
         return
     typer.echo(
-        f"{found['images']} images in n = {found['n']} dimensions ({found['duplicates']} of {found['sampled']} sampled "
-        f"ones have an exact copy)\n"
-        f"intrinsic dimension d: {_text(found['dimension_two_nn'])} (TwoNN), {dimension:.1f} (Levina–Bickel, k = {k}); "
-        f"d/n = {dimension / found['n']:.4f}\n"
-        f"reach of the images as points: {least / 2:.4g} (half the least distance among those sampled)\n"
-        f"reach of a manifold through them: {_text(found['reach_of_the_manifold'])} (at {len(few.which)} tangent "
-        f"spaces of dimension {rounded})\n"
-        f"diameter: at most {points.diameter:.4g}\nWrote {out}/set.json and projection.png"
+        f"{found['images']} images in n = {found['n']} dimensions ({found['duplicates']} of"
+        f" {found['sampled']} sampled ones have an exact copy)\nintrinsic dimension d:"
+        f" {_text(found['dimension_two_nn'])} (TwoNN), {dimension:.1f} (Levina–Bickel, k = {k});"
+        f" d/n = {dimension / found['n']:.4f}\nreach of the images as points: {least / 2:.4g} (half"
+        " the least distance among those sampled)\nreach of a manifold through them:"
+        f" {_text(found['reach_of_the_manifold'])} (at {len(few.which)} tangent spaces of dimension"
+        f" {rounded})\ndiameter: at most {points.diameter:.4g}\nWrote {out}/set.json and"
+        " projection.png"
     )
 
 
@@ -286,7 +292,8 @@ def error(
     out: Out = Path("theory-error"),
     as_json: Json = False,
 ) -> None:
-    """Measure the relative error model along a sampler's trajectories: η, ν, |ε|, the gradient's constancy."""
+    """Measure the relative error model along a sampler's trajectories: η, ν, |ε|, the gradient's
+    constancy."""
     exact = model.strip().startswith("images:")
     if limit is not None and not exact and not over.strip().startswith("images:"):
         raise UserError("--limit takes a part of a set of images; give --set images:PATH with it.")
@@ -299,8 +306,19 @@ def error(
     recipe = make_recipe(sampler, steps)
     levels = resolve_grid(grid, recipe, net.process, steps)
     with _Bar("evaluations", as_json) as bar:
-        errors = measure(net, k, recipe, grid=levels, n=n, seed=seed, batch_size=batch_size, device=device,
-                         labels=one_label(label, net), cache=out / CACHE, callback=bar.step)  # fmt: skip
+        errors = measure(
+            net,
+            k,
+            recipe,
+            grid=levels,
+            n=n,
+            seed=seed,
+            batch_size=batch_size,
+            device=device,
+            labels=one_label(label, net),
+            cache=out / CACHE,
+            callback=bar.step,
+        )
     name = model if over == "auto" else f"{model} against {over}"
     about = {
         "model": model,
@@ -341,14 +359,25 @@ def ideal(
     out: Out = Path("theory-ideal"),
     as_json: Json = False,
 ) -> None:
-    """The ideal-denoiser experiment: the exact denoiser of a data set against projection onto it, both pairings."""
+    """The ideal-denoiser experiment: the exact denoiser of a data set against projection onto it,
+    both pairings."""
     if batch_size < 1 or n < 1:
         raise UserError("--n and --batch-size must be at least 1.")
     path = images_path(data)
     found = read_set(path, limit=limit, memory=memory, rows=min(batch_size, n), device=device)
     with _Bar("evaluations", as_json) as bar:
-        errors = measure_ideal(found, sampler, steps=steps, grid=grid, n=n, seed=seed, batch_size=batch_size,
-                               intrinsic=dimension, cache=out / CACHE, callback=bar.step)  # fmt: skip
+        errors = measure_ideal(
+            found,
+            sampler,
+            steps=steps,
+            grid=grid,
+            n=n,
+            seed=seed,
+            batch_size=batch_size,
+            intrinsic=dimension,
+            cache=out / CACHE,
+            callback=bar.step,
+        )
     end = float(parse_grid(grid, found.process, steps).ratio[-1])
     about = {
         "set": data,
@@ -416,8 +445,16 @@ def _report(
     table = Table(
         show_edge=False, caption="medians; η rel.: released pairing; ν = √nσ/dist; turn: of ∇dist"
     )
-    names = {"sigma": "σ/α", "dist": "dist", "eta": "η", "eta_released": "η rel.", "nu": "ν", "norm": "|ε|/√n",
-             "turn": "turn", "diam_over_dist": "diam/dist"}  # fmt: skip
+    names = {
+        "sigma": "σ/α",
+        "dist": "dist",
+        "eta": "η",
+        "eta_released": "η rel.",
+        "nu": "ν",
+        "norm": "|ε|/√n",
+        "turn": "turn",
+        "diam_over_dist": "diam/dist",
+    }
     for name in ("t", *names.values()):
         table.add_column(name, justify="right")
     stride = max(1, len(rows) // 20)
@@ -447,14 +484,22 @@ def schedule(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Which noise schedules are (η, ν)-admissible: the greatest step, the reach, the least number of steps, a check."""
+    """Which noise schedules are (η, ν)-admissible: the greatest step, the reach, the least number
+    of steps, a check."""
     beta = schedules.greatest_step(eta, nu, steps)
     factor, limit = schedules.reach(eta, nu, steps), schedules.reach(eta, nu)
-    result: dict[str, Any] = {"eta": eta, "nu": nu, "steps": steps, "beta": beta, "reach": _finite(factor),
-                              "reach_of_any_schedule": _finite(limit)}  # fmt: skip
+    result: dict[str, Any] = {
+        "eta": eta,
+        "nu": nu,
+        "steps": steps,
+        "beta": beta,
+        "reach": _finite(factor),
+        "reach_of_any_schedule": _finite(limit),
+    }
     lines = [
-        f"The greatest constant step for {steps} steps: β* = {beta:.5g} (σ/α × {1 - beta:.5g} a step), which lowers "
-        f"σ/α by a factor of {factor:.6g}; any number of steps of any schedule: by less than {limit:.6g}."
+        f"The greatest constant step for {steps} steps: β* = {beta:.5g} (σ/α × {1 - beta:.5g} a"
+        f" step), which lowers σ/α by a factor of {factor:.6g}; any number of steps of any"
+        f" schedule: by less than {limit:.6g}."
     ]
     if ratio is not None:
         result["least_steps"] = schedules.least_steps(eta, nu, ratio)
@@ -513,10 +558,20 @@ def lowrank(
     out: Out = Path("theory-lowrank"),
     as_json: Json = False,
 ) -> None:
-    """η, the gain of gradient estimation and DDIM's bounds against d/n, on exact Gaussians, under three metrics."""
+    """η, the gain of gradient estimation and DDIM's bounds against d/n, on exact Gaussians, under
+    three metrics."""
     with _Bar("ranks", as_json, len(FRACTIONS)) as bar:
-        rows = sweep(FRACTIONS, size=size, steps=steps, n=n, decay=decay, grid=grid, seed=seed, cache=out / CACHE,
-                     progress=bar.part)  # fmt: skip
+        rows = sweep(
+            FRACTIONS,
+            size=size,
+            steps=steps,
+            n=n,
+            decay=decay,
+            grid=grid,
+            seed=seed,
+            cache=out / CACHE,
+            progress=bar.part,
+        )
     records = [row.record() for row in rows]
     about = {
         "size": size,

@@ -31,7 +31,8 @@ def weights(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Print the effective weights of a linear sampler: a row per committed state, a column per evaluation."""
+    """Print the effective weights of a linear sampler: a row per committed state, a column per
+    evaluation."""
     if process not in PROCESSES:
         raise unknown("process", process, PROCESSES)
     if basis not in ("x0", "eps"):
@@ -54,7 +55,8 @@ def weights(
 
 
 def draw_weights(found: Weights, path: Path) -> None:
-    """The effective weights as a heat map: a row for each committed state, a column for each evaluation."""
+    """The effective weights as a heat map: a row for each committed state, a column for each
+    evaluation."""
     import matplotlib
 
     matplotlib.use("Agg")

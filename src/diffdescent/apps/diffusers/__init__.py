@@ -6,7 +6,8 @@ try:
     import diffusers as _diffusers  # noqa: F401
 except ImportError:
     raise ImportError(
-        "diffdescent.apps.diffusers needs diffusers; install it with: pip install 'diffdescent[diffusers]'."
+        "diffdescent.apps.diffusers needs diffusers; install it with: pip install"
+        " 'diffdescent[diffusers]'."
     ) from None
 
 from .attach import attach, detach

@@ -1,8 +1,10 @@
-"""Guidance in unmodified pipelines: the two predictions that classifier-free guidance merges, kept apart for a step.
+"""Guidance in unmodified pipelines: the two predictions that classifier-free guidance merges, kept
+apart for a step.
 
-A pipeline hands its scheduler one output ũ = u_∅ + w(u_c − u_∅). :func:`attach` listens to the denoiser (a forward
-hook) and remembers u_c and u_∅, so that the scheduler can tell the engine what guidance has added, ũ − u_c. Transforms
-that need this direction (``pxp``, ``apg``, ``rescale``) then work as they do on a guided model in Python.
+A pipeline hands its scheduler one output ũ = u_∅ + w(u_c − u_∅). :func:`attach` listens to the
+denoiser (a forward hook) and remembers u_c and u_∅, so that the scheduler can tell the engine what
+guidance has added, ũ − u_c. Transforms that need this direction (``pxp``, ``apg``, ``rescale``)
+then work as they do on a guided model in Python.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ from diffdescent.guidance.text import Free as FreeGuidance
 from diffdescent.guidance.text import FreeProjection, Projected
 
 Form = Literal["uncond-cond", "cond-uncond", "cond, uncond"]
-"""How a pipeline asks both questions: in one batch with the unconditional half first; in one batch with the conditional
-half first, the halves being stepped together (DiT); or in two calls, the conditional one first."""
+"""How a pipeline asks both questions: in one batch with the unconditional half first; in one batch
+with the conditional half first, the halves being stepped together (DiT); or in two calls, the
+conditional one first."""
 
 FORMS: dict[str, Form] = {
     **dict.fromkeys(
@@ -58,11 +61,13 @@ FORMS: dict[str, Form] = {
         "cond, uncond",
     ),
 }
-"""The pipelines whose form is known, by the name of their class (or of a class that they derive from)."""
+"""The pipelines whose form is known, by the name of their class (or of a class that they derive
+from)."""
 
 
 class Guidance:
-    """What ``attach`` puts between a denoiser and its scheduler: the forward hook, and the text's transforms."""
+    """What ``attach`` puts between a denoiser and its scheduler: the forward hook, and the text's
+    transforms."""
 
     def __init__(self, text: str, form: Form) -> None:
         self.form = form
@@ -83,8 +88,8 @@ class Guidance:
                 or element.unconditional is not None
             ):
                 raise UserError(
-                    f"In a pipeline {element.name} has no interval, clip or unconditional=; the pipeline asks the "
-                    f"network. Write {plain.name}(scale={plain.scale:g})."
+                    f"In a pipeline {element.name} has no interval, clip or unconditional=; the"
+                    f" pipeline asks the network. Write {plain.name}(scale={plain.scale:g})."
                 )
             self.scale = None if bare else element.scale
             if isinstance(element, Projected):
@@ -97,8 +102,8 @@ class Guidance:
             self.estimates += (element,)
         else:
             raise UserError(
-                f"{element.name} cannot be attached to a pipeline, whose own guidance is classifier-free; write cfg or "
-                "apg, then rescale or pxp."
+                f"{element.name} cannot be attached to a pipeline, whose own guidance is"
+                " classifier-free; write cfg or apg, then rescale or pxp."
             )
 
     def __call__(self, module: torch.nn.Module, args: Any, output: Any) -> None:
@@ -110,15 +115,17 @@ class Guidance:
         self._outputs.clear()
 
     def take(self, merged: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The guided output, and the prediction's parts. Raises :class:`UserError` where there was one answer only."""
+        """The guided output, and the prediction's parts. Raises :class:`UserError` where there was
+        one answer only."""
         outputs, self._outputs = self._outputs, []
         pair = _SPLIT[self.form](outputs, merged)
         if pair is None:
             if not self.estimates and self.scale is None:
                 return merged, {}
             raise UserError(
-                f"{self.text!r} is attached, but the pipeline ran without classifier-free guidance; give it a "
-                "guidance_scale (Flux: true_cfg_scale and a negative_prompt) above 1, or detach(pipe)."
+                f"{self.text!r} is attached, but the pipeline ran without classifier-free guidance;"
+                " give it a guidance_scale (Flux: true_cfg_scale and a negative_prompt) above 1,"
+                " or detach(pipe)."
             )
         with_label, without = pair
         if self.scale is not None:
@@ -130,7 +137,8 @@ Pair = tuple[Tensor, Tensor]
 
 
 def _halves(outputs: Sequence[Tensor], merged: Tensor, factor: int) -> Pair | None:
-    """The two halves of the answer to a batch ``factor`` times that of ``merged``; variance channels are left out."""
+    """The two halves of the answer to a batch ``factor`` times that of ``merged``; variance
+    channels are left out."""
     both = next((o for o in outputs if len(o) == factor * len(merged)), None)
     if both is None:
         return None
@@ -178,28 +186,30 @@ def _form(pipe: Any, asked: Form | None) -> Form:
         if cls.__name__ in FORMS:
             return FORMS[cls.__name__]
     raise UserError(
-        f"attach does not know how {type(pipe).__name__} asks for its conditional and unconditional predictions; say "
-        f"form= one of {', '.join(map(repr, get_args(Form)))}."
+        f"attach does not know how {type(pipe).__name__} asks for its conditional and unconditional"
+        f" predictions; say form= one of {', '.join(map(repr, get_args(Form)))}."
     )
 
 
 def attach(pipe: Any, guidance: str, *, form: Form | None = None) -> None:
-    """Put a guidance text between ``pipe``'s denoiser and its :class:`DescentScheduler`, such as ``"cfg | pxp"``.
+    """Put a guidance text between ``pipe``'s denoiser and its :class:`DescentScheduler`, such as
+    ``"cfg | pxp"``.
 
-    ``cfg`` leaves the pipeline's own scale; ``cfg(scale=4)`` and ``apg(scale=4)`` replace it (the pipeline must still
-    ask both questions). Then ``rescale`` and ``pxp`` as in guidance texts. ``form`` says how a pipeline that is not
-    known asks. Attach after ``torch.compile``. :func:`detach` restores everything.
+    ``cfg`` leaves the pipeline's own scale; ``cfg(scale=4)`` and ``apg(scale=4)`` replace it (the
+    pipeline must still ask both questions). Then ``rescale`` and ``pxp`` as in guidance texts.
+    ``form`` says how a pipeline that is not known asks. Attach after ``torch.compile``.
+    :func:`detach` restores everything.
 
-    Raises :class:`UserError` for another scheduler, a pipeline that is not known, a text that cannot be attached, and
-    where something is attached already.
+    Raises :class:`UserError` for another scheduler, a pipeline that is not known, a text that
+    cannot be attached, and where something is attached already.
     """
     from .scheduler import DescentScheduler
 
     scheduler, denoiser = getattr(pipe, "scheduler", None), _denoiser(pipe)
     if not isinstance(scheduler, DescentScheduler):
         raise UserError(
-            f"attach needs a DescentScheduler, not {type(scheduler).__name__}; first set pipe.scheduler = "
-            "DescentScheduler.from_config(pipe.scheduler.config, recipe=…)."
+            f"attach needs a DescentScheduler, not {type(scheduler).__name__}; first set"
+            " pipe.scheduler = DescentScheduler.from_config(pipe.scheduler.config, recipe=…)."
         )
     if _attached(denoiser) or scheduler.guidance is not None:
         raise UserError("A guidance is attached to this pipeline already; call detach(pipe) first.")

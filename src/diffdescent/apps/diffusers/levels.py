@@ -1,7 +1,9 @@
-"""What the config of a diffusers scheduler means here: the process, what the network predicts, the levels, the recipe.
+"""What the config of a diffusers scheduler means here: the process, what the network predicts, the
+levels, the recipe.
 
-Every diffusers scheduler reads the same fields in its own way (how many levels are laid out, where the last step ends,
-whether times are rounded). A field that is None means what diffusers' scheduler of the solver's name means by it.
+Every diffusers scheduler reads the same fields in its own way (how many levels are laid out, where
+the last step ends, whether times are rounded). A field that is None means what diffusers' scheduler
+of the solver's name means by it.
 """
 
 from __future__ import annotations
@@ -49,10 +51,11 @@ VARIANCES: dict[str, Literal["small", "large", "learned"]] = {
 class Namesake:
     """How diffusers' scheduler of a solver's name reads what its config leaves open.
 
-    ``open``: N + 1 levels are laid out and the lowest is left out. ``end``: "zero" (σ = 0), "first" (the lowest trained
-    level) or what ``set_alpha_to_one`` says, with the default "alpha" (zero) or "no alpha" (first). ``ratios``: it
-    lives in σ̃ = σ/α: linspace times are not rounded, σ̃ between trained levels is linear, and pipelines start it from
-    σ̃·noise. ``clips``: it clips x0 where ``clip_sample`` says so, by default.
+    ``open``: N + 1 levels are laid out and the lowest is left out. ``end``: "zero" (σ = 0), "first"
+    (the lowest trained level) or what ``set_alpha_to_one`` says, with the default "alpha" (zero) or
+    "no alpha" (first). ``ratios``: it lives in σ̃ = σ/α: linspace times are not rounded, σ̃ between
+    trained levels is linear, and pipelines start it from σ̃·noise. ``clips``: it clips x0 where
+    ``clip_sample`` says so, by default.
     """
 
     spacing: Literal["leading", "trailing", "linspace"] = "leading"
@@ -140,7 +143,8 @@ _CANNOT: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
 
 
 def source_of(config: Config) -> str:
-    """The class that wrote a config; told by its fields where it does not say (a scheduler made in this process)."""
+    """The class that wrote a config; told by its fields where it does not say (a scheduler made in
+    this process)."""
     if "_class_name" in config:
         return str(config["_class_name"])
     for field, source in _MARKS.items():
@@ -163,7 +167,10 @@ def refuse(config: Config, source: str | None = None) -> None:
         why = (
             "it preconditions the network itself; wrap the network with dd.EDM and use dd.sample"
             if source.startswith("EDM")
-            else "its levels and its network are not those of a denoiser that other samplers could use"
+            else (
+                "its levels and its network are not those of a denoiser that other samplers"
+                " could use"
+            )
         )
         raise UserError(f"The config of {source} cannot be expressed: {why}.")
     for field, wrong, why in _CANNOT:
@@ -197,7 +204,8 @@ def check(config: Config) -> None:
         raise unknown("final_sigmas_type", str(config["final_sigmas_type"]), ("zero", "sigma_min"))
     if config.get("use_flow_sigmas") and _respaced(config):
         raise UserError(
-            "use_flow_sigmas with Karras, exponential or beta sigmas is not expressed; give a grid= text."
+            "use_flow_sigmas with Karras, exponential or beta sigmas is not expressed; give a grid="
+            " text."
         )
     recipe, process = full_recipe(config, 1), process_of(config, 1.0)
     if (
@@ -205,8 +213,9 @@ def check(config: Config) -> None:
         and namesake(config, recipe).open
     ):
         raise UserError(
-            f"The scheduler's lambda_min_clipped={config['lambda_min_clipped']} cannot be expressed: it cuts the "
-            "noisiest levels off; set it to -inf and say where to start with grid='karras(start=…)'."
+            f"The scheduler's lambda_min_clipped={config['lambda_min_clipped']} cannot be"
+            " expressed: it cuts the noisiest levels off; set it to -inf and say where to start"
+            " with grid='karras(start=…)'."
         )
     if config["grid"] is not None:
         parse_grid(config["grid"], process, min(10, config["num_train_timesteps"]))
@@ -218,7 +227,8 @@ def is_flow(config: Config) -> bool:
 
 
 def namesake(config: Config, recipe: Recipe) -> Namesake:
-    """How diffusers' scheduler of the recipe's solver lays out its levels; that of DDIM where there is none."""
+    """How diffusers' scheduler of the recipe's solver lays out its levels; that of DDIM where there
+    is none."""
     ancestral = _first_name(config) in ("euler_a", "euler_ancestral")
     return NAMESAKES.get("euler" if ancestral else recipe.solver.name, Namesake())
 
@@ -241,7 +251,8 @@ def process_of(config: Config, shift: float | None = None) -> Process:
 
 
 def flow_shift(config: Config, mu: float | None) -> float:
-    """The shift s of a flow's times, s t/(1 + (s − 1) t): fixed, or e^µ (µ where the shift is "linear").
+    """The shift s of a flow's times, s t/(1 + (s − 1) t): fixed, or e^µ (µ where the shift is
+    "linear").
 
     Raises :class:`UserError` where the config asks for µ and there is none.
     """
@@ -258,11 +269,13 @@ def flow_shift(config: Config, mu: float | None) -> float:
 def full_recipe(config: Config, steps: int) -> Recipe:
     """The recipe with what the config adds to it; its text gives the same images outside diffusers.
 
-    * ``deis`` and ``plms`` by name alone are the variants of diffusers' schedulers of those names, and ``heun`` on a
-      flow is straight in time, as ``FlowMatchHeunDiscreteScheduler`` is (in σ̃ no second order begins at pure noise);
+    * ``deis`` and ``plms`` by name alone are the variants of diffusers' schedulers of those names,
+      and ``heun`` on a flow is straight in time, as ``FlowMatchHeunDiscreteScheduler`` is (in σ̃ no
+      second order begins at pure noise);
     * ``ddpm`` takes its variance from ``variance_type``;
-    * chains on ``ddim`` and ``ddpm`` clip x0 as ``clip_sample`` says (by default, without a transform), and all but
-      σ̃-solvers as ``thresholding`` says, unless the recipe has a threshold of its own.
+    * chains on ``ddim`` and ``ddpm`` clip x0 as ``clip_sample`` says (by default, without a
+      transform), and all but σ̃-solvers as ``thresholding`` says, unless the recipe has a threshold
+      of its own.
     """
     recipe = parse(config["recipe"])
     solver: Any = recipe.solver
@@ -270,7 +283,8 @@ def full_recipe(config: Config, steps: int) -> Recipe:
     if bare == "plms":
         solver = PLMS("heun")
     elif bare == "deis":
-        # Elsewhere the level at which its order falls is the end itself, which a grid does not repeat.
+        # Elsewhere the level at which its order falls is the end itself, which a grid does not
+        # repeat.
         falls = steps < 15 and not is_flow(config) and not _respaced(config)
         solver = DEIS(2, "logrho", lower_order_final="always" if falls else "never")
     elif bare == "heun" and is_flow(config):
@@ -317,14 +331,16 @@ def lay_out(
 ) -> Grid:
     """The levels of a run.
 
-    ``sigmas``: σ̃ with the end, strictly falling (VP), or the times of a flow without it, which are shifted like its
-    own. ``timesteps``: what the network is told at each level, and the levels themselves unless ``sigmas`` say
-    otherwise. Raises :class:`UserError` for levels that do not fall, lie beyond the training steps, or are too many.
+    ``sigmas``: σ̃ with the end, strictly falling (VP), or the times of a flow without it, which are
+    shifted like its own. ``timesteps``: what the network is told at each level, and the levels
+    themselves unless ``sigmas`` say otherwise. Raises :class:`UserError` for levels that do not
+    fall, lie beyond the training steps, or are too many.
     """
     given = sigmas if sigmas is not None else timesteps
     if given is None and steps is None:
         raise UserError(
-            "set_timesteps needs num_inference_steps, or sigmas= or timesteps= with the levels themselves."
+            "set_timesteps needs num_inference_steps, or sigmas= or timesteps= with the levels"
+            " themselves."
         )
     if given is not None and (
         len(given) < 1 or not np.all(np.diff(np.asarray(given, dtype=np.float64)) < 0)
@@ -356,7 +372,8 @@ def _vp_levels(
 ) -> Grid:
     like, total = namesake(config, recipe), len(process.betas)
     table = process.ratio(np.arange(total))
-    # With zero terminal SNR diffusers' σ̃-schedulers take ᾱ = 2⁻²⁴ for the last level, where DDIM takes 0.
+    # With zero terminal SNR diffusers' σ̃-schedulers take ᾱ = 2⁻²⁴ for the last level, where DDIM
+    # takes 0.
     capped = bool(config["rescale_betas_zero_snr"] and (like.ratios or like.open))
     if capped:
         table[-1] = math.sqrt(2.0**24 - 1)
@@ -371,8 +388,8 @@ def _vp_levels(
         times = np.asarray(timesteps, dtype=np.float64)
         if times[0] > total - 1 or times[-1] < 0:
             raise UserError(
-                f"The timesteps {times[0]:g} … {times[-1]:g} leave the {total} training steps; they run from "
-                f"{total - 1} down to 0."
+                f"The timesteps {times[0]:g} … {times[-1]:g} leave the {total} training steps; they"
+                f" run from {total - 1} down to 0."
             )
     else:
         assert steps is not None
@@ -418,7 +435,8 @@ def _flow_levels(
         times = np.asarray(sigmas, dtype=np.float64)
         if timesteps is not None and len(timesteps) != len(times):
             raise UserError(
-                f"{len(sigmas)} sigmas and {len(timesteps)} timesteps were given; they must be as many."
+                f"{len(sigmas)} sigmas and {len(timesteps)} timesteps were given; they must be as"
+                " many."
             )
     elif timesteps is not None:
         times = np.asarray(timesteps, dtype=np.float64) / total
@@ -428,12 +446,14 @@ def _flow_levels(
         times = np.linspace(high, low, steps + 1)[:-1]
     else:
         assert steps is not None
-        # The lowest level is shifted twice: once where the scheduler is made, and again with all others.
+        # The lowest level is shifted twice: once where the scheduler is made, and again with all
+        # others.
         lowest = 1 / total if config["use_dynamic_shifting"] else float(process.shifted(1 / total))
         times = np.linspace(1.0, lowest, steps)
     if times[0] > 1 or times[-1] < 0:
         raise UserError(
-            f"A flow's levels lie between 0 and 1 (its timesteps, up to {total}), not at {times[0]:g}."
+            f"A flow's levels lie between 0 and 1 (its timesteps, up to {total}), not at"
+            f" {times[0]:g}."
         )
     if sigmas is not None or timesteps is None:
         times = process.shifted(times)
@@ -459,12 +479,14 @@ def _respaced(config: Config) -> bool:
 
 
 def _respace(config: Config, levels: Array, steps: int) -> Array:
-    """``steps`` levels over the range of ``levels``, by Karras's ramp, evenly in the log, or at beta quantiles."""
+    """``steps`` levels over the range of ``levels``, by Karras's ramp, evenly in the log, or at
+    beta quantiles."""
     low = config["sigma_min"] if config["sigma_min"] is not None else float(levels[-1])
     high = config["sigma_max"] if config["sigma_max"] is not None else float(levels[0])
     if not 0 < low < high < math.inf:
         raise UserError(
-            f"Karras, exponential and beta levels need 0 < sigma_min < sigma_max < ∞, not {low:g}, {high:g}."
+            f"Karras, exponential and beta levels need 0 < sigma_min < sigma_max < ∞, not {low:g},"
+            f" {high:g}."
         )
     span = VE(low, high)
     if steps == 1:
@@ -477,7 +499,8 @@ def _respace(config: Config, levels: Array, steps: int) -> Array:
 
 
 def _told(config: Config, like: Namesake, table: Array, ratios: Array) -> Array:
-    """The trained index at each σ̃, linear in log σ̃ between indices, rounded as the multistep schedulers do."""
+    """The trained index at each σ̃, linear in log σ̃ between indices, rounded as the multistep
+    schedulers do."""
     with np.errstate(divide="ignore"):
         told = np.interp(np.log(ratios), np.log(table), np.arange(len(table)))
     if not like.open:
@@ -490,8 +513,8 @@ def _told(config: Config, like: Namesake, table: Array, ratios: Array) -> Array:
 
 
 def told_at(config: Config, at: Point) -> float:
-    """What the network is told at a level: a trained index, a flow's time on the scale of the training steps, or
-    ¼ log σ̃ (Stable Video Diffusion's ``timestep_type="continuous"``)."""
+    """What the network is told at a level: a trained index, a flow's time on the scale of the
+    training steps, or ¼ log σ̃ (Stable Video Diffusion's ``timestep_type="continuous"``)."""
     if is_flow(config):
         return at.t * float(config["num_train_timesteps"])
     if config.get("timestep_type") == "continuous" and config["prediction_type"] == "v_prediction":
@@ -512,11 +535,13 @@ def _end(config: Config, like: Namesake, table: Array) -> float:
 
 
 def _grid(process: Process, ratios: Array, told: Array, end: float) -> Grid:
-    """Levels at given σ̃ and the times told there; one that repeats or reaches the end is left out."""
+    """Levels at given σ̃ and the times told there; one that repeats or reaches the end is left
+    out."""
     keep = np.concatenate(([True], np.diff(ratios) < 0)) & (ratios > end)
     if not keep.any():
         raise UserError(
-            f"No level lies above the end σ/α = {end:.4g}; take a level more, or final_sigmas_type='zero'."
+            f"No level lies above the end σ/α = {end:.4g}; take a level more, or"
+            " final_sigmas_type='zero'."
         )
     grid = explicit_ratios(process, np.append(ratios[keep], end))
     missing = int((~keep).sum())
@@ -525,8 +550,8 @@ def _grid(process: Process, ratios: Array, told: Array, end: float) -> Grid:
 
 
 def initial_scale(config: Config, recipe: Recipe, grid: Grid | None) -> float:
-    """What pipelines multiply unit noise by. diffusers' σ̃-schedulers start from σ̃·noise, which is σ·noise in VP
-    coordinates, except on leading grids; all others from unit noise."""
+    """What pipelines multiply unit noise by. diffusers' σ̃-schedulers start from σ̃·noise, which is
+    σ·noise in VP coordinates, except on leading grids; all others from unit noise."""
     like = namesake(config, recipe)
     spacing = config["timestep_spacing"] or like.spacing
     if (
@@ -543,11 +568,13 @@ def initial_scale(config: Config, recipe: Recipe, grid: Grid | None) -> float:
 
 
 def stride(config: Config, recipe: Recipe, grid: Grid, steps: int) -> int | None:
-    """⌊T/N⌋ where diffusers' scheduler steps to t − ⌊T/N⌋ though the next timestep is another one, else None.
+    """⌊T/N⌋ where diffusers' scheduler steps to t − ⌊T/N⌋ though the next timestep is another one,
+    else None.
 
-    Its DDIM and PNDM do: on linspace grids, and on trailing ones where N does not divide T, their steps do not meet.
-    Plain ``ddim`` and ``plms`` on the config's own levels reproduce that (:func:`unjoined`); with a transform, with η,
-    or on a grid of ours (``grid="linspace"``) a step ends where the next one begins.
+    Its DDIM and PNDM do: on linspace grids, and on trailing ones where N does not divide T, their
+    steps do not meet. Plain ``ddim`` and ``plms`` on the config's own levels reproduce that
+    (:func:`unjoined`); with a transform, with η, or on a grid of ours (``grid="linspace"``) a step
+    ends where the next one begins.
     """
     plain = all(isinstance(t, (Threshold, DynamicThreshold)) for t in recipe.transforms)
     if is_flow(config) or own_grid(config, recipe) is not None or not plain:
@@ -560,9 +587,11 @@ def stride(config: Config, recipe: Recipe, grid: Grid, steps: int) -> int | None
 
 
 def unjoined(plan: Plan, length: int) -> Plan:
-    """The first-order or PLMS ``plan`` with every step from t to t − ``length``, whatever level comes next.
+    """The first-order or PLMS ``plan`` with every step from t to t − ``length``, whatever level
+    comes next.
 
-    An output a·x + Σ b w_j ε_j keeps its weights w_j and takes the transfer (a, b) of the other step.
+    An output a·x + Σ b w_j ε_j keeps its weights w_j and takes the transfer (a, b) of the other
+    step.
     """
     process, end = plan.grid.process, plan.grid.points[-1]
     base, rows = plan.grid.points[0], []

@@ -1,4 +1,5 @@
-"""Named schedulers: a class for a recipe. Options are those of :class:`DescentScheduler`, ``recipe=`` among them."""
+"""Named schedulers: a class for a recipe. Options are those of :class:`DescentScheduler`,
+``recipe=`` among them."""
 
 from __future__ import annotations
 

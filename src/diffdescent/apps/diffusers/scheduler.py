@@ -1,4 +1,5 @@
-"""A diffusers scheduler that is the engine's ask/tell: ``step`` is one ``tell``, and nothing is computed here."""
+"""A diffusers scheduler that is the engine's ask/tell: ``step`` is one ``tell``, and nothing is
+computed here."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ Generators = torch.Generator | list[torch.Generator] | None
 
 @dataclass
 class DescentSchedulerOutput(BaseOutput):  # type: ignore[misc]
-    """What ``step`` returns: the next state, and the clean image that was estimated (after the recipe's thresholds)."""
+    """What ``step`` returns: the next state, and the clean image that was estimated (after the
+    recipe's thresholds)."""
 
     prev_sample: Tensor
     pred_original_sample: Tensor
@@ -56,8 +58,8 @@ class _Seen:
 
 
 class _PipelineNoise:
-    """Noise as diffusers draws it: from the generator (or the list of them) that a step is given, in the network's
-    dtype, or the noise that it is given itself."""
+    """Noise as diffusers draws it: from the generator (or the list of them) that a step is given,
+    in the network's dtype, or the noise that it is given itself."""
 
     def __init__(self) -> None:
         self.generator: Generators = None
@@ -78,9 +80,9 @@ class _PipelineNoise:
 
 @dataclass
 class _Run:
-    """One run. ``index`` is the next timestep's, and ``begin`` where the run's first step begins: until then it waits.
-    ``given`` is the state handed out last, with its version: it is the executor's own unless somebody has changed it.
-    ``remembers``: transforms keep earlier states."""
+    """One run. ``index`` is the next timestep's, and ``begin`` where the run's first step begins:
+    until then it waits. ``given`` is the state handed out last, with its version: it is the
+    executor's own unless somebody has changed it. ``remembers``: transforms keep earlier states."""
 
     executor: Executor
     conversions: list[Conversion]
@@ -102,7 +104,8 @@ class _Run:
         executor = self.executor
         executor.tell(prediction, None if self._unchanged(sample) else sample)
         given = executor.current
-        # What a caller does to it in place must reach the engine as an edit, not as another base or memory.
+        # What a caller does to it in place must reach the engine as an edit, not as another base or
+        # memory.
         shared = given is executor.x and not self.remembers
         if not shared or given.dtype != sample.dtype:
             given = given.to(sample.dtype, copy=not shared)
@@ -117,22 +120,24 @@ class _Run:
 class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
     """Any recipe as a diffusers scheduler.
 
-    ``pipe.scheduler = DescentScheduler.from_config(pipe.scheduler.config, recipe="ge")`` is all that is needed, for VP
-    and flow-matching pipelines alike. States are in the network's own coordinates, so ``scale_model_input`` changes
-    nothing.
+    ``pipe.scheduler = DescentScheduler.from_config(pipe.scheduler.config, recipe="ge")`` is all
+    that is needed, for VP and flow-matching pipelines alike. States are in the network's own
+    coordinates, so ``scale_model_input`` changes nothing.
 
     Args:
         recipe: a recipe's text; None takes the class's own.
         grid: a grid's text; None lays the levels out as the fields below say.
-        noise_seed: stochastic recipes draw noise that belongs to (seed, sample, step) in place of ``generator``'s.
-        timestep_spacing, steps_offset, final_sigmas_type, set_alpha_to_one, clip_sample: as in diffusers; None means
-            what diffusers' scheduler of the solver's name takes.
-        shift, use_dynamic_shifting, …: a flow's, as in ``FlowMatchEulerDiscreteScheduler``. With ``use_flow_sigmas``
-            and ``flow_shift`` they are those of the multistep schedulers.
+        noise_seed: stochastic recipes draw noise that belongs to (seed, sample, step) in place of
+            ``generator``'s.
+        timestep_spacing, steps_offset, final_sigmas_type, set_alpha_to_one, clip_sample: as in
+            diffusers; None means what diffusers' scheduler of the solver's name takes.
+        shift, use_dynamic_shifting, …: a flow's, as in ``FlowMatchEulerDiscreteScheduler``. With
+            ``use_flow_sigmas`` and ``flow_shift`` they are those of the multistep schedulers.
 
-    :attr:`recipe` says what is run, the config's part in it included. A stochastic recipe without a generator and
-    without ``noise_seed`` draws from torch's global generator, as diffusers does. Raises :class:`UserError` for
-    recipes and grids that cannot be read and configs that cannot be expressed.
+    :attr:`recipe` says what is run, the config's part in it included. A stochastic recipe without a
+    generator and without ``noise_seed`` draws from torch's global generator, as diffusers does.
+    Raises :class:`UserError` for recipes and grids that cannot be read and configs that cannot be
+    expressed.
     """
 
     _compatibles: ClassVar[list[str]] = [e.name for e in KarrasDiffusionSchedulers]
@@ -192,8 +197,8 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         self._place_timesteps(self._training_times(), None)
 
     def _remember(self, recipe: str) -> None:
-        """Keep in the config what was given by place: diffusers takes such options for defaults, which from_config
-        leaves out. The recipe is never a default."""
+        """Keep in the config what was given by place: diffusers takes such options for defaults,
+        which from_config leaves out. The recipe is never a default."""
         given = inspect.signature(type(self).__init__).parameters
         unsaid = [
             name
@@ -206,7 +211,8 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
     def from_config(
         cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any
     ) -> Any:
-        """The scheduler for the network of another scheduler's ``config``; keywords replace its fields.
+        """The scheduler for the network of another scheduler's ``config``; keywords replace its
+        fields.
 
         Raises :class:`UserError` for a config that cannot be expressed: what, and why.
         """
@@ -230,7 +236,8 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
 
     @property
     def recipe(self) -> Recipe:
-        """What is run: the recipe with what the config adds to it. Its text does the same outside diffusers."""
+        """What is run: the recipe with what the config adds to it. Its text does the same outside
+        diffusers."""
         return self._recipe
 
     @property
@@ -240,7 +247,8 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
 
     @property
     def order(self) -> int:
-        """Evaluations in a step, where all but the last have as many; else 1 (see :attr:`evaluations`)."""
+        """Evaluations in a step, where all but the last have as many; else 1 (see
+        :attr:`evaluations`)."""
         plan = self._plan or self._recipe.plan(levels.lay_out(self.config, self._recipe, 8, mu=1.0))
         counts = _counts(plan)
         whole = counts[:-1] if len(counts) > 1 else counts
@@ -248,7 +256,8 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
 
     @property
     def evaluations(self) -> list[int]:
-        """How many of the :attr:`timesteps` belong to each step; of another number at PNDM's start and Heun's end."""
+        """How many of the :attr:`timesteps` belong to each step; of another number at PNDM's start
+        and Heun's end."""
         self._rows()
         assert self._plan is not None
         return [int(count) for count in _counts(self._plan)]
@@ -286,7 +295,8 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         return torch.from_numpy(process.alpha_bar).to(torch.float32)
 
     def set_begin_index(self, begin_index: int = 0) -> None:
-        """Start at this index of ``timesteps`` (image to image). The history of an earlier run is dropped."""
+        """Start at this index of ``timesteps`` (image to image). The history of an earlier run is
+        dropped."""
         self._begin_index, self._run = begin_index, None
 
     def set_timesteps(
@@ -347,14 +357,17 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         variance_noise: Tensor | None = None,
         return_dict: bool = True,
     ) -> DescentSchedulerOutput | tuple[Tensor]:
-        """One evaluation further: ``model_output`` (B, …) is the network's output at ``sample`` and ``timestep``.
+        """One evaluation further: ``model_output`` (B, …) is the network's output at ``sample`` and
+        ``timestep``.
 
-        A ``sample`` that is not the one handed out last (inpainting) takes its place; a ``timestep`` other than the
-        next one starts a new run there. ``eta`` above 0 makes a ``ddim`` recipe stochastic, and
-        ``use_clipped_model_output`` says that ε follows a clipped x0. Without ``return_dict`` the next state alone is
-        returned, in a tuple. Nothing here waits for the device.
+        A ``sample`` that is not the one handed out last (inpainting) takes its place; a
+        ``timestep`` other than the next one starts a new run there. ``eta`` above 0 makes a
+        ``ddim`` recipe stochastic, and ``use_clipped_model_output`` says that ε follows a clipped
+        x0. Without ``return_dict`` the next state alone is returned, in a tuple. Nothing here waits
+        for the device.
 
-        Raises :class:`UserError` for a timestep that is not on the grid or lies inside a step, where no step can begin.
+        Raises :class:`UserError` for a timestep that is not on the grid or lies inside a step,
+        where no step can begin.
         """
         index = self._index_of(timestep)
         run = self._run
@@ -389,30 +402,32 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         return DescentSchedulerOutput(following, x0.to(sample.dtype))
 
     def check(self) -> None:
-        """Raise :class:`UserError` if the last run holds NaN or Inf, for which samples, and with a float16 network,
-        where numbers overflow, at which evaluation and level it began. This reads from the device; call it after the
-        pipeline (a black image …)."""
+        """Raise :class:`UserError` if the last run holds NaN or Inf, for which samples, and with a
+        float16 network, where numbers overflow, at which evaluation and level it began. This reads
+        from the device; call it after the pipeline (a black image …)."""
         if self._run is not None:
             self._run.executor.check()
 
     def _prediction(self, run: _Run, output: Tensor, sample: Tensor) -> Prediction:
         if not isinstance(output, Tensor):
             raise UserError(
-                f"model_output is a {type(output).__name__}, not a tensor; pass the network's .sample, or its [0]."
+                f"model_output is a {type(output).__name__}, not a tensor; pass the network's"
+                " .sample, or its [0]."
             )
         variance, shape = None, sample.shape
         if shape != run.shape:
             raise UserError(
-                f"The run began with a sample of shape {tuple(run.shape)}, and is given one of shape {tuple(shape)}; "
-                "call set_timesteps before another run."
+                f"The run began with a sample of shape {tuple(run.shape)}, and is given one of"
+                f" shape {tuple(shape)}; call set_timesteps before another run."
             )
         if output.shape != shape:
             if output.ndim > 1 and output.shape[1] == 2 * shape[1]:
                 output, variance = output.chunk(2, dim=1)
             if output.shape != shape:
                 raise UserError(
-                    f"model_output has the shape {tuple(output.shape)}, for a sample of shape {tuple(shape)}; they "
-                    "must be equal (twice the channels where the variance is learned)."
+                    f"model_output has the shape {tuple(output.shape)}, for a sample of shape"
+                    f" {tuple(shape)}; they must be equal (twice the channels where the variance is"
+                    " learned)."
                 )
         parts: dict[str, Tensor] = {}
         if self.guidance is not None:
@@ -420,7 +435,8 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         return Prediction(output, run.conversions[max(run.index - run.begin, 0)], variance, parts)
 
     def _index_of(self, timestep: float | Tensor) -> int | None:
-        """Where ``timestep`` stands; None when only the device knows and a run is under way, which then goes on."""
+        """Where ``timestep`` stands; None when only the device knows and a run is under way, which
+        then goes on."""
         if isinstance(timestep, Tensor):
             if timestep.untyped_storage().data_ptr() == self._storage:
                 return int(timestep.storage_offset() - self.timesteps.storage_offset())
@@ -435,8 +451,9 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             return self._begin_index
         if not places:
             raise UserError(
-                f"The timestep {value:g} is not among the {len(self._values)} of this scheduler ({self._values[0]:g} … "
-                f"{self._values[-1]:g}); pass the elements of scheduler.timesteps, after set_timesteps."
+                f"The timestep {value:g} is not among the {len(self._values)} of this scheduler"
+                f" ({self._values[0]:g} … {self._values[-1]:g}); pass the elements of"
+                " scheduler.timesteps, after set_timesteps."
             )
         return next((i for i in places if self._begins(i)), places[0])
 
@@ -453,23 +470,23 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
     def _begin(
         self, index: int | None, sample: Tensor, eta: float, clipped: bool, half: bool
     ) -> _Run:
-        """A run from evaluation ``index`` on, its plan made for the levels that are left. The evaluations of a
-        float16 network (``half``) are recorded for :meth:`check`."""
+        """A run from evaluation ``index`` on, its plan made for the levels that are left. The
+        evaluations of a float16 network (``half``) are recorded for :meth:`check`."""
         rows, grid = self._rows(), self._grid
         assert grid is not None
         begin = self._begin_index if self._run is None and self._begin_index is not None else index
         if begin is None or not 0 <= begin < len(rows):
             raise UserError(
-                f"There is no timestep {begin if begin is not None else len(rows)} in a run of {len(rows)}; call "
-                "set_timesteps before another run."
+                f"There is no timestep {begin if begin is not None else len(rows)} in a run of"
+                f" {len(rows)}; call set_timesteps before another run."
             )
         first, begin = begin, self._step_from(begin)
         recipe = self._asked(eta, clipped)
         plan = self._tail(recipe, grid, begin)
         if plan.start:
             raise UserError(
-                f"{plan.name} raises the noise before the first evaluation, which a pipeline has already made; set its "
-                f"s_max below σ/α = {plan.grid.ratio[0]:.4g}."
+                f"{plan.name} raises the noise before the first evaluation, which a pipeline has"
+                f" already made; set its s_max below σ/α = {plan.grid.ratio[0]:.4g}."
             )
         dtype = torch.float64 if sample.dtype == torch.float64 else torch.float32
         noise = None
@@ -507,8 +524,9 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         )
 
     def _step_from(self, index: int) -> int:
-        """Where the step begins that a run begun at evaluation ``index`` takes first: there, or at the next evaluation
-        where pipelines count evaluations (``order`` 1) and that is of the same level.
+        """Where the step begins that a run begun at evaluation ``index`` takes first: there, or at
+        the next evaluation where pipelines count evaluations (``order`` 1) and that is of the same
+        level.
 
         Raises :class:`UserError` inside a step.
         """
@@ -519,8 +537,9 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             return index + 1
         first = max(i for i in range(index) if self._begins(i))
         raise UserError(
-            f"A run cannot begin at timestep {index}, inside the step that begins at {first}: {self._recipe} takes "
-            "several evaluations there; begin at another one (a slightly different strength)."
+            f"A run cannot begin at timestep {index}, inside the step that begins at {first}:"
+            f" {self._recipe} takes several evaluations there; begin at another one (a slightly"
+            " different strength)."
         )
 
     def _asked(self, eta: float, clipped: bool) -> Recipe:
@@ -542,7 +561,8 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         return dataclasses.replace(recipe, transforms=tuple(follow))
 
     def _tail(self, recipe: Recipe, grid: Grid, begin: int) -> Plan:
-        """The plan of the levels from evaluation ``begin`` on: start-up rows come first in it, too."""
+        """The plan of the levels from evaluation ``begin`` on: start-up rows come first in it,
+        too."""
         rows = self._rows()
         if begin == 0 and recipe is self._recipe and self._plan is not None:
             return self._plan
@@ -553,8 +573,9 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             if [row.at.t for row in plan.rows] == left:
                 return plan
         raise UserError(
-            f"{recipe} begun at timestep {begin} would take {plan.nfe} evaluations, not the {len(left)} that are left; "
-            "use a recipe of one evaluation a step for image to image, such as unipc or dpmpp."
+            f"{recipe} begun at timestep {begin} would take {plan.nfe} evaluations, not the"
+            f" {len(left)} that are left; use a recipe of one evaluation a step for image to image,"
+            " such as unipc or dpmpp."
         )
 
     def _plan_of(self, recipe: Recipe, grid: Grid) -> Plan:
@@ -576,7 +597,8 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         )
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """α x0 + σ noise at ``timesteps``, (B,) or (1,): any trained times, or the levels of the run."""
+        """α x0 + σ noise at ``timesteps``, (B,) or (1,): any trained times, or the levels of the
+        run."""
         alpha, sigma = self._level_of(timesteps, original_samples)
         return alpha * original_samples + sigma * noise
 
@@ -592,8 +614,8 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         return alpha * noise - sigma * sample
 
     def _level_of(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        """(α, σ) at ``timesteps``, of a shape that multiplies ``like``: at a time of the run whose level lies between
-        trained steps, that level; else the trained step."""
+        """(α, σ) at ``timesteps``, of a shape that multiplies ``like``: at a time of the run whose
+        level lies between trained steps, that level; else the trained step."""
         times = timesteps.to(device=like.device).flatten().view(-1, *[1] * (like.ndim - 1))
         if levels.is_flow(self.config):
             sigma = times.to(torch.float32) / self.config.num_train_timesteps
@@ -610,7 +632,8 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         return alpha, sigma
 
     def _between(self) -> bool:
-        """Whether the run's levels lie between trained steps, or are told as others than they are."""
+        """Whether the run's levels lie between trained steps, or are told as others than they
+        are."""
         assert self._grid is not None
         with np.errstate(invalid="ignore"):
             off = (
@@ -634,7 +657,8 @@ def _counts(plan: Plan) -> Any:
 
 
 def _without_start(recipe: Recipe) -> Recipe:
-    """The recipe with one evaluation a step where its method starts with more: its history grows from order one."""
+    """The recipe with one evaluation a step where its method starts with more: its history grows
+    from order one."""
     if not isinstance(recipe.solver, (PNDM, PLMS)):
         return recipe
     plain: Any = PLMS("ramp", recipe.solver.order)

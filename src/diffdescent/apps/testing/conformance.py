@@ -8,10 +8,11 @@
     class TestMine(SchedulerConformance):          # or in pytest: a test for each check
         def make_scheduler(self): return MyScheduler()
 
-The network of most checks knows the clean image x*: whatever it is shown, its output says x*. Any sampler that reads
-the output rightly, keeps its history apart and ends at σ = 0 then ends at x*, from every begin index, in every dtype.
-A scheduler's network is shown ``scale_model_input(x, t)``, which is α x0 + σ ε at ``t``: α² = ᾱ_t from
-``alphas_cumprod``, or σ = t/T for flow matching. Schedulers that end above σ = 0 (the lowest trained level) pass too.
+The network of most checks knows the clean image x*: whatever it is shown, its output says x*. Any
+sampler that reads the output rightly, keeps its history apart and ends at σ = 0 then ends at x*,
+from every begin index, in every dtype. A scheduler's network is shown ``scale_model_input(x, t)``,
+which is α x0 + σ ε at ``t``: α² = ᾱ_t from ``alphas_cumprod``, or σ = t/T for flow matching.
+Schedulers that end above σ = 0 (the lowest trained level) pass too.
 """
 
 from __future__ import annotations
@@ -140,7 +141,8 @@ def run(
     between: Callable[[int, Tensor], Tensor] | None = None,
     last: int | None = None,
 ) -> Tensor:
-    """The loop of a pipeline over ``timesteps[first:last]``; ``between`` edits the sample after each step."""
+    """The loop of a pipeline over ``timesteps[first:last]``; ``between`` edits the sample after
+    each step."""
     extra = {}
     if "generator" in inspect.signature(scheduler.step).parameters:
         extra["generator"] = (
@@ -203,7 +205,8 @@ def state_reset(make: Factory) -> None:
 
 
 def begin_index(make: Factory) -> None:
-    """A run from every begin index, in multiples of ``order``, ends at x*, and counts its steps from there."""
+    """A run from every begin index, in multiples of ``order``, ends at x*, and counts its steps
+    from there."""
     if not hasattr(make(), "set_begin_index"):
         raise Skip("no set_begin_index")
     for first in starts(laid_out(make)):
@@ -233,7 +236,8 @@ def strength(make: Factory) -> None:
 
 
 def inpainting(make: Factory) -> None:
-    """A pipeline that replaces the sample after a step by x* noised to the next timestep ends at x*."""
+    """A pipeline that replaces the sample after a step by x* noised to the next timestep ends at
+    x*."""
     scheduler = laid_out(make)
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(0)
@@ -255,7 +259,8 @@ def dtypes(make: Factory) -> None:
 
 
 def generators(make: Factory) -> None:
-    """A generator decides the noise; with a list of them each sample has its own, whatever its neighbours."""
+    """A generator decides the noise; with a list of them each sample has its own, whatever its
+    neighbours."""
     if "generator" not in inspect.signature(make().step).parameters:
         raise Skip("step takes no generator")
 
@@ -273,7 +278,8 @@ def generators(make: Factory) -> None:
 
 
 def training_noise(make: Factory) -> None:
-    """``add_noise`` of training times gives each sample its own level, before sampling and after it."""
+    """``add_noise`` of training times gives each sample its own level, before sampling and after
+    it."""
     scheduler = make()
     if not hasattr(scheduler, "add_noise") or is_flow(scheduler):
         raise Skip("no add_noise at trained times")
@@ -298,7 +304,8 @@ def training_noise(make: Factory) -> None:
 
 
 def round_trip(make: Factory) -> None:
-    """The config survives JSON, ``save_pretrained`` and ``from_config``; the copy samples the same."""
+    """The config survives JSON, ``save_pretrained`` and ``from_config``; the copy samples the
+    same."""
     scheduler = laid_out(make)
     json.dumps(dict(scheduler.config), default=list)
     ended = run(scheduler, initial(scheduler), network=smooth)
@@ -314,7 +321,8 @@ def round_trip(make: Factory) -> None:
 
 
 def outputs(make: Factory) -> None:
-    """``return_dict`` changes the form of what ``step`` returns, and scale_model_input is called with any timestep."""
+    """``return_dict`` changes the form of what ``step`` returns, and scale_model_input is called
+    with any timestep."""
     found = []
     for as_dict in (True, False):
         scheduler = laid_out(make)
@@ -345,9 +353,11 @@ CHECKS: dict[str, Callable[[Factory], None]] = {
 
 
 def check_scheduler(make: Factory, checks: Sequence[str] | None = None) -> Report:
-    """Run the checks (all, or those named) on the schedulers that ``make()`` returns, a new one each time.
+    """Run the checks (all, or those named) on the schedulers that ``make()`` returns, a new one
+    each time.
 
-    What a scheduler does not have is skipped; any exception of a check is a failure with its message.
+    What a scheduler does not have is skipped; any exception of a check is a failure with its
+    message.
     """
     return Report(tuple(_finding(name, make) for name in checks or CHECKS))
 
@@ -371,7 +381,8 @@ def _finding(name: str, make: Factory) -> Finding:
 
 
 class SchedulerConformance:
-    """A pytest mixin: subclass it, return your scheduler from :meth:`make_scheduler`, and each check is a test."""
+    """A pytest mixin: subclass it, return your scheduler from :meth:`make_scheduler`, and each
+    check is a test."""
 
     def make_scheduler(self) -> Any:
         """A new scheduler."""

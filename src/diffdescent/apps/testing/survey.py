@@ -1,4 +1,5 @@
-"""The conformance suite over diffusers' own schedulers and over ours: ``python -m diffdescent.apps.testing.survey``."""
+"""The conformance suite over diffusers' own schedulers and over ours: ``python -m
+diffdescent.apps.testing.survey``."""
 
 from __future__ import annotations
 
@@ -72,13 +73,22 @@ OURS: Mapping[str, dict[str, Any]] = {
     "flow, heun": {"recipe": "heun", **FLOW},
     "flow, heun(alpha=0.5, clock=time)": {"recipe": "heun(alpha=0.5, clock=time)", **FLOW},
     "flow, plms": {"recipe": "plms", **FLOW},
-    "flow, dpmpp(order=2, method=singlestep)": {"recipe": "dpmpp(order=2, method=singlestep)", **FLOW},
-    "the same, use_flow_sigmas": {"recipe": "dpmpp(order=2, method=singlestep)", "use_flow_sigmas": True, **FLOW},
+    "flow, dpmpp(order=2, method=singlestep)": {
+        "recipe": "dpmpp(order=2, method=singlestep)",
+        **FLOW,
+    },
+    "the same, use_flow_sigmas": {
+        "recipe": "dpmpp(order=2, method=singlestep)",
+        "use_flow_sigmas": True,
+        **FLOW,
+    },
     "flow, ge | momentum, dynamic shift": {
-        "recipe": "ge | momentum", "prediction_type": "flow_prediction", "use_dynamic_shifting": True,
+        "recipe": "ge | momentum",
+        "prediction_type": "flow_prediction",
+        "use_dynamic_shifting": True,
     },
     "ddpm, noise_seed": {"recipe": "ddpm", "clip_sample": False, "noise_seed": 3},
-}  # fmt: skip
+}
 
 COMPARING = ("state reset", "generators", "training noise", "round trip", "outputs")
 """The checks that need no network that knows x*: momentum moves on past what the network says."""
@@ -88,8 +98,8 @@ REFUSES = {
     "pndm": "A run cannot begin",
     "flow, dpmpp(order=2, method=singlestep)": "A run cannot begin",
 }
-"""Ours that fail "begin index" and "strength", and what they say: their first steps take another number of evaluations,
-so that pipelines begin them inside a step, which is refused."""
+"""Ours that fail "begin index" and "strength", and what they say: their first steps take another
+number of evaluations, so that pipelines begin them inside a step, which is refused."""
 
 
 def checks_for(name: str) -> list[str]:
@@ -135,7 +145,8 @@ def main() -> None:
 
     diffusers.logging.set_verbosity_error()
     print(
-        f"diffusers {diffusers.__version__}: ✓ passes, ✗ fails (in words below), – does not have it, · not run.\n"
+        f"diffusers {diffusers.__version__}: ✓ passes, ✗ fails (in words below), – does not have"
+        " it, · not run.\n"
     )
     for library, makers in factories().items():
         reports = {

@@ -1,7 +1,8 @@
 """The ask/tell machine that runs a plan.
 
-``ask()`` says what to evaluate next, ``tell(prediction)`` advances. Plain sampling loops over the two; a diffusers
-scheduler makes one ``tell`` per ``step``; a k-diffusion function wraps them. Nothing in here waits for the device.
+``ask()`` says what to evaluate next, ``tell(prediction)`` advances. Plain sampling loops over the
+two; a diffusers scheduler makes one ``tell`` per ``step``; a k-diffusion function wraps them.
+Nothing in here waits for the device.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ DIVERGED = 100.0
 
 @dataclass(slots=True)
 class Query:
-    """What to evaluate: the state ``x`` at noise level ``at``; ``index`` counts evaluations, ``step`` steps."""
+    """What to evaluate: the state ``x`` at noise level ``at``; ``index`` counts evaluations,
+    ``step`` steps."""
 
     x: Tensor
     at: Point
@@ -40,15 +42,16 @@ class Query:
 class Executor:
     """Runs one plan on one batch.
 
-    ``x`` is the initial state, (B, …), in the coordinates of the grid's first level, float32 or float64 (it is
-    converted to ``dtype``). ``estimates`` act on each evaluation, ``displacements`` on each committed step, in order.
-    ``noise`` is needed by stochastic plans alone. ``history`` (newest first) and ``first_row`` start in the middle
-    of a plan with evaluations from elsewhere; ``base`` is then the last committed state, where ``x`` is only the place
-    of the next evaluation.
+    ``x`` is the initial state, (B, …), in the coordinates of the grid's first level, float32 or
+    float64 (it is converted to ``dtype``). ``estimates`` act on each evaluation, ``displacements``
+    on each committed step, in order. ``noise`` is needed by stochastic plans alone. ``history``
+    (newest first) and ``first_row`` start in the middle of a plan with evaluations from elsewhere;
+    ``base`` is then the last committed state, where ``x`` is only the place of the next evaluation.
 
-    ``norms`` holds ‖raw‖₂ of every evaluation and sample, (evaluations, B), on the device; :meth:`check` reads it.
-    Without ``record`` there are none, which saves a pass over memory at each evaluation, and only the state is checked.
-    Raises :class:`UserError` when a stochastic plan gets no noise.
+    ``norms`` holds ‖raw‖₂ of every evaluation and sample, (evaluations, B), on the device;
+    :meth:`check` reads it. Without ``record`` there are none, which saves a pass over memory at
+    each evaluation, and only the state is checked. Raises :class:`UserError` when a stochastic plan
+    gets no noise.
     """
 
     def __init__(
@@ -113,7 +116,8 @@ class Executor:
 
     @property
     def current(self) -> Tensor:
-        """The state to evaluate next (``ask().x``); :attr:`x` between steps and once :attr:`done`."""
+        """The state to evaluate next (``ask().x``); :attr:`x` between steps and once
+        :attr:`done`."""
         return self._current
 
     @property
@@ -132,7 +136,8 @@ class Executor:
         return Query(self._current, row.at, self._index, row.step)
 
     def edit(self, sample: Tensor) -> None:
-        """Replace the current state (inpainting). The base of an unfinished step is shifted by the same change."""
+        """Replace the current state (inpainting). The base of an unfinished step is shifted by the
+        same change."""
         sample = sample.to(self.dtype)
         self._base = (
             sample if self._base is self._current else self._base + (sample - self._current)
@@ -140,7 +145,8 @@ class Executor:
         self._current = sample
 
     def tell(self, prediction: Prediction, sample: Tensor | None = None) -> None:
-        """Advance by one row. ``sample``, when given, is the (edited) state that was really evaluated."""
+        """Advance by one row. ``sample``, when given, is the (edited) state that was really
+        evaluated."""
         if sample is not None and sample is not self._current:
             self.edit(sample)
         row = self.plan.rows[self._index]
@@ -187,8 +193,8 @@ class Executor:
             )
 
     def _correct(self, told: _Told) -> None:
-        """Let the estimate transforms change x0. What they change is carried beside the evaluation: as a correction
-        that ε follows, or as one of x0 alone."""
+        """Let the estimate transforms change x0. What they change is carried beside the evaluation:
+        as a correction that ε follows, or as one of x0 alone."""
         row, x = told.row, told.x
         x0 = told.prediction.to("x0", x)
         direction = told.direction()
@@ -256,7 +262,8 @@ class Executor:
         self._current, self._inside = new, None if out.commit else made
 
     def _forget(self, point: Point, told: _Told | None) -> None:
-        """A step has ended at ``point``: its evaluations are now those of an earlier one, but for one taken there."""
+        """A step has ended at ``point``: its evaluations are now those of an earlier one, but for
+        one taken there."""
         for one in self._known:
             if one is not None:
                 one.forget(keep_guidance=False)
@@ -292,10 +299,12 @@ class Executor:
         return 1.0, z * self._learned_sigma(out.log_var, prediction)
 
     def _learned_sigma(self, log_var: tuple[float, float], prediction: Prediction | None) -> Tensor:
-        """The standard deviation between the two of ``log_var``, as the network says pixel by pixel."""
+        """The standard deviation between the two of ``log_var``, as the network says pixel by
+        pixel."""
         if prediction is None or prediction.variance is None:
             raise UserError(
-                "This sampler uses a learned variance, but the model predicts none; choose another one."
+                "This sampler uses a learned variance, but the model predicts none; choose another"
+                " one."
             )
         low, high = log_var
         fraction = (prediction.variance.to(self.dtype) + 1) / 2
@@ -305,20 +314,23 @@ class Executor:
         )
 
     def _guidance_terms(self, out: Output, told: _Told) -> Terms:
-        """The gradients of log p(y | x) that the step's own evaluations carry, scaled for one state: s²·∇ on the mean
-        of a step of variance s², and through the estimates, x0 += σ²/α·∇ or ε −= σ·∇, on the score."""
+        """The gradients of log p(y | x) that the step's own evaluations carry, scaled for one
+        state: s²·∇ on the mean of a step of variance s², and through the estimates, x0 += σ²/α·∇ or
+        ε −= σ·∇, on the score.
+        """
         terms: Terms = []
         mean = told.prediction.parts.get("mean")
         if mean is not None:
             if not self.plan.stochastic:
                 raise UserError(
-                    f"{self.plan.name} has no noise by whose variance its mean could be moved; give the guidance "
-                    "shift='score', or use ddpm or ddim(eta=1)."
+                    f"{self.plan.name} has no noise by whose variance its mean could be moved; give"
+                    " the guidance shift='score', or use ddpm or ddim(eta=1)."
                 )
             if not self.plan.single:
                 raise UserError(
-                    f"{self.plan.name} has inner states in its steps, which are then no Gaussians with a mean to move; "
-                    "give the guidance shift='score', or use ddpm or ddim(eta=1)."
+                    f"{self.plan.name} has inner states in its steps, which are then no Gaussians"
+                    " with a mean to move; give the guidance shift='score', or use ddpm or"
+                    " ddim(eta=1)."
                 )
             mean = mean.to(self.dtype)
             if out.log_var is not None:
@@ -330,11 +342,12 @@ class Executor:
         return terms + gradients(out.evals, [told.guided, *self._known])
 
     def check(self, samples: Sequence[int] | None = None) -> None:
-        """Raise :class:`UserError` if an evaluation so far, or the state, held NaN, Inf or numbers near overflow, or if
-        guidance has driven a state to :data:`DIVERGED` times the size that data of unit variance has there.
+        """Raise :class:`UserError` if an evaluation so far, or the state, held NaN, Inf or numbers
+        near overflow, or if guidance has driven a state to :data:`DIVERGED` times the size that
+        data of unit variance has there.
 
-        The message names the first bad evaluation, its level and samples (``samples`` translates the batch's rows).
-        This is the one place that reads from the device; call it after the loop.
+        The message names the first bad evaluation, its level and samples (``samples`` translates
+        the batch's rows). This is the one place that reads from the device; call it after the loop.
         """
         last = torch.linalg.vector_norm(self._base, dim=self._pixels)[None].to(self.norms.dtype)
         if not self._record:
@@ -362,17 +375,19 @@ class Executor:
         if bool(diverged[index].any()):
             when = f"after step {row.step}" if done else f"at step {row.step}"
             raise UserError(
-                f"Guidance made the images diverge: {when} ({where}) the state has the norm "
-                f"{float(states[index][here].max()):.3g}, where about {float(usual[index]):.3g} is usual, {who}; lower "
-                "the guidance scale, or guide in an interval of noise levels."
+                f"Guidance made the images diverge: {when} ({where}) the state has the norm"
+                f" {float(states[index][here].max()):.3g}, where about {float(usual[index]):.3g} is"
+                f" usual, {who}; lower the guidance scale, or guide in an interval of noise levels."
             )
         if done:
             raise UserError(
-                f"The sampler's own update left NaN or Inf {who}; lower the guidance scale or |beta|."
+                f"The sampler's own update left NaN or Inf {who}; lower the guidance scale or"
+                " |beta|."
             )
         raise UserError(
-            f"The model returned NaN, Inf or values beyond 1e17 at evaluation {index} (step {row.step}, {where}) "
-            f"{who}; check the model's dtype (fp16 overflows), its prediction type, or lower the guidance scale."
+            f"The model returned NaN, Inf or values beyond 1e17 at evaluation {index} (step"
+            f" {row.step}, {where}) {who}; check the model's dtype (fp16 overflows), its prediction"
+            " type, or lower the guidance scale."
         )
 
     def _check_state(self, norms: Tensor, samples: Sequence[int] | None) -> None:
@@ -383,13 +398,14 @@ class Executor:
         which = [int(i) if samples is None else samples[int(i)] for i in bad.nonzero()[:, 0]]
         shown = ", ".join(map(str, which[:8])) + (", …" if len(which) > 8 else "")
         raise UserError(
-            f"The state holds NaN or Inf after step {self._committed - 1} for {len(which)} of {len(bad)} samples "
-            f"({shown}); check the model's dtype and its prediction type."
+            f"The state holds NaN or Inf after step {self._committed - 1} for {len(which)} of"
+            f" {len(bad)} samples ({shown}); check the model's dtype and its prediction type."
         )
 
 
 class _Told:
-    """One evaluation while its row runs: the newest value is h0 = p·x + q·raw, plus what a correction of x0 adds."""
+    """One evaluation while its row runs: the newest value is h0 = p·x + q·raw, plus what a
+    correction of x0 adds."""
 
     __slots__ = (
         "correction",
@@ -417,9 +433,9 @@ class _Told:
         if affine.raw != affine.raw:
             at = self.row.at
             raise UserError(
-                f"The model's prediction type leaves {basis} undetermined at α = {at.alpha:.4g}, σ = {at.sigma:.4g}; "
-                "start the grid below pure noise (and end its evaluations above σ = 0), or use a v- or flow-predicting "
-                "model."
+                f"The model's prediction type leaves {basis} undetermined at α = {at.alpha:.4g}, σ"
+                f" = {at.sigma:.4g}; start the grid below pure noise (and end its evaluations above"
+                " σ = 0), or use a v- or flow-predicting model."
             )
         return affine
 
@@ -428,7 +444,8 @@ class _Told:
         return per_x0(self.row.at, basis)
 
     def direction(self) -> Tensor | None:
-        """What classifier-free guidance has added to x0, as the estimate transforms have left it."""
+        """What classifier-free guidance has added to x0, as the estimate transforms have left
+        it."""
         if self.turned is not None:
             return self.turned
         direction = self.prediction.parts.get("direction")
@@ -439,7 +456,8 @@ class _Told:
         )
 
     def evaluated(self, wanted: Basis | None, inside: Ingredients | None) -> Evaluated:
-        """The evaluation beside its guidance, and as ``wanted`` where the parts of steps are asked for."""
+        """The evaluation beside its guidance, and as ``wanted`` where the parts of steps are asked
+        for."""
         row, score = self.row, self.prediction.parts.get("score")
         score = None if score is None else score.to(self.raw.dtype)
         if wanted is None or (wanted == "eps" and not row.at.sigma):
@@ -471,7 +489,8 @@ def _wanted_parts(displacements: Sequence[Displacement]) -> Basis | None:
     }
     if len(wanted) > 1:
         raise UserError(
-            "Two transforms of one chain define the denoising gradient differently; give both one definition."
+            "Two transforms of one chain define the denoising gradient differently; give both one"
+            " definition."
         )
     return next(iter(wanted), None)
 
@@ -479,14 +498,15 @@ def _wanted_parts(displacements: Sequence[Displacement]) -> Basis | None:
 def _from_elsewhere(
     plan: Plan, history: Sequence[Tensor], first_row: int, wanted: Basis | None
 ) -> list[Evaluated | None]:
-    """Evaluations that a run starts with. What they were taken from is unknown, so they cannot be read otherwise."""
+    """Evaluations that a run starts with. What they were taken from is unknown, so they cannot be
+    read otherwise."""
     if not history or wanted is None:
         return [None] * len(history)
     before = plan.rows[first_row - 1]
     basis = before.keep_basis or before.basis
     if basis != wanted:
         raise UserError(
-            f"{plan.name} was given its history as {basis}, from which the parts of its first steps cannot be told; "
-            "start it without a history."
+            f"{plan.name} was given its history as {basis}, from which the parts of its first steps"
+            " cannot be told; start it without a history."
         )
     return [Evaluated(before.at, basis, estimate=[(1.0, h)]) for h in history]

@@ -1,14 +1,15 @@
 """What a step consists of: how much of a new state is denoising, noise and guidance.
 
-The states of one step are linear in the state x_n where it begins, in its evaluations, its gradients and its noise.
-Written with the estimates of x0 (or of ε) held as they are,
+The states of one step are linear in the state x_n where it begins, in its evaluations, its
+gradients and its noise. Written with the estimates of x0 (or of ε) held as they are,
 
     x = Z·x_n + [Σ_j C_j x0_j] + [Σ_k s_k z_k] + [Σ_j C_j g_j] + (states of earlier steps),
 
-the brackets are the denoising, diversity and guidance parts, and g_j is what guidance adds to the estimate of x0 at
-evaluation j. An inner stage is such a state itself, so its brackets come along wherever it is used. The same step is
-the same sum whatever the solver's own basis is. Evaluations of earlier steps are estimates like any other: gradients
-are not remembered with them; the direction of classifier-free guidance is, and counts as denoising from then on.
+the brackets are the denoising, diversity and guidance parts, and g_j is what guidance adds to the
+estimate of x0 at evaluation j. An inner stage is such a state itself, so its brackets come along
+wherever it is used. The same step is the same sum whatever the solver's own basis is. Evaluations
+of earlier steps are estimates like any other: gradients are not remembered with them; the direction
+of classifier-free guidance is, and counts as denoising from then on.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ class Ingredients:
 
 
 def per_x0(at: Point, basis: Basis) -> float:
-    """How an estimate in ``basis`` follows a change of x0: ε = (x − α x0)/σ; at σ = 0, where x/α is x0, not at all."""
+    """How an estimate in ``basis`` follows a change of x0: ε = (x − α x0)/σ; at σ = 0, where x/α is
+    x0, not at all."""
     if basis == "x0":
         return 1.0
     return -at.alpha / at.sigma if at.sigma else 0.0
@@ -69,10 +71,11 @@ def per_x0(at: Point, basis: Basis) -> float:
 class Evaluated:
     """One evaluation as a step uses it.
 
-    ``basis`` is what the row's coefficient multiplies. ``score`` is a gradient of log p(y | x) that the step adds to
-    it, ``direction`` what classifier-free guidance has already added, in units of x0. ``estimate`` is the evaluation as
-    the basis in which the parts are wanted, and ``inside`` what the state consists of at which it was taken, if that is
-    an inner state of the step under way.
+    ``basis`` is what the row's coefficient multiplies. ``score`` is a gradient of log p(y | x) that
+    the step adds to it, ``direction`` what classifier-free guidance has already added, in units of
+    x0. ``estimate`` is the evaluation as the basis in which the parts are wanted, and ``inside``
+    what the state consists of at which it was taken, if that is an inner state of the step under
+    way.
     """
 
     at: Point
@@ -83,13 +86,15 @@ class Evaluated:
     inside: Ingredients | None = None
 
     def forget(self, keep_guidance: bool) -> None:
-        """The step has ended. Guidance is kept where the next one begins with this evaluation (UniPC's corrector)."""
+        """The step has ended. Guidance is kept where the next one begins with this evaluation
+        (UniPC's corrector)."""
         self.inside = None
         if not keep_guidance:
             self.score = self.direction = None
 
     def store(self, basis: Basis, value: Tensor, wanted: Basis | None) -> None:
-        """The history holds it as ``value`` in ``basis``; the estimate becomes one tensor, the same where it can."""
+        """The history holds it as ``value`` in ``basis``; the estimate becomes one tensor, the same
+        where it can."""
         self.basis = basis
         if self.estimate:
             self.estimate = [(1.0, value if basis == wanted else combine(self.estimate))]
@@ -106,10 +111,11 @@ class Evaluated:
         ]
 
     def contribute(self, c: float, wanted: Basis, to: Ingredients) -> None:
-        """Add the denoising part of c times the evaluation, read as ``wanted``, and what comes with it.
+        """Add the denoising part of c times the evaluation, read as ``wanted``, and what comes with
+        it.
 
-        With x0 held, ε = (x − α x0)/σ; with ε held, x0 = (x − σ ε)/α. Where that is undefined (σ = 0, α = 0) the
-        evaluation is a function of the state and of nothing else, and has no part.
+        With x0 held, ε = (x − α x0)/σ; with ε held, x0 = (x − σ ε)/α. Where that is undefined (σ =
+        0, α = 0) the evaluation is a function of the state and of nothing else, and has no part.
         """
         factor, on_state = c, 0.0
         if wanted != self.basis:

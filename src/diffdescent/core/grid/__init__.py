@@ -1,8 +1,9 @@
 """Noise grids: at which noise levels a sampler stops.
 
-A grid of N steps has N + 1 levels with σ̃ = σ/α strictly decreasing (increasing in a reversed grid, for inversion).
-The last level is the end of the run and is always explicit: no network is evaluated there. Builders are plain
-functions ``f(process, steps, *, end=…, …) → Grid`` registered by name in :data:`GRIDS`.
+A grid of N steps has N + 1 levels with σ̃ = σ/α strictly decreasing (increasing in a reversed grid,
+for inversion). The last level is the end of the run and is always explicit: no network is evaluated
+there. Builders are plain functions ``f(process, steps, *, end=…, …) → Grid`` registered by name in
+:data:`GRIDS`.
 """
 
 from __future__ import annotations
@@ -18,15 +19,17 @@ from diffdescent.base.errors import UserError, unknown
 from diffdescent.core.process import VP, Array, ArrayLike, Flow, Point, Process
 
 End = Literal["zero", "first"] | float
-"""Where a grid ends: ``"zero"`` (σ = 0), ``"first"`` (the process's lowest level, ᾱ_0 of a VP network), or a σ̃."""
+"""Where a grid ends: ``"zero"`` (σ = 0), ``"first"`` (the process's lowest level, ᾱ_0 of a VP
+network), or a σ̃."""
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
     """N + 1 noise levels on the host: ``t``, ``alpha``, ``sigma`` are float64 of shape (N + 1,).
 
-    ``t`` is what the network is told at each level. ``notes`` say what building the grid changed (duplicates removed).
-    Raises :class:`UserError` unless there are at least two levels and σ̃ is strictly monotone.
+    ``t`` is what the network is told at each level. ``notes`` say what building the grid changed
+    (duplicates removed). Raises :class:`UserError` unless there are at least two levels and σ̃ is
+    strictly monotone.
     """
 
     process: Process
@@ -47,16 +50,18 @@ class Grid:
             or len(self.t) < 2
         ):
             raise UserError(
-                f"A grid needs at least two levels with one t, α and σ each, not shapes "
-                f"{self.t.shape}, {self.alpha.shape}, {self.sigma.shape}; ask for at least one step."
+                "A grid needs at least two levels with one t, α and σ each, not shapes"
+                f" {self.t.shape}, {self.alpha.shape}, {self.sigma.shape}; ask for at least one"
+                " step."
             )
         with np.errstate(divide="ignore", invalid="ignore"):
             change = np.sign(np.diff(self.ratio))
         if not (np.all(change < 0) or np.all(change > 0)):
             bad = int(np.argmax(change != change[0])) if change[0] != 0 else 0
             raise UserError(
-                f"The grid {self.name!r} is not strictly monotone in σ/α at step {bad}: "
-                f"{self.ratio[bad]:.6g} is followed by {self.ratio[bad + 1]:.6g}; remove repeated or unordered levels."
+                f"The grid {self.name!r} is not strictly monotone in σ/α at step {bad}:"
+                f" {self.ratio[bad]:.6g} is followed by {self.ratio[bad + 1]:.6g}; remove repeated"
+                " or unordered levels."
             )
 
     @property
@@ -142,13 +147,16 @@ def make_grid(name: str, process: Process, steps: int, **options: object) -> Gri
 def explicit_values(
     process: Process, steps: int, *, t: tuple[float, ...] = (), ratio: tuple[float, ...] = ()
 ) -> Grid:
-    """Exactly the given times ``t``, or noise-to-signal ratios σ/α, the last one being the end; ``steps`` is unused.
+    """Exactly the given times ``t``, or noise-to-signal ratios σ/α, the last one being the end;
+    ``steps`` is unused.
 
-    Raises :class:`UserError` unless one of the two lists is given, with at least two levels in falling order.
+    Raises :class:`UserError` unless one of the two lists is given, with at least two levels in
+    falling order.
     """
     if bool(t) == bool(ratio):
         raise UserError(
-            "An explicit grid needs its levels: give t=[999, 500, 0] or ratio=[80, 5, 0], the end included."
+            "An explicit grid needs its levels: give t=[999, 500, 0] or ratio=[80, 5, 0], the end"
+            " included."
         )
     grid = explicit(process, t) if t else explicit_ratios(process, ratio)
     if not grid.descending:
@@ -165,7 +173,8 @@ def explicit(process: Process, times: ArrayLike, name: str = "explicit") -> Grid
     bounded = isinstance(process, (VP, Flow))  # elsewhere α and σ are defined for any time
     if bounded and t.size and (t.max() > process.t_max or t.min() < lowest):
         raise UserError(
-            f"Times must lie between {lowest:g} (the data) and {process.t_max:g}, not {t.min():g} … {t.max():g}."
+            f"Times must lie between {lowest:g} (the data) and {process.t_max:g}, not {t.min():g} …"
+            f" {t.max():g}."
         )
     alpha, sigma = process.alpha_sigma(t)
     return Grid(process, t, alpha, sigma, name)
@@ -189,7 +198,8 @@ def _unique(values: Array, keep_ratio: Array) -> tuple[Array, int]:
 def _finish(
     process: Process, times: Array, end: End, name: str, ratios: Array | None = None
 ) -> Grid:
-    """Append the end to the evaluation levels (``times``, or exact ``ratios``), without duplicates."""
+    """Append the end to the evaluation levels (``times``, or exact ``ratios``), without
+    duplicates."""
     notes: tuple[str, ...] = ()
     given = process.ratio(times) if ratios is None else ratios
     times, dropped = _unique(times, given)
@@ -220,7 +230,8 @@ def _end_point(process: Process, end: End) -> Point:
     if isinstance(end, str):
         if end != "zero":
             raise UserError(
-                f"Unknown end {end!r}; give 'zero' (σ = 0), 'first' (the lowest trained level) or a σ/α."
+                f"Unknown end {end!r}; give 'zero' (σ = 0), 'first' (the lowest trained level) or a"
+                " σ/α."
             )
         ratio = 0.0
     else:
@@ -239,7 +250,8 @@ def _trained_steps(process: VP, steps: int) -> int:
     total = len(process.betas)
     if steps > total:
         raise UserError(
-            f"{steps} steps are more than the {total} the model was trained on; ask for at most {total}."
+            f"{steps} steps are more than the {total} the model was trained on; ask for at most"
+            f" {total}."
         )
     return total
 
@@ -260,10 +272,11 @@ def uniform(
 ) -> Grid:
     """Uniform in time.
 
-    Discrete VP with T trained steps, as diffusers names them: ``leading`` t = i⌊T/N⌋ + offset, ``trailing``
-    t = round(T − iT/N) − 1, ``linspace`` N points from T − 1 to 0. ``open`` lays out N + 1 points and leaves the lowest
-    out (what diffusers' multistep schedulers do, and ``sgm_uniform``). Continuous processes: ``trailing`` is
-    t_max(1 − i/N), the others a linspace from t_max to t_min; a flow's shift is applied.
+    Discrete VP with T trained steps, as diffusers names them: ``leading`` t = i⌊T/N⌋ + offset,
+    ``trailing`` t = round(T − iT/N) − 1, ``linspace`` N points from T − 1 to 0. ``open`` lays out N
+    + 1 points and leaves the lowest out (what diffusers' multistep schedulers do, and
+    ``sgm_uniform``). Continuous processes: ``trailing`` is t_max(1 − i/N), the others a linspace
+    from t_max to t_min; a flow's shift is applied.
     """
     count = steps + 1 if open else steps
     if isinstance(process, VP):
@@ -282,7 +295,8 @@ def uniform(
         times = _snapped(process, times[:steps], snap)
         if times[0] > process.t_max:
             raise UserError(
-                f"offset={offset} puts the first step at t={times[0]:.0f}, past {process.t_max:.0f}."
+                f"offset={offset} puts the first step at t={times[0]:.0f}, past"
+                f" {process.t_max:.0f}."
             )
     else:
         if spacing not in ("leading", "trailing", "linspace"):
@@ -300,9 +314,11 @@ def uniform(
 def quadratic(
     process: Process, steps: int, *, fraction: float = 0.8, snap: bool = True, end: End = "zero"
 ) -> Grid:
-    """Quadratic skip: t = round(linspace(0, √(0.8 T), N)²) (DDIM's CIFAR-10 grid; the momentum paper's too).
+    """Quadratic skip: t = round(linspace(0, √(0.8 T), N)²) (DDIM's CIFAR-10 grid; the momentum
+    paper's too).
 
-    It starts at t = 0.8 T. Rounding repeats low indices for many steps; the repeats are removed and noted.
+    It starts at t = 0.8 T. Rounding repeats low indices for many steps; the repeats are removed and
+    noted.
     """
     if not 0 < fraction <= 1:
         raise UserError(
@@ -320,9 +336,11 @@ def quadratic(
 
 @register("quadratic_time")
 def quadratic_time(process: Process, steps: int, *, snap: bool = False, end: End = "first") -> Grid:
-    """√t uniform in continuous time from the highest to the lowest trained level (DPM-Solver's ``time_quadratic``).
+    """√t uniform in continuous time from the highest to the lowest trained level (DPM-Solver's
+    ``time_quadratic``).
 
-    For discrete VP the continuous time is (index + 1)/T. The N + 1 points include the end at the lowest level.
+    For discrete VP the continuous time is (index + 1)/T. The N + 1 points include the end at the
+    lowest level.
     """
     shift = 1.0 if isinstance(process, VP) else 0.0
     root = np.linspace(
@@ -339,7 +357,8 @@ def _range(
     low = float(process.ratio(process.t_min)) if low is None else float(low)
     if not math.isfinite(high):
         raise UserError(
-            f"The grid {name!r} cannot start at σ/α = ∞ (pure noise); give start=, for example start=80."
+            f"The grid {name!r} cannot start at σ/α = ∞ (pure noise); give start=, for example"
+            " start=80."
         )
     if not 0 < low < high:
         raise UserError(
@@ -355,7 +374,10 @@ def _from_ratios(process: Process, ratios: Array, end: End, name: str, snap: boo
     grid = _finish(process, times, end, name, ratios)
     beyond = int((grid.ratio > process.ratio(process.t_max) * (1 + 1e-9)).sum())
     if beyond:
-        note = f"{beyond} level(s) above the noisiest one that the model was trained on, which it takes for that one"
+        note = (
+            f"{beyond} level(s) above the noisiest one that the model was trained on, which it"
+            " takes for that one"
+        )
         grid = replace(grid, notes=(*grid.notes, note))
     return grid
 
@@ -373,10 +395,11 @@ def loglinear(
 ) -> Grid:
     """σ̃ log-uniform, the grid of the gradient-estimation paper (arXiv 2306.04848, section 5).
 
-    ``halfway`` (the experiments): N values from ``start`` (40) to ``last`` = √(σ̃(⌊T/N⌋)·σ̃(0)), then the end
-    at t = 0; each value goes to the first index whose σ̃ is larger. ``released`` (the authors' diffusers scheduler):
-    start 8.35, last = σ̃(⌊T/N⌋), the first index whose σ̃ is at least the value. ``last=`` overrides either rule.
-    Without discrete training steps T counts as 1000 and nothing is snapped.
+    ``halfway`` (the experiments): N values from ``start`` (40) to ``last`` = √(σ̃(⌊T/N⌋)·σ̃(0)),
+    then the end at t = 0; each value goes to the first index whose σ̃ is larger. ``released`` (the
+    authors' diffusers scheduler): start 8.35, last = σ̃(⌊T/N⌋), the first index whose σ̃ is at
+    least the value. ``last=`` overrides either rule. Without discrete training steps T counts as
+    1000 and nothing is snapped.
     """
     if rule not in ("halfway", "released"):
         raise unknown("log-linear rule", rule, ("halfway", "released"))
@@ -397,7 +420,8 @@ def loglinear(
     ratios = np.geomspace(high, low, steps) if steps > 1 else np.array([high])
     if snap and isinstance(process, VP):
         side: Literal["left", "right"] = "right" if rule == "halfway" else "left"
-        # Decided on rounded values: the last ratio of the released rule equals a table entry, up to its last bits.
+        # Decided on rounded values: the last ratio of the released rule equals a table entry, up to
+        # its last bits.
         index = (
             np.searchsorted(table * (1 + 1e-12), ratios, side=side)
             if rule == "released"
@@ -417,10 +441,11 @@ def ddim_offset(
     snap: bool = True,
     end: End = "first",
 ) -> Grid:
-    """Uniform in t from the level where σ̃ = ``start`` (default: the highest) down; N steps, the end included.
+    """Uniform in t from the level where σ̃ = ``start`` (default: the highest) down; N steps, the
+    end included.
 
-    The "DDIM" (157 → 0.002) and "DDIM offset" (40 → 0.002) baselines of the gradient-estimation paper, whose .002 is
-    before snapping: the snapped grid ends at t = 0.
+    The "DDIM" (157 → 0.002) and "DDIM offset" (40 → 0.002) baselines of the gradient-estimation
+    paper, whose .002 is before snapping: the snapped grid ends at t = 0.
     """
     top = process.t_max if start is None else float(process.t_of_ratio(start))
     if snap and isinstance(process, VP):
@@ -483,14 +508,16 @@ def logsnr(
     last: float | None = None,
     snap: bool = False,
 ) -> Grid:
-    """λ uniform: N + 1 levels from ``start`` to ``last``, which is the end (DPM-Solver's ``logSNR``)."""
+    """λ uniform: N + 1 levels from ``start`` to ``last``, which is the end (DPM-Solver's
+    ``logSNR``)."""
     high, low = _range(process, start, last, "logsnr")
     ratios = np.geomspace(high, low, steps + 1)
     return _from_ratios(process, ratios[:-1], low, "logsnr", snap)
 
 
 def _betainc(a: float, b: float, x: Array) -> Array:
-    """The regularised incomplete beta function I_x(a, b), by its continued fraction (DLMF 8.17.22)."""
+    """The regularised incomplete beta function I_x(a, b), by its continued fraction (DLMF
+    8.17.22)."""
     flip = x > (a + 1) / (a + b + 2)
     p, q, z = np.where(flip, b, a), np.where(flip, a, b), np.where(flip, 1 - x, x)
     fraction = np.zeros_like(z)
@@ -517,7 +544,8 @@ def beta(
     snap: bool = True,
     end: End = "zero",
 ) -> Grid:
-    """Times at quantiles 1 − i/N of a Beta(a, b) distribution (the "beta" scheduler; arXiv 2407.12173)."""
+    """Times at quantiles 1 − i/N of a Beta(a, b) distribution (the "beta" scheduler; arXiv
+    2407.12173)."""
     if not (a > 0 and b > 0):
         raise UserError(f"The beta distribution needs a > 0 and b > 0, not a={a}, b={b}.")
     target = 1 - np.arange(steps) / steps
@@ -533,7 +561,8 @@ def beta(
 
 @register("simple")
 def simple(process: Process, steps: int, *, end: End = "zero") -> Grid:
-    """Every (T/N)-th trained level counted from the noisiest: t = T − 1 − ⌊iT/N⌋ (ComfyUI's "simple")."""
+    """Every (T/N)-th trained level counted from the noisiest: t = T − 1 − ⌊iT/N⌋ (ComfyUI's
+    "simple")."""
     if isinstance(process, VP):
         total = _trained_steps(process, steps)
         times = total - 1 - np.floor(np.arange(steps) * (total / steps))
@@ -548,14 +577,16 @@ AYS: dict[str, tuple[float, ...]] = {
     "sdxl": (14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029),
     "svd": (700.0, 54.5, 15.886, 7.977, 4.248, 1.789, 0.981, 0.403, 0.173, 0.034, 0.002),
 }
-"""Align Your Steps: the published 10-step σ̃ of three models (Sabour et al. 2024, arXiv 2404.14507)."""
+"""Align Your Steps: the published 10-step σ̃ of three models (Sabour et al. 2024, arXiv
+2404.14507)."""
 
 
 @register("ays")
 def ays(
     process: Process, steps: int, *, model: str = "sd1", snap: bool = False, end: End = "zero"
 ) -> Grid:
-    """Align Your Steps: log σ̃ linear in the step index between the published levels; the end replaces the last."""
+    """Align Your Steps: log σ̃ linear in the step index between the published levels; the end
+    replaces the last."""
     if model not in AYS:
         raise unknown("Align Your Steps model", model, AYS)
     table = np.log(np.asarray(AYS[model]))
@@ -574,15 +605,17 @@ def admissible(
     last: float | None = None,
     snap: bool = False,
 ) -> Grid:
-    """σ̃ log-uniform with a step size that is (η, ν)-admissible (arXiv 2306.04848, section 4; see ``theory.schedules``).
+    """σ̃ log-uniform with a step size that is (η, ν)-admissible (arXiv 2306.04848, section 4; see
+    ``theory.schedules``).
 
-    N + 1 levels, the last of which is the end: from ``start`` to ``last`` where both are given, which is refused when
-    no such schedule is admissible. Otherwise the range is the greatest that N admissible steps allow: down to the
-    process's lowest level from as high as possible (what gave way is noted), or down from ``start`` alone. A start
-    far below the process's noisiest level is no pure noise: sample from there with an image and a ``strength``.
+    N + 1 levels, the last of which is the end: from ``start`` to ``last`` where both are given,
+    which is refused when no such schedule is admissible. Otherwise the range is the greatest that N
+    admissible steps allow: down to the process's lowest level from as high as possible (what gave
+    way is noted), or down from ``start`` alone. A start far below the process's noisiest level is
+    no pure noise: sample from there with an image and a ``strength``.
 
-    η = 0.06 is about what 95 % of the ideal denoiser's states on CIFAR-10 stay within (docs/theory.md); ten steps then
-    span the whole range of a linear VP process.
+    η = 0.06 is about what 95 % of the ideal denoiser's states on CIFAR-10 stay within
+    (docs/theory.md); ten steps then span the whole range of a linear VP process.
     """
     from .schedules import admissible_ratios
 

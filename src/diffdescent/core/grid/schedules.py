@@ -1,9 +1,10 @@
-"""Admissible schedules: how fast noise may be removed while the error model holds (arXiv 2306.04848, section 4).
+"""Admissible schedules: how fast noise may be removed while the error model holds (arXiv
+2306.04848, section 4).
 
-DDIM is gradient descent on ½dist² with the step size β = 1 − σ̃_s/σ̃_t. When the denoiser's relative error is η and
-holds within the band dist/ν ≤ √n σ̃ ≤ ν dist, the distances after the steps i = N, …, t lie between
-Π(1 − β_i(1 + η)) and Π(1 + β_i(η − 1)) of the first one, while σ̃ is at Π(1 − β_i). A schedule is (η, ν)-admissible
-when for every t
+DDIM is gradient descent on ½dist² with the step size β = 1 − σ̃_s/σ̃_t. When the denoiser's
+relative error is η and holds within the band dist/ν ≤ √n σ̃ ≤ ν dist, the distances after the steps
+i = N, …, t lie between Π(1 − β_i(1 + η)) and Π(1 + β_i(η − 1)) of the first one, while σ̃ is at Π(1
+− β_i). A schedule is (η, ν)-admissible when for every t
 
     (1/ν) Π(1 + β_i(η − 1)) ≤ Π(1 − β_i) ≤ ν Π(1 − β_i(η + 1)),
 
@@ -28,14 +29,17 @@ if TYPE_CHECKING:
 def _check(eta: float, nu: float) -> None:
     if not (0 <= eta < math.inf and 1 <= nu < math.inf):
         raise UserError(
-            f"The error model needs η ≥ 0 and ν ≥ 1, not η = {eta}, ν = {nu}; typical are 0.2 and 2."
+            f"The error model needs η ≥ 0 and ν ≥ 1, not η = {eta}, ν = {nu}; typical are 0.2"
+            " and 2."
         )
 
 
 def greatest_step(eta: float, nu: float, steps: int) -> float:
-    """β* = c/(η + c) with c = 1 − ν^{−1/N}: the greatest constant step size that is admissible for N steps.
+    """β* = c/(η + c) with c = 1 − ν^{−1/N}: the greatest constant step size that is admissible for
+    N steps.
 
-    1 where η = 0 (an exact projection may be taken at once). Raises :class:`UserError` for η < 0, ν < 1 or N < 1.
+    1 where η = 0 (an exact projection may be taken at once). Raises :class:`UserError` for η < 0, ν
+    < 1 or N < 1.
     """
     _check(eta, nu)
     if steps < 1:
@@ -49,9 +53,10 @@ def greatest_step(eta: float, nu: float, steps: int) -> float:
 def reach(eta: float, nu: float, steps: int | None = None) -> float:
     """σ̃_N/σ̃_0: by which factor N admissible steps lower the noise at most, (1 + c/η)^N.
 
-    ``steps`` None: the least bound for any number of steps and any schedule, ν^{1/η}, which none attains. (For N steps
-    a constant β is the best schedule: what a step costs of log ν is convex in its log σ̃_t/σ̃_s, with slope η at 0.)
-    Infinite for η = 0 and wherever it exceeds the range of floating point.
+    ``steps`` None: the least bound for any number of steps and any schedule, ν^{1/η}, which none
+    attains. (For N steps a constant β is the best schedule: what a step costs of log ν is convex in
+    its log σ̃_t/σ̃_s, with slope η at 0.) Infinite for η = 0 and wherever it exceeds the range of
+    floating point.
     """
     _check(eta, nu)
     if eta == 0:
@@ -62,7 +67,8 @@ def reach(eta: float, nu: float, steps: int | None = None) -> float:
 
 
 def least_steps(eta: float, nu: float, ratio: float) -> int | None:
-    """The least N with an admissible schedule that lowers σ̃ by the factor ``ratio``; None where no N has one.
+    """The least N with an admissible schedule that lowers σ̃ by the factor ``ratio``; None where no
+    N has one.
 
     Raises :class:`UserError` unless the ratio is at least 1 and finite.
     """
@@ -86,20 +92,26 @@ def least_steps(eta: float, nu: float, ratio: float) -> int | None:
 
 
 def statement(eta: float, nu: float, ratio: float) -> str:
-    """One sentence for people: how many steps a factor of ``ratio`` needs, or why no number of them is enough."""
+    """One sentence for people: how many steps a factor of ``ratio`` needs, or why no number of them
+    is enough."""
     steps = least_steps(eta, nu, ratio)
     limit = reach(eta, nu)
     if steps is None:
         return (
-            f"With η = {eta:g} and ν = {nu:g} no schedule of any number of steps is admissible for a factor of "
-            f"{ratio:.6g}: even infinitely many steps lower σ/α by less than ν^(1/η) = {limit:.6g}."
+            f"With η = {eta:g} and ν = {nu:g} no schedule of any number of steps is admissible for"
+            f" a factor of {ratio:.6g}: even infinitely many steps lower σ/α by less than ν^(1/η) ="
+            f" {limit:.6g}."
         )
     bound = "" if math.isinf(limit) else f" (any number of steps: less than {limit:.6g})"
-    return f"With η = {eta:g} and ν = {nu:g} a factor of {ratio:.6g} needs at least {steps} steps{bound}."
+    return (
+        f"With η = {eta:g} and ν = {nu:g} a factor of {ratio:.6g} needs at least {steps}"
+        f" steps{bound}."
+    )
 
 
 def step_sizes(ratios: ArrayLike) -> Array:
-    """β_i = 1 − σ̃_{i+1}/σ̃_i for falling ``ratios`` σ̃ (N + 1,), from noise to data; β = 1 from an infinite start."""
+    """β_i = 1 − σ̃_{i+1}/σ̃_i for falling ``ratios`` σ̃ (N + 1,), from noise to data; β = 1 from an
+    infinite start."""
     r = np.asarray(ratios, dtype=np.float64)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.where(np.isinf(r[:-1]), 1.0, 1 - r[1:] / r[:-1]))
@@ -107,7 +119,8 @@ def step_sizes(ratios: ArrayLike) -> Array:
 
 @dataclass(frozen=True)
 class Bounds:
-    """Relative to dist(x_N), at each level after a step: (N,) arrays. ``sigma`` is √nσ̃ where √nσ̃_N = dist(x_N).
+    """Relative to dist(x_N), at each level after a step: (N,) arrays. ``sigma`` is √nσ̃ where
+    √nσ̃_N = dist(x_N).
 
     ``lower`` is 0 from the first step on where a step may pass the set (β(1 + η) > 1).
     """
@@ -118,9 +131,11 @@ class Bounds:
 
 
 def distance_bounds(ratios: ArrayLike, eta: float | ArrayLike) -> Bounds:
-    """DDIM's bounds Π(1 − β_i(1 + η_i)) ≤ dist(x)/dist(x_N) ≤ Π(1 + β_i(η_i − 1)) (theorem 4.1), after each step.
+    """DDIM's bounds Π(1 − β_i(1 + η_i)) ≤ dist(x)/dist(x_N) ≤ Π(1 + β_i(η_i − 1)) (theorem 4.1),
+    after each step.
 
-    ``eta`` is one number or one per step. They are attained by e = (1 ± η)∇f/σ (:class:`.adversary.Adversary`).
+    ``eta`` is one number or one per step. They are attained by e = (1 ± η)∇f/σ
+    (:class:`.adversary.Adversary`).
     """
     beta, error = step_sizes(ratios), np.asarray(eta, dtype=np.float64)
     factors = (np.maximum(1 - beta * (1 + error), 0), 1 - beta, 1 + beta * (error - 1))
@@ -131,11 +146,12 @@ def distance_bounds(ratios: ArrayLike, eta: float | ArrayLike) -> Bounds:
 class Check:
     """Whether a schedule is (η, ν)-admissible.
 
-    ``step`` is the first one (from 0, at the noisiest level) after which the band may be left, None if there is none;
-    ``side`` says how: ``"near"`` √nσ̃ > ν dist (the denoiser overshot towards the set), or ``"far"`` √nσ̃ < dist/ν (it
-    fell short), which comes first at σ̃ = 0 alone: with r = βη/(1 − β) a step multiplies √nσ̃/dist by at most 1/(1 − r)
-    and by no less than 1/(1 + r). ``far`` and ``near`` (N,) are the worst √nσ̃/dist relative to the band after each
-    step, (√nσ̃/dist)·ν and (√nσ̃/dist)/ν: admissible while far ≥ 1 ≥ near.
+    ``step`` is the first one (from 0, at the noisiest level) after which the band may be left, None
+    if there is none; ``side`` says how: ``"near"`` √nσ̃ > ν dist (the denoiser overshot towards the
+    set), or ``"far"`` √nσ̃ < dist/ν (it fell short), which comes first at σ̃ = 0 alone: with r =
+    βη/(1 − β) a step multiplies √nσ̃/dist by at most 1/(1 − r) and by no less than 1/(1 + r).
+    ``far`` and ``near`` (N,) are the worst √nσ̃/dist relative to the band after each step,
+    (√nσ̃/dist)·ν and (√nσ̃/dist)/ν: admissible while far ≥ 1 ≥ near.
     """
 
     eta: float
@@ -168,7 +184,10 @@ class Check:
         if dst == 0:
             why = "at σ = 0 the band has no width, and no error would be allowed"
         else:
-            why = "√nσ may exceed ν·dist, as a denoiser that overshoots by η comes nearer to the set than σ says"
+            why = (
+                "√nσ may exceed ν·dist, as a denoiser that overshoots by η comes nearer to the set"
+                " than σ says"
+            )
         return (
             f"Not a{head}: it fails at step {self.step + 1} of {len(self.beta)} "
             f"(σ/α {src:.4g} → {dst:.4g}, step size {self.beta[self.step]:.4g}): {why}."
@@ -176,7 +195,8 @@ class Check:
 
 
 def check(ratios: ArrayLike, eta: float, nu: float) -> Check:
-    """Check falling noise-to-signal ratios (N + 1,) step by step; rounding of one part in 10⁹ is forgiven.
+    """Check falling noise-to-signal ratios (N + 1,) step by step; rounding of one part in 10⁹ is
+    forgiven.
 
     Raises :class:`UserError` for η < 0, ν < 1, and ratios that do not fall.
     """
@@ -201,7 +221,8 @@ def check(ratios: ArrayLike, eta: float, nu: float) -> Check:
 
 
 def least_band(ratios: ArrayLike, eta: float) -> float:
-    """The least ν with which falling ``ratios`` are (η, ν)-admissible; infinite where a step may pass the set.
+    """The least ν with which falling ``ratios`` are (η, ν)-admissible; infinite where a step may
+    pass the set.
 
     The assumption is then needed in the band of that ν, not only where a run happened to be.
     """
@@ -222,20 +243,22 @@ def admissible_ratios(
 ) -> tuple[Array, str | None]:
     """N + 1 log-uniform σ̃ with the greatest range that is admissible, and what had to give way.
 
-    ``low`` and ``high`` bound the process's own range. With neither ``start`` nor ``last`` the grid ends at ``low`` and
-    starts as high as N steps can come from; with one of them, the other follows. Raises :class:`UserError`, with the
-    least number of steps or why none is enough, when both are given and too far apart.
+    ``low`` and ``high`` bound the process's own range. With neither ``start`` nor ``last`` the grid
+    ends at ``low`` and starts as high as N steps can come from; with one of them, the other
+    follows. Raises :class:`UserError`, with the least number of steps or why none is enough, when
+    both are given and too far apart.
     """
     factor = reach(eta, nu, steps)
     if start is not None and last is not None:
         if not 0 < last < start < math.inf:
             raise UserError(
-                f"The grid 'admissible' needs 0 < last < start < ∞, not last={last:g} and start={start:g}."
+                f"The grid 'admissible' needs 0 < last < start < ∞, not last={last:g} and"
+                f" start={start:g}."
             )
         if start / last > factor * (1 + 1e-12):
             raise UserError(
-                f"{steps} steps are not admissible from σ/α = {start:g} to {last:g}; they allow a factor of "
-                f"{factor:.4g}. {statement(eta, nu, start / last)}"
+                f"{steps} steps are not admissible from σ/α = {start:g} to {last:g}; they allow a"
+                f" factor of {factor:.4g}. {statement(eta, nu, start / last)}"
             )
         return np.geomspace(start, last, steps + 1), None
     if start is not None:

@@ -44,7 +44,8 @@ TRANSFORMS: dict[str, type[Any]] = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """A solver and its transforms, in the order in which they are applied; ``grid`` is the text of its usual grid.
+    """A solver and its transforms, in the order in which they are applied; ``grid`` is the text of
+    its usual grid.
 
     ``recipe | transform`` appends. Raises :class:`UserError` for a chain that makes no sense.
     """
@@ -66,7 +67,8 @@ class Recipe:
         ]
         if any(moves[1:]):
             raise UserError(
-                "pxp sees the parts of the sampler's own step, so it comes once in a chain and before momentum."
+                "pxp sees the parts of the sampler's own step, so it comes once in a chain and"
+                " before momentum."
             )
 
     def __or__(self, transform: Transform) -> Recipe:
@@ -89,7 +91,8 @@ class Recipe:
 
     @property
     def whole_batch(self) -> bool:
-        """Whether an image depends on the others of its batch: a transform looks at all of them at once."""
+        """Whether an image depends on the others of its batch: a transform looks at all of them at
+        once."""
         return any(getattr(transform, "whole_batch", False) for transform in self.transforms)
 
     @property
@@ -134,9 +137,13 @@ ALIASES: dict[str, str] = {
     "ddimscheduler": "ddim @ uniform(spacing=leading)",
     "ddpmscheduler": "ddpm @ uniform(spacing=leading)",
     "pndmscheduler": "pndm @ uniform(spacing=leading, end=first)",
-    "deismultistepscheduler": "deis(order=2, variant=logrho) @ uniform(spacing=linspace, open=true, end=first)",
+    "deismultistepscheduler": (
+        "deis(order=2, variant=logrho) @ uniform(spacing=linspace, open=true, end=first)"
+    ),
     "dpmsolvermultistepscheduler": "dpmpp(order=2) @ uniform(spacing=linspace, open=true)",
-    "dpmsolversinglestepscheduler": "dpmpp(order=2, method=singlestep) @ uniform(spacing=linspace, open=true)",
+    "dpmsolversinglestepscheduler": (
+        "dpmpp(order=2, method=singlestep) @ uniform(spacing=linspace, open=true)"
+    ),
     "unipcmultistepscheduler": "unipc(order=2) @ uniform(spacing=linspace, open=true)",
     "eulerdiscretescheduler": "euler @ uniform(spacing=linspace)",
     "eulerancestraldiscretescheduler": "ddim(eta=1) @ uniform(spacing=linspace)",
@@ -209,11 +216,13 @@ def parse(text: str) -> Recipe:
         key = _normal(name)
         if key in SOLVERS and i > 0 and key not in TRANSFORMS:
             raise UserError(
-                f"The solver {name!r} stands in the middle of {text!r}; a solver comes first, transforms after."
+                f"The solver {name!r} stands in the middle of {text!r}; a solver comes first,"
+                " transforms after."
             )
         if key in ALIASES:
             raise UserError(
-                f"{name!r} stands for {ALIASES[key]!r}, first in a chain and without options; write that."
+                f"{name!r} stands for {ALIASES[key]!r}, first in a chain and without options; write"
+                " that."
             )
         if key not in SOLVERS and key not in TRANSFORMS:
             raise unknown("sampler or transform", name, [*SOLVERS, *TRANSFORMS], ALIASES)
@@ -234,7 +243,8 @@ def _split(text: str) -> list[str]:
     parts = text.split("|")
     if any(not part.strip() for part in parts):
         raise UserError(
-            f"Cannot read {text!r}: a name is missing before or after '|'; write for example \"ge | momentum(-0.3)\"."
+            f"Cannot read {text!r}: a name is missing before or after '|'; write for example \"ge |"
+            ' momentum(-0.3)".'
         )
     return [part.strip() for part in parts]
 
@@ -247,7 +257,8 @@ def sampler(text: str) -> Recipe:
 def parse_grid(text: str, process: Process, steps: int) -> Grid:
     """The grid that ``text`` describes, such as ``"loglinear(start=40)"`` or ``"karras"``.
 
-    Raises :class:`UserError` for wrong syntax, names and options, and for too few or too many steps.
+    Raises :class:`UserError` for wrong syntax, names and options, and for too few or too many
+    steps.
     """
     text = GRID_ALIASES.get(_normal(text.strip()), text)
     reader = Reader(text)
@@ -269,8 +280,9 @@ def parse_grid(text: str, process: Process, steps: int) -> Grid:
 def default_recipe(steps: int) -> Recipe:
     """The preset for a step count: gradient estimation up to 7 steps, UniPC above.
 
-    Chosen by the distance to the exact solution on the bundled mixture (docs/measurements.md): GE is the best at 5
-    steps on its grid, UniPC among the best four at 10, 20 and 50 on both grids measured.
+    Chosen by the distance to the exact solution on the bundled mixture (docs/measurements.md): GE
+    is the best at 5 steps on its grid, UniPC among the best four at 10, 20 and 50 on both grids
+    measured.
     """
     return parse("ge") if steps <= 7 else parse("unipc")
 
@@ -278,9 +290,9 @@ def default_recipe(steps: int) -> Recipe:
 def default_grid(recipe: Recipe, process: Process) -> str:
     """The grid when none is asked for.
 
-    The one that the recipe's name implies (``"DPM++ 2M Karras"``); else uniform in shifted time for flows and Karras
-    for VE. For VP, log-linear under gradient estimation and under solvers in λ, whose variable it is uniform in;
-    uniform in time from the highest trained level for all others.
+    The one that the recipe's name implies (``"DPM++ 2M Karras"``); else uniform in shifted time for
+    flows and Karras for VE. For VP, log-linear under gradient estimation and under solvers in λ,
+    whose variable it is uniform in; uniform in time from the highest trained level for all others.
     """
     if recipe.grid is not None:
         return recipe.grid

@@ -1,4 +1,5 @@
-"""One element of a text, name(option, key=value, …), read, checked against a class's options, and written back.
+"""One element of a text, name(option, key=value, …), read, checked against a class's options, and
+written back.
 
 ::
 
@@ -184,7 +185,8 @@ def bind(
             raise unknown(f"option for {name!r}:", key, hints)
         if key in values:
             raise UserError(
-                f"The option {key!r} of {name!r} is given twice, in order and by name; give it once."
+                f"The option {key!r} of {name!r} is given twice, in order and by name; give it"
+                " once."
             )
         values[key] = value
     for key, value in values.items():
@@ -213,7 +215,8 @@ def _print_value(value: object) -> str:
 
 
 def print_element(part: Any) -> str:
-    """The text of a solver, transform or guidance: its name, and the options that are not the default."""
+    """The text of a solver, transform or guidance: its name, and the options that are not the
+    default."""
     changed = []
     for field in dataclasses.fields(part):
         value = getattr(part, field.name)

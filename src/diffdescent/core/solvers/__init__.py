@@ -1,4 +1,5 @@
-"""Solvers: how an estimate is built from past evaluations. Importing the package registers them all."""
+"""Solvers: how an estimate is built from past evaluations. Importing the package registers them
+all."""
 
 from . import adams, analytic, ddim, deis, dpm, edm, pndm, unipc
 from .base import SOLVERS, Solver, Spacing, Variable, fixed_coefficients, register

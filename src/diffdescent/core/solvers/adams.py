@@ -1,4 +1,5 @@
-"""Adams–Bashforth methods on ε over σ̃: with the coefficients of equal steps (PLMS, iPNDM), or of the real ones."""
+"""Adams–Bashforth methods on ε over σ̃: with the coefficients of equal steps (PLMS, iPNDM), or of
+the real ones."""
 
 from __future__ import annotations
 
@@ -40,13 +41,14 @@ def variable_step_weights(nodes: Sequence[Point], dst: Point) -> list[float]:
 @register("plms")
 @dataclass(frozen=True)
 class PLMS:
-    """Pseudo linear multistep (Liu et al. 2022, eq. 12): ε̄ = (55 e_t − 59 e_{t+1} + 37 e_{t+2} − 9 e_{t+3})/24 inside
-    the DDIM transfer.
+    """Pseudo linear multistep (Liu et al. 2022, eq. 12): ε̄ = (55 e_t − 59 e_{t+1} + 37 e_{t+2} − 9
+    e_{t+3})/24 inside the DDIM transfer.
 
-    ``start``: ``"ramp"`` takes Adams–Bashforth of orders 1, 2, 3 first; ``"ddim"`` first-order steps until the history
-    is full (the momentum paper); ``"heun"`` evaluates the first step twice and averages, then ramps (the start of
-    Stable Diffusion and of diffusers' ``skip_prk_steps``; with order 2 it is S-PNDM), N + 1 evaluations. The
-    coefficients are those of equal steps in σ̃: where steps vary the order drops (see ``order_on``).
+    ``start``: ``"ramp"`` takes Adams–Bashforth of orders 1, 2, 3 first; ``"ddim"`` first-order
+    steps until the history is full (the momentum paper); ``"heun"`` evaluates the first step twice
+    and averages, then ramps (the start of Stable Diffusion and of diffusers' ``skip_prk_steps``;
+    with order 2 it is S-PNDM), N + 1 evaluations. The coefficients are those of equal steps in σ̃:
+    where steps vary the order drops (see ``order_on``).
 
     Raises :class:`UserError` for an unknown start or an order outside 1–4.
     """
@@ -96,7 +98,8 @@ class PLMS:
 @register("ipndm")
 @dataclass(frozen=True)
 class IPNDM:
-    """iPNDM (Zhang and Chen 2023, section 3.2): PLMS started by Adams–Bashforth of orders 1, 2, … up to ``order``.
+    """iPNDM (Zhang and Chen 2023, section 3.2): PLMS started by Adams–Bashforth of orders 1, 2, …
+    up to ``order``.
 
     Raises :class:`UserError` for an order outside 1–4.
     """
@@ -133,10 +136,11 @@ class IPNDM:
 @register("ab")
 @dataclass(frozen=True)
 class AdamsBashforth:
-    """Variable-step Adams–Bashforth in σ̃: the Lagrange polynomial of the last ε, integrated exactly.
+    """Variable-step Adams–Bashforth in σ̃: the Lagrange polynomial of the last ε, integrated
+    exactly.
 
-    DEIS calls it ρAB (Zhang and Chen 2023, section 3.3); at order 4 it is k-diffusion's ``lms``, which integrates
-    numerically. Raises :class:`UserError` for an order outside 1–4.
+    DEIS calls it ρAB (Zhang and Chen 2023, section 3.3); at order 4 it is k-diffusion's ``lms``,
+    which integrates numerically. Raises :class:`UserError` for an order outside 1–4.
     """
 
     order: int = 3

@@ -1,4 +1,5 @@
-"""Analytic-DPM: the reverse variance that is optimal for the data (Bao et al., ICLR 2022, arXiv 2201.06503)."""
+"""Analytic-DPM: the reverse variance that is optimal for the data (Bao et al., ICLR 2022, arXiv
+2201.06503)."""
 
 from __future__ import annotations
 
@@ -26,8 +27,9 @@ from .ddim import noisy_plan, posterior_sigma
 class Gamma:
     """Γ(t) = E‖ε̂(x_t, t)‖²/d at times ``t`` (ascending), linear in between and constant outside.
 
-    It says how much of the noise the network recognises: 1 where it sees all of it (so x0 is certain), less where the
-    data hides it. Raises :class:`UserError` unless there are as many values as ascending times.
+    It says how much of the noise the network recognises: 1 where it sees all of it (so x0 is
+    certain), less where the data hides it. Raises :class:`UserError` unless there are as many
+    values as ascending times.
     """
 
     t: tuple[float, ...]
@@ -39,7 +41,8 @@ class Gamma:
         ascending = all(b > a for a, b in zip(self.t[:-1], self.t[1:], strict=True))
         if not self.t or len(self.t) != len(self.values) or not ascending:
             raise UserError(
-                f"Γ needs one value per ascending time, not {len(self.values)} for {len(self.t)} times."
+                f"Γ needs one value per ascending time, not {len(self.values)} for {len(self.t)}"
+                " times."
             )
 
     @classmethod
@@ -59,10 +62,11 @@ def estimate_gamma(
     seed: int = 0,
     cond: Tensor | None = None,
 ) -> Gamma:
-    """Γ from data (eq. 8): the mean of ‖ε̂(α x0 + σ z)‖²/d over ``images`` (B, …) in [−1, 1], at each of ``times``.
+    """Γ from data (eq. 8): the mean of ‖ε̂(α x0 + σ z)‖²/d over ``images`` (B, …) in [−1, 1], at
+    each of ``times``.
 
-    One draw of z per image and time, keyed by (seed, image, time). Call it with a batch that fits the device; average
-    several batches' values for a larger set.
+    One draw of z per image and time, keyed by (seed, image, time). Call it with a batch that fits
+    the device; average several batches' values for a larger set.
     """
     index = torch.arange(len(images), device=images.device)
     values = []
@@ -76,12 +80,13 @@ def estimate_gamma(
 
 
 def optimal_variance(src: Point, dst: Point, gamma: float, kept_variance: float) -> float:
-    """σ*² of the step t → s whose own noise has variance λ² = ``kept_variance`` (theorem 1 of the paper):
+    """σ*² of the step t → s whose own noise has variance λ² = ``kept_variance`` (theorem 1 of the
+    paper):
 
         λ² + (α_s − √(σ_s² − λ²) α_t/σ_t)²·clip((σ_t²/α_t²)(1 − Γ_t), 0, 1).
 
-    The clipped factor is the mean variance of x0 given x_t; data in [−1, 1] bounds it by 1, which is also taken where
-    α_t = 0.
+    The clipped factor is the mean variance of x0 given x_t; data in [−1, 1] bounds it by 1, which
+    is also taken where α_t = 0.
     """
     uncertain = 1.0 if src.alpha == 0 else min(max(src.ratio**2 * (1 - gamma), 0.0), 1.0)
     slope = dst.alpha - math.sqrt(max(dst.sigma**2 - kept_variance, 0.0)) * src.alpha / src.sigma
@@ -91,13 +96,15 @@ def optimal_variance(src: Point, dst: Point, gamma: float, kept_variance: float)
 @register("analytic")
 @dataclass(frozen=True)
 class Analytic:
-    """Analytic-DDIM (η = 0) and Analytic-DDPM (η = 1): DDIM(η)'s mean with the optimal variance σ*².
+    """Analytic-DDIM (η = 0) and Analytic-DDPM (η = 1): DDIM(η)'s mean with the optimal variance
+    σ*².
 
-    ``gamma`` is Γ, from :func:`estimate_gamma` or given; without it Γ is that of data N(0, ``data_std``² I),
-    Γ_t = σ_t²/(α_t² data_std² + σ_t²). No noise is added at a step that ends at σ = 0. ``clip_last``: so many of the
-    last noisy steps have their standard deviation limited to ``clip_pixel`` grey levels of 255 on average,
-    σ ≤ clip_pixel·(2/255)·√(π/2) (appendix H.1 of the paper). The released code clamps x0 to [−1, 1] and keeps ε: put
-    ``threshold(eps=keep)`` over it for that.
+    ``gamma`` is Γ, from :func:`estimate_gamma` or given; without it Γ is that of data N(0,
+    ``data_std``² I), Γ_t = σ_t²/(α_t² data_std² + σ_t²). No noise is added at a step that ends at σ
+    = 0. ``clip_last``: so many of the last noisy steps have their standard deviation limited to
+    ``clip_pixel`` grey levels of 255 on average, σ ≤ clip_pixel·(2/255)·√(π/2) (appendix H.1 of the
+    paper). The released code clamps x0 to [−1, 1] and keeps ε: put ``threshold(eps=keep)`` over it
+    for that.
 
     Raises :class:`UserError` for options out of range and for a reversed grid.
     """
@@ -118,7 +125,8 @@ class Analytic:
     def __post_init__(self) -> None:
         if not 0 <= self.eta <= 1:
             raise UserError(
-                f"analytic's eta must lie in [0, 1], not {self.eta}; 0 is Analytic-DDIM, 1 Analytic-DDPM."
+                f"analytic's eta must lie in [0, 1], not {self.eta}; 0 is Analytic-DDIM, 1"
+                " Analytic-DDPM."
             )
         if not (self.data_std > 0 and self.clip_last >= 0 and self.clip_pixel > 0):
             raise UserError(
@@ -133,7 +141,8 @@ class Analytic:
     def plan(self, grid: Grid) -> Plan:
         if not grid.descending:
             raise UserError(
-                "analytic adds noise at every step, so it cannot run a reversed grid; invert with ddim."
+                "analytic adds noise at every step, so it cannot run a reversed grid; invert with"
+                " ddim."
             )
         noisy = [i for i, dst in enumerate(grid.points[1:]) if dst.sigma > 0]
         limited = (

@@ -12,24 +12,26 @@ Variable = Literal["sigma", "lambda", "time"]
 """In which variable a method is of its order: σ̃ = σ/α, λ = log(α/σ), or the process's time."""
 
 Spacing = Literal["uniform", "smooth", "alternating"]
-"""How a grid lies in the solver's variable: equal steps; steps that vary smoothly; steps in the ratio 1:q:1:q…"""
+"""How a grid lies in the solver's variable: equal steps; steps that vary smoothly; steps in the
+ratio 1:q:1:q…"""
 
 
 class Solver(Protocol):
     """A numerical method for x_t → x_s, as a dataclass of its options.
 
-    What a solver declares is what the tests hold it to; every registered name joins them, with each of its
-    ``variants`` (option sets; say ``({}, {"order": 3})`` to test the default and order 3). :func:`register` fills in
-    what a class leaves out: ``variants = ({},)``, ``keeps_variance = True``, and an :meth:`order_on` that gives
-    ``order`` and ``cold_order`` on every grid.
+    What a solver declares is what the tests hold it to; every registered name joins them, with each
+    of its ``variants`` (option sets; say ``({}, {"order": 3})`` to test the default and order 3).
+    :func:`register` fills in what a class leaves out: ``variants = ({},)``, ``keeps_variance =
+    True``, and an :meth:`order_on` that gives ``order`` and ``cold_order`` on every grid.
 
-    :meth:`order_on` is the order of convergence: in the interior (history seeded from the exact flow, no start-up or
-    closing rows), or of a whole run from a cold start (any first-order start or end caps it at two). ``stochastic``
-    methods declare the order of the marginal mean and variance from a cold start. ``order`` is the method's number,
-    as its paper counts (UniPC-p converges at p + 1); ``cold_order`` is ``order_on("uniform", cold=True)``.
+    :meth:`order_on` is the order of convergence: in the interior (history seeded from the exact
+    flow, no start-up or closing rows), or of a whole run from a cold start (any first-order start
+    or end caps it at two). ``stochastic`` methods declare the order of the marginal mean and
+    variance from a cold start. ``order`` is the method's number, as its paper counts (UniPC-p
+    converges at p + 1); ``cold_order`` is ``order_on("uniform", cold=True)``.
 
-    ``keeps_variance``: over a constant denoiser every committed state has exactly the variance σ_s² of its level.
-    Deterministic methods always do; DDPM with the large variance does not.
+    ``keeps_variance``: over a constant denoiser every committed state has exactly the variance σ_s²
+    of its level. Deterministic methods always do; DDPM with the large variance does not.
     """
 
     name: ClassVar[str]
@@ -51,9 +53,11 @@ class Solver(Protocol):
     def keeps_variance(self) -> bool: ...
 
     def order_on(self, spacing: Spacing, cold: bool = False) -> int:
-        """The order on grids of this ``spacing`` in :attr:`variable`, interior or from a ``cold`` start.
+        """The order on grids of this ``spacing`` in :attr:`variable`, interior or from a ``cold``
+        start.
 
-        Methods with the coefficients of equal steps return :func:`fixed_coefficients`\\ (order, spacing).
+        Methods with the coefficients of equal steps return :func:`fixed_coefficients`\\ (order,
+        spacing).
         """
         ...
 
@@ -65,8 +69,9 @@ class Solver(Protocol):
 def fixed_coefficients(order: int, spacing: Spacing) -> int:
     """The order of a multistep method of ``order`` ≥ 1 whose coefficients assume equal steps.
 
-    On smooth grids neighbouring steps differ by O(h²), which leaves at most second order; on alternating grids they
-    differ by O(h), which leaves first (Hairer, Nørsett and Wanner, Solving ODEs I, section III.5).
+    On smooth grids neighbouring steps differ by O(h²), which leaves at most second order; on
+    alternating grids they differ by O(h), which leaves first (Hairer, Nørsett and Wanner, Solving
+    ODEs I, section III.5).
     """
     return min(order, {"uniform": order, "smooth": 2, "alternating": 1}[spacing])
 

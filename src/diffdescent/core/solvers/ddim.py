@@ -1,4 +1,5 @@
-"""First-order steps: DDIM(η), DDPM and the stochastic μ-family. Euler in σ̃ (or in flow time) is DDIM itself."""
+"""First-order steps: DDIM(η), DDPM and the stochastic μ-family. Euler in σ̃ (or in flow time) is
+DDIM itself."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from .base import Variable, register
 
 
 def posterior_sigma(src: Point, dst: Point) -> float:
-    """Standard deviation of q(x_s | x_t, x0): √(σ_s²·σ_{t|s}²/σ_t²) with σ_{t|s}² = σ_t² − (α_t/α_s)²σ_s².
+    """Standard deviation of q(x_s | x_t, x0): √(σ_s²·σ_{t|s}²/σ_t²) with σ_{t|s}² = σ_t² −
+    (α_t/α_s)²σ_s².
 
     For VP this is √β̃ (Ho et al. 2020, eq. 7); in σ̃ it is k-diffusion's σ_up.
     """
@@ -25,7 +27,8 @@ def posterior_sigma(src: Point, dst: Point) -> float:
 
 
 def forward_sigma(src: Point, dst: Point) -> float:
-    """Standard deviation σ_{t|s} of the forward step q(x_t | x_s), t the noisier level; √β of a VP step."""
+    """Standard deviation σ_{t|s} of the forward step q(x_t | x_s), t the noisier level; √β of a VP
+    step."""
     return math.sqrt(max(src.sigma**2 - (src.alpha / dst.alpha) ** 2 * dst.sigma**2, 0.0))
 
 
@@ -40,7 +43,8 @@ def noisy_row(
 ) -> Row:
     """x_s = α_s x0 + kept·ε + noise·z: the DDIM transfer with part of the noise drawn anew.
 
-    The marginal variance is kept when kept² + noise² = σ_s². ``log_var`` and ``spread`` as in an :class:`Output`.
+    The marginal variance is kept when kept² + noise² = σ_s². ``log_var`` and ``spread`` as in an
+    :class:`Output`.
     """
     basis = basis_at(src, "eps")
     a, b = transfer(src, Point(dst.t, dst.alpha, kept), basis)
@@ -57,7 +61,8 @@ def noisy_plan(grid: Grid, name: str, rule: Callable[[Point, Point], tuple[float
 @register("ddim")
 @dataclass(frozen=True)
 class DDIM:
-    """DDIM(η): x_s = α_s x0 + √(σ_s² − s²) ε + s z with s = η·(posterior σ) (Song et al. 2021, eqs. 12 and 16).
+    """DDIM(η): x_s = α_s x0 + √(σ_s² − s²) ε + s z with s = η·(posterior σ) (Song et al. 2021, eqs.
+    12 and 16).
 
     η = 0 is Euler in σ̃; η = 1 is ancestral (k-diffusion's ``euler_ancestral``).
     """
@@ -72,7 +77,8 @@ class DDIM:
     def __post_init__(self) -> None:
         if not 0 <= self.eta <= 1:
             raise UserError(
-                f"ddim's eta must lie in [0, 1], not {self.eta}; 0 is deterministic, 1 is ancestral."
+                f"ddim's eta must lie in [0, 1], not {self.eta}; 0 is deterministic, 1 is"
+                " ancestral."
             )
 
     @property
@@ -92,9 +98,10 @@ class DDIM:
 class DDPM:
     """Ancestral sampling: the mean of q(x_s | x_t, x0) plus noise (Ho et al. 2020, algorithm 2).
 
-    ``variance``: ``"small"`` β̃ (which keeps the marginal), ``"large"`` β, with β̃ of the step before last at the last
-    noisy level (guided-diffusion's FIXED_LARGE), or ``"learned"``, between the two by the network's own output. A step
-    that ends at σ = 0 or at the grid's end with ``final_noise=False`` adds none.
+    ``variance``: ``"small"`` β̃ (which keeps the marginal), ``"large"`` β, with β̃ of the step
+    before last at the last noisy level (guided-diffusion's FIXED_LARGE), or ``"learned"``, between
+    the two by the network's own output. A step that ends at σ = 0 or at the grid's end with
+    ``final_noise=False`` adds none.
     """
 
     variance: Literal["small", "large", "learned"] = "small"
@@ -144,7 +151,8 @@ class DDPM:
 class StochasticMu:
     """The stochastic family of the gradient-estimation paper (arXiv 2306.04848, appendix), in σ̃:
 
-    σ' = (σ̃_s/σ̃_t^μ)^{1/(1−μ)},  x̃ ← x̃ − (σ̃_t − σ')ε + √(σ̃_s² − σ'²) z.  μ = 0 is DDIM, μ = ½ is DDPM.
+    σ' = (σ̃_s/σ̃_t^μ)^{1/(1−μ)},  x̃ ← x̃ − (σ̃_t − σ')ε + √(σ̃_s² − σ'²) z.  μ = 0 is DDIM, μ = ½
+    is DDPM.
     """
 
     mu: float = 0.5

@@ -1,11 +1,12 @@
 """DEIS, the exponential integrators of Zhang and Chen (ICLR 2023, arXiv 2204.13902).
 
-Multistep: ε is interpolated by its Lagrange polynomial in some variable u and integrated over σ̃ (eq. 14):
+Multistep: ε is interpolated by its Lagrange polynomial in some variable u and integrated over σ̃
+(eq. 14):
 
     w_j = ∫ ℓ_j(u(σ̃)) dσ̃.
 
-tAB takes u = time, ρAB u = σ̃ (there called ρ), log-ρ AB u = log σ̃ (what diffusers ships as DEIS). ρRK are classical
-Runge–Kutta methods in σ̃.
+tAB takes u = time, ρAB u = σ̃ (there called ρ), log-ρ AB u = log σ̃ (what diffusers ships as DEIS).
+ρRK are classical Runge–Kutta methods in σ̃.
 """
 
 from __future__ import annotations
@@ -31,10 +32,11 @@ Variant = Literal["tab", "rhoab", "logrho"]
 
 
 def _time_rule(process: Process, src: Point, dst: Point, count: int) -> Rule:
-    """Points in time and weights of ∫ f(t) dσ̃: by the left sum of σ̃'(t) over t, or (``count`` = 0) to all digits.
+    """Points in time and weights of ∫ f(t) dσ̃: by the left sum of σ̃'(t) over t, or (``count`` =
+    0) to all digits.
 
-    The latter is Gauss–Legendre in v = asinh σ̃, in which t is smooth from σ̃ = 0 to very large σ̃; for a discrete VP
-    process piece by piece between its integer indices, where log ᾱ has kinks.
+    The latter is Gauss–Legendre in v = asinh σ̃, in which t is smooth from σ̃ = 0 to very large σ̃;
+    for a discrete VP process piece by piece between its integer indices, where log ᾱ has kinks.
     """
     if count:
         rule = left_sum(src.t, dst.t, count)
@@ -62,7 +64,8 @@ def _log_rule(process: Process, src: Point, dst: Point, count: int) -> Rule:
 
 @dataclass(frozen=True)
 class _Interpolation:
-    """The variable u of a variant: a point's place in it, and a rule of ∫ f(u) dσ̃ with points in u."""
+    """The variable u of a variant: a point's place in it, and a rule of ∫ f(u) dσ̃ with points in
+    u."""
 
     variable: Variable
     place: Callable[[Point], float]
@@ -81,14 +84,16 @@ _VARIANTS: dict[str, _Interpolation] = {
 class DEIS:
     """Exponential-integrator multistep of order 1–4 with the start of orders 1, 2, …
 
-    ``variant``: the variable of the interpolation, ``"tab"`` (time), ``"rhoab"`` (σ̃; the same as ``ab``) or
-    ``"logrho"`` (log σ̃; diffusers). Where that variable is infinite, at σ = 0 for log σ̃ and at α = 0, steps are of
-    first order. ``points``: 0 integrates to all digits; n takes the left Riemann sum with n points in the variable,
-    as the released code does with 10000. ``lower_order_final``: whether the last steps fall to lower orders, see
-    :data:`~.exponential.LowerOrderFinal` (diffusers: ``always`` below 15 steps); ``never`` leaves even a step to σ = 0
-    at full order where the variable is finite there.
+    ``variant``: the variable of the interpolation, ``"tab"`` (time), ``"rhoab"`` (σ̃; the same as
+    ``ab``) or ``"logrho"`` (log σ̃; diffusers). Where that variable is infinite, at σ = 0 for log
+    σ̃ and at α = 0, steps are of first order. ``points``: 0 integrates to all digits; n takes the
+    left Riemann sum with n points in the variable, as the released code does with 10000.
+    ``lower_order_final``: whether the last steps fall to lower orders, see
+    :data:`~.exponential.LowerOrderFinal` (diffusers: ``always`` below 15 steps); ``never`` leaves
+    even a step to σ = 0 at full order where the variable is finite there.
 
-    Raises :class:`UserError` for unknown names, an order outside 1–4 or a negative number of points.
+    Raises :class:`UserError` for unknown names, an order outside 1–4 or a negative number of
+    points.
     """
 
     order: int = 3
@@ -97,8 +102,13 @@ class DEIS:
     lower_order_final: LowerOrderFinal = "never"
     name: ClassVar[str]
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
-        {}, {"order": 2}, {"order": 4}, {"variant": "rhoab"}, {"variant": "logrho"}, {"variant": "logrho", "order": 2},
-    )  # fmt: skip
+        {},
+        {"order": 2},
+        {"order": 4},
+        {"variant": "rhoab"},
+        {"variant": "logrho"},
+        {"variant": "logrho", "order": 2},
+    )
     stochastic: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -107,7 +117,8 @@ class DEIS:
         check_orders("deis", self.order, (), self.lower_order_final, 4)
         if self.points < 0:
             raise UserError(
-                f"deis' number of integration points must be at least 0, not {self.points}; 0 is exact."
+                f"deis' number of integration points must be at least 0, not {self.points}; 0 is"
+                " exact."
             )
 
     @property
@@ -125,8 +136,9 @@ class DEIS:
             places = [interpolation.place(p) for p in nodes]
             if len(set(places)) < len(places):
                 raise UserError(
-                    f"deis interpolates in time, and two levels of the grid have the time {places[0]:g} (they lie "
-                    "outside the process's range); give variant=rhoab or start the grid inside the range."
+                    "deis interpolates in time, and two levels of the grid have the time"
+                    f" {places[0]:g} (they lie outside the process's range); give variant=rhoab or"
+                    " start the grid inside the range."
                 )
             rule = interpolation.rule(grid.process, nodes[0], dst, self.points)
             basis = lagrange(places, rule.points)
@@ -163,7 +175,8 @@ TABLEAUS: dict[str, _Tableau] = {
     "ssprk3": _Tableau(((1.0,), (1 / 4, 1 / 4)), (1 / 6, 1 / 6, 2 / 3), 3),
     "rk4": _Tableau(((1 / 2,), (0.0, 1 / 2), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6), 4),
 }
-"""Euler, Heun, Kutta, Heun's third-order, van der Houwen's (Wray's), Shu and Osher's SSP and the classical method."""
+"""Euler, Heun, Kutta, Heun's third-order, van der Houwen's (Wray's), Shu and Osher's SSP and the
+classical method."""
 
 
 @register("rhork")
@@ -171,8 +184,9 @@ TABLEAUS: dict[str, _Tableau] = {
 class RhoRK:
     """ρRK: a classical Runge–Kutta method in σ̃ (Zhang and Chen 2023, section 3.4), no history.
 
-    ``method`` is one of ``euler``, ``heun2``, ``kutta3``, ``heun3``, ``vdh3``, ``ssprk3``, ``rk4``. A step that
-    touches σ̃ = ∞ is of first order, and so is one that would evaluate the network at σ = 0.
+    ``method`` is one of ``euler``, ``heun2``, ``kutta3``, ``heun3``, ``vdh3``, ``ssprk3``, ``rk4``.
+    A step that touches σ̃ = ∞ is of first order, and so is one that would evaluate the network at σ
+    = 0.
 
     Raises :class:`UserError` for an unknown method.
     """

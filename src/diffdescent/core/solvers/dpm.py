@@ -1,6 +1,8 @@
-"""DPM-Solver (ε-form) and DPM-Solver++ (x0-form), multistep and single-step, of the ODE and of the reverse SDE.
+"""DPM-Solver (ε-form) and DPM-Solver++ (x0-form), multistep and single-step, of the ODE and of the
+reverse SDE.
 
-Lu et al. 2022, arXiv 2206.00927 and arXiv 2211.01095. What is common to them is in :mod:`.exponential`.
+Lu et al. 2022, arXiv 2206.00927 and arXiv 2211.01095. What is common to them is in
+:mod:`.exponential`.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ from .exponential import (
 
 
 def singlestep_orders(evaluations: int, order: int) -> tuple[int, ...]:
-    """The orders of single steps that spend exactly ``evaluations``: as many full ones as fit, then the rest.
+    """The orders of single steps that spend exactly ``evaluations``: as many full ones as fit, then
+    the rest.
 
     Order 3 ends with …, 2, 1 when three divides the budget (arXiv 2206.00927, section 3.4).
     """
@@ -50,26 +53,28 @@ def singlestep_orders(evaluations: int, order: int) -> tuple[int, ...]:
 class _DPMSolver:
     """Options of ``dpm`` and ``dpmpp``.
 
-    ``order`` 1 to 3. ``method="multistep"`` uses earlier steps, ``"singlestep"`` stages inside each step. ``variant``:
-    ``"midpoint"`` is the released ``solver_type="dpmsolver"``, ``"heun"`` the released ``"taylor"`` (the names are
-    diffusers'); they differ in the second-order formula and in single steps of order 3.
-    ``lower_order_final``: see :data:`LowerOrderFinal` (diffusers' ``euler_at_final`` is ``"last"``). ``orders`` gives
-    the order of each step instead.
+    ``order`` 1 to 3. ``method="multistep"`` uses earlier steps, ``"singlestep"`` stages inside each
+    step. ``variant``: ``"midpoint"`` is the released ``solver_type="dpmsolver"``, ``"heun"`` the
+    released ``"taylor"`` (the names are diffusers'); they differ in the second-order formula and in
+    single steps of order 3. ``lower_order_final``: see :data:`LowerOrderFinal` (diffusers'
+    ``euler_at_final`` is ``"last"``). ``orders`` gives the order of each step instead.
 
-    Single steps: ``inner="lambda"`` puts the stages at λ-fractions 1/2, or 1/3 and 2/3, of every grid step.
-    ``inner="grid"`` takes the grid's own levels: a step of order p spans p of them, so that a grid of N steps costs N
-    evaluations, by :func:`singlestep_orders` (the released spacing by time, and diffusers' single-step scheduler).
+    Single steps: ``inner="lambda"`` puts the stages at λ-fractions 1/2, or 1/3 and 2/3, of every
+    grid step. ``inner="grid"`` takes the grid's own levels: a step of order p spans p of them, so
+    that a grid of N steps costs N evaluations, by :func:`singlestep_orders` (the released spacing
+    by time, and diffusers' single-step scheduler).
 
-    ``eta`` > 0 adds noise. ``noise="sde"``: the exponential integrator of the reverse SDE (k-diffusion's
-    ``dpmpp_2m_sde``, ``dpmpp_3m_sde`` and, single-step, ``dpmpp_sde``). ``noise="ancestral"``: the ODE's step to a
-    lower level √(σ_s² − η²σ_up²), σ_up the posterior's deviation, then noise (``dpmpp_2s_ancestral``,
-    ``dpm2_ancestral``). The two agree at order 1 and η = 1.
+    ``eta`` > 0 adds noise. ``noise="sde"``: the exponential integrator of the reverse SDE
+    (k-diffusion's ``dpmpp_2m_sde``, ``dpmpp_3m_sde`` and, single-step, ``dpmpp_sde``).
+    ``noise="ancestral"``: the ODE's step to a lower level √(σ_s² − η²σ_up²), σ_up the posterior's
+    deviation, then noise (``dpmpp_2s_ancestral``, ``dpm2_ancestral``). The two agree at order 1 and
+    η = 1.
 
-    ``released`` (multistep order 3): the public code halves the second difference, which makes it second order; this
-    is what diffusers and k-diffusion run as 3M.
+    ``released`` (multistep order 3): the public code halves the second difference, which makes it
+    second order; this is what diffusers and k-diffusion run as 3M.
 
-    :meth:`order_on` says which order of convergence comes out. Steps from or to infinite λ are of first order, and the
-    history begins after them.
+    :meth:`order_on` says which order of convergence comes out. Steps from or to infinite λ are of
+    first order, and the history begins after them.
     """
 
     order: int = 2
@@ -98,7 +103,8 @@ class _DPMSolver:
                 raise unknown(f"{self.name} {option}", str(getattr(self, option)), allowed)
         if not 0 <= self.eta < math.inf or (self.eta > 1 and self.noise == "ancestral"):
             raise UserError(
-                f"{self.name}'s eta must be at least 0, with noise=ancestral at most 1, not {self.eta}."
+                f"{self.name}'s eta must be at least 0, with noise=ancestral at most 1, not"
+                f" {self.eta}."
             )
 
     @property
@@ -111,22 +117,25 @@ class _DPMSolver:
 
     @property
     def keeps_variance(self) -> bool:
-        """x0 is constant over a constant denoiser whatever noise is added; ε is so only within a step of the ODE."""
+        """x0 is constant over a constant denoiser whatever noise is added; ε is so only within a
+        step of the ODE."""
         within = self.noise == "ancestral" and self.method == "singlestep"
         return not self.stochastic or self.basis == "x0" or within
 
     def order_on(self, spacing: Spacing, cold: bool = False) -> int:
         """The order of the full formula; a first-order start or end caps a whole run at two.
 
-        With noise, what counts is the variance. An ancestral step inherits the order of the single step inside it. The
-        SDE's formulas leave out how the network moves with a step's own noise, an error of first order, which the
-        extrapolation of a multistep formula makes good one step later, up to second order; the ancestral multistep
-        extrapolates over another distance and does not.
+        With noise, what counts is the variance. An ancestral step inherits the order of the single
+        step inside it. The SDE's formulas leave out how the network moves with a step's own noise,
+        an error of first order, which the extrapolation of a multistep formula makes good one step
+        later, up to second order; the ancestral multistep extrapolates over another distance and
+        does not.
         """
         multistep = self.method == "multistep"
         if self.stochastic and multistep == (self.noise == "ancestral"):
             return 1
-        # Single-step order 3 needs its last stage at 2/3 in the "midpoint" form, which a grid's levels are not.
+        # Single-step order 3 needs its last stage at 2/3 in the "midpoint" form, which a grid's
+        # levels are not.
         off_thirds = not multistep and self.inner == "grid" and self.variant == "midpoint"
         capped = (multistep and (self.released or self.stochastic)) or off_thirds
         ramp = cold and (multistep or self.inner == "grid")
@@ -155,7 +164,8 @@ class _DPMSolver:
         return LambdaStep(src, dst, self.basis, self.eta if self.noise == "sde" else 0.0)
 
     def _first_order(self, step: int, src: Point, dst: Point) -> Row:
-        """The step from or to infinite λ: DDIM; from pure noise a stochastic one draws all of its noise anew."""
+        """The step from or to infinite λ: DDIM; from pure noise a stochastic one draws all of its
+        noise anew."""
         if self.stochastic and src.alpha == 0 and dst.sigma > 0:
             return noisy_row(step, src, dst, 0.0, dst.sigma)
         return euler_row(step, src, dst, self.basis)
@@ -214,8 +224,8 @@ class _DPMSolver:
         orders = self.orders or singlestep_orders(grid.steps, self.order)
         if sum(orders) != grid.steps:
             raise UserError(
-                f"Single steps on the grid's own levels need orders that add up to its {grid.steps} steps, "
-                f"not to {sum(orders)}."
+                f"Single steps on the grid's own levels need orders that add up to its {grid.steps}"
+                f" steps, not to {sum(orders)}."
             )
         spans, at = [], 0
         for p in orders:
@@ -233,7 +243,8 @@ class _DPMSolver:
         return [grid.at_ratio(math.exp(-(src.lam + h * k / order))) for k in range(1, order)]
 
     def _stages(self, index: int, src: Point, dst: Point, stages: list[Point]) -> list[Row]:
-        """The rows of one single step; ``evals`` run from the newest stage back to the step's start."""
+        """The rows of one single step; ``evals`` run from the newest stage back to the step's
+        start."""
         target, up = self._target(src, dst)
         rows = []
         for k, end in enumerate([*stages, target]):
@@ -253,7 +264,8 @@ class _DPMSolver:
         return rows
 
     def _stage_weights(self, nodes: Sequence[float], z: float, last: bool) -> tuple[float, ...]:
-        """Weights of the earlier stages, newest first; at r = 2/3 alone φ_2/r is of third order (algorithm 5)."""
+        """Weights of the earlier stages, newest first; at r = 2/3 alone φ_2/r is of third order
+        (algorithm 5)."""
         if self.variant == "midpoint" and last:
             if len(nodes) == 1:
                 return midpoint_weight(nodes[0], z)

@@ -1,4 +1,5 @@
-"""Euler and second-order Runge–Kutta steps in σ̃, with churn: the samplers of Karras et al. 2022 (arXiv 2206.00364)."""
+"""Euler and second-order Runge–Kutta steps in σ̃, with churn: the samplers of Karras et al. 2022
+(arXiv 2206.00364)."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ from .base import Variable, register
 from .ddim import forward_sigma
 
 Clock = Literal["sigma", "variance", "time"]
-"""The variable along which steps are straight: σ̃; σ̃² (the VE equation of Song et al. 2021); or the process's own
-time, in its own coordinates (its native probability-flow ODE)."""
+"""The variable along which steps are straight: σ̃; σ̃² (the VE equation of Song et al. 2021); or
+the process's own time, in its own coordinates (its native probability-flow ODE)."""
 
 
 class _Slope(NamedTuple):
@@ -56,9 +57,10 @@ def _log_alpha_slope(process: Process, at: Point) -> float:
 class _Churned:
     """Options of ``euler`` and ``heun``.
 
-    Churn (algorithm 2): where ``s_min`` ≤ σ̃ ≤ ``s_max``, a step first raises σ̃ to σ̂ = (1 + γ)σ̃ with
-    γ = min(``s_churn``/N, √2 − 1), adding √(σ̂² − σ̃²)·``s_noise``·z. ``clock``: see :data:`Clock`; every clock but
-    ``sigma`` is an ablation, and wrong even where the network is constant.
+    Churn (algorithm 2): where ``s_min`` ≤ σ̃ ≤ ``s_max``, a step first raises σ̃ to σ̂ = (1 + γ)σ̃
+    with γ = min(``s_churn``/N, √2 − 1), adding √(σ̂² − σ̃²)·``s_noise``·z. ``clock``: see
+    :data:`Clock`; every clock but ``sigma`` is an ablation, and wrong even where the network is
+    constant.
     """
 
     s_churn: float = 0.0
@@ -74,8 +76,9 @@ class _Churned:
             raise unknown("clock", self.clock, ("sigma", "variance", "time"))
         if self.s_churn < 0 or self.s_noise < 0 or not 0 <= self.s_min <= self.s_max:
             raise UserError(
-                f"{self.name} needs s_churn ≥ 0, s_noise ≥ 0 and 0 ≤ s_min ≤ s_max, not s_churn={self.s_churn}, "
-                f"s_noise={self.s_noise}, s_min={self.s_min}, s_max={self.s_max}."
+                f"{self.name} needs s_churn ≥ 0, s_noise ≥ 0 and 0 ≤ s_min ≤ s_max, not"
+                f" s_churn={self.s_churn}, s_noise={self.s_noise}, s_min={self.s_min},"
+                f" s_max={self.s_max}."
             )
 
     @property
@@ -164,10 +167,11 @@ class Euler(_Churned):
 @register("heun")
 @dataclass(frozen=True)
 class Heun(_Churned):
-    """Second order in σ̃ with churn: 2N − 1 evaluations on a grid that ends at σ = 0, where the last step is Euler.
+    """Second order in σ̃ with churn: 2N − 1 evaluations on a grid that ends at σ = 0, where the
+    last step is Euler.
 
-    d at σ̂, then d' at σ̂ + α(σ̃_s − σ̂) along d; the step takes (1 − 1/(2α)) d + 1/(2α) d' (algorithm 3). ``alpha`` = 1
-    is Heun, 1/2 the midpoint rule, 2/3 Ralston's.
+    d at σ̂, then d' at σ̂ + α(σ̃_s − σ̂) along d; the step takes (1 − 1/(2α)) d + 1/(2α) d'
+    (algorithm 3). ``alpha`` = 1 is Heun, 1/2 the midpoint rule, 2/3 Ralston's.
     """
 
     alpha: float = 1.0
@@ -179,7 +183,8 @@ class Heun(_Churned):
         super().__post_init__()
         if not 0 < self.alpha <= 1:
             raise UserError(
-                f"heun's alpha must lie in (0, 1], not {self.alpha}; 1 is Heun, 0.5 the midpoint rule."
+                f"heun's alpha must lie in (0, 1], not {self.alpha}; 1 is Heun, 0.5 the midpoint"
+                " rule."
             )
 
     def _rows(self, grid: Grid, step: int, src: Point, dst: Point) -> list[Row]:
@@ -192,7 +197,8 @@ class Heun(_Churned):
         )
         begin, inner = (_slope(grid.process, p, self.clock) for p in (src, middle))
         reach, length, share = tau_mid - tau, tau_end - tau, 1 / (2 * self.alpha)
-        # The inner state is (1 + reach·A) y + reach·B e: y comes back from it, since the base lacks what churn added.
+        # The inner state is (1 + reach·A) y + reach·B e: y comes back from it, since the base lacks
+        # what churn added.
         on_start = (1 + length * (1 - share) * begin.x) / (1 + reach * begin.x)
         out = Output(
             dst,
@@ -216,7 +222,8 @@ class Heun(_Churned):
         )
         inner = Output(middle, commit=False, current=1 + reach, evals=(-reach,))
         old, new = length * (1 - share) / src.sigma, length * share / middle.sigma
-        # The start of the step comes back from the inner state, as the base lacks what churn added: see _rows.
+        # The start of the step comes back from the inner state, as the base lacks what churn added:
+        # see _rows.
         on_start = (1 + old) / (1 + reach)
         out = Output(dst, current=on_start + new, evals=(-new, on_start * reach - old))
         return [Row(step, src, "x0", (inner,), keep=(0,)), Row(step, middle, "x0", (out,), order=2)]

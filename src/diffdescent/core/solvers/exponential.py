@@ -1,17 +1,19 @@
-"""Exponential integrators in λ = log(α/σ): the mathematics that DPM-Solver, DPM-Solver++ and UniPC share.
+"""Exponential integrators in λ = log(α/σ): the mathematics that DPM-Solver, DPM-Solver++ and UniPC
+share.
 
-Between two levels t → s the probability-flow ODE is solved up to one integral of the network (Lu et al. 2022,
-arXiv 2206.00927, prop. 3.1; arXiv 2211.01095, prop. 4.1):
+Between two levels t → s the probability-flow ODE is solved up to one integral of the network (Lu et
+al. 2022, arXiv 2206.00927, prop. 3.1; arXiv 2211.01095, prop. 4.1):
 
     x0-form   x_s = (σ_s/σ_t) x_t + α_s ∫ e^{−(λ_s − λ)} x0(λ) dλ,
     ε-form    x_s = (α_s/α_t) x_t − σ_s ∫ e^{λ_s − λ} ε(λ) dλ.
 
-With h = λ_s − λ_t, z = −h (x0) or +h (ε), and the network f a polynomial in r = (λ − λ_t)/h, the integral is
-h Σ_k φ_{k+1}(z) f^{(k)}(0). Every method here is therefore
+With h = λ_s − λ_t, z = −h (x0) or +h (ε), and the network f a polynomial in r = (λ − λ_t)/h, the
+integral is h Σ_k φ_{k+1}(z) f^{(k)}(0). Every method here is therefore
 
     x_s = a x_t + b f_0 + c Σ_j w_j (f_j − f_0),      c = α_s h  or  −σ_s h,
 
-with evaluations f_j at nodes r_j (behind, inside or at the end of the step), and differs from the others in its w_j.
+with evaluations f_j at nodes r_j (behind, inside or at the end of the step), and differs from the
+others in its w_j.
 """
 
 from __future__ import annotations
@@ -31,15 +33,16 @@ from diffdescent.core.predict import Basis
 from diffdescent.core.process import Point
 
 LowerOrderFinal = Literal["auto", "always", "last", "never"]
-"""Whether the last steps fall to lower orders: ``always``; ``auto``, on grids of fewer than ten steps (the released
-DPM-Solver); ``last``, the last step alone, to first order; ``never``. A step to σ = 0 is of first order in any case."""
+"""Whether the last steps fall to lower orders: ``always``; ``auto``, on grids of fewer than ten
+steps (the released DPM-Solver); ``last``, the last step alone, to first order; ``never``. A step to
+σ = 0 is of first order in any case."""
 
 
 def phi(k: int, z: float) -> float:
-    """φ_k(z) = ∫_0^1 e^{(1−u)z} u^{k−1}/(k−1)! du for k ≥ 1: φ_1 = (e^z − 1)/z, φ_{k+1} = (φ_k − 1/k!)/z."""
-    if (
-        abs(z) < 2
-    ):  # the recursion loses a digit per order and power of 1/z; the series is exact to rounding here
+    """φ_k(z) = ∫_0^1 e^{(1−u)z} u^{k−1}/(k−1)! du for k ≥ 1: φ_1 = (e^z − 1)/z, φ_{k+1} = (φ_k −
+    1/k!)/z."""
+    # The recursion loses a digit per order and power of 1/z; the series is exact to rounding here.
+    if abs(z) < 2:
         term = total = 1 / math.factorial(k)
         for j in range(1, 30):
             term *= z / (k + j)
@@ -59,7 +62,8 @@ def moments(count: int, z: float) -> list[float]:
 def solve_weights(nodes: Sequence[float], targets: Sequence[float]) -> tuple[float, ...]:
     """The w_j with Σ_j w_j r_j^k = targets[k − 1], k = 1 … len(nodes).
 
-    With :func:`moments` as targets the step is exact for a network polynomial in λ through all of its nodes.
+    With :func:`moments` as targets the step is exact for a network polynomial in λ through all of
+    its nodes.
     """
     if not nodes:
         return ()
@@ -68,12 +72,14 @@ def solve_weights(nodes: Sequence[float], targets: Sequence[float]) -> tuple[flo
 
 
 def polynomial_weights(nodes: Sequence[float], z: float) -> tuple[float, ...]:
-    """The weights that integrate the interpolating polynomial through ``nodes`` and the step's start exactly."""
+    """The weights that integrate the interpolating polynomial through ``nodes`` and the step's
+    start exactly."""
     return solve_weights(nodes, moments(len(nodes), z))
 
 
 def midpoint_weight(node: float, z: float) -> tuple[float]:
-    """w = φ_1/(2r): φ_2 replaced by φ_1/2, which leaves second order (arXiv 2206.00927, algorithm 4)."""
+    """w = φ_1/(2r): φ_2 replaced by φ_1/2, which leaves second order (arXiv 2206.00927, algorithm
+    4)."""
     return (phi(1, z) / (2 * node),)
 
 
@@ -81,9 +87,10 @@ def midpoint_weight(node: float, z: float) -> tuple[float]:
 class LambdaStep:
     """The coefficients of one step between levels of finite λ.
 
-    ``eta`` > 0 is the step of the reverse SDE whose noise has η times the rate of the ancestral one, the network
-    frozen or interpolated as before (arXiv 2211.01095, eq. 17 and appendix B, where η = 1). In x0-form the noise that
-    stays is σ_s e^{−ηh} and z = −(1+η)h; in ε-form the integral is taken (1+η)-fold.
+    ``eta`` > 0 is the step of the reverse SDE whose noise has η times the rate of the ancestral
+    one, the network frozen or interpolated as before (arXiv 2211.01095, eq. 17 and appendix B,
+    where η = 1). In x0-form the noise that stays is σ_s e^{−ηh} and z = −(1+η)h; in ε-form the
+    integral is taken (1+η)-fold.
     """
 
     src: Point
@@ -127,7 +134,8 @@ class LambdaStep:
         return [(p.lam - self.src.lam) / self.h for p in points]
 
     def evals(self, weights: Sequence[float], position: int = 0) -> tuple[float, ...]:
-        """The coefficients of the evaluations, that of f_0 at ``position`` and c·w_j, in order, around it."""
+        """The coefficients of the evaluations, that of f_0 at ``position`` and c·w_j, in order,
+        around it."""
         b = transfer(self.src, self._deterministic, self.basis)[1]
         c = (self.dst.alpha if self.basis == "x0" else -self.dst.sigma) * self.h * (1 + self.eta)
         if self.basis == "eps":
@@ -137,12 +145,14 @@ class LambdaStep:
 
 
 def is_finite(src: Point, dst: Point) -> bool:
-    """Whether both ends of a step have a finite λ; where one has not, only a first-order step exists."""
+    """Whether both ends of a step have a finite λ; where one has not, only a first-order step
+    exists."""
     return math.isfinite(src.lam) and math.isfinite(dst.lam)
 
 
 def first_usable(grid: Grid) -> int:
-    """The first evaluation that a multistep formula may use: the second when λ is infinite at the first."""
+    """The first evaluation that a multistep formula may use: the second when λ is infinite at the
+    first."""
     return 0 if math.isfinite(grid.points[0].lam) else 1
 
 
@@ -150,7 +160,8 @@ def orders_for(grid: Grid, order: int, given: Sequence[int]) -> list[int]:
     """``given``, one order per step, or ``order`` at every step."""
     if given and len(given) != grid.steps:
         raise UserError(
-            f"orders= lists {len(given)} orders for a grid of {grid.steps} steps; give one per step."
+            f"orders= lists {len(given)} orders for a grid of {grid.steps} steps; give one per"
+            " step."
         )
     return list(given) or [order] * grid.steps
 
@@ -158,7 +169,8 @@ def orders_for(grid: Grid, order: int, given: Sequence[int]) -> list[int]:
 def step_orders(
     grid: Grid, order: int, final: LowerOrderFinal, given: Sequence[int] = ()
 ) -> list[int]:
-    """The order of each step of a multistep method: a ramp from one at the start, and what ``final`` says at the end.
+    """The order of each step of a multistep method: a ramp from one at the start, and what
+    ``final`` says at the end.
 
     ``given`` replaces both ``order`` and ``final``; no step uses more history than there is.
     """

@@ -1,4 +1,5 @@
-"""Integration weights of multistep methods, in float64: quadrature rules, Lagrange polynomials, Adams–Bashforth."""
+"""Integration weights of multistep methods, in float64: quadrature rules, Lagrange polynomials,
+Adams–Bashforth."""
 
 from __future__ import annotations
 
@@ -16,11 +17,13 @@ ADAMS_BASHFORTH: tuple[tuple[float, ...], ...] = (
     (23 / 12, -16 / 12, 5 / 12),
     (55 / 24, -59 / 24, 37 / 24, -9 / 24),
 )
-"""Adams–Bashforth weights of orders 1–4 for equal steps, newest first (Hairer, Nørsett and Wanner, section III.1)."""
+"""Adams–Bashforth weights of orders 1–4 for equal steps, newest first (Hairer, Nørsett and Wanner,
+section III.1)."""
 
 
 class Rule(NamedTuple):
-    """A quadrature rule: ∫f ≈ Σ weights·f(points); both of shape (n,). Weights are signed, so b may be below a."""
+    """A quadrature rule: ∫f ≈ Σ weights·f(points); both of shape (n,). Weights are signed, so b may
+    be below a."""
 
     points: Array
     weights: Array
@@ -33,7 +36,8 @@ def _legendre(count: int) -> Rule:
 
 
 def gauss(breaks: Sequence[float] | Array, count: int) -> Rule:
-    """Gauss–Legendre with ``count`` points on each piece of ``breaks`` = (a, …, b): exact up to degree 2·count − 1."""
+    """Gauss–Legendre with ``count`` points on each piece of ``breaks`` = (a, …, b): exact up to
+    degree 2·count − 1."""
     edges = np.asarray(breaks, dtype=np.float64)
     widths = np.diff(edges)[:, None]
     unit = _legendre(count)
@@ -41,7 +45,8 @@ def gauss(breaks: Sequence[float] | Array, count: int) -> Rule:
 
 
 def left_sum(a: float, b: float, count: int) -> Rule:
-    """The left Riemann sum of ``count`` equal pieces (what the released DEIS code integrates with)."""
+    """The left Riemann sum of ``count`` equal pieces (what the released DEIS code integrates
+    with)."""
     width = (b - a) / count
     return Rule(
         a + width * np.arange(count, dtype=np.float64), np.full(count, width, dtype=np.float64)
@@ -49,7 +54,8 @@ def left_sum(a: float, b: float, count: int) -> Rule:
 
 
 def lagrange(nodes: Sequence[float], x: Array) -> Array:
-    """The Lagrange polynomials ℓ_j(x) = Π_{i≠j} (x − u_i)/(u_j − u_i) of distinct ``nodes``, shape (nodes, len(x))."""
+    """The Lagrange polynomials ℓ_j(x) = Π_{i≠j} (x − u_i)/(u_j − u_i) of distinct ``nodes``, shape
+    (nodes, len(x))."""
     u = np.asarray(nodes, dtype=np.float64)
     basis = np.ones((len(u), len(x)))
     for j in range(len(u)):

@@ -1,9 +1,11 @@
-"""Methods that integrate the noise prediction over σ̃: with x̃ = x/α the flow is dx̃/dσ̃ = ε(x, t), hence
+"""Methods that integrate the noise prediction over σ̃: with x̃ = x/α the flow is dx̃/dσ̃ = ε(x, t),
+hence
 
     x_s = α_s (x_t/α_t + Σ_j w_j ε_j),    Σ_j w_j = σ̃_s − σ̃_t.
 
-(Song et al. 2021, eq. 14; Zhang and Chen 2023, eq. 11.) The weights w say which method it is; the rows are the same.
-Where σ̃ is infinite they are not finite, and the step is the first-order one in its x0-form.
+(Song et al. 2021, eq. 14; Zhang and Chen 2023, eq. 11.) The weights w say which method it is; the
+rows are the same. Where σ̃ is infinite they are not finite, and the step is the first-order one in
+its x0-form.
 """
 
 from __future__ import annotations
@@ -47,11 +49,13 @@ def multistep_rows(
     warm: int = 1,
     caps: Sequence[int] = (),
 ) -> tuple[Row, ...]:
-    """One evaluation a step, combined with up to ``order`` − 1 earlier ones (fewer in a step i with a lower caps[i]).
+    """One evaluation a step, combined with up to ``order`` − 1 earlier ones (fewer in a step i with
+    a lower caps[i]).
 
-    ``known`` are the points of evaluations that are kept when step ``first`` begins. A step with fewer than ``warm``
-    evaluations at hand is of first order. Steps that touch a point that is not ``usable`` (its place is infinite in
-    the variable of the interpolation) are of first order too, and an evaluation there does not enter the history.
+    ``known`` are the points of evaluations that are kept when step ``first`` begins. A step with
+    fewer than ``warm`` evaluations at hand is of first order. Steps that touch a point that is not
+    ``usable`` (its place is infinite in the variable of the interpolation) are of first order too,
+    and an evaluation there does not enter the history.
     """
     history = list(known)
     rows = []
@@ -80,10 +84,10 @@ def stage_rows(
 ) -> tuple[Row, ...]:
     """The evaluations of one explicit Runge–Kutta step.
 
-    ``points`` are those of the stages and then of the step's end; ``weights[i]`` the w of the state at
-    ``points[i + 1]``, over the stages in the order in which they are taken. ``older`` evaluations of earlier steps are
-    carried through; ``keep`` says what stays after the last row (0 the newest stage, ``len(weights)`` the newest of
-    the older ones).
+    ``points`` are those of the stages and then of the step's end; ``weights[i]`` the w of the state
+    at ``points[i + 1]``, over the stages in the order in which they are taken. ``older``
+    evaluations of earlier steps are carried through; ``keep`` says what stays after the last row (0
+    the newest stage, ``len(weights)`` the newest of the older ones).
     """
     rows = []
     for i, w in enumerate(weights):

@@ -1,9 +1,10 @@
-"""UniPC: a multistep predictor and a corrector that reuses the next evaluation (Zhao et al. 2023, arXiv 2302.04867).
+"""UniPC: a multistep predictor and a corrector that reuses the next evaluation (Zhao et al. 2023,
+arXiv 2302.04867).
 
-Predictor and corrector are the exponential integrators of :mod:`.exponential` through the polynomial of the earlier
-evaluations, the corrector's with the new one at r = 1 as well. The paper's B(h) cancels wherever its linear system
-(eq. 10) is solved; it is seen only where the system is not solved but replaced by ρ = 1/2: in the predictor of order
-2 and the corrector of order 1.
+Predictor and corrector are the exponential integrators of :mod:`.exponential` through the
+polynomial of the earlier evaluations, the corrector's with the new one at r = 1 as well. The
+paper's B(h) cancels wherever its linear system (eq. 10) is solved; it is seen only where the system
+is not solved but replaced by ρ = 1/2: in the predictor of order 2 and the corrector of order 1.
 """
 
 from __future__ import annotations
@@ -38,16 +39,18 @@ Variant = Literal["bh1", "bh2", "vary", "vary_released"]
 @register("unipc")
 @dataclass(frozen=True)
 class UniPC:
-    """UniPC-p: ``order`` is the p of the predictor; the corrected method is of order p + 1 (theorem 3.1).
+    """UniPC-p: ``order`` is the p of the predictor; the corrected method is of order p + 1 (theorem
+    3.1).
 
-    ``variant``: ``bh1`` (B = h) and ``bh2`` (B = e^h − 1) take ρ = 1/2 where the paper does; ``vary`` (UniPC_v, varying
-    coefficients) solves everywhere. ``vary_released`` is UniPC_v as its public code has it: the corrector leaves out
-    the highest derivative but for the new evaluation, which it scales by the next φ, and is of first order.
-    ``basis``: ``x0`` or ``eps`` prediction. ``corrector=False`` is UniP; ``disable_corrector`` lists single steps that
-    stay uncorrected. ``lower_order_final``, ``orders``: see :mod:`.exponential`.
+    ``variant``: ``bh1`` (B = h) and ``bh2`` (B = e^h − 1) take ρ = 1/2 where the paper does;
+    ``vary`` (UniPC_v, varying coefficients) solves everywhere. ``vary_released`` is UniPC_v as its
+    public code has it: the corrector leaves out the highest derivative but for the new evaluation,
+    which it scales by the next φ, and is of first order. ``basis``: ``x0`` or ``eps`` prediction.
+    ``corrector=False`` is UniP; ``disable_corrector`` lists single steps that stay uncorrected.
+    ``lower_order_final``, ``orders``: see :mod:`.exponential`.
 
-    The last step is never corrected: it would cost one more evaluation. Steps from or to infinite λ are of first
-    order and uncorrected.
+    The last step is never corrected: it would cost one more evaluation. Steps from or to infinite λ
+    are of first order and uncorrected.
     """
 
     order: int = 2
@@ -88,8 +91,8 @@ class UniPC:
     def order_on(self, spacing: Spacing, cold: bool = False) -> int:
         """p + 1 with the corrector, p without.
 
-        From a cold start the first predictor's error is O(h²): corrected it is O(h³), uncorrected it stays, and so
-        does that of a last step of first order.
+        From a cold start the first predictor's error is O(h²): corrected it is O(h³), uncorrected
+        it stays, and so does that of a last step of first order.
         """
         if not self.corrector:
             return min(self.order, 2) if cold else self.order
@@ -152,11 +155,12 @@ class UniPC:
         return polynomial_weights(nodes, z)
 
     def _released(self, nodes: Sequence[float], z: float) -> tuple[float, ...]:
-        """UniPC_v's public corrector: one derivative too few in the sum, and the new evaluation's weight off by one.
+        """UniPC_v's public corrector: one derivative too few in the sum, and the new evaluation's
+        weight off by one.
 
-        With A the inverse of the Taylor matrix and φ_{k+1} the weight of the k-th derivative, it takes
-        Σ_{k<K} φ_{k+1} A_{kj} for the earlier evaluations and φ_{K+1} A_{K−1,new} for the new one, in place of
-        Σ_{k≤K} φ_{k+1} A_{kj} for all.
+        With A the inverse of the Taylor matrix and φ_{k+1} the weight of the k-th derivative, it
+        takes Σ_{k<K} φ_{k+1} A_{kj} for the earlier evaluations and φ_{K+1} A_{K−1,new} for the new
+        one, in place of Σ_{k≤K} φ_{k+1} A_{kj} for all.
         """
         full = moments(len(nodes), z)
         earlier = solve_weights(nodes, [*full[:-1], 0.0])

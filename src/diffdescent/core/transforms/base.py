@@ -1,7 +1,9 @@
 """What a transform is: three slots around a plan.
 
-* a :class:`Rewrite` is linear in the evaluations and turns one plan into another (gradient estimation);
-* an :class:`Estimate` looks at x0 of each evaluation and returns a correction (thresholding) or nothing (a monitor);
+* a :class:`Rewrite` is linear in the evaluations and turns one plan into another (gradient
+  estimation);
+* an :class:`Estimate` looks at x0 of each evaluation and returns a correction (thresholding) or
+  nothing (a monitor);
 * a :class:`Displacement` acts once a step on the committed state (momentum, projections).
 
 Each is "base plus correction", so a neutral parameter gives the sampler beneath bit for bit.
@@ -20,11 +22,12 @@ from diffdescent.core.process import Point
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One evaluation as an estimate transform sees it: x0 (after earlier transforms), the state, and where.
+    """One evaluation as an estimate transform sees it: x0 (after earlier transforms), the state,
+    and where.
 
-    ``direction`` is what classifier-free guidance has added to x0 (after earlier transforms that say so by a true
-    attribute ``of_direction``), or None. ``memory`` is the transform's own for the length of one run, empty at first,
-    for what it remembers of each sample.
+    ``direction`` is what classifier-free guidance has added to x0 (after earlier transforms that
+    say so by a true attribute ``of_direction``), or None. ``memory`` is the transform's own for the
+    length of one run, empty at first, for what it remembers of each sample.
     """
 
     x0: Tensor
@@ -39,9 +42,10 @@ class Evaluation:
 class StepParts(NamedTuple):
     """What a step S adds to its anchor: S = Z·x_t + denoise + diversity + guidance.
 
-    ``denoise`` is Σ c·x0 (or Σ c·ε) over the evaluations that the step uses, ``diversity`` its scaled noise (None where
-    there is none), ``guidance`` what the gradients of log p(y | x_t), or classifier-free guidance, add to it. A step
-    of several evaluations is taken apart in :mod:`diffdescent.core.executor.parts`.
+    ``denoise`` is Σ c·x0 (or Σ c·ε) over the evaluations that the step uses, ``diversity`` its
+    scaled noise (None where there is none), ``guidance`` what the gradients of log p(y | x_t), or
+    classifier-free guidance, add to it. A step of several evaluations is taken apart in
+    :mod:`diffdescent.core.executor.parts`.
     """
 
     denoise: Tensor
@@ -51,10 +55,12 @@ class StepParts(NamedTuple):
 
 @dataclass(frozen=True)
 class Commit:
-    """One step as a displacement transform sees it: from ``base`` at ``src`` to the ``proposal`` S at ``dst``.
+    """One step as a displacement transform sees it: from ``base`` at ``src`` to the ``proposal`` S
+    at ``dst``.
 
-    ``noise`` is the scaled noise that S contains, or None. ``parts`` are those of a guided step, where a transform has
-    an attribute ``wants_parts`` that names the basis of its denoising part, ``"x0"`` or ``"eps"``; else None.
+    ``noise`` is the scaled noise that S contains, or None. ``parts`` are those of a guided step,
+    where a transform has an attribute ``wants_parts`` that names the basis of its denoising part,
+    ``"x0"`` or ``"eps"``; else None.
     """
 
     step: int
@@ -95,7 +101,8 @@ class Estimate(Protocol):
 
 @runtime_checkable
 class Displacement(Protocol):
-    """A transform of the committed step. ``update`` is pure: it returns the new state of the sample and its own."""
+    """A transform of the committed step. ``update`` is pure: it returns the new state of the sample
+    and its own."""
 
     name: ClassVar[str]
     linear: ClassVar[bool]

@@ -1,7 +1,9 @@
-"""Gradient estimation: a second-order estimate of the denoiser from the last two evaluations (arXiv 2306.04848).
+"""Gradient estimation: a second-order estimate of the denoiser from the last two evaluations (arXiv
+2306.04848).
 
-ē_t = γ e_t + (1 − γ) e_{t+1} = e_t + (γ − 1)(e_t − e_{t+1}), then the step of the sampler beneath with ē in place of
-e (algorithm 2 of the paper; the first step is plain). The history holds the raw e, after thresholding.
+ē_t = γ e_t + (1 − γ) e_{t+1} = e_t + (γ − 1)(e_t − e_{t+1}), then the step of the sampler beneath
+with ē in place of e (algorithm 2 of the paper; the first step is plain). The history holds the raw
+e, after thresholding.
 """
 
 from __future__ import annotations
@@ -20,12 +22,12 @@ from diffdescent.core.predict import Basis
 class GradientEstimation:
     """Folds ē into the plan's coefficients.
 
-    ``gamma`` is one number or one per step (the last one repeats); 1 is the sampler beneath, bit for bit. ``last``:
-    ``"correct"`` corrects every later step (smalldiffusion, the paper), ``"plain"`` leaves the last one alone
-    (ComfyUI, where it returns the denoised image).
+    ``gamma`` is one number or one per step (the last one repeats); 1 is the sampler beneath, bit
+    for bit. ``last``: ``"correct"`` corrects every later step (smalldiffusion, the paper),
+    ``"plain"`` leaves the last one alone (ComfyUI, where it returns the denoised image).
 
-    Needs rows with one evaluation, no history of their own and one commit; ``force`` applies it to the newest
-    evaluation of multistep rows all the same. Raises :class:`UserError` otherwise.
+    Needs rows with one evaluation, no history of their own and one commit; ``force`` applies it to
+    the newest evaluation of multistep rows all the same. Raises :class:`UserError` otherwise.
     """
 
     gamma: float | tuple[float, ...] = 2.0
@@ -60,14 +62,14 @@ class GradientEstimation:
             )
             if not simple and not self.force:
                 raise UserError(
-                    "Gradient estimation replaces the estimate of a one-evaluation, history-free step, and "
-                    f"{plan.name} has its own history or inner stages; use it on ddim, ddpm, euler or mu, or force it "
-                    "with force=true."
+                    "Gradient estimation replaces the estimate of a one-evaluation, history-free"
+                    f" step, and {plan.name} has its own history or inner stages; use it on ddim,"
+                    " ddpm, euler or mu, or force it with force=true."
                 )
             if row.keep and row.keep[0] != 0:
                 raise UserError(
-                    f"{plan.name} does not keep its newest evaluation, which gradient estimation needs; "
-                    "use ge on ddim, ddpm, euler or mu."
+                    f"{plan.name} does not keep its newest evaluation, which gradient estimation"
+                    " needs; use ge on ddim, ddpm, euler or mu."
                 )
             last = i == len(plan.rows) - 1
             plain = i == 0 or (last and self.last == "plain")
@@ -79,12 +81,13 @@ class GradientEstimation:
 
 
 def _corrected(row: Row, gamma: float, previous: Basis | None, keep: bool) -> Row:
-    """The row with the corrected estimate in place of the newest; ``previous``: what the evaluation before is kept as.
+    """The row with the corrected estimate in place of the newest; ``previous``: what the evaluation
+    before is kept as.
 
-    Rows without a history of their own keep ε, others (``force``) what they keep anyway, and that is corrected.
-    Where the row reads the same: c·ē = cγ·e + c(1 − γ)·e_prev. A row that reads x0 = (x − σe)/α with ε kept:
-    c·x̄0 = cγ·x0 + (c(1 − γ)/α)·x − (c(1 − γ)σ/α)·e_prev, with x the state that was evaluated; and likewise with
-    α and σ exchanged.
+    Rows without a history of their own keep ε, others (``force``) what they keep anyway, and that
+    is corrected. Where the row reads the same: c·ē = cγ·e + c(1 − γ)·e_prev. A row that reads x0 =
+    (x − σe)/α with ε kept: c·x̄0 = cγ·x0 + (c(1 − γ)/α)·x − (c(1 − γ)σ/α)·e_prev, with x the state
+    that was evaluated; and likewise with α and σ exchanged.
     """
 
     def fold(out: Output) -> Output:

@@ -1,4 +1,5 @@
-"""Inpainting: after every step the known region is put back, at the noise level that the step has reached."""
+"""Inpainting: after every step the known region is put back, at the noise level that the step has
+reached."""
 
 from __future__ import annotations
 
@@ -16,9 +17,9 @@ from .base import Commit
 class Inpaint:
     """x ← m·(α x_known + σ ε) + (1 − m)·x on every committed state.
 
-    ``mask`` is 1 where ``known`` is to be kept, ``noise`` the unit noise ε of the known region; all broadcast to
-    (B, C, H, W). Placed before momentum in a chain the blend is part of the displacement r (as in the authors' code),
-    placed after it the region is exact at every step.
+    ``mask`` is 1 where ``known`` is to be kept, ``noise`` the unit noise ε of the known region; all
+    broadcast to (B, C, H, W). Placed before momentum in a chain the blend is part of the
+    displacement r (as in the authors' code), placed after it the region is exact at every step.
     """
 
     mask: Tensor

@@ -1,7 +1,8 @@
-"""Momentum on the sampling update, heavy-ball and positive-negative (Jang et al., AAAI 2024, algorithm 2, eqs. 5–8).
+"""Momentum on the sampling update, heavy-ball and positive-negative (Jang et al., AAAI 2024,
+algorithm 2, eqs. 5–8).
 
-With S one step of any base sampler and r = x_t/n_t − S/n_s the displacement in VP-normalised coordinates,
-n = √(α² + σ²):
+With S one step of any base sampler and r = x_t/n_t − S/n_s the displacement in VP-normalised
+coordinates, n = √(α² + σ²):
 
     m ← β m + (1 − β) r,      x_s = n_s (x_t/n_t − m)  =  S + n_s β (r − m_prev).
 
@@ -42,7 +43,8 @@ def _displacement(commit: Commit, coords: Coordinates, noise: str) -> Tensor:
 def _check(beta: float, coords: str, noise: str) -> None:
     if not -1 < beta < 1:
         raise UserError(
-            f"momentum's beta must lie in (−1, 1), not {beta}; the paper's settings are −0.3, 0.2 and −0.8."
+            f"momentum's beta must lie in (−1, 1), not {beta}; the paper's settings are −0.3, 0.2"
+            " and −0.8."
         )
     if coords not in ("vp", "ve", "native"):
         raise unknown("coordinate system", coords, ("vp", "ve", "native"))
@@ -59,10 +61,11 @@ class _Memory(NamedTuple):
 class Momentum:
     """The recursion, which is what the authors ran (also for β < 0).
 
-    ``beta`` is one number in (−1, 1) or one per step (the last one repeats). ``warm_start``: m starts at the first
-    displacement (True), at zero (False, the paper), or warm where β > 0.5 (``"auto"``, the released code).
-    ``coords``: the displacement's coordinates; ``noise="outside"`` leaves a stochastic step's noise out of it.
-    Raises :class:`UserError` for a β outside (−1, 1) and unknown options.
+    ``beta`` is one number in (−1, 1) or one per step (the last one repeats). ``warm_start``: m
+    starts at the first displacement (True), at zero (False, the paper), or warm where β > 0.5
+    (``"auto"``, the released code). ``coords``: the displacement's coordinates; ``noise="outside"``
+    leaves a stochastic step's noise out of it. Raises :class:`UserError` for a β outside (−1, 1)
+    and unknown options.
     """
 
     beta: float | tuple[float, ...] = -0.3
@@ -115,10 +118,12 @@ class PositiveNegative:
 
     Steps are counted from 0 as executed; the newest step's parity is the positive one:
 
-        m_same = (1+b) Σ b^{2k} r_{n−2k},  m_other = (1+b) Σ b^{2k+1} r_{n−2k−1},  m = (1+b) m_same − b m_other.
+        m_same = (1+b) Σ b^{2k} r_{n−2k},  m_other = (1+b) Σ b^{2k+1} r_{n−2k−1},  m = (1+b) m_same
+        − b m_other.
 
-    For a constant input the gain is (1 + b − b²)/(1 − b) in the long run; ``normalise`` divides by the finite sum of
-    the weights, which makes it 1. ``coords`` and ``noise`` as in :class:`Momentum`.
+    For a constant input the gain is (1 + b − b²)/(1 − b) in the long run; ``normalise`` divides by
+    the finite sum of the weights, which makes it 1. ``coords`` and ``noise`` as in
+    :class:`Momentum`.
     """
 
     beta: float = -0.3

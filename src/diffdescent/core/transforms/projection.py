@@ -1,10 +1,11 @@
 """Resolving conflicts between the gradients of one step (PixelAsParam, algorithm 2).
 
-With g_cls, g_den, g_div the guidance, denoising and noise parts of a step (their common sign does not matter) and
-proj(a on b) = ⟨a, b⟩/‖b‖²·b:
+With g_cls, g_den, g_div the guidance, denoising and noise parts of a step (their common sign does
+not matter) and proj(a on b) = ⟨a, b⟩/‖b‖²·b:
 
-    if ⟨g_cls, g_den⟩ < 0:  ĝ_cls = g_cls − δ1 proj(g_cls on g_den),   ĝ_den = g_den − δ2 proj(g_den on g_cls);
-    if ⟨g_cls, g_div⟩ < 0:  ĝ_cls −= δ3 proj(ĝ_cls on g_div),          ĝ_div = g_div − δ4 proj(g_div on g_cls).
+    if ⟨g_cls, g_den⟩ < 0:  ĝ_cls = g_cls − δ1 proj(g_cls on g_den),   ĝ_den = g_den − δ2 proj(g_den
+    on g_cls); if ⟨g_cls, g_div⟩ < 0:  ĝ_cls −= δ3 proj(ĝ_cls on g_div),          ĝ_div = g_div − δ4
+    proj(g_div on g_cls).
 
 What is computed is the part that is taken away, so that δ = 0 takes away exact zeros.
 """
@@ -30,7 +31,8 @@ ZeroNorm = Literal["own", "batch"]
 
 
 class Delta(NamedTuple):
-    """How much of a projection is taken away: from g_cls for g_den, from g_den, from g_cls for g_div, from g_div."""
+    """How much of a projection is taken away: from g_cls for g_den, from g_den, from g_cls for
+    g_div, from g_div."""
 
     cls_den: float = 1.0
     den: float = 1.0
@@ -39,8 +41,10 @@ class Delta(NamedTuple):
 
 
 def sum_from(x: Tensor, first: int) -> Tensor:
-    """The sum over the dimensions from ``first`` on (the last one always), which stay with length one."""
-    # Rows first: a sum of few long rows is split among threads, and its last bits then depend on the batch.
+    """The sum over the dimensions from ``first`` on (the last one always), which stay with length
+    one."""
+    # Rows first: a sum of few long rows is split among threads, and its last bits then depend on
+    # the batch.
     rows = x.sum(-1, keepdim=True)
     within = tuple(range(first, x.ndim - 1))
     return (
@@ -52,15 +56,14 @@ def sum_from(x: Tensor, first: int) -> Tensor:
 class Conflicts:
     """Which conflicts are resolved, and how one is told.
 
-    ``pairs``: ``"cls-den"``, ``"cls-div"`` (the paper's two) and ``"den-div"`` (an ablation that it leaves undefined:
-    last, each current vector loses ``den_div`` times its projection on the other's raw vector).
-    ``scope``: one inner product for each sample, for the whole batch, or for each channel of each sample.
-    ``gate``: whether a pair conflicts is told by the ``"raw"`` vectors (the paper) or by the two ``"pair"`` members
-    that are about to be projected (the released code).
-    ``partner``: the noise part is projected on the ``"raw"`` g_cls, or on the one ``"projected"`` off g_den (one
-    released class).
-    ``zero``: a partner of norm zero disables its ``"own"`` projection alone, or, as released, that of the whole
-    ``"batch"``.
+    ``pairs``: ``"cls-den"``, ``"cls-div"`` (the paper's two) and ``"den-div"`` (an ablation that it
+    leaves undefined: last, each current vector loses ``den_div`` times its projection on the
+    other's raw vector). ``scope``: one inner product for each sample, for the whole batch, or for
+    each channel of each sample. ``gate``: whether a pair conflicts is told by the ``"raw"`` vectors
+    (the paper) or by the two ``"pair"`` members that are about to be projected (the released code).
+    ``partner``: the noise part is projected on the ``"raw"`` g_cls, or on the one ``"projected"``
+    off g_den (one released class). ``zero``: a partner of norm zero disables its ``"own"``
+    projection alone, or, as released, that of the whole ``"batch"``.
 
     Raises :class:`UserError` for unknown options.
     """
@@ -80,14 +83,16 @@ class Conflicts:
     def __post_init__(self) -> None:
         if not math.isfinite(self.den_div):
             raise UserError(
-                f"den_div must be a finite number, not {self.den_div}; 1 takes the whole projection away."
+                f"den_div must be a finite number, not {self.den_div}; 1 takes the whole projection"
+                " away."
             )
         for pair in self.pairs:
             if pair not in get_args(Pair):
                 raise unknown("pair of gradients", pair, get_args(Pair))
         if not self.pairs:
             raise UserError(
-                "No pair of gradients is resolved; name at least one of cls-den, cls-div and den-div."
+                "No pair of gradients is resolved; name at least one of cls-den, cls-div and"
+                " den-div."
             )
         for what, value, allowed in (
             ("scope", self.scope, Scope),
@@ -99,22 +104,25 @@ class Conflicts:
                 raise unknown(what, value, get_args(allowed))
 
     def dot(self, a: Tensor, b: Tensor) -> Tensor:
-        """⟨a, b⟩ in the scope, of shape (B, C, …) with ones for what was summed, so that it multiplies a vector."""
+        """⟨a, b⟩ in the scope, of shape (B, C, …) with ones for what was summed, so that it
+        multiplies a vector."""
         return sum_from(a * b, {"batch": 0, "sample": 1, "channel": 2}[self.scope])
 
     def projection(self, inner: Tensor, partner: Tensor, raw: Tensor) -> Tensor:
-        """proj(a on ``partner``) where a and it conflict, zero elsewhere; ``inner`` is ⟨a, partner⟩, ``raw`` the raw
-        pair's inner product."""
+        """proj(a on ``partner``) where a and it conflict, zero elsewhere; ``inner`` is ⟨a,
+        partner⟩, ``raw`` the raw pair's inner product."""
         norm2 = self.dot(partner, partner)
         told = (raw if self.gate == "raw" else inner) < 0
-        # A square below the smallest normal number has lost its digits: the length of the projection would be wrong.
+        # A square below the smallest normal number has lost its digits: the length of the
+        # projection would be wrong.
         defined = (
             norm2 >= torch.finfo(norm2.dtype).tiny if self.zero == "own" else (norm2 > 0).all()
         )
         return torch.where(told & defined, inner / norm2, 0.0) * partner
 
     def removed(self, parts: StepParts, delta: Delta) -> StepParts:
-        """What is taken away from each part; ``None`` for the noise part where there is no noise."""
+        """What is taken away from each part; ``None`` for the noise part where there is no
+        noise."""
         cls, den, div = parts.guidance, parts.denoise, parts.diversity
         off_cls, off_den = torch.zeros_like(cls), torch.zeros_like(den)
         off_div = None if div is None else torch.zeros_like(div)

@@ -1,8 +1,9 @@
 """PixelAsParam (PxP): the gradients of one step lose what conflicts (projection.py), in two places.
 
-Classifier-like guidance is a part of the step, x_s = Z x_t + denoise + diversity + guidance, and :class:`PxP` is a
-displacement transform. Classifier-free guidance is a part of the estimate, D̃ = D_c + w(D_c − D_u), which is clipped
-after the projection, and :class:`FreePxP` is an estimate transform.
+Classifier-like guidance is a part of the step, x_s = Z x_t + denoise + diversity + guidance, and
+:class:`PxP` is a displacement transform. Classifier-free guidance is a part of the estimate, D̃ =
+D_c + w(D_c − D_u), which is clipped after the projection, and :class:`FreePxP` is an estimate
+transform.
 """
 
 from __future__ import annotations
@@ -30,12 +31,13 @@ Four = tuple[float, float, float, float]
 class PxP:
     """x_s = S − (what is taken away from each part of the step S); at δ = 0 exactly S.
 
-    ``delta`` is (δ1, δ2, δ3, δ4), or one such for each step (the last one repeats). ``denoising`` says what the
-    denoising gradient is (:mod:`.definitions`); the other options are those of :class:`Conflicts`. The default is the
-    paper's algorithm: x0 prediction, both pairs, per sample, told by the raw vectors. It works over any solver, by the
-    parts of each committed step (:mod:`diffdescent.core.executor.parts`); where a step has no noise there is no diversity part.
-    Raises :class:`UserError` for unknown options and δ that are not four finite numbers, and for a model without
-    guidance.
+    ``delta`` is (δ1, δ2, δ3, δ4), or one such for each step (the last one repeats). ``denoising``
+    says what the denoising gradient is (:mod:`.definitions`); the other options are those of
+    :class:`Conflicts`. The default is the paper's algorithm: x0 prediction, both pairs, per sample,
+    told by the raw vectors. It works over any solver, by the parts of each committed step
+    (:mod:`diffdescent.core.executor.parts`); where a step has no noise there is no diversity part.
+    Raises :class:`UserError` for unknown options and δ that are not four finite numbers, and for a
+    model without guidance.
     """
 
     delta: Four | tuple[Four, ...] = (1.0, 1.0, 1.0, 1.0)
@@ -85,11 +87,12 @@ class PxP:
         return basis_of(self.denoising)
 
     def parts(self, commit: Commit) -> StepParts:
-        """The parts of a step under this definition. Raises :class:`UserError` for a step without guidance."""
+        """The parts of a step under this definition. Raises :class:`UserError` for a step without
+        guidance."""
         if commit.parts is None:
             raise UserError(
-                "pxp resolves conflicts with a guidance gradient, and this model has none; use Guided(…) or "
-                "ClassifierFree(…), on the command line --guidance."
+                "pxp resolves conflicts with a guidance gradient, and this model has none; use"
+                " Guided(…) or ClassifierFree(…), on the command line --guidance."
             )
         return regrouped(commit.parts, self.denoising)
 
@@ -110,12 +113,13 @@ class PxP:
 
 @dataclass(frozen=True)
 class FreePxP:
-    """x0 = Â + B̂ for classifier-free guidance: A = D_c and B = w(D_c − D_u), each less its projection on the other
-    where ⟨A, B⟩ < 0.
+    """x0 = Â + B̂ for classifier-free guidance: A = D_c and B = w(D_c − D_u), each less its
+    projection on the other where ⟨A, B⟩ < 0.
 
-    ``den_weight`` and ``cond_weight`` scale what A and B lose (at 0 and 0 nothing changes); ``scope`` and ``zero`` are
-    those of :class:`Conflicts`. It comes first in a chain, before any threshold. Raises :class:`UserError` for weights
-    that are not finite and unknown options, and for a model without classifier-free guidance.
+    ``den_weight`` and ``cond_weight`` scale what A and B lose (at 0 and 0 nothing changes);
+    ``scope`` and ``zero`` are those of :class:`Conflicts`. It comes first in a chain, before any
+    threshold. Raises :class:`UserError` for weights that are not finite and unknown options, and
+    for a model without classifier-free guidance.
     """
 
     den_weight: float = 1.0
@@ -148,11 +152,13 @@ class FreePxP:
         return Delta(cls_den=self.cond_weight, den=self.den_weight)
 
     def parts(self, evaluation: Evaluation) -> StepParts:
-        """A and B of one evaluation. Raises :class:`UserError` where there is no classifier-free guidance."""
+        """A and B of one evaluation. Raises :class:`UserError` where there is no classifier-free
+        guidance."""
         direction = evaluation.direction
         if direction is None:
             raise UserError(
-                "pxp_free needs classifier-free guidance, and this model has none; use ClassifierFree(…)."
+                "pxp_free needs classifier-free guidance, and this model has none; use"
+                " ClassifierFree(…)."
             )
         return StepParts(evaluation.x0 - direction, None, direction)
 
@@ -167,13 +173,14 @@ RELEASED: Mapping[str, PxP] = {
     "cdiv": PxP(gate="pair", partner="projected", zero="batch"),
     "cdiv2": PxP(gate="pair", zero="batch"),
 }
-"""The released classes (pxpguided-diffusion, GaussianDiffusion…): all δ are 1, and one zero norm stops a whole batch.
-The classifier-free one, MLT6, is ``FreePxP(den_weight, cond_weight, zero="batch")``."""
+"""The released classes (pxpguided-diffusion, GaussianDiffusion…): all δ are 1, and one zero norm
+stops a whole batch. The classifier-free one, MLT6, is ``FreePxP(den_weight, cond_weight,
+zero="batch")``."""
 
 PAPER: Mapping[str, PxP] = {
     "unconditional": PxP(),
     "conditional": PxP((1.0, 1.0, 1e-3, 1e-3)),
     "cifar10": PxP((0.1, 0.03, 0.03, 0.007)),
 }
-"""The paper's settings (table 7, 250 steps), used there with guidance scales of .5 (64²) or 1 (256²), .5 to .7, and
-.2."""
+"""The paper's settings (table 7, 250 steps), used there with guidance scales of .5 (64²) or 1
+(256²), .5 to .7, and .2."""

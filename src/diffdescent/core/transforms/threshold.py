@@ -20,9 +20,10 @@ EpsRule = Literal["recompute", "keep"]
 class _Thresholding(ABC):
     """What both thresholds share. ``eps``: whether the noise estimate follows the new x0.
 
-    ``"recompute"`` takes ε = (x − α x̂0)/σ from the thresholded x̂0, so that history, gradient estimation and inner
-    stages see it. ``"keep"`` leaves ε as the network gave it: a step x_s = α_s x̂0 + (what ε adds) changes by
-    α_s(x̂0 − x0) alone (diffusers' DDIM without ``use_clipped_model_output``, Analytic-DPM's code).
+    ``"recompute"`` takes ε = (x − α x̂0)/σ from the thresholded x̂0, so that history, gradient
+    estimation and inner stages see it. ``"keep"`` leaves ε as the network gave it: a step x_s = α_s
+    x̂0 + (what ε adds) changes by α_s(x̂0 − x0) alone (diffusers' DDIM without
+    ``use_clipped_model_output``, Analytic-DPM's code).
     """
 
     eps: EpsRule
@@ -46,7 +47,8 @@ class _Thresholding(ABC):
 
 @dataclass(frozen=True)
 class Threshold(_Thresholding):
-    """Static: x0 is clamped to [−value, value]. Where nothing is clamped the sampler beneath is unchanged to the bit.
+    """Static: x0 is clamped to [−value, value]. Where nothing is clamped the sampler beneath is
+    unchanged to the bit.
 
     Raises :class:`UserError` unless value > 0.
     """
@@ -69,7 +71,8 @@ class Threshold(_Thresholding):
 def quantile(values: Tensor, p: float) -> Tensor:
     """The p-quantile of each row of ``values`` (B, n), linearly interpolated, (B, 1).
 
-    As ``torch.quantile``, which refuses more than 16 million numbers; only the largest ones are looked at.
+    As ``torch.quantile``, which refuses more than 16 million numbers; only the largest ones are
+    looked at.
     """
     place = p * (values.shape[1] - 1)
     low = math.floor(place)
@@ -80,11 +83,11 @@ def quantile(values: Tensor, p: float) -> Tensor:
 
 @dataclass(frozen=True)
 class DynamicThreshold(_Thresholding):
-    """Dynamic thresholding (Saharia et al. 2022, Imagen, section 2.3): with s = max(quantile(|x0|, percentile), 1) of
-    each sample, at most ``maximum``, x0 ← clamp(x0, −s, s)/s.
+    """Dynamic thresholding (Saharia et al. 2022, Imagen, section 2.3): with s = max(quantile(|x0|,
+    percentile), 1) of each sample, at most ``maximum``, x0 ← clamp(x0, −s, s)/s.
 
-    Where s = 1 and nothing is clamped the sampler beneath is unchanged to the bit. Raises :class:`UserError` unless
-    0 < percentile ≤ 1 and maximum ≥ 1.
+    Where s = 1 and nothing is clamped the sampler beneath is unchanged to the bit. Raises
+    :class:`UserError` unless 0 < percentile ≤ 1 and maximum ≥ 1.
     """
 
     percentile: float = 0.995
@@ -113,7 +116,8 @@ class DynamicThreshold(_Thresholding):
 
 
 class Seen(NamedTuple):
-    """One evaluation: its step, time and σ/α, and per sample (B,) the mean, extremes and root mean square of x0."""
+    """One evaluation: its step, time and σ/α, and per sample (B,) the mean, extremes and root mean
+    square of x0."""
 
     step: int
     t: float
@@ -129,8 +133,8 @@ class Seen(NamedTuple):
 class Monitor:
     """Records every evaluation (at its place in the chain of estimates) and changes nothing.
 
-    The statistics stay on the device until somebody reads them: recording causes no synchronisation. ``images`` keeps
-    x0 itself too.
+    The statistics stay on the device until somebody reads them: recording causes no
+    synchronisation. ``images`` keeps x0 itself too.
     """
 
     images: bool = False

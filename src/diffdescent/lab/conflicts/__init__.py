@@ -1,8 +1,10 @@
-"""Conflict analysis: runs a guided sampler and records how the parts of its steps lie to each other.
+"""Conflict analysis: runs a guided sampler and records how the parts of its steps lie to each
+other.
 
-What is recorded is the 6 × 6 Gram matrix of each step and sample, of the three parts before and after PxP's
-projections, on the device; it is read once for every 16 samples, after their last step. Under ``pxp_free``, which acts
-on estimates of x0, it is that of each evaluation. :mod:`.conflict_table` makes figures of it.
+What is recorded is the 6 × 6 Gram matrix of each step and sample, of the three parts before and
+after PxP's projections, on the device; it is read once for every 16 samples, after their last step.
+Under ``pxp_free``, which acts on estimates of x0, it is that of each evaluation.
+:mod:`.conflict_table` makes figures of it.
 """
 
 from __future__ import annotations
@@ -45,8 +47,9 @@ RECORD = "analysis.json"
 
 @dataclass
 class Recorder:
-    """A displacement transform that measures the parts of each step under ``rule``; it takes rule's step if that is
-    ``applied``, the sampler's own otherwise. ``grams`` are (B, 6, 6), one a step, on the device."""
+    """A displacement transform that measures the parts of each step under ``rule``; it takes rule's
+    step if that is ``applied``, the sampler's own otherwise. ``grams`` are (B, 6, 6), one a step,
+    on the device."""
 
     rule: PxP
     applied: bool
@@ -84,14 +87,16 @@ class FreeRecorder:
 
 
 def _exact(parts: StepParts) -> StepParts:
-    """In double precision, where the device has it: after a projection cosines are zero up to rounding."""
+    """In double precision, where the device has it: after a projection cosines are zero up to
+    rounding."""
     dtype = torch.float32 if parts.guidance.device.type == "mps" else torch.float64
     diversity = None if parts.diversity is None else parts.diversity.to(dtype)
     return StepParts(parts.denoise.to(dtype), diversity, parts.guidance.to(dtype))
 
 
 def gram(raw: StepParts, kept: StepParts) -> Tensor:
-    """⟨v_i, v_j⟩ of (cls, den, div) before and after the projections, (B, 6, 6); zero where there is no noise."""
+    """⟨v_i, v_j⟩ of (cls, den, div) before and after the projections, (B, 6, 6); zero where there
+    is no noise."""
     vectors = []
     for parts in (raw, kept):
         nothing = torch.zeros_like(parts.guidance)
@@ -108,8 +113,8 @@ def gram(raw: StepParts, kept: StepParts) -> Tensor:
 class Analysis:
     """A conflict analysis that can be continued, in chunks of 16 samples.
 
-    The sampler is left as it is. ``rule`` is the recipe's own ``pxp``, or its ``pxp_free`` if it has that alone;
-    without either, "after" is what ``rule`` would make of each step.
+    The sampler is left as it is. ``rule`` is the recipe's own ``pxp``, or its ``pxp_free`` if it
+    has that alone; without either, "after" is what ``rule`` would make of each step.
     """
 
     model: Predictor
@@ -125,7 +130,8 @@ class Analysis:
     held: dict[int, Array] = field(default_factory=dict)
 
     def settings(self) -> dict[str, Any]:
-        """What makes the figures, JSON-safe; the number of samples is free, so that more can be added."""
+        """What makes the figures, JSON-safe; the number of samples is free, so that more can be
+        added."""
         from diffdescent.run import fingerprint
 
         return {
@@ -143,7 +149,8 @@ class Analysis:
         }
 
     def check(self, overwrite: bool = False) -> None:
-        """Whether the folder is free or holds the same analysis; ``overwrite`` removes what was measured there.
+        """Whether the folder is free or holds the same analysis; ``overwrite`` removes what was
+        measured there.
 
         Raises :class:`UserError` for a folder that holds another one.
         """
@@ -162,8 +169,8 @@ class Analysis:
         for key, value in self.settings().items():
             if before.get(key) != value:
                 raise UserError(
-                    f"{self.folder} holds a conflict analysis with another {key}; choose another folder, overwrite, or "
-                    "give the same settings to continue it."
+                    f"{self.folder} holds a conflict analysis with another {key}; choose another"
+                    " folder, overwrite, or give the same settings to continue it."
                 )
 
     def chunks(self) -> list[range]:
@@ -251,7 +258,8 @@ class Analysis:
 
 
 def with_recorder(recipe: Recipe, recorder: Recorder | FreeRecorder) -> Recipe:
-    """The recipe with the recorder in the place of the rule that it takes, or before all else where it takes none."""
+    """The recipe with the recorder in the place of the rule that it takes, or before all else where
+    it takes none."""
     chain = list(recipe.transforms)
     own = rule_of(recipe)
     if own is None:
@@ -271,7 +279,8 @@ def rule_of(recipe: Recipe) -> PxP | FreePxP | None:
 
 
 def described(thing: Any) -> Any:
-    """The options of a guided model and of its guides, by name, JSON-safe; networks have fingerprints instead."""
+    """The options of a guided model and of its guides, by name, JSON-safe; networks have
+    fingerprints instead."""
     if thing is None or isinstance(thing, (bool, int, float, str)):
         return thing
     if isinstance(thing, tuple):
@@ -305,7 +314,8 @@ def analysis(
     out: Path | str | None = None,
     overwrite: bool = False,
 ) -> Analysis:
-    """An :class:`Analysis` that is ready to run; arguments and errors are those of :func:`conflicts`."""
+    """An :class:`Analysis` that is ready to run; arguments and errors are those of
+    :func:`conflicts`."""
     from diffdescent.run import make_recipe, micro_batch_width, resolve, resolve_grid
 
     if n < 1:
@@ -314,7 +324,8 @@ def analysis(
     own = rule_of(chosen)
     if own is not None and rule is not None and own != rule:
         raise UserError(
-            "The recipe has a pxp of its own, which is the one that is measured; leave out one of the two."
+            "The recipe has a pxp of its own, which is the one that is measured; leave out one of"
+            " the two."
         )
     asked = cycled(net, n) if labels is None else labels
     known = None if asked is None else torch.as_tensor(asked)
@@ -346,21 +357,26 @@ def conflicts(
     callback: Callback | None = None,
     **options: Any,
 ) -> ConflictTable:
-    """How the gradients of a guided sampler conflict, step by step: the measurement behind PixelAsParam's figure 2.
+    """How the gradients of a guided sampler conflict, step by step: the measurement behind
+    PixelAsParam's figure 2.
 
     Args:
-        model: a guided model: :class:`Guided`, :class:`ClassifierFree`, or both (see :func:`apply_guidance`).
-        recipe: the sampler; with ``pxp`` in its chain PxP's steps are taken, otherwise its rule is only measured. With
-            ``pxp_free`` alone its pair is measured at every evaluation, in units of x0.
-        n, steps, grid, seed, micro_batch, device: as in :func:`diffdescent.run`; n is 64 and steps 50.
+        model: a guided model: :class:`Guided`, :class:`ClassifierFree`, or both (see
+            :func:`apply_guidance`).
+        recipe: the sampler; with ``pxp`` in its chain PxP's steps are taken, otherwise its rule is
+            only measured. With ``pxp_free`` alone its pair is measured at every evaluation, in
+            units of x0.
+        n, steps, grid, seed, micro_batch, device: as in :func:`diffdescent.run`; n is 64 and steps
+            50.
         labels: a class for each sample, or one for all; None takes all classes in turn.
-        rule: the :class:`PxP` by which "after" is told where the recipe has none (default: the paper's).
-        out: a folder for what has been measured, written every 16 samples; the same call continues there, and
-            ``overwrite`` begins anew.
+        rule: the :class:`PxP` by which "after" is told where the recipe has none (default: the
+            paper's).
+        out: a folder for what has been measured, written every 16 samples; the same call continues
+            there, and ``overwrite`` begins anew.
         callback: called after each evaluation, as in :func:`diffdescent.run`.
 
-    Raises :class:`UserError` for a model without guidance, a folder that holds another analysis, and what
-    :func:`diffdescent.run` refuses.
+    Raises :class:`UserError` for a model without guidance, a folder that holds another analysis,
+    and what :func:`diffdescent.run` refuses.
     """
     ready = analysis(model, recipe, **options)
     for chunk in ready.chunks():

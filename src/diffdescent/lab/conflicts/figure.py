@@ -1,4 +1,5 @@
-"""The figure of a conflict analysis: six panels, direction above and magnitude below, a column a pair."""
+"""The figure of a conflict analysis: six panels, direction above and magnitude below, a column a
+pair."""
 
 from __future__ import annotations
 
@@ -18,8 +19,9 @@ NAMES = {"cls": "guidance", "den": "denoising", "div": "noise"}
 def draw(table: ConflictTable, path: Path) -> None:
     """Write the figure in the format of the path's suffix.
 
-    Above: the share of samples whose two gradients point against each other, before and after the projections. Below:
-    Φ, where −1 means equal lengths and 0 very different ones. Bands are 95 % intervals over samples.
+    Above: the share of samples whose two gradients point against each other, before and after the
+    projections. Below: Φ, where −1 means equal lengths and 0 very different ones. Bands are 95 %
+    intervals over samples.
     """
     import matplotlib
 
@@ -75,7 +77,10 @@ def draw(table: ConflictTable, path: Path) -> None:
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=9, frameon=False)
     record = table.record
-    title = f"{record['model']}, {record['recipe']}, {len(table.t)} {record['rows']}, {record['n']} samples"
+    title = (
+        f"{record['model']}, {record['recipe']}, {len(table.t)} {record['rows']}, {record['n']}"
+        " samples"
+    )
     figure.suptitle(title, fontsize=10)
     save_figure(figure, path, dpi=100)
     plt.close(figure)

@@ -1,12 +1,15 @@
-"""The figures of a conflict analysis and their intervals, from Gram matrices (PixelAsParam, section 4.3).
+"""The figures of a conflict analysis and their intervals, from Gram matrices (PixelAsParam, section
+4.3).
 
-For each pair (a, b) of the guidance (cls), denoising (den) and noise (div) parts of a step, over samples:
+For each pair (a, b) of the guidance (cls), denoising (den) and noise (div) parts of a step, over
+samples:
 
 * direction: the share of samples with cos φ = ⟨a, b⟩/(‖a‖‖b‖) < 0;
-* magnitude: Φ(a, b) = −2‖a‖‖b‖/(‖a‖² + ‖b‖²) (eq. 15), −1 for equal lengths, 0 for very different ones;
+* magnitude: Φ(a, b) = −2‖a‖‖b‖/(‖a‖² + ‖b‖²) (eq. 15), −1 for equal lengths, 0 for very different
+  ones;
 * the cosine and both norms;
-* after the projections of PxP: the share with ⟨â, b⟩ < 0, the first vector projected and the second as it was, and
-  with ⟨â, b̂⟩ < 0, both projected.
+* after the projections of PxP: the share with ⟨â, b⟩ < 0, the first vector projected and the second
+  as it was, and with ⟨â, b̂⟩ < 0, both projected.
 """
 
 from __future__ import annotations
@@ -30,7 +33,8 @@ Array = npt.NDArray[np.float64]
 PAIRS: tuple[Pair, ...] = get_args(Pair)
 VECTORS = ("cls", "den", "div")
 NEGATIVE = -1e-6
-"""After a projection a cosine counts as negative below this: what rounding leaves of a zero does not."""
+"""After a projection a cosine counts as negative below this: what rounding leaves of a zero does
+not."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ NOTHING = Estimated(math.nan, math.nan, math.nan, 0)
 
 
 def mean(values: Array) -> Estimated:
-    """The mean over the values that are no NaN, with ±1.96 standard errors (NaN for a single value)."""
+    """The mean over the values that are no NaN, with ±1.96 standard errors (NaN for a single
+    value)."""
     return _estimated(values, _normal)
 
 
@@ -72,14 +77,16 @@ def _normal(centre: float, values: Array) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class ConflictRow:
-    """One pair (a, b) at one step, which begins at time ``t`` and σ/α = ``ratio``; step −1 is the mean over steps."""
+    """One pair (a, b) at one step, which begins at time ``t`` and σ/α = ``ratio``; step −1 is the
+    mean over steps."""
 
     step: int
     t: float
     ratio: float
     pair: Pair
     figures: Mapping[str, Estimated]
-    """``direction``, ``magnitude``, ``cosine``, ``norm_a``, ``norm_b``, ``negative_after``, ``both_negative_after``."""
+    """``direction``, ``magnitude``, ``cosine``, ``norm_a``, ``norm_b``, ``negative_after``,
+    ``both_negative_after``."""
 
 
 SHARES = ("direction", "negative_after", "both_negative_after")
@@ -98,8 +105,9 @@ FIGURES = (
 class ConflictTable:
     """The conflicts of a guided sampler.
 
-    ``gram`` is (steps, n, 6, 6): the inner products of (cls, den, div) before and after the projections, zero where a
-    part is absent. ``t`` and ``ratio`` (σ/α) are the levels at which the steps begin; ``record`` says what was run.
+    ``gram`` is (steps, n, 6, 6): the inner products of (cls, den, div) before and after the
+    projections, zero where a part is absent. ``t`` and ``ratio`` (σ/α) are the levels at which the
+    steps begin; ``record`` says what was run.
     """
 
     record: Mapping[str, Any]
@@ -108,7 +116,8 @@ class ConflictTable:
     gram: Array
 
     def values(self, pair: Pair) -> dict[str, Array]:
-        """Every figure of a pair for each step and sample, (steps, n); NaN where one of the two vectors is zero."""
+        """Every figure of a pair for each step and sample, (steps, n); NaN where one of the two
+        vectors is zero."""
         a, b = (VECTORS.index(v) for v in pair.split("-"))
         first, second = self._norm(a), self._norm(b)
         present = np.where((first > 0) & (second > 0), 1.0, math.nan)
@@ -138,7 +147,8 @@ class ConflictTable:
         ]
 
     def overall(self, pair: Pair) -> ConflictRow:
-        """One pair over all steps: the mean of each sample's mean over its steps, which are not independent."""
+        """One pair over all steps: the mean of each sample's mean over its steps, which are not
+        independent."""
         figures = {k: mean(_over_steps(v)) for k, v in self.values(pair).items()}
         for name in SHARES:
             f = figures[name]

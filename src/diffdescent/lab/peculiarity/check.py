@@ -1,7 +1,8 @@
-"""Checks of the counter and of a model of figures: reading errors, and whether the model has memorised.
+"""Checks of the counter and of a model of figures: reading errors, and whether the model has
+memorised.
 
-Everything is made in blocks that are kept as they come, so that a check that was stopped goes on where it was, and a
-larger one takes over what a smaller one has made.
+Everything is made in blocks that are kept as they come, so that a check that was stopped goes on
+where it was, and a larger one takes over what a smaller one has made.
 """
 
 from __future__ import annotations
@@ -29,9 +30,11 @@ from .statistics import Share, wilson
 from .study import UNIFORM, asked, precision
 
 HELD_OUT, OTHERS = 1, 2
-"""Seeds of the renders that a model trained on seed 0 has not seen, and of the figures with other counts."""
+"""Seeds of the renders that a model trained on seed 0 has not seen, and of the figures with other
+counts."""
 STRENGTHS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4)
-"""Times that held-out renders are noised to and denoised from, shares of the process; 0 is the renders themselves."""
+"""Times that held-out renders are noised to and denoised from, shares of the process; 0 is the
+renders themselves."""
 BLOCK = 50
 """Figures of a kept piece."""
 OTHER_COUNTS: dict[str, Species] = {
@@ -51,7 +54,8 @@ OTHER_COUNTS: dict[str, Species] = {
 
 @dataclass(frozen=True)
 class Reading:
-    """How a set of figures of known counts is read: wrongly (unreadable ones included), as peculiar, as unreadable."""
+    """How a set of figures of known counts is read: wrongly (unreadable ones included), as
+    peculiar, as unreadable."""
 
     name: str
     wrong: Share
@@ -63,7 +67,8 @@ def check_strength(strength: float) -> None:
     """Raise :class:`UserError` unless the strength is in [0, 1]."""
     if not 0 <= strength <= 1:
         raise UserError(
-            f"A strength of {strength} is outside [0, 1]; it is the share of the process that is noised to."
+            f"A strength of {strength} is outside [0, 1]; it is the share of the process that is"
+            " noised to."
         )
 
 
@@ -75,9 +80,11 @@ def check_counter(
     pieces: Pieces | None = None,
     bf16: bool = False,
 ) -> Reading:
-    """The counter on the first n held-out renders, noised to ``strength`` and denoised by ``model``.
+    """The counter on the first n held-out renders, noised to ``strength`` and denoised by
+    ``model``.
 
-    DDIM, about 20 steps from there. With 400 figures and no error at most 0.95 % are read wrongly (95 %, Wilson).
+    DDIM, about 20 steps from there. With 400 figures and no error at most 0.95 % are read wrongly
+    (95 %, Wilson).
 
     Args:
         model: may be None where the strength is 0, which reads the renders as they are.
@@ -87,12 +94,14 @@ def check_counter(
         bf16: evaluate the network under bfloat16 autocast.
 
     Raises:
-        UserError: no figure is asked for, a strength outside [0, 1], or one above 0 without a model.
+        UserError: no figure is asked for, a strength outside [0, 1], or one above 0 without a
+            model.
     """
     count_pieces(n)
     if not 0 <= strength <= 1:
         raise UserError(
-            f"A strength of {strength} is outside [0, 1]; it is the share of the process that is noised to."
+            f"A strength of {strength} is outside [0, 1]; it is the share of the process that is"
+            " noised to."
         )
     if strength and model is None:
         raise UserError(f"Figures noised to {strength:.0%} need a model to denoise them.")
@@ -123,7 +132,8 @@ def check_counter(
 
 
 def check_others(name: str, n: int = 300, *, pieces: Pieces | None = None) -> Reading:
-    """The counter on n figures with other counts, one of :data:`OTHER_COUNTS`: all of them should be peculiar."""
+    """The counter on n figures with other counts, one of :data:`OTHER_COUNTS`: all of them should
+    be peculiar."""
     count_pieces(n)
     kind = OTHER_COUNTS[name]
 
@@ -135,7 +145,8 @@ def check_others(name: str, n: int = 300, *, pieces: Pieces | None = None) -> Re
 
 
 def _drawable(index: int, kind: Species, tries: int = 100) -> Figure:
-    """Figure ``index``; where its pose leaves no room for so many limbs, the next of its own series that has it."""
+    """Figure ``index``; where its pose leaves no room for so many limbs, the next of its own series
+    that has it."""
     for attempt in range(tries):
         with contextlib.suppress(UserError):
             return draw(OTHERS, index + attempt * 1_000_000, [kind])
@@ -191,8 +202,9 @@ def count_pieces(n: int) -> int:
 class Memory:
     """Distances to the nearest training image, of held-out renders and of samples.
 
-    ``held_out`` and ``samples`` are their quantiles at 1, 10, 50 and 90 %. ``near`` is the share of samples nearer than
-    the 1 % quantile of held-out renders: about 1 % where samples are new figures, more where they are copies.
+    ``held_out`` and ``samples`` are their quantiles at 1, 10, 50 and 90 %. ``near`` is the share of
+    samples nearer than the 1 % quantile of held-out renders: about 1 % where samples are new
+    figures, more where they are copies.
     """
 
     held_out: tuple[float, ...]
@@ -209,7 +221,8 @@ def check_memory(
     pieces: Pieces | None = None,
     bf16: bool = False,
 ) -> Memory:
-    """Root mean square distance to the nearest of the training images (m, 32, 32) or its mirror image, in [−1, 1].
+    """Root mean square distance to the nearest of the training images (m, 32, 32) or its mirror
+    image, in [−1, 1].
 
     Samples are DDIM's, n of them, one species after the other.
 

@@ -1,8 +1,8 @@
 """Distance of a pose to the nearest of K pose clusters.
 
-Missing joints follow one rule throughout: a person with fewer than ``least`` joints is left out, and counted; for all
-others, means and distances run over the joints that are there. scikit-learn's K-means takes no missing values, hence
-the short one here.
+Missing joints follow one rule throughout: a person with fewer than ``least`` joints is left out,
+and counted; for all others, means and distances run over the joints that are there. scikit-learn's
+K-means takes no missing values, hence the short one here.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,8 @@ _BUNDLED = Path(__file__).with_name("coco-clusters.npz")
 
 @dataclass(frozen=True)
 class Clusters:
-    """``centres`` maps K to (K, J, 2), min–max normalised poses in ``layout``, made of ``persons`` persons."""
+    """``centres`` maps K to (K, J, 2), min–max normalised poses in ``layout``, made of ``persons``
+    persons."""
 
     centres: dict[int, Array]
     layout: Layout = "coco17"
@@ -43,9 +45,10 @@ class Clusters:
 class Distances:
     """To the nearest centre, for the ``measured`` persons (a mask over all given).
 
-    ``norm`` (m,) is ‖norm(J) − Ψ‖₂ (Eq. 12) over the J joints, what is missing counted at the mean square of what is
-    there, so that incomplete poses compare with whole ones. ``rmse`` (m,) is the root mean square over the coordinates
-    that are there (Table 6): norm / √(2J). ``nearest`` (m,) is the centre.
+    ``norm`` (m,) is ‖norm(J) − Ψ‖₂ (Eq. 12) over the J joints, what is missing counted at the mean
+    square of what is there, so that incomplete poses compare with whole ones. ``rmse`` (m,) is the
+    root mean square over the coordinates that are there (Table 6): norm / √(2J). ``nearest`` (m,)
+    is the centre.
     """
 
     norm: Array
@@ -64,12 +67,14 @@ def fit_clusters(
     rounds: int = 100,
     progress: Callable[[int], None] | None = None,
 ) -> Clusters:
-    """K-means of min–max normalised poses: k-means++ seeds, then Lloyd's rounds until no person changes its cluster.
+    """K-means of min–max normalised poses: k-means++ seeds, then Lloyd's rounds until no person
+    changes its cluster.
 
     Source: Jang et al. 2024, Eqs. 10–11. ``progress`` is called with each K when it is done.
 
     Raises:
-        UserError: fewer measurable persons than clusters, or a least number of joints that the layout does not have.
+        UserError: fewer measurable persons than clusters, or a least number of joints that the
+            layout does not have.
     """
     if not 1 <= least <= len(JOINTS[layout]):
         raise UserError(
@@ -81,8 +86,8 @@ def fit_clusters(
     for k in ks:
         if not 1 <= k <= len(points):
             raise UserError(
-                f"{k} clusters cannot be made of {len(points)} persons with at least {least} joints; give more "
-                "persons, or ask for fewer clusters."
+                f"{k} clusters cannot be made of {len(points)} persons with at least {least}"
+                " joints; give more persons, or ask for fewer clusters."
             )
         centres = _kmeans(points, k, np.random.default_rng([seed, k]), rounds)
         found[k] = centres.reshape(k, len(JOINTS[layout]), 2)
@@ -157,8 +162,9 @@ def distances(poses: Poses, clusters: Clusters, k: int) -> Distances:
     chosen, enough = _measurable(poses, clusters.layout, clusters.least)
     if not len(chosen):
         raise UserError(
-            f"None of the {len(poses)} persons has {clusters.least} joints of {clusters.layout}, the least that is "
-            "measured; lower `least` when fitting the clusters, or give fuller poses."
+            f"None of the {len(poses)} persons has {clusters.least} joints of {clusters.layout},"
+            " the least that is measured; lower `least` when fitting the clusters, or give fuller"
+            " poses."
         )
     points = normalise(chosen).reshape(len(chosen), -1)
     squares = _squares(points, clusters.centres[k].reshape(k, -1))
@@ -170,15 +176,15 @@ def distances(poses: Poses, clusters: Clusters, k: int) -> Distances:
 def save_clusters(clusters: Clusters, path: Path) -> None:
     """Write clusters as an npz: ``k5``, ``k10``, …, ``layout``, ``least``, ``persons``."""
     buffer = io.BytesIO()
-    arrays = {f"k{k}": c.astype(np.float32) for k, c in clusters.centres.items()}
-    np.savez_compressed(
-        buffer, **arrays, layout=clusters.layout, least=clusters.least, persons=clusters.persons
-    )  # type: ignore[arg-type]
+    arrays: dict[str, Any] = {f"k{k}": c.astype(np.float32) for k, c in clusters.centres.items()}
+    arrays.update(layout=clusters.layout, least=clusters.least, persons=clusters.persons)
+    np.savez_compressed(buffer, **arrays)
     write_atomically(path, buffer.getvalue())
 
 
 def load_clusters(path: str | Path | None = None) -> Clusters:
-    """Clusters from a file of :func:`save_clusters`; None gives the bundled ones, of COCO 2017 train.
+    """Clusters from a file of :func:`save_clusters`; None gives the bundled ones, of COCO 2017
+    train.
 
     Raises:
         UserError: no such file, or one of another form.

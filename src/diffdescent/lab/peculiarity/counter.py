@@ -1,10 +1,11 @@
 """Heads, arms, legs and fingers read back from any image of the figures' kind.
 
-No network: an image is thresholded, and what a disc of radius ``THICK`` fits into is body, the rest limbs. The largest
-body part is the torso (or palm), the others are heads. A limb is a thin branch that leads at least ``SHORTEST`` pixels
-away from the body. Branches are counted by their tips, found as maxima of the geodesic distance to the body, and by
-their roots; legs that grew together at the hip have one root and two tips, feet that touch have two roots and one tip,
-so the larger number counts. A round body is a palm and its limbs are fingers; on a long one, what leaves it near its
+No network: an image is thresholded, and what a disc of radius ``THICK`` fits into is body, the rest
+limbs. The largest body part is the torso (or palm), the others are heads. A limb is a thin branch
+that leads at least ``SHORTEST`` pixels away from the body. Branches are counted by their tips,
+found as maxima of the geodesic distance to the body, and by their roots; legs that grew together at
+the hip have one root and two tips, feet that touch have two roots and one tip, so the larger number
+counts. A round body is a palm and its limbs are fingers; on a long one, what leaves it near its
 lower edge is a leg and the rest are arms.
 """
 
@@ -30,15 +31,19 @@ SCALE = 3
 THICK, MARGIN = 1.6, 0.4
 """Least half width of a body part, and how far beyond what fits in it a part reaches, in pixels."""
 SHORTEST = 2.5
-"""Least length of a limb outside the body in pixels; the shortest of the training set has about 5."""
+"""Least length of a limb outside the body in pixels; the shortest of the training set has about
+5."""
 SPECK = 3.0
-"""Separate pieces up to this area (square pixels) are ignored; a larger one makes the image unreadable."""
+"""Separate pieces up to this area (square pixels) are ignored; a larger one makes the image
+unreadable."""
 GRAIN = 0.1
-"""Brightness this near to black or white counts as black or white when an image is tested for blur."""
+"""Brightness this near to black or white counts as black or white when an image is tested for
+blur."""
 GREYEST = 0.75
 """Largest share of grey, Σ4v(1−v)/Σv with v the brightness in [0, 1]; renders have .28 to .47."""
 ROUND = 1.5
-"""A body whose longer axis is up to so many times the shorter one is a palm (axes: standard deviations of its core)."""
+"""A body whose longer axis is up to so many times the shorter one is a palm (axes: standard
+deviations of its core)."""
 LOW = 0.68
 """Limbs that leave the torso below this share of its height are legs."""
 _REACH = 2.5  # a tip is farther from the body than every pixel of its limb within this many pixels
@@ -49,7 +54,8 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Readings:
-    """``counts`` (n, 4): heads, arms, legs, fingers; ``unreadable[i]`` says why image i has none, else "".
+    """``counts`` (n, 4): heads, arms, legs, fingers; ``unreadable[i]`` says why image i has none,
+    else "".
 
     The counts of an unreadable image are −1.
     """
@@ -87,7 +93,8 @@ def count_limbs(images: Tensor | npt.NDArray[Any], batch: int = 250) -> Readings
     """Read the limbs of images.
 
     Args:
-        images: grey images (n, H, W) or (n, 1, H, W), uint8 0 … 255 or floats in [−1, 1], white on black.
+        images: grey images (n, H, W) or (n, 1, H, W), uint8 0 … 255 or floats in [−1, 1], white on
+            black.
         batch: how many are read at a time; changes nothing.
 
     Raises:
@@ -98,7 +105,8 @@ def count_limbs(images: Tensor | npt.NDArray[Any], batch: int = 250) -> Readings
         pages = pages[:, 0]
     if pages.ndim != 3:
         raise UserError(
-            f"The counter reads grey images of shape (n, H, W) or (n, 1, H, W), not {tuple(pages.shape)}."
+            "The counter reads grey images of shape (n, H, W) or (n, 1, H, W), not"
+            f" {tuple(pages.shape)}."
         )
     light = (
         pages.float().cpu() / 255
@@ -206,12 +214,14 @@ def _ndimage() -> Any:
 
 
 def _distance(page: Bools) -> npt.NDArray[np.float64]:
-    """Distance of each pixel to the nearest one that is off, in enlarged pixels; the outside of the image is off."""
+    """Distance of each pixel to the nearest one that is off, in enlarged pixels; the outside of the
+    image is off."""
     return np.asarray(_ndimage().distance_transform_edt(np.pad(page, 1)))[1:-1, 1:-1]
 
 
 def _label(pages: Bools) -> Ints:
-    """Connected regions of each page, numbered from 1 page by page; diagonal neighbours are connected."""
+    """Connected regions of each page, numbered from 1 page by page; diagonal neighbours are
+    connected."""
     structure = np.zeros((3, 3, 3), int)
     structure[1] = 1
     numbers = np.asarray(_ndimage().label(pages, structure)[0], np.int64)
@@ -265,7 +275,8 @@ def _grow(pages: Bools, diagonal: bool = True) -> Bools:
 
 
 def _steps_from(start: Bools, allowed: Bools) -> Ints:
-    """Steps from ``start`` through ``allowed``, straight and diagonal in turn (an octagonal metric); 0 elsewhere."""
+    """Steps from ``start`` through ``allowed``, straight and diagonal in turn (an octagonal
+    metric); 0 elsewhere."""
     steps = np.zeros(start.shape, np.int64)
     reached, number = np.array(start), 0
     while True:
@@ -278,7 +289,8 @@ def _steps_from(start: Bools, allowed: Bools) -> Ints:
 
 
 def _tips(steps: Ints, thin: Bools) -> Bools:
-    """Where no pixel of the limb within ``_REACH`` is farther from the body, grown so that one tip is one region."""
+    """Where no pixel of the limb within ``_REACH`` is farther from the body, grown so that one tip
+    is one region."""
     highest = np.where(thin, steps, 0).astype(np.int16)
     own = np.array(highest)
     for _ in range(round(_REACH * SCALE)):
@@ -300,13 +312,23 @@ def _neighbourhood_max(pages: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
 
 
 def thresholds() -> dict[str, float]:
-    """The numbers that decide a reading: readings of other thresholds are not to be mixed with these."""
+    """The numbers that decide a reading: readings of other thresholds are not to be mixed with
+    these."""
     return {
-        "scale": SCALE, "thick": THICK, "margin": MARGIN, "shortest": SHORTEST, "speck": SPECK, "grain": GRAIN,
-        "greyest": GREYEST, "round": ROUND, "low": LOW, "reach": _REACH,
-    }  # fmt: skip
+        "scale": SCALE,
+        "thick": THICK,
+        "margin": MARGIN,
+        "shortest": SHORTEST,
+        "speck": SPECK,
+        "grain": GRAIN,
+        "greyest": GREYEST,
+        "round": ROUND,
+        "low": LOW,
+        "reach": _REACH,
+    }
 
 
 def wrong(readings: Readings, truth: Sequence[Sequence[int]]) -> Bools:
-    """Which readings differ from the true (heads, arms, legs, fingers); an unreadable image is wrong."""
+    """Which readings differ from the true (heads, arms, legs, fingers); an unreadable image is
+    wrong."""
     return np.asarray((readings.counts != np.asarray(truth)).any(1))

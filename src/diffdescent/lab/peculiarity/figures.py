@@ -10,10 +10,11 @@ species      heads  arms  legs  fingers
 ``hand``         0     0     0        5
 ===========  =====  ====  ====  =======
 
-Every figure is a union of capsules (all points within r of a segment), antialiased by the distance to their outline.
-Positions, leans, joints and sizes vary from figure to figure; counts never do, so that any other count is outside the
-support of the training set. A pose in which two limbs would touch is drawn again, so that a figure's limbs can always
-be told apart. Figure i of a seed depends on (seed, i) alone.
+Every figure is a union of capsules (all points within r of a segment), antialiased by the distance
+to their outline. Positions, leans, joints and sizes vary from figure to figure; counts never do, so
+that any other count is outside the support of the training set. A pose in which two limbs would
+touch is drawn again, so that a figure's limbs can always be told apart. Figure i of a seed depends
+on (seed, i) alone.
 
 At this size a hand is a figure of its own: a person's fingers would be less than a pixel wide.
 """
@@ -41,7 +42,8 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Species:
-    """How many of each part a figure has. ``kind`` is the body plan that the parts are arranged on."""
+    """How many of each part a figure has. ``kind`` is the body plan that the parts are arranged
+    on."""
 
     kind: str
     heads: int = 0
@@ -70,7 +72,8 @@ _FREE = 2.2  # a limb's first pixels, where neighbours may be closer, are not he
 
 @dataclass(frozen=True)
 class Figure:
-    """``parts`` (p, 5): capsules x0, y0, x1, y1, r in pixels, y downwards, pixel centres at whole numbers + ½."""
+    """``parts`` (p, 5): capsules x0, y0, x1, y1, r in pixels, y downwards, pixel centres at whole
+    numbers + ½."""
 
     species: Species
     parts: Array
@@ -80,11 +83,13 @@ def draw(seed: int, index: int, species: Sequence[Species] = tuple(SPECIES.value
     """Figure ``index`` of a seed, one of ``species`` with equal chances.
 
     Raises:
-        UserError: a negative seed or index, or no arrangement of so many limbs without touching was found.
+        UserError: a negative seed or index, or no arrangement of so many limbs without touching was
+            found.
     """
     if not 0 <= seed < 2**64 or index < 0:
         raise UserError(
-            f"Figure {index} of seed {seed} does not exist; both start at 0, and a seed is below 2^64."
+            f"Figure {index} of seed {seed} does not exist; both start at 0, and a seed is below"
+            " 2^64."
         )
     rng = np.random.Generator(np.random.Philox(key=[seed, 7], counter=[0, 0, 0, index]))
     chosen = species[int(rng.integers(len(species)))]
@@ -97,7 +102,8 @@ def draw(seed: int, index: int, species: Sequence[Species] = tuple(SPECIES.value
         if _inside(parts) and _apart(body, limbs):
             return Figure(chosen, parts)
     raise UserError(
-        f"No {chosen.kind} with counts {chosen.counts} could be drawn without touching limbs; ask for less."
+        f"No {chosen.kind} with counts {chosen.counts} could be drawn without touching limbs; ask"
+        " for less."
     )
 
 
@@ -115,7 +121,8 @@ def _points(limb: Array) -> Array:
 
 
 def _apart(body: Array, limbs: list[Array]) -> bool:
-    """Whether the limbs keep clear of each other, of the head and of the torso beyond their own root."""
+    """Whether the limbs keep clear of each other, of the head and of the torso beyond their own
+    root."""
     axes = [_points(limb) for limb in limbs]
     for i, points in enumerate(axes):
         if len(body) > 1 and (_distances(points, body[1:]) - body[1:, 4]).min() < LIMB + CLEARANCE:
@@ -233,7 +240,8 @@ _PLANS: dict[str, Callable[[Species, Draw], _Body]] = {
 
 
 def render(figures: Sequence[Figure]) -> npt.NDArray[np.uint8]:
-    """Images (n, 32, 32): 255 · the largest coverage clip(½ + r − distance, 0, 1) over a figure's capsules."""
+    """Images (n, 32, 32): 255 · the largest coverage clip(½ + r − distance, 0, 1) over a figure's
+    capsules."""
     centres = np.stack(
         np.meshgrid(np.arange(SIZE) + 0.5, np.arange(SIZE) + 0.5, indexing="xy"), -1
     ).reshape(-1, 2)
@@ -247,7 +255,8 @@ def render(figures: Sequence[Figure]) -> npt.NDArray[np.uint8]:
 def make_figures(
     n: int, seed: int = 0, start: int = 0, species: Sequence[Species] = tuple(SPECIES.values())
 ) -> tuple[npt.NDArray[np.uint8], list[Figure]]:
-    """Figures start … start + n − 1 of a seed: their images (n, 32, 32) and what they are made of."""
+    """Figures start … start + n − 1 of a seed: their images (n, 32, 32) and what they are made
+    of."""
     figures = [draw(seed, start + i, species) for i in range(n)]
     return render(figures), figures
 
@@ -260,7 +269,8 @@ def with_counts(
     legs: int | None = None,
     fingers: int | None = None,
 ) -> Species:
-    """A species with other counts, such as ``with_counts("person", legs=3)``: a figure that is peculiar by design."""
+    """A species with other counts, such as ``with_counts("person", legs=3)``: a figure that is
+    peculiar by design."""
     if name not in SPECIES:
         raise unknown("species", name, SPECIES)
     asked = {"heads": heads, "arms": arms, "legs": legs, "fingers": fingers}
@@ -273,8 +283,8 @@ def write_figures(
 ) -> None:
     """Write n figures as the npz that ``diffdescent train`` reads.
 
-    ``arr_0`` (n, 32, 32, 1) uint8, ``arr_1`` int64 species (0 person, 1 horse, 2 hand), ``counts`` (n, 4) heads, arms,
-    legs, fingers. ``progress`` is called with the number of figures drawn.
+    ``arr_0`` (n, 32, 32, 1) uint8, ``arr_1`` int64 species (0 person, 1 horse, 2 hand), ``counts``
+    (n, 4) heads, arms, legs, fingers. ``progress`` is called with the number of figures drawn.
     """
     if n < 1:
         raise UserError(f"There is no figure to draw with n={n}; ask for at least 1.")

@@ -1,7 +1,8 @@
 """Is a peculiar image a local minimum? Measurements, for peculiar against normal outputs.
 
 1. How nearly a fixed point: ‖D(x, σ) − x‖ / (σ√n) for small σ.
-2. Whether it comes back: noised to a level and denoised again, is it read as before, and how far has it moved?
+2. Whether it comes back: noised to a level and denoised again, is it read as before, and how far
+  has it moved?
 3. How far it is from the training images: the distance to the nearest one, ‖x − x_i‖ / √n.
 4. The exact log-density, where the model knows it: exact denoisers do, a trained network does not.
 """
@@ -47,7 +48,8 @@ def fixed_point_error(
 ) -> Array:
     """‖D(x, σ) − x‖ / (σ√n) of each image, σ the noise over the signal; no noise is added to x.
 
-    0 at a point that the denoiser leaves where it is; about 1 where it takes x for an image with noise σ.
+    0 at a point that the denoiser leaves where it is; about 1 where it takes x for an image with
+    noise σ.
     """
     point = model.process.point(float(model.process.t_of_ratio(ratio)))
     found = []
@@ -70,21 +72,31 @@ def come_back(
     seed: int = 0,
     first: int = 0,
 ) -> Tensor:
-    """Images noised to time ``strength`` (a share of the process), then denoised by DDIM; uint8 (n, C, H, W).
+    """Images noised to time ``strength`` (a share of the process), then denoised by DDIM; uint8 (n,
+    C, H, W).
 
     About ``steps`` evaluations each. Image i gets the noise of sample ``first`` + i.
     """
     done = sample(
-        model, "ddim", grid="uniform(spacing=trailing)", steps=max(steps, round(steps / strength)), seed=seed,
-        samples=range(first, first + len(images)), init=images, strength=strength, labels=labels, micro_batch=50,
-    )  # fmt: skip
+        model,
+        "ddim",
+        grid="uniform(spacing=trailing)",
+        steps=max(steps, round(steps / strength)),
+        seed=seed,
+        samples=range(first, first + len(images)),
+        init=images,
+        strength=strength,
+        labels=labels,
+        micro_batch=50,
+    )
     return to_uint8(done.images)
 
 
 def nearest_distance(
     images: npt.NDArray[np.uint8], training: npt.NDArray[np.uint8], batch: int = 250
 ) -> Array:
-    """Root mean square difference, in the units of [−1, 1], to the nearest training image or its mirror image."""
+    """Root mean square difference, in the units of [−1, 1], to the nearest training image or its
+    mirror image."""
     flat = torch.from_numpy(training.reshape(len(training), -1)).float() / 127.5
     shape = images.shape
     squares = flat.square().sum(1)
@@ -100,9 +112,11 @@ def nearest_distance(
 
 @torch.no_grad()
 def log_density(model: Predictor, images: Tensor, ratio: float) -> Array | None:
-    """log p_σ(x)/n in nats a pixel, at noise over signal ``ratio``; None for a model that does not know its density.
+    """log p_σ(x)/n in nats a pixel, at noise over signal ``ratio``; None for a model that does not
+    know its density.
 
-    Exact denoisers know it: of the training set noised to σ, the height of the landscape whose minima are meant.
+    Exact denoisers know it: of the training set noised to σ, the height of the landscape whose
+    minima are meant.
     """
     known = getattr(model, "log_prob", None)
     if known is None:
@@ -116,10 +130,10 @@ def log_density(model: Predictor, images: Tensor, ratio: float) -> Array | None:
 class Minima:
     """What was measured on n images of one kind; arrays are (n,).
 
-    ``errors`` and ``density`` by noise over signal (``density`` is empty where the model does not know it). By strength
-    that images were noised to and denoised from: ``moved``, the root mean square change, ``same``, whether an image is
-    read as before, ``normal`` and ``peculiar``, how it is read then. ``nearest``: the distance to the training images,
-    empty without them.
+    ``errors`` and ``density`` by noise over signal (``density`` is empty where the model does not
+    know it). By strength that images were noised to and denoised from: ``moved``, the root mean
+    square change, ``same``, whether an image is read as before, ``normal`` and ``peculiar``, how it
+    is read then. ``nearest``: the distance to the training images, empty without them.
     """
 
     kind: str
@@ -147,7 +161,8 @@ def minima(
 ) -> Minima:
     """All figures for uint8 images (n, H, W) of one kind, which ``labels`` (n,) were asked for.
 
-    ``pieces`` keeps what is made, ``BLOCK`` images a piece. ``training`` (m, H, W): distances are to them.
+    ``pieces`` keeps what is made, ``BLOCK`` images a piece. ``training`` (m, H, W): distances are
+    to them.
 
     Raises:
         UserError: fewer than two images.
@@ -233,7 +248,8 @@ def _measure(
 
 @dataclass(frozen=True)
 class Line:
-    """One figure at one level: of peculiar images, of normal ones, and their difference, with 95 % intervals."""
+    """One figure at one level: of peculiar images, of normal ones, and their difference, with 95 %
+    intervals."""
 
     figure: str
     at: str

@@ -28,7 +28,8 @@ _LEFT_ARM, _RIGHT_ARM = _at("left_elbow", "left_wrist"), _at("right_elbow", "rig
 
 
 def displaced(size: float) -> Callable[[Poses, np.random.Generator], _Changed]:
-    """One present joint moved in a random direction by ``size`` times the longer side of the person's box of joints."""
+    """One present joint moved in a random direction by ``size`` times the longer side of the
+    person's box of joints."""
 
     def change(poses: Poses, rng: np.random.Generator) -> _Changed:
         there = poses.present
@@ -57,7 +58,8 @@ def swapped(a: list[int], b: list[int]) -> Callable[[Poses, np.random.Generator]
 def doubled(
     source: list[int], target: list[int]
 ) -> Callable[[Poses, np.random.Generator], _Changed]:
-    """One limb found twice: joints ``target`` lie where ``source`` is, as when two legs are drawn on one side."""
+    """One limb found twice: joints ``target`` lie where ``source`` is, as when two legs are drawn
+    on one side."""
 
     def change(poses: Poses, rng: np.random.Generator) -> _Changed:
         joints = np.array(poses.joints)
@@ -88,9 +90,9 @@ CAUGHT = 0.95
 class Effect:
     """What one change does to the distance to the nearest of ``k`` centres.
 
-    ``rises``: share of persons whose distance rises, with its interval. ``p``: two-sided paired sign test, ties left
-    out. ``caught``: share whose distance is above the 95th percentile of unchanged persons. ``before``, ``after``:
-    median RMSE.
+    ``rises``: share of persons whose distance rises, with its interval. ``p``: two-sided paired
+    sign test, ties left out. ``caught``: share whose distance is above the 95th percentile of
+    unchanged persons. ``before``, ``after``: median RMSE.
     """
 
     change: str
@@ -103,14 +105,16 @@ class Effect:
 
     @property
     def blind(self) -> bool:
-        """Whether the distance finds the changed among the unchanged no better than by chance (5 %)."""
+        """Whether the distance finds the changed among the unchanged no better than by chance (5
+        %)."""
         return self.caught.low <= 1 - CAUGHT
 
 
 def effects(
     poses: Poses, clusters: Clusters, *, seed: int = 0, ks: list[int] | None = None
 ) -> list[Effect]:
-    """Every change of :data:`CHANGES` at every number of clusters, on the same persons before and after.
+    """Every change of :data:`CHANGES` at every number of clusters, on the same persons before and
+    after.
 
     Raises:
         UserError: nobody has enough joints to be measured, or all those that a change moves.
@@ -139,8 +143,13 @@ def effects(
             above = int((after > np.quantile(before, CAUGHT)).sum())
             found.append(
                 Effect(
-                    name, k, wilson(up, len(before)), sign_test(up, down), wilson(above, len(before)),
-                    float(np.median(before)), float(np.median(after)),
+                    name,
+                    k,
+                    wilson(up, len(before)),
+                    sign_test(up, down),
+                    wilson(above, len(before)),
+                    float(np.median(before)),
+                    float(np.median(after)),
                 )
-            )  # fmt: skip
+            )
     return found

@@ -42,7 +42,8 @@ def _bars(
 
 
 def _momentum_points(rows: Sequence[Row]) -> dict[int, dict[float, Row]]:
-    """Rows of DDIM on the study's own grid by steps and β, 0 without momentum; only steps that have momentum."""
+    """Rows of DDIM on the study's own grid by steps and β, 0 without momentum; only steps that have
+    momentum."""
     known = {r.point: r for r in rows}
     found: dict[int, dict[float, Row]] = {}
     for count in sorted(
@@ -54,8 +55,8 @@ def _momentum_points(rows: Sequence[Row]) -> dict[int, dict[float, Row]]:
 
 
 def draw_study(rows: Sequence[Row], path: Path, teacher: int = TEACHER) -> None:
-    """Peculiar (top) and abnormal figures (bottom) against steps for each sampler, and against β for each number of
-    steps; the teachers and their intervals as bands."""
+    """Peculiar (top) and abnormal figures (bottom) against steps for each sampler, and against β
+    for each number of steps; the teachers and their intervals as bands."""
     known = {r.point: r for r in rows}
     figure, axes = _plots(2, (9.5, 6.8), rows=2)
     by_steps = _momentum_points(rows)
@@ -108,9 +109,11 @@ def draw_study(rows: Sequence[Row], path: Path, teacher: int = TEACHER) -> None:
 
 
 def draw_differences(rows: Sequence[Row], path: Path) -> None:
-    """DDIM with momentum minus the teachers, figure by figure: peculiar and abnormal, against β by number of steps.
+    """DDIM with momentum minus the teachers, figure by figure: peculiar and abnormal, against β by
+    number of steps.
 
-    Below zero is better than the teacher; 95 % intervals, each for itself. No picture where there is no teacher.
+    Below zero is better than the teacher; 95 % intervals, each for itself. No picture where there
+    is no teacher.
     """
     by_steps = _momentum_points(rows)
     shown = [
@@ -148,7 +151,8 @@ def draw_differences(rows: Sequence[Row], path: Path) -> None:
 
 
 def draw_minima(peculiar: Minima, normal: Minima, path: Path) -> None:
-    """Peculiar against normal images: how nearly they are fixed points by noise, and whether they come back."""
+    """Peculiar against normal images: how nearly they are fixed points by noise, and whether they
+    come back."""
     figure, axes = _plots(3, (11.0, 3.4), share=False)
     for kind, found in (("peculiar", peculiar), ("normal", normal)):
         means = [[mean_of(v) for v in each.values()] for each in (found.errors, found.moved)]
@@ -182,7 +186,8 @@ def draw_minima(peculiar: Minima, normal: Minima, path: Path) -> None:
 
 
 def draw_effects(effects: Sequence[Effect], path: Path) -> None:
-    """Share of persons whose distance rises, and share caught at 5 % false alarms, by change and number of clusters."""
+    """Share of persons whose distance rises, and share caught at 5 % false alarms, by change and
+    number of clusters."""
     figure, axes = _plots(2, (9.5, 3.6))
     names = list(dict.fromkeys(e.change for e in effects))
     ks = sorted({e.k for e in effects})

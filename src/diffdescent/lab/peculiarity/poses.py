@@ -1,7 +1,7 @@
 """Poses of people: joints with confidences, the two usual joint layouts, and mean joint confidence.
 
-Nothing is guessed about a joint that is not there: its confidence is 0 and its place NaN, and every function says what
-it does with it.
+Nothing is guessed about a joint that is not there: its confidence is 0 and its place NaN, and every
+function says what it does with it.
 """
 
 from __future__ import annotations
@@ -21,22 +21,58 @@ Array = npt.NDArray[np.float64]
 Layout = Literal["coco17", "body25"]
 
 COCO17 = (
-    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
-    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
+    "nose",
+    "left_eye",
+    "right_eye",
+    "left_ear",
+    "right_ear",
+    "left_shoulder",
+    "right_shoulder",
+    "left_elbow",
+    "right_elbow",
+    "left_wrist",
+    "right_wrist",
+    "left_hip",
+    "right_hip",
+    "left_knee",
+    "right_knee",
+    "left_ankle",
     "right_ankle",
-)  # fmt: skip
+)
 """Joints of COCO keypoint files, in their order."""
 BODY25 = (
-    "nose", "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",
-    "mid_hip", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle", "right_eye", "left_eye",
-    "right_ear", "left_ear", "left_big_toe", "left_small_toe", "left_heel", "right_big_toe", "right_small_toe",
+    "nose",
+    "neck",
+    "right_shoulder",
+    "right_elbow",
+    "right_wrist",
+    "left_shoulder",
+    "left_elbow",
+    "left_wrist",
+    "mid_hip",
+    "right_hip",
+    "right_knee",
+    "right_ankle",
+    "left_hip",
+    "left_knee",
+    "left_ankle",
+    "right_eye",
+    "left_eye",
+    "right_ear",
+    "left_ear",
+    "left_big_toe",
+    "left_small_toe",
+    "left_heel",
+    "right_big_toe",
+    "right_small_toe",
     "right_heel",
-)  # fmt: skip
+)
 """Joints of OpenPose's BODY_25 model, in their order."""
 JOINTS: dict[str, tuple[str, ...]] = {"coco17": COCO17, "body25": BODY25}
 
 _MOST = 1.2
-"""OpenPose interpolates the peaks of its maps, so that its confidences now and then exceed 1 by a few hundredths."""
+"""OpenPose interpolates the peaks of its maps, so that its confidences now and then exceed 1 by a
+few hundredths."""
 _BETWEEN = {"neck": ("left_shoulder", "right_shoulder"), "mid_hip": ("left_hip", "right_hip")}
 
 
@@ -44,9 +80,9 @@ _BETWEEN = {"neck": ("left_shoulder", "right_shoulder"), "mid_hip": ("left_hip",
 class Poses:
     """Persons found in images.
 
-    ``joints`` (n, J, 2): x to the right and y downwards in any unit, NaN where absent. ``confidence`` (n, J) in [0, 1],
-    0 where absent. ``image`` (n,): each person's place in ``images``, the names of all images looked at, also of those
-    in which nobody was found.
+    ``joints`` (n, J, 2): x to the right and y downwards in any unit, NaN where absent.
+    ``confidence`` (n, J) in [0, 1], 0 where absent. ``image`` (n,): each person's place in
+    ``images``, the names of all images looked at, also of those in which nobody was found.
     """
 
     joints: Array
@@ -61,8 +97,8 @@ class Poses:
         expected = (len(self.image), len(JOINTS[self.layout]))
         if self.confidence.shape != expected or self.joints.shape != (*expected, 2):
             raise UserError(
-                f"Poses in {self.layout} need joints of shape {(*expected, 2)} and confidences of shape {expected}, "
-                f"not {self.joints.shape} and {self.confidence.shape}."
+                f"Poses in {self.layout} need joints of shape {(*expected, 2)} and confidences of"
+                f" shape {expected}, not {self.joints.shape} and {self.confidence.shape}."
             )
 
     def __len__(self) -> int:
@@ -109,9 +145,9 @@ def make_poses(
 def convert(poses: Poses, layout: Layout) -> Poses:
     """The same persons in another joint layout, matched by name.
 
-    From ``coco17`` to ``body25``, neck and mid hip are the middle of the two shoulders and of the two hips, with the
-    lower of the two confidences, absent where either is; the feet are absent. From ``body25`` to ``coco17`` neck, mid
-    hip and feet are dropped.
+    From ``coco17`` to ``body25``, neck and mid hip are the middle of the two shoulders and of the
+    two hips, with the lower of the two confidences, absent where either is; the feet are absent.
+    From ``body25`` to ``coco17`` neck, mid hip and feet are dropped.
     """
     if layout not in JOINTS:
         raise unknown("joint layout", layout, JOINTS)
@@ -130,7 +166,8 @@ def convert(poses: Poses, layout: Layout) -> Poses:
 
 
 def normalise(poses: Poses) -> Array:
-    """Min–max normalised joints (n, J, 2): per person and axis, the present joints fill [0, 1]; NaN where absent.
+    """Min–max normalised joints (n, J, 2): per person and axis, the present joints fill [0, 1]; NaN
+    where absent.
 
     An axis along which all present joints agree becomes 0.
     Source: Jang et al. 2024, Eq. 10.
@@ -150,8 +187,9 @@ def normalise(poses: Poses) -> Array:
 class Confidence:
     """Mean joint confidence; a group is an image with at least two persons.
 
-    ``mean``, ``single``, ``group`` average over the persons of all, of one-person and of group images, None where there
-    are none. ``persons`` and ``images`` count, ``empty`` images have no person and enter no mean.
+    ``mean``, ``single``, ``group`` average over the persons of all, of one-person and of group
+    images, None where there are none. ``persons`` and ``images`` count, ``empty`` images have no
+    person and enter no mean.
     """
 
     mean: float | None
@@ -168,7 +206,8 @@ def person_confidence(poses: Poses) -> Array:
 
 
 def joint_confidence(poses: Poses) -> Confidence:
-    """Mean joint confidence over all joints of all persons (Jang et al. 2024, Eq. 9); an absent joint counts 0.
+    """Mean joint confidence over all joints of all persons (Jang et al. 2024, Eq. 9); an absent
+    joint counts 0.
 
     Images without a person are counted, not averaged as zeros.
     """
@@ -185,12 +224,14 @@ def joint_confidence(poses: Poses) -> Confidence:
 
 
 class PoseEstimator(Protocol):
-    """Anything that finds people: give it a class with ``layout`` and this call, and :func:`estimate` does the rest."""
+    """Anything that finds people: give it a class with ``layout`` and this call, and
+    :func:`estimate` does the rest."""
 
     layout: Layout
 
     def __call__(self, images: Tensor) -> Sequence[Array]:
-        """For each of the uint8 images (n, C, H, W), an array (persons, J, 3) of x, y, confidence in [0, 1]."""
+        """For each of the uint8 images (n, C, H, W), an array (persons, J, 3) of x, y, confidence
+        in [0, 1]."""
         ...
 
 
@@ -200,7 +241,8 @@ def estimate(
     """The poses that an estimator finds in uint8 images (n, C, H, W).
 
     Raises:
-        UserError: the estimator returns another number of arrays, or arrays of another shape, than it should.
+        UserError: the estimator returns another number of arrays, or arrays of another shape, than
+            it should.
     """
     joints = len(JOINTS[estimator.layout])
     found: list[Array] = []
@@ -209,7 +251,8 @@ def estimate(
         answers = list(estimator(part))
         if len(answers) != len(part):
             raise UserError(
-                f"The pose estimator gave {len(answers)} answers for {len(part)} images; expected one each."
+                f"The pose estimator gave {len(answers)} answers for {len(part)} images; expected"
+                " one each."
             )
         found += [_persons(answer, joints, estimator.layout) for answer in answers]
     image = np.repeat(np.arange(len(found)), [len(a) for a in found])
@@ -229,7 +272,7 @@ def _persons(answer: Array, joints: int, layout: Layout) -> Array:
         return np.empty((0, joints, 3))
     if found.ndim != 3 or found.shape[1:] != (joints, 3):
         raise UserError(
-            f"The pose estimator gave an array of shape {found.shape}; expected (persons, {joints}, 3), which is x, y "
-            f"and confidence of the joints of {layout}."
+            f"The pose estimator gave an array of shape {found.shape}; expected (persons, {joints},"
+            f" 3), which is x, y and confidence of the joints of {layout}."
         )
     return found

@@ -22,19 +22,22 @@ _ENDING = "_keypoints"
 def read_poses(path: str | Path) -> Poses:
     """Read poses from
 
-    - a folder, or a ``.zip`` of one, of OpenPose's ``*_keypoints.json`` (BODY_25), one file an image;
+    - a folder, or a ``.zip`` of one, of OpenPose's ``*_keypoints.json`` (BODY_25), one file an
+      image;
     - one such file;
-    - COCO's JSON: the annotations (``{"annotations": …}``) or detections (a list with ``keypoints``). Visibilities 0,
-      1, 2 become confidences 0, 1, 1; detections keep theirs;
+    - COCO's JSON: the annotations (``{"annotations": …}``) or detections (a list with
+      ``keypoints``). Visibilities 0, 1, 2 become confidences 0, 1, 1; detections keep theirs;
     - an ``.npz`` with ``kp`` (n, 17, 3) and ``image_id`` (n,).
 
     Raises:
-        UserError: no such file, damaged or empty JSON, another number of joints, or nothing of a known form.
+        UserError: no such file, damaged or empty JSON, another number of joints, or nothing of a
+            known form.
     """
     path = Path(path)
     if not path.exists():
         raise UserError(
-            f"There is no file or folder {path}; give OpenPose JSON files, COCO keypoint JSON or an npz."
+            f"There is no file or folder {path}; give OpenPose JSON files, COCO keypoint JSON or an"
+            " npz."
         )
     if path.is_dir():
         files = sorted(p for p in path.rglob("*.json") if p.is_file() and _is_json(p.name))
@@ -86,7 +89,8 @@ def _openpose(where: str, files: Iterator[tuple[str, bytes]], count: int) -> Pos
         values = _json(name, data)
         if not isinstance(values, dict) or not isinstance(values.get("people"), list):
             raise UserError(
-                f'{name} in {where} has no list "people"; expected a file that OpenPose wrote (BODY_25).'
+                f'{name} in {where} has no list "people"; expected a file that OpenPose wrote'
+                " (BODY_25)."
             )
         names.append(PurePosixPath(name).stem.removesuffix(_ENDING))
         for person in values["people"]:
@@ -126,7 +130,8 @@ def _coco(path: Path, values: Any) -> Poses:
     persons = values.get("annotations") if isinstance(values, dict) else values
     if not isinstance(persons, list):
         raise UserError(
-            f'{path} is no pose file: expected "people" (OpenPose), or COCO\'s "annotations" or list of detections.'
+            f'{path} is no pose file: expected "people" (OpenPose), or COCO\'s "annotations" or'
+            " list of detections."
         )
     persons = [p for p in persons if isinstance(p, dict) and "keypoints" in p]
     listed = values.get("images", []) if isinstance(values, dict) else []
@@ -146,7 +151,8 @@ def _coco(path: Path, values: Any) -> Poses:
 
 
 def _from_visibility(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """COCO's labels 0 absent, 1 hidden, 2 seen as confidences 0, 1, 1; anything else is a confidence already."""
+    """COCO's labels 0 absent, 1 hidden, 2 seen as confidences 0, 1, 1; anything else is a
+    confidence already."""
     return np.minimum(values, 1.0) if np.isin(values, (0.0, 1.0, 2.0)).all() else values
 
 
@@ -160,20 +166,23 @@ def _npz(path: Path) -> Poses:
         ) from None
     if "kp" not in arrays:
         raise UserError(
-            f"{path} has no array 'kp'; expected keypoints of shape (persons, 17, 3): x, y, visibility."
+            f"{path} has no array 'kp'; expected keypoints of shape (persons, 17, 3): x, y,"
+            " visibility."
         )
     points = arrays["kp"]
     layouts: dict[int, Layout] = {len(COCO17): "coco17", len(BODY25): "body25"}
     numbers = points.dtype.kind in "fiub"
     if not numbers or points.ndim != 3 or points.shape[2] != 3 or points.shape[1] not in layouts:
         raise UserError(
-            f"'kp' in {path} is {points.dtype} of shape {points.shape}; expected numbers (persons, 17 or 25, 3)."
+            f"'kp' in {path} is {points.dtype} of shape {points.shape}; expected numbers (persons,"
+            " 17 or 25, 3)."
         )
     points = points.astype(np.float64)
     labels = arrays.get("image_id", np.arange(len(points)))
     if labels.shape != (len(points),):
         raise UserError(
-            f"{path} has image_id of shape {labels.shape} for {len(points)} persons; expected one each."
+            f"{path} has image_id of shape {labels.shape} for {len(points)} persons; expected one"
+            " each."
         )
     names, image = np.unique(labels, return_inverse=True)
     confidence = _from_visibility(points[..., 2])

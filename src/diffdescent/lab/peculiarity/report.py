@@ -1,7 +1,9 @@
-"""The study's table and its verdict: who has fewer peculiar figures than the teacher, and at what cost.
+"""The study's table and its verdict: who has fewer peculiar figures than the teacher, and at what
+cost.
 
-Two points of the study start from the same noise and are compared figure by figure. In a group of points (momentum with
-β < 0, say) p-values are Holm's, so that one lucky point of forty decides nothing.
+Two points of the study start from the same noise and are compared figure by figure. In a group of
+points (momentum with β < 0, say) p-values are Holm's, so that one lucky point of forty decides
+nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Discordant:
-    """A yes–no answer about the same ``n`` samples under two points: how often yes only here, and only there."""
+    """A yes–no answer about the same ``n`` samples under two points: how often yes only here, and
+    only there."""
 
     here: int
     there: int
@@ -61,7 +64,8 @@ class Paired:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the study's table: shares of all n figures, and comparisons with what there is of the references."""
+    """One line of the study's table: shares of all n figures, and comparisons with what there is of
+    the references."""
 
     point: Point
     n: int
@@ -86,7 +90,8 @@ def _discordant(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> Discordan
 
 
 def table(found: Sequence[Outcome], teacher: int = TEACHER) -> list[Row]:
-    """A row for each point; one that has no partner, or is its own, goes without that comparison."""
+    """A row for each point; one that has no partner, or is its own, goes without that
+    comparison."""
     known = {o.point: o for o in found}
     rows = []
     for outcome in sorted(found, key=lambda o: (o.point.grid, o.point.recipe, o.point.steps)):
@@ -101,10 +106,15 @@ def table(found: Sequence[Outcome], teacher: int = TEACHER) -> list[Row]:
         }
         rows.append(
             Row(
-                point, n, wilson(int(outcome.peculiar.sum()), n), wilson(int((~outcome.readings.readable).sum()), n),
-                wilson(int(outcome.abnormal.sum()), n), wilson(int(outcome.other.sum()), n), against,
+                point,
+                n,
+                wilson(int(outcome.peculiar.sum()), n),
+                wilson(int((~outcome.readings.readable).sum()), n),
+                wilson(int(outcome.abnormal.sum()), n),
+                wilson(int(outcome.other.sum()), n),
+                against,
             )
-        )  # fmt: skip
+        )
     return rows
 
 
@@ -117,16 +127,40 @@ def write_table(rows: Sequence[Row], path: Path) -> None:
         f"{ref}_{what}{x}" for ref in REFERENCES for what in ("", "abnormal_") for x in names
     ]
     writer.writerow(
-        ("recipe", "grid", "steps", "n", "peculiar", "share", "low", "high", "unreadable", "abnormal", "other_species",
-         *columns)
-    )  # fmt: skip
+        (
+            "recipe",
+            "grid",
+            "steps",
+            "n",
+            "peculiar",
+            "share",
+            "low",
+            "high",
+            "unreadable",
+            "abnormal",
+            "other_species",
+            *columns,
+        )
+    )
     for row in rows:
         p = row.peculiar
         cells = [cell for ref in REFERENCES for cell in _cells(row.against.get(ref))]
         writer.writerow(
-            (row.point.recipe, row.point.grid, row.point.steps, row.n, p.count, f"{p.value:.4f}", f"{p.low:.4f}",
-             f"{p.high:.4f}", row.unreadable.count, row.abnormal.count, row.other.count, *cells)
-        )  # fmt: skip
+            (
+                row.point.recipe,
+                row.point.grid,
+                row.point.steps,
+                row.n,
+                p.count,
+                f"{p.value:.4f}",
+                f"{p.low:.4f}",
+                f"{p.high:.4f}",
+                row.unreadable.count,
+                row.abnormal.count,
+                row.other.count,
+                *cells,
+            )
+        )
     write_atomically(path, text.getvalue().encode())
 
 
@@ -152,7 +186,8 @@ Result = Literal["fewer", "unreadable instead", "more", "no difference"]
 
 @dataclass(frozen=True)
 class Standing:
-    """One point against a reference. ``p`` and ``p_abnormal`` are adjusted for the group's size (Holm)."""
+    """One point against a reference. ``p`` and ``p_abnormal`` are adjusted for the group's size
+    (Holm)."""
 
     row: Row
     pair: Paired
@@ -161,10 +196,11 @@ class Standing:
 
     @property
     def result(self) -> Result:
-        """``fewer`` peculiar figures; fewer, but more ``unreadable instead``; ``more`` abnormal ones; or no difference.
+        """``fewer`` peculiar figures; fewer, but more ``unreadable instead``; ``more`` abnormal
+        ones; or no difference.
 
-        That momentum costs something is taken from the abnormal figures without adjustment: a point is said to be
-        better only where there is no sign of a price.
+        That momentum costs something is taken from the abnormal figures without adjustment: a point
+        is said to be better only where there is no sign of a price.
         """
         gap, cost = self.pair.peculiar.difference.value, self.pair.abnormal
         if self.p < LEVEL and gap < 0:
@@ -179,7 +215,8 @@ class Standing:
 
 
 def group_of(point: Point) -> str | None:
-    """The group whose size p-values are adjusted for; None for plain DDIM, which the others are compared with."""
+    """The group whose size p-values are adjusted for; None for plain DDIM, which the others are
+    compared with."""
     if "momentum" in point.recipe:
         return "momentum, β < 0" if "beta=-" in point.recipe else "momentum, β > 0"
     if point.recipe.startswith("ge"):
@@ -190,8 +227,8 @@ def group_of(point: Point) -> str | None:
 def standings(
     rows: Sequence[Row], group: str, reference: Reference, teacher: int = TEACHER
 ) -> list[Standing]:
-    """The points of a group that can be compared with the reference; those with as many steps as the teacher are left
-    out."""
+    """The points of a group that can be compared with the reference; those with as many steps as
+    the teacher are left out."""
     some = [
         r
         for r in rows
@@ -203,7 +240,8 @@ def standings(
 
 
 def verdict(rows: Sequence[Row], teacher: int = TEACHER) -> str:
-    """The study's answer as Markdown: does momentum go below the teacher, groups against references, and in words."""
+    """The study's answer as Markdown: does momentum go below the teacher, groups against
+    references, and in words."""
     groups = list(dict.fromkeys(g for r in rows if (g := group_of(r.point))))
     lines = [
         "| points | against | fewer peculiar | unreadable instead | more | no difference |",
@@ -241,19 +279,20 @@ def _headline(rows: Sequence[Row], teacher: int) -> str:
     points = {s.row.point for s in tried}
     below = {s.row.point for s in tried if s.result == "fewer"}
     told = (
-        f"**Momentum goes below a teacher at {len(below)} of {len(points)} points.**" if below else
-        f"**Momentum does not go below the teachers: none of {len(points)} points has fewer peculiar figures than one "
-        "of them without more unreadable ones.**"
-    )  # fmt: skip
+        f"**Momentum goes below a teacher at {len(below)} of {len(points)} points.**"
+        if below
+        else f"**Momentum does not go below the teachers: none of {len(points)} points has fewer"
+        " peculiar figures than one of them without more unreadable ones.**"
+    )
     for group in groups:
         apart = _apart_by_steps(standings(rows, group, "teacher", teacher))
         if len(apart) > 1:
             (few, first), (many, last) = min(apart.items()), max(apart.items())
             nears = "approaches" if last < first else "does not approach"
             told += (
-                f" With more steps, {group.replace('momentum, ', 'momentum with ')} {nears} the DDIM teacher figure by "
-                f"figure: {100 * first:.0f} % are peculiar in one of the two alone at {few} steps, {100 * last:.0f} % "
-                f"at {many}."
+                f" With more steps, {group.replace('momentum, ', 'momentum with ')} {nears} the"
+                f" DDIM teacher figure by figure: {100 * first:.0f} % are peculiar in one of the"
+                f" two alone at {few} steps, {100 * last:.0f} % at {many}."
             )
     return told
 
@@ -267,9 +306,9 @@ def _sentence(group: str, found: Sequence[Standing], name: str) -> str:
     if better:
         best = min(better, key=lambda s: s.pair.peculiar.difference.value)
         told += (
-            f"{len(better)} of {len(found)} points have fewer peculiar figures and no more unreadable ones, most "
-            f"`{best.row.point.recipe}` with {best.row.point.steps} steps: {best.pair.peculiar.difference} "
-            f"(p = {best.p:.2g})"
+            f"{len(better)} of {len(found)} points have fewer peculiar figures and no more"
+            f" unreadable ones, most `{best.row.point.recipe}` with {best.row.point.steps} steps:"
+            f" {best.pair.peculiar.difference} (p = {best.p:.2g})"
         )
     else:
         told += f"no point of {len(found)} has fewer peculiar figures without more unreadable ones"
@@ -285,7 +324,8 @@ def _sentence(group: str, found: Sequence[Standing], name: str) -> str:
 
 
 def _apart_by_steps(found: Sequence[Standing]) -> dict[int, float]:
-    """Share of figures that are peculiar in one of the two alone, averaged over the points of as many steps."""
+    """Share of figures that are peculiar in one of the two alone, averaged over the points of as
+    many steps."""
     steps = sorted({s.row.point.steps for s in found})
     both = {t: [s.pair.peculiar for s in found if s.row.point.steps == t] for t in steps}
     return {

@@ -32,7 +32,8 @@ class Share:
 
 
 def wilson(count: int, total: int) -> Share:
-    """A share with Wilson's score interval at 95 %, which stays inside [0, 1] and has a width also at 0 of n.
+    """A share with Wilson's score interval at 95 %, which stays inside [0, 1] and has a width also
+    at 0 of n.
 
     Source: Wilson 1927.
     """
@@ -85,16 +86,18 @@ def _standard_error(values: npt.NDArray[np.float64]) -> float:
 
 
 def paired_difference(here: int, there: int, n: int) -> Difference:
-    """Difference of two shares of the same ``n``, of which ``here`` count in the first alone, ``there`` in the second.
+    """Difference of two shares of the same ``n``, of which ``here`` count in the first alone,
+    ``there`` in the second.
 
-    Value (here − there)/n. Interval: d ± z·√((a + b − d²)/(n + 2)) with a = (here + 1)/(n + 2), b = (there + 1)/(n + 2)
-    and d = a − b, which has a width also where nothing differs.
+    Value (here − there)/n. Interval: d ± z·√((a + b − d²)/(n + 2)) with a = (here + 1)/(n + 2), b =
+    (there + 1)/(n + 2) and d = a − b, which has a width also where nothing differs.
 
     Source: Bonett and Price 2012, Journal of Educational and Behavioral Statistics 37, 479–488.
     """
     if n < 1 or here + there > n:
         raise UserError(
-            f"{here} + {there} of {n} samples cannot differ; give at least one, and no more than there are."
+            f"{here} + {there} of {n} samples cannot differ; give at least one, and no more than"
+            " there are."
         )
     a, b = (here + 1) / (n + 2), (there + 1) / (n + 2)
     half = Z95 * math.sqrt((a + b - (a - b) ** 2) / (n + 2))
@@ -115,10 +118,11 @@ def share_difference(a: Share, b: Share) -> Difference:
 
 
 def sign_test(up: int, down: int) -> float:
-    """Two-sided exact p-value that ``up`` and ``down`` are tosses of a fair coin; ties are left out by the caller.
+    """Two-sided exact p-value that ``up`` and ``down`` are tosses of a fair coin; ties are left out
+    by the caller.
 
-    p = min(1, 2·P(X ≥ max(up, down))), X ~ Binomial(up + down, ½). On the discordant pairs of two yes–no outcomes this
-    is McNemar's exact test.
+    p = min(1, 2·P(X ≥ max(up, down))), X ~ Binomial(up + down, ½). On the discordant pairs of two
+    yes–no outcomes this is McNemar's exact test.
     """
     n, most = up + down, max(up, down)
     if n == 0:

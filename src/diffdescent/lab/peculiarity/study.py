@@ -1,8 +1,10 @@
-"""The share of peculiar figures against sampler, steps, momentum, γ and grid, next to a teacher of many steps.
+"""The share of peculiar figures against sampler, steps, momentum, γ and grid, next to a teacher of
+many steps.
 
-Every point of the study starts from the same noise, so that two points compare figure by figure. Samples are made in
-blocks, each written to its own file as soon as it is there: a study that is stopped goes on where it was, and one that
-was finished can be given more samples. Blocks go round all points, so that at any moment the table is balanced.
+Every point of the study starts from the same noise, so that two points compare figure by figure.
+Samples are made in blocks, each written to its own file as soon as it is there: a study that is
+stopped goes on where it was, and one that was finished can be given more samples. Blocks go round
+all points, so that at any moment the table is balanced.
 """
 
 from __future__ import annotations
@@ -36,7 +38,8 @@ GAMMAS = (1.5, 2.5, 3.0)
 GRIDS = ("loglinear", "quadratic", "karras")
 STEPS = (5, 10, 20, 50, 100)
 MANY = 100
-"""From so many steps on, where samplers agree, γ is left out and of β only ``PAPER`` is measured."""
+"""From so many steps on, where samplers agree, γ is left out and of β only ``PAPER`` is
+measured."""
 PAPER = (-0.8, -0.3, 0.2, 0.8)
 """β of the paper's tables, and .8."""
 BASE = "ddim"
@@ -44,7 +47,8 @@ BASE = "ddim"
 TEACHER = 1000
 RECORD = "study.json"
 WIDTH = 50
-"""Samples that the network sees at once. Part of the record: another width changes the images' last bits."""
+"""Samples that the network sees at once. Part of the record: another width changes the images' last
+bits."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,8 @@ class Point:
 
     @property
     def base(self) -> Point:
-        """What this point is to improve on: the sampler without momentum, of all others DDIM; same grid and steps."""
+        """What this point is to improve on: the sampler without momentum, of all others DDIM; same
+        grid and steps."""
         sampler, bar, _ = self.recipe.partition(" | momentum")
         return Point(sampler if bar else BASE, self.steps, self.grid)
 
@@ -75,9 +80,11 @@ def momentum(beta: float, recipe: str = BASE) -> str:
 
 
 def default_points(steps: Sequence[int] = STEPS, teacher: int = TEACHER) -> list[Point]:
-    """The study of the documentation: samplers, β, γ and grids at these steps, and the two teachers.
+    """The study of the documentation: samplers, β, γ and grids at these steps, and the two
+    teachers.
 
-    β and γ from 10 steps up (few of them from ``MANY`` up); grids and momentum over other samplers at 20 and 50 steps.
+    β and γ from 10 steps up (few of them from ``MANY`` up); grids and momentum over other samplers
+    at 20 and 50 steps.
     """
     few, some = [t for t in steps if t >= 10], [t for t in steps if t in (20, 50)]
     found = [Point(r, t) for r in SAMPLERS for t in steps]
@@ -100,7 +107,8 @@ def run_study(
     unconditional: bool = False,
     progress: Callable[[int, int, Point], None] | None = None,
 ) -> None:
-    """Make samples 0 … n − 1 of every point, count their limbs and write both, a file for each block.
+    """Make samples 0 … n − 1 of every point, count their limbs and write both, a file for each
+    block.
 
     Args:
         model: what is sampled; its images must be grey figures.
@@ -110,12 +118,13 @@ def run_study(
         seed: of the noise that all points start from.
         block: samples a file.
         bf16: evaluate the network under bfloat16 autocast; the update stays in float32.
-        unconditional: ask for no species. Otherwise, and where the model knows classes, sample i is asked to be species
-            i mod 3.
+        unconditional: ask for no species. Otherwise, and where the model knows classes, sample i is
+            asked to be species i mod 3.
         progress: called with (evaluations done, evaluations in all, point) after each block.
 
     Raises:
-        UserError: n is no multiple of the block, or the folder holds a study of another model, seed or precision.
+        UserError: n is no multiple of the block, or the folder holds a study of another model, seed
+            or precision.
     """
     if n < 1 or block < 1 or n % block:
         raise UserError(
@@ -123,7 +132,8 @@ def run_study(
         )
     if model.shape is not None and model.shape[0] != 1:
         raise UserError(
-            f"The study needs a model of grey figures, one channel; this one's images are {model.shape}."
+            "The study needs a model of grey figures, one channel; this one's images are"
+            f" {model.shape}."
         )
     points = list(dict.fromkeys(points))
     cost = {p: parse(p.recipe).plan(parse_grid(p.grid, model.process, p.steps)).nfe for p in points}
@@ -140,10 +150,17 @@ def run_study(
         with precision(model, bf16):
             images = to_uint8(
                 sample(
-                    model, point.recipe, steps=point.steps, grid=point.grid, seed=seed, batch_size=block,
-                    samples=samples, labels=None if labels is None else labels.tolist(), micro_batch=WIDTH,
+                    model,
+                    point.recipe,
+                    steps=point.steps,
+                    grid=point.grid,
+                    seed=seed,
+                    batch_size=block,
+                    samples=samples,
+                    labels=None if labels is None else labels.tolist(),
+                    micro_batch=WIDTH,
                 ).images
-            )  # fmt: skip
+            )
         _write(_shard(out, point, number), images[:, 0].numpy(), count_limbs(images), labels, point)
         done += cost[point] * block
         if progress is not None:
@@ -151,7 +168,8 @@ def run_study(
 
 
 def asked(model: Predictor, samples: Sequence[int]) -> npt.NDArray[np.int64] | None:
-    """The species that each sample is asked to be, its place in :data:`SPECIES`; None for a model without classes."""
+    """The species that each sample is asked to be, its place in :data:`SPECIES`; None for a model
+    without classes."""
     if (getattr(model, "label_count", None) or 0) < len(SPECIES):
         return None
     return np.array(samples, np.int64) % len(SPECIES)
@@ -163,7 +181,8 @@ def _known() -> dict[str, list[int]]:
 
 @contextlib.contextmanager
 def precision(model: Predictor, bf16: bool) -> Iterator[None]:
-    """Evaluate the model under bfloat16 autocast, or as it is; the update stays in float32 either way."""
+    """Evaluate the model under bfloat16 autocast, or as it is; the update stays in float32 either
+    way."""
     kind = torch.device(getattr(model, "device", "cpu")).type
     with torch.autocast(kind, dtype=torch.bfloat16, enabled=bf16):
         yield
@@ -177,18 +196,21 @@ def _begin(out: Path, record: dict[str, object]) -> None:
         differ = [k for k in record if before.get(k) != record[k]]
         if differ:
             raise UserError(
-                f"{out} holds a study with another {differ[0]}; choose another folder, or the same settings."
+                f"{out} holds a study with another {differ[0]}; choose another folder, or the same"
+                " settings."
             )
     elif _blocks(out):
         raise UserError(
-            f"{out} holds blocks of a study, but not the {RECORD} that says of which; choose another folder."
+            f"{out} holds blocks of a study, but not the {RECORD} that says of which; choose"
+            " another folder."
         )
     else:
         write_atomically(path, (json.dumps(record, indent=2) + "\n").encode())
 
 
 def same_model(out: Path, model: Predictor) -> None:
-    """Raise :class:`UserError` where ``model`` is not the one whose samples the study's folder holds."""
+    """Raise :class:`UserError` where ``model`` is not the one whose samples the study's folder
+    holds."""
     before = _record(out / RECORD)
     if before.get("model") != model_identity(model):
         raise UserError(
@@ -223,16 +245,20 @@ def _write(
 ) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(
-        buffer, images=images, counts=readings.counts.astype(np.int16), unreadable=np.array(readings.unreadable),
+        buffer,
+        images=images,
+        counts=readings.counts.astype(np.int16),
+        unreadable=np.array(readings.unreadable),
         labels=np.full(len(images), -1) if labels is None else labels,
         point=json.dumps([point.recipe, point.steps, point.grid]),
-    )  # fmt: skip
+    )
     write_atomically(path, buffer.getvalue())
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one point gave, samples 0 … n − 1: images (n, 32, 32) uint8, their readings, and the species asked for.
+    """What one point gave, samples 0 … n − 1: images (n, 32, 32) uint8, their readings, and the
+    species asked for.
 
     ``labels`` (n,) are places in :data:`SPECIES`, −1 where none was asked for.
     """
@@ -266,7 +292,8 @@ class Outcome:
 
 
 def outcomes(out: Path) -> list[Outcome]:
-    """All points of a study that have at least one block, each as far as its blocks follow each other from 0.
+    """All points of a study that have at least one block, each as far as its blocks follow each
+    other from 0.
 
     Raises:
         UserError: the folder holds no study.

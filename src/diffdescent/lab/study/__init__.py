@@ -1,11 +1,13 @@
-"""Studies: samplers compared fairly — the same noise, budgets in network evaluations, intervals — and resumably.
+"""Studies: samplers compared fairly — the same noise, budgets in network evaluations, intervals —
+and resumably.
 
     from pathlib import Path
     from diffdescent.study import execute, load_study
     results = execute(load_study("studies/gamma.yaml", {"n": 200}), Path("results/gamma"))
 
-:func:`execute` runs what is missing, scores it and writes the table and the report; :func:`prepare`, :func:`run` and
-:func:`gather` are its parts. docs/studies.md explains studies, their files and what they write.
+:func:`execute` runs what is missing, scores it and writes the table and the report;
+:func:`prepare`, :func:`run` and :func:`gather` are its parts. docs/studies.md explains studies,
+their files and what they write.
 """
 
 from .config import StudyConfig, load_study, make_study

@@ -1,4 +1,5 @@
-"""Cells: one sampler on one grid at one budget with one guidance and one seed — one row of a comparison."""
+"""Cells: one sampler on one grid at one budget with one guidance and one seed — one row of a
+comparison."""
 
 from __future__ import annotations
 
@@ -32,10 +33,10 @@ NONE = "none"
 class Cell:
     """What is run, and what its row says.
 
-    ``sampler`` is the recipe as the study wrote it, ``template`` the same with its guidance and with the parameters
-    left open (after ``@`` the grid, where that has parameters), ``asked`` the budget (or None, where the study counts
-    steps) and ``nfe`` the network evaluations that are used.
-    ``key`` names everything that makes the images; two cells with one key share their shards.
+    ``sampler`` is the recipe as the study wrote it, ``template`` the same with its guidance and
+    with the parameters left open (after ``@`` the grid, where that has parameters), ``asked`` the
+    budget (or None, where the study counts steps) and ``nfe`` the network evaluations that are
+    used. ``key`` names everything that makes the images; two cells with one key share their shards.
     """
 
     name: str
@@ -79,7 +80,8 @@ class LeftOut:
 
 
 Guide = Callable[[str, Recipe], tuple[Predictor, Recipe]]
-"""Guidance text and a recipe ↦ the guided model and the recipe with what the guidance adds to it."""
+"""Guidance text and a recipe ↦ the guided model and the recipe with what the guidance adds to
+it."""
 
 
 def variables(text: str) -> set[str]:
@@ -110,15 +112,16 @@ def _combinations(block: Axes) -> Iterator[tuple[str, str, str, dict[str, Value]
         for name in names:
             if name not in known:
                 raise UserError(
-                    f"{sampler!r} with {guidance!r} on {grid!r} names the parameter {name!r}, which has no values; "
-                    f"give them under parameters: (--vary {name}=0.1,0.2)."
+                    f"{sampler!r} with {guidance!r} on {grid!r} names the parameter {name!r}, which"
+                    f" has no values; give them under parameters: (--vary {name}=0.1,0.2)."
                 )
         for values in itertools.product(*(known[name] for name in names)):
             yield *texts, dict(zip(names, values, strict=True))
     unused = sorted(set(known) - named)
     if unused:
         raise UserError(
-            f"The parameter {unused[0]!r} has values, but no sampler, grid or guidance names it in braces."
+            f"The parameter {unused[0]!r} has values, but no sampler, grid or guidance names it in"
+            " braces."
         )
 
 
@@ -127,8 +130,8 @@ def expand(
 ) -> tuple[list[Cell], list[LeftOut]]:
     """Every cell of a study, with its step count, and the combinations that cannot be run.
 
-    ``guide`` gives the model and recipe under a guidance; ``identity`` is whatever else makes the images (weights,
-    dtype, width). Raises :class:`UserError` for texts that cannot be read.
+    ``guide`` gives the model and recipe under a guidance; ``identity`` is whatever else makes the
+    images (weights, dtype, width). Raises :class:`UserError` for texts that cannot be read.
     """
     cells: list[Cell] = []
     left_out: list[LeftOut] = []
@@ -175,10 +178,20 @@ def expand(
                     nfe = evaluations(model, plan)
                     cells.append(
                         Cell(
-                            block.name or "", sampler, series, written, guidance_text, labels, asked, nfe, steps,
-                            seed, tuple(values.items()), key,
+                            block.name or "",
+                            sampler,
+                            series,
+                            written,
+                            guidance_text,
+                            labels,
+                            asked,
+                            nfe,
+                            steps,
+                            seed,
+                            tuple(values.items()),
+                            key,
                         )
-                    )  # fmt: skip
+                    )
     if not cells:
         raise UserError(f"Nothing of the study can be run: {left_out[0].reason.rstrip('.')}.")
     return list(dict.fromkeys(cells)), left_out
@@ -216,9 +229,11 @@ def _key(
 
 
 def labels_for(text: str, model: Predictor, samples: range) -> Tensor | None:
-    """The label of each sample: ``none``, ``cycle`` through the model's classes, or a list repeated over the samples.
+    """The label of each sample: ``none``, ``cycle`` through the model's classes, or a list repeated
+    over the samples.
 
-    Raises :class:`UserError` for labels that the model does not know, and for none where it cannot do without.
+    Raises :class:`UserError` for labels that the model does not know, and for none where it cannot
+    do without.
     """
     needed = bool(getattr(model, "needs_label", False))
     if text == NONE:

@@ -1,7 +1,9 @@
-"""What a study is: a YAML file, or the same from the command line, checked before anything is loaded or run.
+"""What a study is: a YAML file, or the same from the command line, checked before anything is
+loaded or run.
 
-A study is the product of its axes: samplers × grids × guidance × budgets × seeds × the values of its parameters.
-``blocks`` are several such products in one study; a block overrides the axes that it names.
+A study is the product of its axes: samplers × grids × guidance × budgets × seeds × the values of
+its parameters. ``blocks`` are several such products in one study; a block overrides the axes that
+it names.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ class Section(BaseModel):
 
 
 def split_outside(text: str, separators: str) -> list[str]:
-    """``text`` cut at separators that stand outside of brackets: ``"ddim, loglinear(start=40, last=1)"`` has two."""
+    """``text`` cut at separators that stand outside of brackets: ``"ddim, loglinear(start=40,
+    last=1)"`` has two."""
     parts, depth, begin = [], 0, 0
     for at, char in enumerate(text):
         depth += (char in "([{") - (char in ")]}")
@@ -50,11 +53,12 @@ def split_outside(text: str, separators: str) -> list[str]:
 class Axes(Section):
     """One product of axes. Texts may hold ``{name}``, which runs over the values of that parameter.
 
-    ``samplers`` are recipes; ``"ge @ loglinear"`` fixes the grid of one. ``grids`` are grids (``usual``: each
-    recipe's own). ``nfe`` are budgets in network evaluations, ``steps`` plain step counts; a block has one of them.
-    ``guidance`` is ``none`` or what :func:`diffdescent.guidance.apply_guidance` reads. ``labels``: ``none``, ``cycle``
-    (sample i gets class i mod the number of classes), or a list of names or numbers, repeated over the samples.
-    ``name`` stands before the sampler in tables.
+    ``samplers`` are recipes; ``"ge @ loglinear"`` fixes the grid of one. ``grids`` are grids
+    (``usual``: each recipe's own). ``nfe`` are budgets in network evaluations, ``steps`` plain step
+    counts; a block has one of them. ``guidance`` is ``none`` or what
+    :func:`diffdescent.guidance.apply_guidance` reads. ``labels``: ``none``, ``cycle`` (sample i
+    gets class i mod the number of classes), or a list of names or numbers, repeated over the
+    samples. ``name`` stands before the sampler in tables.
     """
 
     name: str | None = None
@@ -111,7 +115,8 @@ class Axes(Section):
 
 
 class Line(Section):
-    """One row of a published table: its name, which of our cells stand beside it, and a value for each column."""
+    """One row of a published table: its name, which of our cells stand beside it, and a value for
+    each column."""
 
     name: str
     cells: dict[str, Value] | None = None
@@ -119,11 +124,12 @@ class Line(Section):
 
 
 class Published(Section):
-    """A published table. ``by`` says what its columns are: ``metric``, ``nfe``, ``steps``, ``seed`` or a parameter.
+    """A published table. ``by`` says what its columns are: ``metric``, ``nfe``, ``steps``, ``seed``
+    or a parameter.
 
-    With another ``by`` than ``metric``, ``metric`` is ours that stands beside all of it. A line's ``cells`` select our
-    cells by any column of the tidy table, and so do the table's own ``cells``, which hold for every line; a line
-    without any has no counterpart here.
+    With another ``by`` than ``metric``, ``metric`` is ours that stands beside all of it. A line's
+    ``cells`` select our cells by any column of the tidy table, and so do the table's own ``cells``,
+    which hold for every line; a line without any has no counterpart here.
     """
 
     table: str
@@ -152,9 +158,11 @@ class Published(Section):
 
 
 class Contrast(Section):
-    """Two methods to compare: each selects cells by columns of the tidy table, such as ``template`` or ``sampler``.
+    """Two methods to compare: each selects cells by columns of the tidy table, such as ``template``
+    or ``sampler``.
 
-    Cells of the two that are equal in everything else are told apart by paired differences, and so are the best ones.
+    Cells of the two that are equal in everything else are told apart by paired differences, and so
+    are the best ones.
     """
 
     name: str
@@ -165,12 +173,13 @@ class Contrast(Section):
 class StudyConfig(Axes):
     """A whole study.
 
-    ``n`` images for each cell and seed, in shards of ``shard`` samples. ``reference`` is what ``evaluate`` reads;
-    ``features`` the extractor with its ``resize`` protocol. ``images`` are kept of each cell for the sample sheets.
-    ``dtype`` is that of the network, ``micro_batch`` its width, ``threads`` PyTorch's, both part of what makes images
-    bit-identical. ``metrics`` default to ``rmse`` on exact models without a reference, else fd, precision and recall.
-    ``changes`` says what else than its file a study measures (:func:`load_study` fills it in), each as "steps = 50 in
-    place of 250".
+    ``n`` images for each cell and seed, in shards of ``shard`` samples. ``reference`` is what
+    ``evaluate`` reads; ``features`` the extractor with its ``resize`` protocol. ``images`` are kept
+    of each cell for the sample sheets. ``dtype`` is that of the network, ``micro_batch`` its width,
+    ``threads`` PyTorch's, both part of what makes images bit-identical. ``metrics`` default to
+    ``rmse`` on exact models without a reference, else fd, precision and recall. ``changes`` says
+    what else than its file a study measures (:func:`load_study` fills it in), each as "steps = 50
+    in place of 250".
     """
 
     title: str = "Comparison"
@@ -220,7 +229,8 @@ class StudyConfig(Axes):
 
     @property
     def products(self) -> tuple[Axes, ...]:
-        """The products whose union the study is: its blocks, each with the study's axes where it names none."""
+        """The products whose union the study is: its blocks, each with the study's axes where it
+        names none."""
         shared = {name: getattr(self, name) for name in Axes.model_fields if name != "name"}
         if not self.blocks:
             return (Axes(**shared),)
@@ -236,7 +246,8 @@ def _filled_in(block: Axes, shared: dict[str, Any]) -> Axes:
 
 
 def make_study(values: dict[str, Any], where: str = "The study") -> StudyConfig:
-    """A checked study from plain values. Raises :class:`UserError`, which names every wrong or missing entry."""
+    """A checked study from plain values. Raises :class:`UserError`, which names every wrong or
+    missing entry."""
     try:
         return StudyConfig.model_validate(values)
     except ValidationError as error:
@@ -254,10 +265,11 @@ def _problem(place: tuple[int | str, ...], message: str, kind: str) -> str:
 
 
 def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> StudyConfig:
-    """Read a study file; ``overrides`` replace its entries, by name or by path: ``blocks.0.steps``, counted from 0.
+    """Read a study file; ``overrides`` replace its entries, by name or by path: ``blocks.0.steps``,
+    counted from 0.
 
-    The study's ``changes`` say which of them change what is measured. Raises :class:`UserError` for a file that is
-    missing, no YAML, or no study, and for a path that does not lead into it.
+    The study's ``changes`` say which of them change what is measured. Raises :class:`UserError` for
+    a file that is missing, no YAML, or no study, and for a path that does not lead into it.
     """
     path = Path(path)
     if not path.is_file():
@@ -270,7 +282,8 @@ def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> Stu
         raise UserError(f"{path} is not YAML ({' '.join(str(error).split())}).") from None
     if not isinstance(values, dict):
         raise UserError(
-            f"{path} holds no study; expected YAML with model:, samplers: and nfe:, as in docs/studies.md."
+            f"{path} holds no study; expected YAML with model:, samplers: and nfe:, as in"
+            " docs/studies.md."
         )
     changes = []
     for name, value in (overrides or {}).items():
@@ -285,7 +298,8 @@ _MEASURED = {*Axes.model_fields, "n", "model", "dtype", "features", "resize", "m
 
 
 def _replace(values: dict[str, Any], name: str, value: Any, path: Path) -> Any:
-    """Put ``value`` at ``name`` ("blocks.0.steps"); what stood there, the study's default where nothing did."""
+    """Put ``value`` at ``name`` ("blocks.0.steps"); what stood there, the study's default where
+    nothing did."""
     *way, last = name.split(".")
     place: Any = values
     try:

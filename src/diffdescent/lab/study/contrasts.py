@@ -23,7 +23,8 @@ _FIXED = ("grid", "labels", "nfe_asked", "steps")
 
 @dataclass(frozen=True)
 class Gap:
-    """``of`` − ``against`` by one metric, paired; ``decided``: it is told from 0 among all gaps of the contrast."""
+    """``of`` − ``against`` by one metric, paired; ``decided``: it is told from 0 among all gaps of
+    the contrast."""
 
     of: Estimate
     against: Estimate
@@ -42,7 +43,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Contrasted:
-    """A contrast with its rows: those at equal settings first, then those at each method's own best."""
+    """A contrast with its rows: those at equal settings first, then those at each method's own
+    best."""
 
     contrast: Contrast
     rows: tuple[Row, ...]
@@ -54,7 +56,8 @@ class Contrasted:
 
 
 def check(one: Contrast, columns: Collection[str]) -> None:
-    """Whether a contrast selects by columns that there are. Raises :class:`UserError` where it does not."""
+    """Whether a contrast selects by columns that there are. Raises :class:`UserError` where it does
+    not."""
     for name in (*one.of, *one.against):
         if name not in columns:
             raise unknown(f"column (in the contrast {one.name!r})", name, columns)
@@ -66,23 +69,24 @@ def lacking(one: Contrast, lines: Sequence[Line]) -> str:
         if not any(selects(by, line.columns) for line in lines):
             return f"no cell here is selected by its {side!r} side"
     return (
-        "both methods are here, but never under equal settings; to compare across grids, say, select the grid in both "
-        "sides"
+        "both methods are here, but never under equal settings; to compare across grids, say,"
+        " select the grid in both sides"
     )
 
 
 def contrast(one: Contrast, lines: Sequence[Line], parameters: Sequence[str]) -> Contrasted:
     """Compare the lines that ``one.of`` selects with those of ``one.against``.
 
-    Two lines have equal settings if they agree in the grid, the labels, the budget (the steps, where the study counts
-    steps), every parameter that both have, and whatever of sampler and guidance is not what both sides of the contrast
-    select by. Where both have several
-    lines that agree in all of these but the parameters, each one's own best by each metric is compared too, by all
-    metrics.
+    Two lines have equal settings if they agree in the grid, the labels, the budget (the steps,
+    where the study counts steps), every parameter that both have, and whatever of sampler and
+    guidance is not what both sides of the contrast select by. Where both have several lines that
+    agree in all of these but the parameters, each one's own best by each metric is compared too, by
+    all metrics.
 
-    The p-value of a difference d is that of a normal, 2Φ(−|d|/s), with s the standard deviation of its paired draws;
-    all of a contrast are adjusted together by :func:`~diffdescent.base.statistics.holm`, and those below 0.05 are decided. At the
-    best of each the values were also chosen by, which the p-value does not know.
+    The p-value of a difference d is that of a normal, 2Φ(−|d|/s), with s the standard deviation of
+    its paired draws; all of a contrast are adjusted together by
+    :func:`~diffdescent.base.statistics.holm`, and those below 0.05 are decided. At the best of each
+    the values were also chosen by, which the p-value does not know.
     """
     pairs = _pairs(one, lines, parameters)
     gaps = [
@@ -130,7 +134,8 @@ def _pairs(
 
 
 def _free(one: Contrast) -> set[str]:
-    """Columns in which the lines of a pair may differ: those by which the contrast selects, and what these imply."""
+    """Columns in which the lines of a pair may differ: those by which the contrast selects, and
+    what these imply."""
 
     def both(*names: str) -> bool:
         return all(any(name in side for name in names) for side in (one.of, one.against))
@@ -155,7 +160,8 @@ def _rows(
     shared: Sequence[str],
     metrics: Sequence[str],
 ) -> list[tuple[str, Line, Line]]:
-    """The pairs of two groups that differ in parameters alone: those that agree in the shared ones, then the best."""
+    """The pairs of two groups that differ in parameters alone: those that agree in the shared ones,
+    then the best."""
     own = [
         name
         for name in parameters
@@ -179,7 +185,8 @@ def _rows(
 
 
 def _fixed(line: Line, free: Collection[str]) -> tuple[Any, ...]:
-    """The settings that two lines must have in common: a budget, or the steps where none was asked for."""
+    """The settings that two lines must have in common: a budget, or the steps where none was asked
+    for."""
     counted = {"steps"} if line.columns["nfe_asked"] is not None else set()
     return tuple(value for name, value in line.columns.items() if name not in {*free, *counted})
 
@@ -187,7 +194,8 @@ def _fixed(line: Line, free: Collection[str]) -> tuple[Any, ...]:
 def _bests(
     ours: Sequence[Line], theirs: Sequence[Line], metrics: Sequence[str]
 ) -> dict[tuple[int, int], list[str]]:
-    """The titles of the metrics by which two lines are the best ones of the two methods, by the lines' identities."""
+    """The titles of the metrics by which two lines are the best ones of the two methods, by the
+    lines' identities."""
     found: dict[tuple[int, int], list[str]] = {}
     for metric in metrics:
         a, b = _best(ours, metric), _best(theirs, metric)

@@ -1,4 +1,5 @@
-"""The figures of a report, as SVG: curves with intervals, heat maps of a parameter against the steps, trade-offs."""
+"""The figures of a report, as SVG: curves with intervals, heat maps of a parameter against the
+steps, trade-offs."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from .metrics import lower_is_better, title
@@ -14,7 +16,8 @@ from .summary import Estimate, Line, varying
 
 SERIES = ("name", "sampler", "grid", "guidance", "labels")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6F4E37", "#000000")
-"""Okabe and Ito's, which readers with any colour vision tell apart; yellow is replaced, being too faint on white."""
+"""Okabe and Ito's, which readers with any colour vision tell apart; yellow is replaced, being too
+faint on white."""
 MARKERS = "osD^vPX*"
 PANELS = 3
 """Panels side by side."""
@@ -29,7 +32,8 @@ class Figure:
 
 
 def curves(lines: Sequence[Line], metric: str) -> list[Figure]:
-    """Quality against network evaluations, a panel for each grid, of the cells that have at least two budgets."""
+    """Quality against network evaluations, a panel for each grid, of the cells that have at least
+    two budgets."""
     series: dict[str, list[Line]] = {}
     for line in lines:
         if metric in line.metrics:
@@ -48,7 +52,8 @@ def curves(lines: Sequence[Line], metric: str) -> list[Figure]:
     return [
         Figure(
             picture,
-            f"{title(metric)} against network evaluations, with 95 % intervals, a panel for each grid.",
+            f"{title(metric)} against network evaluations, with 95 % intervals, a panel for each"
+            " grid.",
         )
     ]
 
@@ -71,7 +76,8 @@ def sweeps(lines: Sequence[Line], metric: str, parameters: Sequence[str]) -> lis
 def tradeoffs(
     lines: Sequence[Line], metric: str, other: str, parameters: Sequence[str]
 ) -> list[Figure]:
-    """One metric against another along each numeric parameter of at least three values: what is paid for what."""
+    """One metric against another along each numeric parameter of at least three values: what is
+    paid for what."""
     figures = []
     for name, chosen in _swept(lines, [metric, other], parameters):
         panels = _groups(chosen, lambda line: f"{line.budget} evaluations")
@@ -82,8 +88,8 @@ def tradeoffs(
         figures.append(
             Figure(
                 picture,
-                f"{title(metric)} against {title(other)} with 95 % intervals, a panel for each budget; along each line "
-                f"{name} runs, and its values stand at the points.",
+                f"{title(metric)} against {title(other)} with 95 % intervals, a panel for each"
+                f" budget; along each line {name} runs, and its values stand at the points.",
             )
         )
     return figures
@@ -92,7 +98,8 @@ def tradeoffs(
 def _swept(
     lines: Sequence[Line], metrics: Sequence[str], parameters: Sequence[str]
 ) -> Iterator[tuple[str, list[Line]]]:
-    """Each numeric parameter of at least three values, with the lines that have it and the metrics."""
+    """Each numeric parameter of at least three values, with the lines that have it and the
+    metrics."""
     for name in parameters:
         chosen = [
             line
@@ -124,16 +131,20 @@ def heat_maps(lines: Sequence[Line], metric: str, parameters: Sequence[str]) -> 
         if len(values) < 2 or len(budgets) < 2:
             continue
         keys = _keys(chosen, name, parameters)
-        panels = _groups(
-            chosen, lambda line, keys=keys: ", ".join(str(line.columns[k]) for k in keys)
-        )  # type: ignore[misc]
+        panels = _groups(chosen, partial(_shared, keys))
         figures.append(
             Figure(
                 _heat(panels, metric, name, values, budgets),
-                f"{title(metric)} for each {name} and number of network evaluations; the best of a column is framed.",
+                f"{title(metric)} for each {name} and number of network evaluations; the best of a"
+                " column is framed.",
             )
         )
     return figures
+
+
+def _shared(keys: Sequence[str], line: Line) -> str:
+    """What the lines of one panel have in common."""
+    return ", ".join(str(line.columns[k]) for k in keys)
 
 
 def _groups(lines: Sequence[Line], key: Callable[[Line], Hashable]) -> dict[str, list[Line]]:
@@ -270,13 +281,15 @@ def _heat(
                 place = values.index(float(line.columns[name])), budgets.index(line.budget)
                 table[place] = line.metrics[metric].value
             tables.append(table)
-        # Budgets differ by far more than the parameter does: each column is coloured by itself, from best to worst.
+        # Budgets differ by far more than the parameter does: each column is coloured by itself,
+        # from best to worst.
         shape = _shape(len(panels), 2)
         size = ((0.85 * len(budgets) + 1.6) * shape[1], (0.42 * len(values) + 1.3) * shape[0])
         figure, axes = plt.subplots(*shape, figsize=size, squeeze=False, layout="constrained")
         lower = lower_is_better(metric)
         for axis, panel, table in zip(axes.flat, panels, tables, strict=False):
-            # A panel may have no cell at a budget: classifier-free guidance costs two evaluations a step, others one.
+            # A panel may have no cell at a budget: classifier-free guidance costs two evaluations a
+            # step, others one.
             known = np.ma.masked_invalid(table)
             least, greatest = known.min(0).filled(np.nan), known.max(0).filled(np.nan)
             best, worst = (least, greatest) if lower else (greatest, least)
@@ -323,7 +336,8 @@ def _shape(panels: int, most: int = PANELS) -> tuple[int, int]:
 
 
 class _style(AbstractContextManager[Any]):
-    """matplotlib without a display, readable at the width of a page, and giving the same bytes every time."""
+    """matplotlib without a display, readable at the width of a page, and giving the same bytes
+    every time."""
 
     def __enter__(self) -> Any:
         import matplotlib

@@ -40,8 +40,9 @@ _ABOUT = re.compile(r", here by about ([-+.\de]*\d)")
 class Results:
     """What a study found.
 
-    ``lines`` are its cells over all seeds, ``pictures`` the first images (k, C, H, W) of each cell by its key, and
-    ``unfinished`` the cells of which shards are missing; ``remarks`` is what the metrics say a reader should beware of.
+    ``lines`` are its cells over all seeds, ``pictures`` the first images (k, C, H, W) of each cell
+    by its key, and ``unfinished`` the cells of which shards are missing; ``remarks`` is what the
+    metrics say a reader should beware of.
     """
 
     study: Study
@@ -61,8 +62,9 @@ def gather(
 
     ``reference`` is one that :func:`read_reference` has read.
 
-    Scores and the reference's features are kept in the folder, so that a second call is quick. Raises
-    :class:`UserError` when no cell is finished, and for a reference that cannot be read or has another protocol.
+    Scores and the reference's features are kept in the folder, so that a second call is quick.
+    Raises :class:`UserError` when no cell is finished, and for a reference that cannot be read or
+    has another protocol.
     """
     by_cell: dict[str, list[shards.Task]] = {}
     for task in study.tasks:
@@ -71,7 +73,8 @@ def gather(
     finished = [cell for cell in study.cells if cell.key not in lacking]
     if not finished:
         raise UserError(
-            f"No cell in {study.out} is finished, so there is nothing to report; run the study first."
+            f"No cell in {study.out} is finished, so there is nothing to report; run the study"
+            " first."
         )
     reference = reference or StudyReference(study)
     scored, pictures = [], {}
@@ -102,17 +105,21 @@ def _remarks(scored: list[table.Scored]) -> tuple[str, ...]:
         about = _ABOUT.search(note)
         amounts.setdefault(_ABOUT.sub("{}", note), []).extend([float(about[1])] if about else [])
     return tuple(
-        text.replace("{}", f", here by about {min(found):.3g} to {max(found):.3g}")
-        if found
-        else text
+        (
+            text.replace("{}", f", here by about {min(found):.3g} to {max(found):.3g}")
+            if found
+            else text
+        )
         for text, found in amounts.items()
     )
 
 
 def read_reference(study: Study) -> StudyReference:
-    """Read the reference before any sampling, for :func:`gather`; its features are kept in the study's folder.
+    """Read the reference before any sampling, for :func:`gather`; its features are kept in the
+    study's folder.
 
-    Raises :class:`UserError` for one that cannot be read, has another protocol, or lacks what a metric looks at.
+    Raises :class:`UserError` for one that cannot be read, has another protocol, or lacks what a
+    metric looks at.
     """
     found = StudyReference(study)
     if (reference := found()) is not None:
@@ -123,7 +130,8 @@ def read_reference(study: Study) -> StudyReference:
 
 
 class StudyReference:
-    """The reference, read when a score first needs it; its features are kept in the study's folder."""
+    """The reference, read when a score first needs it; its features are kept in the study's
+    folder."""
 
     def __init__(self, study: Study) -> None:
         self.study = study
@@ -174,7 +182,8 @@ def _tensors(payload: Payload) -> dict[str, Any]:
 
 @cache
 def _formulas() -> str:
-    """A hash of the programs that score, so that what others have computed is not taken for theirs."""
+    """A hash of the programs that score, so that what others have computed is not taken for
+    theirs."""
     sources = (*sorted(Path(evaluate.__file__).parent.glob("*.py")), Path(metrics.__file__))
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 

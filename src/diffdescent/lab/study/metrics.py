@@ -26,7 +26,8 @@ EXACT = {
     "rmse": "RMSE to the exact solution",
     "swd": "Sliced Wasserstein distance to the exact solutions",
 }
-"""Distances to the exact solution from the same noise, with their titles; only exact models have them."""
+"""Distances to the exact solution from the same noise, with their titles; only exact models have
+them."""
 DIRECTIONS = 256
 """Of the sliced Wasserstein distance."""
 _OF_CLASSES = {"probs", "labels"}
@@ -36,7 +37,8 @@ DEFAULT = ("fd", "precision", "recall")
 
 @dataclass(frozen=True)
 class Needs:
-    """What the shards of a study must hold beside the first images, and whether there must be a reference."""
+    """What the shards of a study must hold beside the first images, and whether there must be a
+    reference."""
 
     squares: bool = False
     slices: bool = False
@@ -52,7 +54,8 @@ class Needs:
 
 
 def metrics_of(config: StudyConfig, model: Predictor) -> tuple[str, ...]:
-    """The study's metrics: asked for, else rmse on an exact model without a reference, else fd, precision, recall.
+    """The study's metrics: asked for, else rmse on an exact model without a reference, else fd,
+    precision, recall.
 
     Raises :class:`UserError` for an unknown one.
     """
@@ -88,8 +91,9 @@ def title(metric: str) -> str:
 def needs_of(config: StudyConfig, model: Predictor) -> Needs:
     """What the study's metrics need.
 
-    Raises :class:`UserError` for an unknown metric, one that needs a reference where there is none, and rmse on a model
-    without an exact solution or with anything that the exact solution does not follow.
+    Raises :class:`UserError` for an unknown metric, one that needs a reference where there is none,
+    and rmse on a model without an exact solution or with anything that the exact solution does not
+    follow.
     """
     from diffdescent.evaluate import METRICS
 
@@ -99,8 +103,9 @@ def needs_of(config: StudyConfig, model: Predictor) -> Needs:
     against = [metric for metric in others if METRICS[metric].against is not None]
     if against and config.reference is None:
         raise UserError(
-            f"{', '.join(against)}: to compare with real images, give a folder, zip or npz of them as --reference "
-            "(reference: in a study file); without one, exact models such as cifar10-mixture measure rmse."
+            f"{', '.join(against)}: to compare with real images, give a folder, zip or npz of them"
+            " as --reference (reference: in a study file); without one, exact models such as"
+            " cifar10-mixture measure rmse."
         )
     if "labels" in needed and not any(
         (block.labels or "none") != "none" for block in config.products
@@ -123,13 +128,14 @@ def needs_of(config: StudyConfig, model: Predictor) -> Needs:
 def _check_exact(config: StudyConfig, model: Predictor) -> None:
     if not isinstance(model, Exact):
         raise UserError(
-            "rmse and swd are distances to the exact solution, and this model has none; leave them out, or use "
-            "cifar10-mixture."
+            "rmse and swd are distances to the exact solution, and this model has none; leave them"
+            " out, or use cifar10-mixture."
         )
     for block in config.products:
         if (block.labels or "none") != "none" or set(block.guidance or ("none",)) != {"none"}:
             raise UserError(
-                "rmse and swd are measured without labels and guidance; leave these out, or leave rmse and swd out."
+                "rmse and swd are measured without labels and guidance; leave these out, or leave"
+                " rmse and swd out."
             )
 
 
@@ -141,7 +147,8 @@ def scores(
     reference: Any,
     worker: Worker,
 ) -> list[Any]:
-    """The :class:`~diffdescent.evaluate.Score` of each metric, from the shards of ``cell`` in order."""
+    """The :class:`~diffdescent.evaluate.Score` of each metric, from the shards of ``cell`` in
+    order."""
     from diffdescent.evaluate import METRICS, Features, score
 
     found = [
@@ -177,7 +184,7 @@ def _exact_score(metric: str, cell: Cell, payloads: Sequence[Payload], resamples
     if not recipes.parse(cell.sampler).solver.stochastic:
         return found
     note = (
-        f"{cell.sampler} draws noise on the way, so that however good its images are, they are not the exact solutions "
-        "from the same start: rmse says little of it, swd judges the set"
+        f"{cell.sampler} draws noise on the way, so that however good its images are, they are not"
+        " the exact solutions from the same start: rmse says little of it, swd judges the set"
     )
     return replace(found, notes=(note,))

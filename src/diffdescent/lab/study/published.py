@@ -26,8 +26,8 @@ class Beside:
 class Orderings:
     """Pairs of rows that a published table orders and we measured too.
 
-    ``holds``: our difference lies in the published order, and its paired 95 % interval excludes 0; ``reversed``: the
-    other way round; ``undecided``: the interval holds 0. Each as a sentence.
+    ``holds``: our difference lies in the published order, and its paired 95 % interval excludes 0;
+    ``reversed``: the other way round; ``undecided``: the interval holds 0. Each as a sentence.
     """
 
     holds: tuple[str, ...]
@@ -62,7 +62,8 @@ def compare(table: Published, lines: Sequence[Line]) -> Compared:
 
 
 def selects(cells: Mapping[str, Value], columns: Mapping[str, Any]) -> bool:
-    """Whether a line with ``columns`` is among those that ``cells`` selects; numbers are equal as numbers."""
+    """Whether a line with ``columns`` is among those that ``cells`` selects; numbers are equal as
+    numbers."""
     return all(name in columns and _same(columns[name], value) for name, value in cells.items())
 
 
@@ -80,7 +81,8 @@ def _ours(
     wanted = {**table.cells, **row.cells}
     metric = str(column) if table.by == "metric" else str(table.metric)
     if table.by != "metric":
-        # A budget is what was asked for: 50 evaluations of a method that can make 49 are still its column 50.
+        # A budget is what was asked for: 50 evaluations of a method that can make 49 are still its
+        # column 50.
         wanted["nfe_asked" if table.by == "nfe" else table.by] = column
     found = [line for line in lines if selects(wanted, line.columns) and metric in line.metrics]
     return found[0].metrics[metric] if len(found) == 1 else None
@@ -112,7 +114,10 @@ def _orderings(table: Published, rows: Sequence[tuple[str, tuple[Beside, ...]]])
             ours_better, ours_worse = (one.ours, two.ours) if first_better else (two.ours, one.ours)
             gap = ours_worse.minus(ours_better) if sign > 0 else ours_better.minus(ours_worse)
             name = (table.shown or table.columns)[at]
-            text = f"{name}: {better} better than {worse} (here by {gap}: {ours_better} and {ours_worse})"
+            text = (
+                f"{name}: {better} better than {worse} (here by {gap}: {ours_better} and"
+                f" {ours_worse})"
+            )
             if gap.low > 0:
                 holds.append(text)
             elif gap.high < 0:

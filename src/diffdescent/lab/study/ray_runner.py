@@ -1,8 +1,8 @@
 """Run the shards of a study on Ray: the processors of this machine, or a cluster.
 
-A task is one shard. Its bytes come back to the driver, which writes them, so machines need no common disk. Ray runs the
-tasks of a lost worker or machine again; a sample's noise and the network's width do not depend on where it runs, so the
-images are the same.
+A task is one shard. Its bytes come back to the driver, which writes them, so machines need no
+common disk. Ray runs the tasks of a lost worker or machine again; a sample's noise and the
+network's width do not depend on where it runs, so the images are the same.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from .shards import Task
 from .worker import Worker
 
 RETRIES = 5
-"""How often the task of a lost worker or machine is run again before the study gives up (it can be continued)."""
+"""How often the task of a lost worker or machine is run again before the study gives up (it can be
+continued)."""
 AHEAD = 2
 """Tasks handed to Ray for each processor: enough to keep it busy, few enough to hold in memory."""
 
@@ -46,7 +47,8 @@ def shard(config: str, task: Task, cache: str | None) -> bytes:
 def cluster(address: str | None, workers: int | None, threads: int) -> Iterator[Any]:
     """A connection to Ray: the cluster at ``address``, or ``workers`` processors of this machine.
 
-    A connection that exists already is used and left open. Raises :class:`UserError` without Ray or without a cluster.
+    A connection that exists already is used and left open. Raises :class:`UserError` without Ray or
+    without a cluster.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # What Ray will do by itself in the next version, and says so at every start until then.
@@ -94,12 +96,14 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=10).close()
     except (OSError, ValueError) as error:
         raise UserError(
-            f"There is no Ray cluster at {address} ({error}); start one with: ray start --head, or leave --address out."
+            f"There is no Ray cluster at {address} ({error}); start one with: ray start --head, or"
+            " leave --address out."
         ) from None
 
 
 def check_room(ray: Any, threads: int, gpu: bool) -> None:
-    """Ray waits for ever for a machine that is large enough; say so instead. Raises :class:`UserError`."""
+    """Ray waits for ever for a machine that is large enough; say so instead. Raises
+    :class:`UserError`."""
     rooms = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if any(
         room.get("CPU", 0) >= threads and (not gpu or room.get("GPU", 0) >= 1) for room in rooms
@@ -108,8 +112,8 @@ def check_room(ray: Any, threads: int, gpu: bool) -> None:
     most = max((int(room.get("CPU", 0)) for room in rooms), default=0)
     needed = f"{threads} processors" + (" and a GPU" if gpu else "")
     raise UserError(
-        f"A task needs {needed}, and Ray has no machine with that (the largest has {most} processors); lower "
-        "--threads, raise --workers, or run without --ray."
+        f"A task needs {needed}, and Ray has no machine with that (the largest has {most}"
+        " processors); lower --threads, raise --workers, or run without --ray."
     )
 
 
@@ -123,8 +127,8 @@ def run(
 ) -> None:
     """Run ``tasks`` on Ray; each shard is written as it comes back.
 
-    Raises :class:`UserError` for bad input found by a worker, and when workers are lost again and again; what was
-    written stays.
+    Raises :class:`UserError` for bad input found by a worker, and when workers are lost again and
+    again; what was written stays.
     """
     threads = study.config.threads
     with cluster(address, workers, threads) as ray:
@@ -156,9 +160,10 @@ def run(
                     lost[task] = lost.get(task, 0) + 1
                     if lost[task] > RETRIES:
                         raise UserError(
-                            f"The workers of samples {task.first}–{task.last} of {task.cell.sampler!r} were lost "
-                            f"{lost[task]} times ({type(error).__name__}); look at their memory, then run the same "
-                            "command again to go on."
+                            f"The workers of samples {task.first}–{task.last} of"
+                            f" {task.cell.sampler!r} were lost {lost[task]} times"
+                            f" ({type(error).__name__}); look at their memory, then run the same"
+                            " command again to go on."
                         ) from None
                     waiting.append(task)
                     continue

@@ -1,4 +1,5 @@
-"""The report of a study: one HTML file that needs no network, the same tables in Markdown and in the terminal."""
+"""The report of a study: one HTML file that needs no network, the same tables in Markdown and in
+the terminal."""
 
 from __future__ import annotations
 
@@ -27,13 +28,15 @@ from .summary import Estimate, Line, Ranked, flops_text, metrics_in, ranked, spr
 SHOWN = 10
 """Images of a cell in its sample sheet."""
 PAIRED = (
-    "Samples of one number have the same noise in all cells, so what differs is told by 95 % intervals of paired "
-    "differences, which are narrower than those of the values: two cells may differ though their intervals overlap."
+    "Samples of one number have the same noise in all cells, so what differs is told by 95 %"
+    " intervals of paired differences, which are narrower than those of the values: two cells may"
+    " differ though their intervals overlap."
 )
 CONTRASTED = (
-    "The first one's value minus the second one's with its paired 95 % interval, and both values. What all tests of a "
-    "table taken together decide (Holm's adjustment, 5 %) is marked as better or worse. At the best of each the images "
-    "that choose the setting also judge it, which flatters both."
+    "The first one's value minus the second one's with its paired 95 % interval, and both values."
+    " What all tests of a table taken together decide (Holm's adjustment, 5 %) is marked as better"
+    " or worse. At the best of each the images that choose the setting also judge it, which"
+    " flatters both."
 )
 _DESCRIBING = ("grid", "guidance", "labels")
 
@@ -64,7 +67,8 @@ class Table:
 
 
 def ranked_table(results: Results) -> Table:
-    """Cells by budget and rank, and how far behind the best of its budget each is by the first metric.
+    """Cells by budget and rank, and how far behind the best of its budget each is by the first
+    metric.
 
     Of each budget the best of every metric, and what cannot be told from it, is marked.
     """
@@ -193,7 +197,10 @@ def facts(results: Results) -> list[tuple[str, str]]:
         ("Model", config.model),
         (
             "Images",
-            f"{config.n} for each cell{f' and each of {len(seeds)} seeds' if len(seeds) > 1 else ''}",
+            (
+                f"{config.n} for each"
+                f" cell{f' and each of {len(seeds)} seeds' if len(seeds) > 1 else ''}"
+            ),
         ),
     ]
     if study.worker.needs.features:
@@ -219,7 +226,8 @@ def notes(results: Results) -> list[str]:
         else []
     )
     found += [
-        f"{left.sampler} on {left.grid} with a budget of {left.asked} is left out: {left.reason.rstrip('.')}."
+        f"{left.sampler} on {left.grid} with a budget of {left.asked} is left out:"
+        f" {left.reason.rstrip('.')}."
         for left in study.left_out
     ]
     short = sorted(
@@ -231,7 +239,8 @@ def notes(results: Results) -> list[str]:
     ]
     if results.unfinished:
         found.append(
-            f"{len(results.unfinished)} of {len(study.cells)} cells are not finished and are not shown."
+            f"{len(results.unfinished)} of {len(study.cells)} cells are not finished and are not"
+            " shown."
         )
     found += [
         f"{one.contrast.name}: not compared, for {contrasts.lacking(one.contrast, results.lines)}."
@@ -284,7 +293,8 @@ def _described(line: Line, lines: Sequence[Line]) -> str:
 
 
 def _sheets(results: Results) -> list[tuple[str, list[tuple[str, str]]]]:
-    """(heading, rows of (title, picture)): one block for each budget and grid, all rows from the same noise."""
+    """(heading, rows of (title, picture)): one block for each budget and grid, all rows from the
+    same noise."""
     blocks: dict[str, list[tuple[str, str]]] = {}
     several = varying(results.lines, ("grid",))
     for line in sorted(results.lines, key=lambda line: (line.budget, line.columns["grid"])):
@@ -373,9 +383,11 @@ def markdown(results: Results) -> str:
                 [
                     where,
                     *(
-                        f"**{e.text} {e.verdict}** ({e.values})"
-                        if e.verdict
-                        else f"{e.text} ({e.values})"
+                        (
+                            f"**{e.text} {e.verdict}** ({e.values})"
+                            if e.verdict
+                            else f"{e.text} ({e.values})"
+                        )
                         for e in entries
                     ),
                 ]
@@ -430,8 +442,9 @@ def orderings_text(one: Compared) -> str:
     if not total:
         return "No two rows of it are measured here."
     text = (
-        f"Of {total} published orderings {len(found.holds)} hold here, {len(found.reversed)} are reversed and "
-        f"{len(found.undecided)} cannot be told (the interval of the difference holds 0)."
+        f"Of {total} published orderings {len(found.holds)} hold here, {len(found.reversed)} are"
+        f" reversed and {len(found.undecided)} cannot be told (the interval of the difference"
+        " holds 0)."
     )
     return text + "".join(f"\n- reversed: {line}" for line in found.reversed)
 
@@ -449,7 +462,9 @@ def terminal(results: Results) -> Any:
     config = results.study.config
     shown = RichTable(
         title=f"{config.title}: {config.model}, {config.n} images a cell",
-        caption="bold: the best of its budget, and what cannot be told from it (paired 95 % intervals)",
+        caption=(
+            "bold: the best of its budget, and what cannot be told from it (paired 95 % intervals)"
+        ),
         box=box.SIMPLE_HEAD,
     )
     for column in table.columns:

@@ -2,11 +2,10 @@
 
 The folder of a study:
 
-    study.json                 the study, its protocol and its cells
-    shards/CELL/A-B.npz        what was computed, a file for each range of samples
-    cache/, scores/            the reference's features, exact solutions, scores: made again when they are lost
-    table.parquet, table.csv   one row for each cell and metric
-    report.html, report.md
+    study.json                 the study, its protocol and its cells shards/CELL/A-B.npz        what
+    was computed, a file for each range of samples cache/, scores/            the reference's
+    features, exact solutions, scores: made again when they are lost table.parquet, table.csv   one
+    row for each cell and metric report.html, report.md
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from typing import Any
 
 import torch
 
-from diffdescent import __version__
 from diffdescent.base.errors import UserError
 from diffdescent.base.images import make_folder, write_atomically
+from diffdescent.base.version import __version__
 from diffdescent.run import fingerprint
 
 from . import contrasts, shards
@@ -80,7 +79,8 @@ class Study:
 def prepare(config: StudyConfig, out: Path) -> Study:
     """Load the model, lay out the cells, and check that ``out`` is new or holds the same protocol.
 
-    Nothing is written. Raises :class:`UserError` for what cannot be run, and for a folder with another protocol.
+    Nothing is written. Raises :class:`UserError` for what cannot be run, and for a folder with
+    another protocol.
     """
     worker = Worker(config)
     protocol: dict[str, Any] = {
@@ -112,7 +112,8 @@ def prepare(config: StudyConfig, out: Path) -> Study:
 
 
 def _reference(config: StudyConfig, worker: Worker, out: Path) -> dict[str, str | None]:
-    """The reference's name and a hash of its content. Where the images are gone, what the folder's record says."""
+    """The reference's name and a hash of its content. Where the images are gone, what the folder's
+    record says."""
     if config.reference is None or not worker.needs.reference:
         return {"reference": None, "reference_content": None}
     from diffdescent.evaluate import METRICS
@@ -153,7 +154,8 @@ def _check(out: Path, protocol: dict[str, Any]) -> None:
             not p.name.startswith(".") and p.name != CACHE for p in out.iterdir()
         ):
             raise UserError(
-                f"{out} holds files but no {RECORD}, so it is no study's folder; choose another --out."
+                f"{out} holds files but no {RECORD}, so it is no study's folder; choose another"
+                " --out."
             )
         return
     # What an older record does not say cannot be compared.
@@ -188,7 +190,8 @@ def begin(study: Study) -> None:
 
 
 def run(study: Study, tasks: list[Task], watch: Watch | None = None) -> None:
-    """Run ``tasks`` one after another in this process; each shard is on disk before the next one begins."""
+    """Run ``tasks`` one after another in this process; each shard is on disk before the next one
+    begins."""
     begin(study)
     for task in tasks:
         payload = study.worker.run(task, study.cache if study.worker.needs.exact else None)

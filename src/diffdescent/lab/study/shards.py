@@ -1,7 +1,7 @@
 """Shards: ranges of samples of one cell, each in one file that is whole or absent.
 
-``shards/<cell>/<first>-<last>.npz`` holds what the metrics need of these samples. It is written under another name and
-renamed, and a zip's own checksums tell a damaged one, which is run again.
+``shards/<cell>/<first>-<last>.npz`` holds what the metrics need of these samples. It is written
+under another name and renamed, and a zip's own checksums tell a damaged one, which is run again.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def pack(payload: Payload) -> bytes:
 
 
 def write(path: Path, data: bytes) -> None:
-    """Write a shard, atomically. Raises :class:`UserError` when the folder is full or cannot be written."""
+    """Write a shard, atomically. Raises :class:`UserError` when the folder is full or cannot be
+    written."""
     make_folder(path.parent)
     write_atomically(path, data)
 
@@ -101,6 +102,7 @@ def share(tasks: Sequence[Task], text: str) -> list[Task]:
     number, slash, total = text.partition("/")
     if not (slash and number.isdecimal() and total.isdecimal() and 1 <= int(number) <= int(total)):
         raise UserError(
-            f"Cannot read the shard {text!r}; write i/n with i from 1 to n, such as 1/4, 2/4, 3/4, 4/4."
+            f"Cannot read the shard {text!r}; write i/n with i from 1 to n, such as 1/4, 2/4, 3/4,"
+            " 4/4."
         )
     return list(tasks[int(number) - 1 :: int(total)])

@@ -1,4 +1,5 @@
-"""The results as a person reads them: one line for each cell, over its seeds, with every metric and its interval."""
+"""The results as a person reads them: one line for each cell, over its seeds, with every metric and
+its interval."""
 
 from __future__ import annotations
 
@@ -42,8 +43,8 @@ class Estimate:
     def minus(self, other: Estimate) -> Estimate:
         """The difference, with the interval of a paired one: sample i of both has the same noise.
 
-        Both vary over the same halves of the samples, so Var(a − b) is the variance of the difference of their draws,
-        summed over the seeds, which are independent.
+        Both vary over the same halves of the samples, so Var(a − b) is the variance of the
+        difference of their draws, summed over the seeds, which are independent.
         """
         value = self.value - other.value
         if not (self.draws and other.draws):
@@ -90,8 +91,8 @@ class Line:
 class Ranked:
     """A line with its rank among those of its budget.
 
-    ``behind`` is how much worse than the best it is, above 0 for all metrics; ``tied`` says that it cannot be told from
-    the best: its paired interval holds 0.
+    ``behind`` is how much worse than the best it is, above 0 for all metrics; ``tied`` says that it
+    cannot be told from the best: its paired interval holds 0.
     """
 
     rank: int
@@ -107,9 +108,11 @@ _OF_SEED = ("cell", "seed")
 
 
 def lines_of(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> list[Line]:
-    """The tidy table's rows (a cell, seed and metric each) as lines; ``columns`` are those that describe a cell.
+    """The tidy table's rows (a cell, seed and metric each) as lines; ``columns`` are those that
+    describe a cell.
 
-    Over k seeds the value is the mean, and its interval that of a mean of k independent ones: √Σ(half width)²/k.
+    Over k seeds the value is the mean, and its interval that of a mean of k independent ones:
+    √Σ(half width)²/k.
     """
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     kept = [name for name in columns if name not in _OF_SEED]
@@ -153,7 +156,8 @@ def _mean(found: list[Estimate]) -> Estimate:
 
 
 def ranked(lines: Sequence[Line], metric: str) -> list[Ranked]:
-    """Lines by budget, and within a budget from best to worst by ``metric``; equal values share a rank."""
+    """Lines by budget, and within a budget from best to worst by ``metric``; equal values share a
+    rank."""
     sign = 1 if lower_is_better(metric) else -1
     by_budget: dict[int, list[Line]] = {}
     for line in lines:
@@ -185,7 +189,8 @@ def _or_worst(value: float, sign: int) -> float:
 
 @dataclass(frozen=True)
 class Spread:
-    """How much a parameter matters: mean and standard deviation of each metric over its values, all else equal."""
+    """How much a parameter matters: mean and standard deviation of each metric over its values, all
+    else equal."""
 
     parameter: str
     values: tuple[float, ...]
@@ -194,7 +199,8 @@ class Spread:
 
 
 def spreads(lines: Sequence[Line], parameters: Sequence[str]) -> list[Spread]:
-    """Of each numeric parameter with at least two values, in each group of lines that differ in nothing else.
+    """Of each numeric parameter with at least two values, in each group of lines that differ in
+    nothing else.
 
     The standard deviation is that of a sample (division by n − 1).
     """

@@ -19,11 +19,13 @@ def execute(
     address: str | None = None,
     workers: int | None = None,
 ) -> Results:
-    """Run what is missing in ``out``, score it, and write table.parquet, table.csv, report.html and report.md.
+    """Run what is missing in ``out``, score it, and write table.parquet, table.csv, report.html and
+    report.md.
 
-    Stop it at any moment and call it again, on this machine or another one with the same versions: the result is that
-    of an uninterrupted run. ``ray`` runs on Ray (:mod:`.ray_runner`), on the cluster at ``address`` or on ``workers``
-    processors of this machine. Raises :class:`UserError` for bad input; what was computed stays.
+    Stop it at any moment and call it again, on this machine or another one with the same versions:
+    the result is that of an uninterrupted run. ``ray`` runs on Ray (:mod:`.ray_runner`), on the
+    cluster at ``address`` or on ``workers`` processors of this machine. Raises :class:`UserError`
+    for bad input; what was computed stays.
     """
     study = runner.prepare(config, out)
     todo = shards.missing(study.tasks, out)

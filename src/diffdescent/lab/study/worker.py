@@ -39,22 +39,26 @@ KEPT = 32
 
 
 def cast(model: Predictor, dtype: str) -> Predictor:
-    """``model`` with its network in ``dtype``. Raises :class:`UserError` for a model that has no network to cast."""
+    """``model`` with its network in ``dtype``. Raises :class:`UserError` for a model that has no
+    network to cast."""
     if dtype == "float32":
         return model
     if isinstance(model, (Network, EDM)):
         network = getattr(model.module, "unet", model.module)
         if isinstance(network, nn.Module):
-            # Not network.to: that of diffusers warns of modules to be kept in float32, of which there are none.
+            # Not network.to: that of diffusers warns of modules to be kept in float32, of which
+            # there are none.
             nn.Module.to(network, DTYPES[dtype])
             return dataclasses.replace(model, dtype=DTYPES[dtype])
     raise UserError(
-        f"dtype {dtype} is for networks; this model computes in its own precision, so leave dtype out."
+        f"dtype {dtype} is for networks; this model computes in its own precision, so leave dtype"
+        " out."
     )
 
 
 class Worker:
-    """The model of a study, its guided variants and its feature extractor, each loaded when first needed."""
+    """The model of a study, its guided variants and its feature extractor, each loaded when first
+    needed."""
 
     def __init__(self, config: StudyConfig) -> None:
         self.config = config
@@ -81,11 +85,13 @@ class Worker:
         return self._guided[key]
 
     def check(self, cell: Cell) -> None:
-        """Raise :class:`UserError` for labels that the model does not know, and for guidance that lacks them."""
+        """Raise :class:`UserError` for labels that the model does not know, and for guidance that
+        lacks them."""
         model, _ = self.guided(cell.guidance, recipes.parse(cell.sampler))
         labels_for(cell.labels, model, range(1))
         if isinstance(model, Wrapper) and cell.labels == NONE:
-            # Whether guidance can do without labels (a text for all, an energy) is known when it is asked.
+            # Whether guidance can do without labels (a text for all, an energy) is known when it is
+            # asked.
             points = recipes.parse_grid(cell.grid, model.process, cell.steps).points
             guided = next(filter(model.active, points), None)
             if guided is not None:
@@ -163,13 +169,15 @@ class Worker:
         return found
 
     def _exact(self, task: Task, grid: Grid, cache: Path | None) -> Tensor:
-        """The exact end of the probability-flow ODE for each sample of a task, (n, *shape), float64."""
+        """The exact end of the probability-flow ODE for each sample of a task, (n, *shape),
+        float64."""
         if not isinstance(self.model, Exact):
             raise UserError(
                 "This model has no exact solution to measure against; use cifar10-mixture."
             )
         start, end = grid.points[0], grid.points[-1]
-        # Samplers of one grid share it; shards of all cells come range by range, so few are alive at a time.
+        # Samplers of one grid share it; shards of all cells come range by range, so few are alive
+        # at a time.
         key = (task.cell.seed, task.first, task.last, start, end)
         if key not in self._solved:
             x = (
@@ -184,10 +192,11 @@ class Worker:
         return self._solved[key]
 
     def flops(self, cell: Cell, model: Predictor, point: Point) -> int:
-        """Floating-point operations of one answer of the (guided) model for one image at a noise level.
+        """Floating-point operations of one answer of the (guided) model for one image at a noise
+        level.
 
-        Counted by PyTorch on a micro-batch (matrix products and convolutions, a multiplication and an addition being
-        two), once for each guidance, inside and outside of its interval.
+        Counted by PyTorch on a micro-batch (matrix products and convolutions, a multiplication and
+        an addition being two), once for each guidance, inside and outside of its interval.
         """
         active = model.active(point) if isinstance(model, Wrapper) else True
         key = (cell.guidance, cell.labels != NONE, active)
@@ -206,6 +215,7 @@ class Worker:
         """(C, H, W) of one image. Raises :class:`UserError` for a model that does not say it."""
         if self.model.shape is None:
             raise UserError(
-                "The model does not say how large its images are, so it cannot be compared; wrap it again."
+                "The model does not say how large its images are, so it cannot be compared; wrap it"
+                " again."
             )
         return tuple(self.model.shape)

@@ -1,4 +1,5 @@
-"""Denoising as approximate projection, measured: distances, the error model, admissible schedules."""
+"""Denoising as approximate projection, measured: distances, the error model, admissible
+schedules."""
 
 from diffdescent.core.grid.schedules import (
     check,

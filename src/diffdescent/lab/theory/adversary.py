@@ -15,10 +15,12 @@ from .distance import Set
 
 
 class Adversary:
-    """A :class:`~diffdescent.core.predict.Predictor` with ε = (1 + η)∇f/σ̃ for a set: x̂0 = proj(x) − η(x − proj(x)).
+    """A :class:`~diffdescent.core.predict.Predictor` with ε = (1 + η)∇f/σ̃ for a set: x̂0 = proj(x)
+    − η(x − proj(x)).
 
-    η > 0 overshoots at every step, η < 0 falls short of the set; both have the relative error |η| exactly. On a point
-    DDIM's distances then are the bounds Π(1 − β(1 + η)) and Π(1 + β(|η| − 1)) of theorem 4.1.
+    η > 0 overshoots at every step, η < 0 falls short of the set; both have the relative error |η|
+    exactly. On a point DDIM's distances then are the bounds Π(1 − β(1 + η)) and Π(1 + β(|η| − 1))
+    of theorem 4.1.
 
     Raises :class:`UserError` for an η that is not finite.
     """

@@ -1,11 +1,12 @@
 """Distance functions: how far a point is from a set K, and which point of K is nearest.
 
-With dist(x) = min {‖x − y‖ : y ∈ K} and f = ½dist², ∇f(x) = x − proj(x) wherever the projection is unique
-(arXiv 2306.04848, proposition 3.1). Everything is in the coordinates of σ̃, x/α, and in float64.
+With dist(x) = min {‖x − y‖ : y ∈ K} and f = ½dist², ∇f(x) = x − proj(x) wherever the projection is
+unique (arXiv 2306.04848, proposition 3.1). Everything is in the coordinates of σ̃, x/α, and in
+float64.
 
-The smoothed squared distance at σ is −σ² log Σ exp(−‖x − y‖²/2σ²) over the points y of K, an integral over its surface
-measure where K is no finite set. Its gradient is x − x̂0 = σε of the exact denoiser of K, and as σ → 0 it tends to
-x − proj(x).
+The smoothed squared distance at σ is −σ² log Σ exp(−‖x − y‖²/2σ²) over the points y of K, an
+integral over its surface measure where K is no finite set. Its gradient is x − x̂0 = σε of the
+exact denoiser of K, and as σ → 0 it tends to x − proj(x).
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from diffdescent.models.mixture import Mixture
 
 
 class Projection(NamedTuple):
-    """Of each x: dist(x) (B,) and proj(x), of the shape of x; float64. Of several nearest points it is one."""
+    """Of each x: dist(x) (B,) and proj(x), of the shape of x; float64. Of several nearest points it
+    is one."""
 
     distance: Tensor
     nearest: Tensor
@@ -45,8 +47,9 @@ class Smoothed(NamedTuple):
 class Set(Protocol):
     """A closed set in R^n.
 
-    ``shape`` is that of one point, ``dimension`` d of the set as a manifold (None: not known), ``reach`` the largest
-    τ such that the projection is unique wherever dist < τ, ``diameter`` the largest distance within the set.
+    ``shape`` is that of one point, ``dimension`` d of the set as a manifold (None: not known),
+    ``reach`` the largest τ such that the projection is unique wherever dist < τ, ``diameter`` the
+    largest distance within the set.
     """
 
     @property
@@ -63,7 +66,8 @@ class Set(Protocol):
 
 
 def gradient(projection: Projection, x: Tensor) -> Tensor:
-    """∇dist(x) = (x − proj(x))/dist(x), a unit vector; 0 on the set itself, where dist has no gradient."""
+    """∇dist(x) = (x − proj(x))/dist(x), a unit vector; 0 on the set itself, where dist has no
+    gradient."""
     away = flat_rows(x, x.shape[1:]) - projection.nearest.flatten(1)
     unit = away / projection.distance.clamp(min=1e-300)[:, None]
     return unit.reshape(x.shape)
@@ -84,8 +88,8 @@ def smoothed(k: Set, x: Tensor, sigma: float) -> Smoothed:
 
 
 def identity(k: Set) -> str:
-    """What tells one set from another: its ``fingerprint()`` if it has one, else a hash of where it projects fixed
-    points to."""
+    """What tells one set from another: its ``fingerprint()`` if it has one, else a hash of where it
+    projects fixed points to."""
     known = getattr(k, "fingerprint", None)
     if known is not None:
         return str(known())
@@ -97,7 +101,8 @@ def flat_rows(x: Tensor, shape: Sequence[int]) -> Tensor:
     """``x`` (B, *shape) as float64 (B, n). Raises :class:`UserError` for another shape."""
     if tuple(x.shape[1:]) != tuple(shape):
         raise UserError(
-            f"The set holds points of shape {tuple(shape)}, so x must be (B, …) of it, not {tuple(x.shape)}."
+            f"The set holds points of shape {tuple(shape)}, so x must be (B, …) of it, not"
+            f" {tuple(x.shape)}."
         )
     return x.to(float64_device(x.device), torch.float64).flatten(1)
 
@@ -107,10 +112,11 @@ def _projection(flat: Tensor, nearest: Tensor, shape: Sequence[int]) -> Projecti
 
 
 class Subspace:
-    """The affine subspace origin + span(directions): d = rank, reach and diameter infinite; d = 0 is a point.
+    """The affine subspace origin + span(directions): d = rank, reach and diameter infinite; d = 0
+    is a point.
 
-    ``origin`` is of the shape of one point, ``directions`` (d, n) any spanning rows. Raises :class:`UserError` for rows
-    of another length.
+    ``origin`` is of the shape of one point, ``directions`` (d, n) any spanning rows. Raises
+    :class:`UserError` for rows of another length.
     """
 
     def __init__(self, origin: Tensor, directions: Tensor | None = None) -> None:
@@ -123,7 +129,8 @@ class Subspace:
         )
         if rows.ndim != 2 or rows.shape[1] != len(self.origin):
             raise UserError(
-                f"Directions in {len(self.origin)} dimensions must be (d, {len(self.origin)}), not {tuple(rows.shape)}."
+                f"Directions in {len(self.origin)} dimensions must be (d, {len(self.origin)}), not"
+                f" {tuple(rows.shape)}."
             )
         basis, scale, _ = torch.linalg.svd(rows.T, full_matrices=False)
         self.basis = (
@@ -148,7 +155,8 @@ class Subspace:
         return _projection(flat, origin + (flat - origin) @ basis @ basis.T, self.shape)
 
     def smoothed(self, x: Tensor, sigma: float) -> Smoothed:
-        """½dist² − σ²(d/2) log 2πσ² and its gradient x − proj(x). Raises :class:`UserError` unless σ > 0."""
+        """½dist² − σ²(d/2) log 2πσ² and its gradient x − proj(x). Raises :class:`UserError` unless
+        σ > 0."""
         _check_smoothing(sigma)
         found = self.project(x)
         width = self.basis.shape[1] / 2 * math.log(2 * math.pi * sigma * sigma)
@@ -157,7 +165,8 @@ class Subspace:
 
 
 class Sphere:
-    """{y : ‖y − center‖ = radius} within center + span(directions) (default: all of R^n): d = rank − 1, reach = radius.
+    """{y : ‖y − center‖ = radius} within center + span(directions) (default: all of R^n): d = rank
+    − 1, reach = radius.
 
     Raises :class:`UserError` unless the radius is positive.
     """
@@ -193,10 +202,12 @@ class Sphere:
         return _projection(flat, center + self.radius * unit, self.shape)
 
     def smoothed(self, x: Tensor, sigma: float) -> Smoothed:
-        """The smoothed squared distance and its gradient x − c − r A(κ) ray/‖ray‖, with κ = r‖ray‖/σ².
+        """The smoothed squared distance and its gradient x − c − r A(κ) ray/‖ray‖, with κ =
+        r‖ray‖/σ².
 
-        On the sphere the weights exp(κ cos θ) are a von Mises–Fisher distribution, of which A is the mean of cos θ
-        (Mardia and Jupp 2000, section 9.3.2). Raises :class:`UserError` unless σ > 0.
+        On the sphere the weights exp(κ cos θ) are a von Mises–Fisher distribution, of which A is
+        the mean of cos θ (Mardia and Jupp 2000, section 9.3.2). Raises :class:`UserError` unless σ
+        > 0.
         """
         _check_smoothing(sigma)
         flat = flat_rows(x, self.shape)
@@ -215,8 +226,8 @@ class Sphere:
 def _von_mises_fisher(kappa: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """log ∫ exp(κ cos θ) over the unit sphere in R^size, and the mean of cos θ under it.
 
-    In R^1 the sphere is two points; else |S^(size−2)| ∫ exp(κ cos θ) sin^(size−2) θ dθ by Gauss–Legendre quadrature
-    within twelve widths of the integrand's greatest value.
+    In R^1 the sphere is two points; else |S^(size−2)| ∫ exp(κ cos θ) sin^(size−2) θ dθ by
+    Gauss–Legendre quadrature within twelve widths of the integrand's greatest value.
     """
     if size == 1:
         return torch.logaddexp(kappa, -kappa), kappa.tanh()
@@ -250,11 +261,13 @@ def _check_smoothing(sigma: float) -> None:
 
 
 class Points:
-    """A finite set of images: the x0 of a :class:`~diffdescent.models.dataset.Dataset`, read in chunks.
+    """A finite set of images: the x0 of a :class:`~diffdescent.models.dataset.Dataset`, read in
+    chunks.
 
-    d = 0, and the reach is half the least distance between two different images. ``intrinsic`` tells the dimension of
-    the manifold that the images are taken to be samples of, where one was estimated (:mod:`.intrinsic`); ``reach`` is
-    theirs, where it is known already. Raises :class:`UserError` for a dimension outside (0, n].
+    d = 0, and the reach is half the least distance between two different images. ``intrinsic``
+    tells the dimension of the manifold that the images are taken to be samples of, where one was
+    estimated (:mod:`.intrinsic`); ``reach`` is theirs, where it is known already. Raises
+    :class:`UserError` for a dimension outside (0, n].
     """
 
     def __init__(
@@ -270,7 +283,8 @@ class Points:
         self.shape = self.data.sample_shape
         if intrinsic is not None and not 0 < intrinsic <= math.prod(self.shape):
             raise UserError(
-                f"The dimension d must lie in (0, n] = (0, {math.prod(self.shape)}], not {intrinsic:g}."
+                f"The dimension d must lie in (0, n] = (0, {math.prod(self.shape)}], not"
+                f" {intrinsic:g}."
             )
         self.intrinsic = intrinsic
         self._diameter: float | None = None
@@ -285,7 +299,8 @@ class Points:
 
     @property
     def reach(self) -> float:
-        """Half the least positive distance between two images: a pass over all pairs, at the first call."""
+        """Half the least positive distance between two images: a pass over all pairs, at the first
+        call."""
         if self._reach is None:
             from .intrinsic import neighbour_distances
 
@@ -295,7 +310,8 @@ class Points:
 
     @property
     def diameter(self) -> float:
-        """An upper bound: twice the distance from the set's mean to its farthest image (at most 2× the diameter)."""
+        """An upper bound: twice the distance from the set's mean to its farthest image (at most 2×
+        the diameter)."""
         if self._diameter is None:
             every = torch.arange(len(self))
             chunks = torch.split(every, self.data.chunk)
@@ -315,7 +331,8 @@ class Points:
         return Projection(distance[:, 0], self.data.values(index[:, 0]))
 
     def smoothed(self, x: Tensor, sigma: float) -> Smoothed:
-        """The smoothed squared distance and its gradient x − x̂0(x). Raises :class:`UserError` unless σ > 0."""
+        """The smoothed squared distance and its gradient x − x̂0(x). Raises :class:`UserError`
+        unless σ > 0."""
         _check_smoothing(sigma)
         at = Point(sigma, 1.0, sigma)
         flat = flat_rows(x, self.shape)
@@ -326,7 +343,8 @@ class Points:
 
 
 class Union:
-    """The union of several sets: the nearest point of any. Its reach is bounded by that of its parts alone."""
+    """The union of several sets: the nearest point of any. Its reach is bounded by that of its
+    parts alone."""
 
     def __init__(self, parts: Sequence[Set]) -> None:
         if not parts or len({p.shape for p in parts}) > 1:
@@ -368,7 +386,8 @@ class Union:
         return best
 
     def smoothed(self, x: Tensor, sigma: float) -> Smoothed:
-        """−σ² log Σ exp(−f_i/σ²) of the parts' f_i, and the mean of their gradients by these weights."""
+        """−σ² log Σ exp(−f_i/σ²) of the parts' f_i, and the mean of their gradients by these
+        weights."""
         found = [smoothed(part, x, sigma) for part in self.parts]
         logs = -torch.stack([f.value for f in found]) / sigma**2
         gradients = torch.stack([f.gradient.flatten(1) for f in found])
@@ -378,10 +397,11 @@ class Union:
 
 @dataclass(frozen=True)
 class Mahalanobis:
-    """dist_A(x) = min {‖A(x − y)‖ : y ∈ K} = the Euclidean distance of Ax to AK, for an invertible ``matrix`` A (n, n).
+    """dist_A(x) = min {‖A(x − y)‖ : y ∈ K} = the Euclidean distance of Ax to AK, for an invertible
+    ``matrix`` A (n, n).
 
-    ``image`` is AK as a set (:func:`transformed` makes it). Projections are given back in the coordinates of x,
-    distances in those of A.
+    ``image`` is AK as a set (:func:`transformed` makes it). Projections are given back in the
+    coordinates of x, distances in those of A.
     """
 
     image: Set
@@ -427,7 +447,8 @@ class Mahalanobis:
 
 
 def transformed(k: Set, matrix: Tensor) -> Mahalanobis:
-    """``k`` under the metric of ``matrix`` A. Raises :class:`UserError` for a set that is neither points nor affine."""
+    """``k`` under the metric of ``matrix`` A. Raises :class:`UserError` for a set that is neither
+    points nor affine."""
     a = matrix.double()
     if isinstance(k, Points):
         values = torch.cat(
@@ -445,15 +466,17 @@ def transformed(k: Set, matrix: Tensor) -> Mahalanobis:
 
 
 SHARE = 0.95
-"""How much of a Gaussian's variance the subspace that stands for its support holds, unless asked otherwise."""
+"""How much of a Gaussian's variance the subspace that stands for its support holds, unless asked
+otherwise."""
 
 
 def support(model: object, share: float = SHARE) -> Set:
     """The set that an exact denoiser's data lie on.
 
-    A finite set is itself. A Gaussian with full rank lies on all of R^n, at distance 0 from everything; what stands for
-    its manifold is the subspace of its leading eigenvectors with ``share`` of the variance. A mixture is the union of
-    its components' subspaces. Raises :class:`UserError` for a network, which does not say what its data lie on.
+    A finite set is itself. A Gaussian with full rank lies on all of R^n, at distance 0 from
+    everything; what stands for its manifold is the subspace of its leading eigenvectors with
+    ``share`` of the variance. A mixture is the union of its components' subspaces. Raises
+    :class:`UserError` for a network, which does not say what its data lie on.
     """
     if not 0 < share <= 1:
         raise UserError(f"The share of variance must lie in (0, 1], not {share}.")
@@ -471,8 +494,8 @@ def support(model: object, share: float = SHARE) -> Set:
             parts.append(_axes(origin, c.variances, c.directions, c.values, turn, share))
         return Union(parts)
     raise UserError(
-        f"A {type(model).__name__} does not say which set its data lie on; name it, for example images:PATH of its "
-        "training images."
+        f"A {type(model).__name__} does not say which set its data lie on; name it, for example"
+        " images:PATH of its training images."
     )
 
 
@@ -490,9 +513,11 @@ def _axes(
     turn: Tensor,
     share: float,
 ) -> Subspace:
-    """The leading eigenvectors of a component: along its ``directions`` on the first m axes, along the axes after.
+    """The leading eigenvectors of a component: along its ``directions`` on the first m axes, along
+    the axes after.
 
-    The rest variance within the first m axes, which the directions replace, is left out of the choice.
+    The rest variance within the first m axes, which the directions replace, is left out of the
+    choice.
     """
     m = directions.shape[0]
     spread = torch.cat((values, variances[m:]))

@@ -1,11 +1,14 @@
-"""The relative error model, measured along a sampler's own trajectories (arXiv 2306.04848, assumption 1 and figure 3).
+"""The relative error model, measured along a sampler's own trajectories (arXiv 2306.04848,
+assumption 1 and figure 3).
 
-At each evaluation, in the coordinates x̃ = x/α, σ̃ = σ/α, with f = ½dist² of a set K in n dimensions:
+At each evaluation, in the coordinates x̃ = x/α, σ̃ = σ/α, with f = ½dist² of a set K in n
+dimensions:
 
 * η = ‖σ̃ε − ∇f‖/dist = ‖x̂0 − proj(x̃)‖/dist(x̃), the relative error,
 * ν = √n σ̃/dist(x̃), whether σ̃ tells the distance (1: exactly),
 * norm = ‖ε‖/√n, which training makes 1 on average,
-* turn = ‖∇dist(x̃_t) − ∇dist(x̃_{t−1})‖, 0 while the gradient is constant: what gradient estimation relies on.
+* turn = ‖∇dist(x̃_t) − ∇dist(x̃_{t−1})‖, 0 while the gradient is constant: what gradient estimation
+  relies on.
 """
 
 from __future__ import annotations
@@ -47,10 +50,11 @@ QUANTITIES: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Errors:
-    """What :class:`ErrorModel` measured: for each name in :data:`QUANTITIES` an array (evaluations, samples).
+    """What :class:`ErrorModel` measured: for each name in :data:`QUANTITIES` an array (evaluations,
+    samples).
 
-    NaN where there is no value: ``turn`` at the first evaluation, the released pairing at the last, and everything at
-    σ/α = ∞. ``size`` is n; ``dimension`` and ``diameter`` are the set's.
+    NaN where there is no value: ``turn`` at the first evaluation, the released pairing at the last,
+    and everything at σ/α = ∞. ``size`` is n; ``dimension`` and ``diameter`` are the set's.
     """
 
     points: tuple[Point, ...]
@@ -74,18 +78,21 @@ class Errors:
         return out
 
     def holds_with(self, share: float) -> tuple[float, float]:
-        """The η and ν within which ``share`` of all evaluations lie, each on its own; ν bounds both ν and 1/ν."""
+        """The η and ν within which ``share`` of all evaluations lie, each on its own; ν bounds both
+        ν and 1/ν."""
         eta, nu = (self.values[k][np.isfinite(self.values[k])] for k in ("eta", "nu"))
         return float(np.quantile(eta, share)), float(np.quantile(np.maximum(nu, 1 / nu), share))
 
     @property
     def far_bound(self) -> Array:
-        """diam(K)/dist of each state, which bounds η of any prediction in the hull of K (high noise)."""
+        """diam(K)/dist of each state, which bounds η of any prediction in the hull of K (high
+        noise)."""
         return np.asarray(self.diameter / self.values["dist"])
 
     @property
     def near_error(self) -> Array | None:
-        """‖x̂0 − proj‖/(σ̃√d): about 1 where denoising projects (low noise). None without a known d > 0."""
+        """‖x̂0 − proj‖/(σ̃√d): about 1 where denoising projects (low noise). None without a known d
+        > 0."""
         if not self.dimension:
             return None
         return np.asarray(
@@ -95,7 +102,8 @@ class Errors:
         )
 
     def summary(self) -> list[dict[str, Any]]:
-        """One entry an evaluation: t, σ/α, and 5 %, 50 % and 95 % quantiles of everything. JSON-safe."""
+        """One entry an evaluation: t, σ/α, and 5 %, 50 % and 95 % quantiles of everything.
+        JSON-safe."""
         extra = {"diam_over_dist": self.far_bound}
         if self.near_error is not None:
             extra["error_over_sigma_root_d"] = self.near_error
@@ -148,8 +156,9 @@ def _json(value: float) -> float | None:
 class ErrorModel:
     """A callback for :func:`diffdescent.run` that measures every evaluation against the set ``k``.
 
-    ``project`` gives the projection of x̃ where it is known already (the nearest image that an exact denoiser has just
-    found); by default the set is asked. Numbers stay on the device until :meth:`result`.
+    ``project`` gives the projection of x̃ where it is known already (the nearest image that an
+    exact denoiser has just found); by default the set is asked. Numbers stay on the device until
+    :meth:`result`.
     """
 
     k: Set
@@ -220,7 +229,8 @@ def in_pieces(
     run: Callable[[range, Callback], Errors],
     callback: Callback | None = None,
 ) -> Errors:
-    """``run`` for the samples 0 … n − 1, ``batch_size`` at a time, each batch a piece; the callback counts batches.
+    """``run`` for the samples 0 … n − 1, ``batch_size`` at a time, each batch a piece; the callback
+    counts batches.
 
     Raises :class:`UserError` for a number below 1.
     """
@@ -253,18 +263,21 @@ def measure(
     callback: Callback | None = None,
     **options: Any,
 ) -> Errors:
-    """Sample from ``model`` and measure every evaluation against ``k``; ``options`` are those of ``sample``.
+    """Sample from ``model`` and measure every evaluation against ``k``; ``options`` are those of
+    ``sample``.
 
-    The update runs in float64 unless ``dtype`` says otherwise. With a folder ``cache`` each batch of ``batch_size``
-    trajectories is written there, and a run that was killed goes on after the last whole one; the options may then be
-    steps, grid, n, seed, batch_size, device, dtype, and as labels one for all.
+    The update runs in float64 unless ``dtype`` says otherwise. With a folder ``cache`` each batch
+    of ``batch_size`` trajectories is written there, and a run that was killed goes on after the
+    last whole one; the options may then be steps, grid, n, seed, batch_size, device, dtype, and as
+    labels one for all.
 
-    Raises :class:`UserError` where the set is of another shape than the model's samples, and for other options of a
-    run that is kept.
+    Raises :class:`UserError` where the set is of another shape than the model's samples, and for
+    other options of a run that is kept.
     """
     if model.shape is not None and tuple(model.shape) != tuple(k.shape):
         raise UserError(
-            f"The model's samples have shape {tuple(model.shape)}, but the set's points {tuple(k.shape)}."
+            f"The model's samples have shape {tuple(model.shape)}, but the set's points"
+            f" {tuple(k.shape)}."
         )
     options = {"dtype": torch.float64, **options}
 
@@ -306,7 +319,8 @@ def _settings(
         )
     if odd:
         raise UserError(
-            f"A measurement that is kept takes the options {', '.join(_KEPT)}, not {', '.join(odd)}."
+            f"A measurement that is kept takes the options {', '.join(_KEPT)}, not"
+            f" {', '.join(odd)}."
         )
     steps = options.get("steps", 20)
     chain = make_recipe(recipe, steps)
@@ -326,8 +340,8 @@ def _settings(
 class Noised:
     """Images of a set noised to several σ̃, projected back: (levels, images) arrays.
 
-    ``error`` is ‖proj(x_0 + σ̃ε) − x_0‖, ``distance`` dist(x_0 + σ̃ε); ``size`` is n, ``dimension`` and ``reach`` the
-    set's.
+    ``error`` is ‖proj(x_0 + σ̃ε) − x_0‖, ``distance`` dist(x_0 + σ̃ε); ``size`` is n, ``dimension``
+    and ``reach`` the set's.
     """
 
     sigmas: Array
@@ -339,7 +353,8 @@ class Noised:
 
 
 def noised_projection(k: Set, images: Tensor, sigmas: Sequence[float], *, seed: int = 0) -> Noised:
-    """Statement 5 of the theory measured: for reach(K) ≳ σ̃√n the projection of x_0 + σ̃ε lies within about σ̃√d of x_0.
+    """Statement 5 of the theory measured: for reach(K) ≳ σ̃√n the projection of x_0 + σ̃ε lies
+    within about σ̃√d of x_0.
 
     ``images`` (B, *shape) must lie on the set. The same noise is scaled for all levels.
     """

@@ -1,7 +1,9 @@
-"""The ideal denoiser of a data set, measured on its own trajectories (the experiment of arXiv 2306.04848, figure 3).
+"""The ideal denoiser of a data set, measured on its own trajectories (the experiment of arXiv
+2306.04848, figure 3).
 
-The denoiser is exact, the set is the data themselves, so what is left of the error is that of the model "denoising is
-projection" alone. One pass over the set gives the denoiser's answer and the nearest image together.
+The denoiser is exact, the set is the data themselves, so what is left of the error is that of the
+model "denoising is projection" alone. One pass over the set gives the denoiser's answer and the
+nearest image together.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from .distance import Points, Projection
 from .error_model import ErrorModel, Errors, in_pieces
 
 GRID = "uniform(spacing=trailing, end=first)"
-"""The 50 DDPM levels of the experiment: uniform in time from the noisiest one, ending at the first."""
+"""The 50 DDPM levels of the experiment: uniform in time from the noisiest one, ending at the
+first."""
 
 
 class _Tracking(Dataset):
@@ -49,14 +52,15 @@ def measure_ideal(
     cache: Path | None = None,
     callback: Callback | None = None,
 ) -> Errors:
-    """The error model of ``data``'s exact denoiser along ``n`` trajectories, for both pairings of time.
+    """The error model of ``data``'s exact denoiser along ``n`` trajectories, for both pairings of
+    time.
 
     ``intrinsic`` is the dimension of the manifold behind the data, where one was estimated.
-    ``batch_size`` trajectories run at a time; with a folder ``cache`` each such batch is written there, and a run that
-    was killed goes on after the last whole one.
+    ``batch_size`` trajectories run at a time; with a folder ``cache`` each such batch is written
+    there, and a run that was killed goes on after the last whole one.
 
-    Costs two products of (batch × n) with the whole set for each evaluation: for 50 steps, 500 trajectories and the
-    50,000 images of CIFAR-10 1.5e13 operations in float64.
+    Costs two products of (batch × n) with the whole set for each evaluation: for 50 steps, 500
+    trajectories and the 50,000 images of CIFAR-10 1.5e13 operations in float64.
     """
     model = _Tracking(
         data.images, data.process, chunk=data.chunk, name=data.name, device=data.device
@@ -76,9 +80,16 @@ def measure_ideal(
             told(at)
 
         sample(
-            model, chain, grid=levels, samples=batch, seed=seed, batch_size=width, micro_batch=width,
-            dtype=torch.float64, callback=both,
-        )  # fmt: skip
+            model,
+            chain,
+            grid=levels,
+            samples=batch,
+            seed=seed,
+            batch_size=width,
+            micro_batch=width,
+            dtype=torch.float64,
+            callback=both,
+        )
         return probe.result()
 
     settings = {

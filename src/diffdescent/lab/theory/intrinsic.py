@@ -1,4 +1,5 @@
-"""What a sample of points says about the manifold that it comes from: its dimension and its reach."""
+"""What a sample of points says about the manifold that it comes from: its dimension and its
+reach."""
 
 from __future__ import annotations
 
@@ -17,13 +18,16 @@ from .distance import Points
 ROWS = 256
 """Points whose neighbours are looked for at a time."""
 _FAR = 3.0
-"""Pairs within this many radii of a neighbourhood measure the tilt of its tangent space more than the curvature."""
+"""Pairs within this many radii of a neighbourhood measure the tilt of its tangent space more than
+the curvature."""
 
 
 class Near(NamedTuple):
-    """Distances (m, k), ascending, from m points to their k nearest others, and the indices ``others`` of those (m, k).
+    """Distances (m, k), ascending, from m points to their k nearest others, and the indices
+    ``others`` of those (m, k).
 
-    ``which`` (m,) are the points asked about; ``duplicates`` of them lie on another point and are left out.
+    ``which`` (m,) are the points asked about; ``duplicates`` of them lie on another point and are
+    left out.
     """
 
     distance: Tensor
@@ -40,16 +44,18 @@ def neighbour_distances(
     seed: int = 0,
     pieces: Pieces | None = None,
 ) -> Near:
-    """The k nearest others of ``sample`` points of the set, drawn with ``seed`` (None: of all of them).
+    """The k nearest others of ``sample`` points of the set, drawn with ``seed`` (None: of all of
+    them).
 
     ``pieces``, whose base tells the set, keep what was found, 256 points at a time.
 
-    Points that another one repeats exactly are left out: their distance 0 says nothing of the manifold.
-    Raises :class:`UserError` for a set with fewer than k + 2 points.
+    Points that another one repeats exactly are left out: their distance 0 says nothing of the
+    manifold. Raises :class:`UserError` for a set with fewer than k + 2 points.
     """
     if len(points) < k + 2:
         raise UserError(
-            f"{k} neighbours need at least {k + 2} points, and the set has {len(points)}; add images."
+            f"{k} neighbours need at least {k + 2} points, and the set has {len(points)}; add"
+            " images."
         )
     which = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))[
         : sample or len(points)
@@ -74,15 +80,17 @@ def neighbour_distances(
 
 
 def two_nn(near: Near) -> float:
-    """TwoNN (Facco et al. 2017, Scientific Reports 7:12140): μ = r₂/r₁ is Pareto with exponent d, whose
-    maximum-likelihood estimate is m/Σ log μ. Needs two neighbours."""
+    """TwoNN (Facco et al. 2017, Scientific Reports 7:12140): μ = r₂/r₁ is Pareto with exponent d,
+    whose maximum-likelihood estimate is m/Σ log μ. Needs two neighbours."""
     ratio = (near.distance[:, 1] / near.distance[:, 0]).log()
     return _inverse(float(ratio.mean()))
 
 
 def levina_bickel(near: Near) -> float:
-    """The maximum-likelihood estimate of Levina and Bickel (2004, NIPS, eq. 9) with k neighbours, whose inverses are
-    averaged over the points (MacKay and Ghahramani 2005): (k − 1)/mean Σ_{j<k} log(r_k/r_j). Needs k ≥ 2."""
+    """The maximum-likelihood estimate of Levina and Bickel (2004, NIPS, eq. 9) with k neighbours,
+    whose inverses are averaged over the points (MacKay and Ghahramani 2005): (k − 1)/mean Σ_{j<k}
+    log(r_k/r_j). Needs k ≥ 2.
+    """
     logs = near.distance.log()
     inverse = (logs[:, -1:] - logs[:, :-1]).mean(dim=1)
     return _inverse(float(inverse.mean()))
@@ -96,20 +104,23 @@ def _inverse(value: float) -> float:
 def manifold_reach(
     points: Points, near: Near, dimension: int, *, pieces: Pieces | None = None
 ) -> float:
-    """An estimate of the reach of the manifold behind the points (Aamari et al. 2019, EJS 13(1), eq. 6.1):
+    """An estimate of the reach of the manifold behind the points (Aamari et al. 2019, EJS 13(1),
+    eq. 6.1):
 
         inf over pairs of ‖q − p‖²/(2 dist(q − p, T_p)),
 
-    with the tangent space T_p of ``dimension`` taken from the principal directions of p's neighbours. Pairs nearer
-    than three radii of the neighbourhood, whose ratio measures the error of T_p, are left out. A finite sample sees
-    only the pairs it has, which raises the estimate; tangents from few neighbours are tilted, which lowers it.
-    ``pieces``, whose base tells the set, keep what was found, a tangent space at a time.
+    with the tangent space T_p of ``dimension`` taken from the principal directions of p's
+    neighbours. Pairs nearer than three radii of the neighbourhood, whose ratio measures the error
+    of T_p, are left out. A finite sample sees only the pairs it has, which raises the estimate;
+    tangents from few neighbours are tilted, which lowers it. ``pieces``, whose base tells the set,
+    keep what was found, a tangent space at a time.
 
     Raises :class:`UserError` for more dimensions than neighbours.
     """
     if not 1 <= dimension <= near.distance.shape[1]:
         raise UserError(
-            f"Tangents of dimension {dimension} need that many neighbours, and {near.distance.shape[1]} were found."
+            f"Tangents of dimension {dimension} need that many neighbours, and"
+            f" {near.distance.shape[1]} were found."
         )
     kept = pieces or Pieces(None)
     best = math.inf

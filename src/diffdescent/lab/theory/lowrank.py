@@ -1,17 +1,20 @@
-"""What becomes of the theory when the data are not low-dimensional, and when distance is not Euclidean.
+"""What becomes of the theory when the data are not low-dimensional, and when distance is not
+Euclidean.
 
-Two open questions of the gradient-estimation paper, on Gaussians of rank d in n dimensions, where everything is exact:
-x0 ~ N(0, C) with C of rank d lies on the subspace K = range(C). There DDIM's distance shrinks by exactly σ̃_s/σ̃_t in
-every step, so all of the relative error is the denoiser's shrinkage *along* K: for equal variances s²
+Two open questions of the gradient-estimation paper, on Gaussians of rank d in n dimensions, where
+everything is exact: x0 ~ N(0, C) with C of rank d lies on the subspace K = range(C). There DDIM's
+distance shrinks by exactly σ̃_s/σ̃_t in every step, so all of the relative error is the denoiser's
+shrinkage *along* K: for equal variances s²
 
     η² = σ̃⁴‖Px‖²/((s² + σ̃²)²‖x − Px‖²) ≈ σ̃²d/((s² + σ̃²)(n − d)),
 
-which grows without bound as d → n. Under the Mahalanobis distance of the noised data, ‖(C + σ̃²)^{-½}(x − y)‖, the same
-projection has η² ≈ σ̃⁴d/((s² + σ̃²)²(n − d)): directions in which data vary count less.
+which grows without bound as d → n. Under the Mahalanobis distance of the noised data, ‖(C +
+σ̃²)^{-½}(x − y)‖, the same projection has η² ≈ σ̃⁴d/((s² + σ̃²)²(n − d)): directions in which data
+vary count less.
 
-DDIM's distance bounds hold in every fixed metric, with the η of that metric: x_s = (1 − β)x + βx̂0 moves the point
-towards its projection, and what is left is ‖A(x̂0 − proj)‖ ≤ η dist_A. The metric of the noised data moves with σ̃, so
-its distances at two levels do not compare.
+DDIM's distance bounds hold in every fixed metric, with the η of that metric: x_s = (1 − β)x + βx̂0
+moves the point towards its projection, and what is left is ‖A(x̂0 − proj)‖ ≤ η dist_A. The metric
+of the noised data moves with σ̃, so its distances at two levels do not compare.
 """
 
 from __future__ import annotations
@@ -49,13 +52,14 @@ _RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Row:
-    """One d/n. ``eta`` and ``nu``: for each metric the median over samples at each σ̃ of ``sigma``; empty at d = n,
-    where every distance is 0.
+    """One d/n. ``eta`` and ``nu``: for each metric the median over samples at each σ̃ of ``sigma``;
+    empty at d = n, where every distance is 0.
 
-    ``gain``: for each metric (that of the noised data at the last level above 0) DDIM's distance to the exact end of
-    the flow over gradient estimation's (RMSE), and its 95 % bootstrap interval over samples. ``bounds``: for each of
-    :data:`BOUNDED` the lower bound of dist(x_0)/dist(x_N) under DDIM for the greatest η of each step, its measured
-    median, and the upper bound; empty at d = n.
+    ``gain``: for each metric (that of the noised data at the last level above 0) DDIM's distance to
+    the exact end of the flow over gradient estimation's (RMSE), and its 95 % bootstrap interval
+    over samples. ``bounds``: for each of :data:`BOUNDED` the lower bound of dist(x_0)/dist(x_N)
+    under DDIM for the greatest η of each step, its measured median, and the upper bound; empty at d
+    = n.
     """
 
     fraction: float
@@ -79,7 +83,8 @@ class Row:
 def low_rank(
     size: int, rank: int, decay: float, generator: torch.Generator
 ) -> tuple[Gaussian, Subspace, Tensor]:
-    """A Gaussian in ``size`` dimensions on a random subspace of ``rank``; its variances fall as i^−decay, mean 1.
+    """A Gaussian in ``size`` dimensions on a random subspace of ``rank``; its variances fall as
+    i^−decay, mean 1.
 
     Also the subspace, and the covariance (size, size).
     """
@@ -139,19 +144,21 @@ def sweep(
     cache: Path | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Row]:
-    """η, the gain of gradient estimation and the distance bounds for each d/n = ``fractions`` in (0, 1].
+    """η, the gain of gradient estimation and the distance bounds for each d/n = ``fractions`` in
+    (0, 1].
 
-    With a folder ``cache`` each d/n is written there once it is known, and a run that was killed goes on after it;
-    ``progress`` is called with the number of those that are known.
+    With a folder ``cache`` each d/n is written there once it is known, and a run that was killed
+    goes on after it; ``progress`` is called with the number of those that are known.
 
-    Raises :class:`UserError` for fractions outside of that, fewer than 2 dimensions and no trajectory.
+    Raises :class:`UserError` for fractions outside of that, fewer than 2 dimensions and no
+    trajectory.
     """
     if not all(0 < f <= 1 for f in fractions):
         raise UserError(f"d/n must lie in (0, 1], not {list(fractions)}.")
     if size < 2 or n < 1 or not math.isfinite(decay):
         raise UserError(
-            f"A sweep needs at least 2 dimensions, 1 trajectory and a finite decay, not size={size}, n={n} and "
-            f"decay={decay}."
+            "A sweep needs at least 2 dimensions, 1 trajectory and a finite decay, not"
+            f" size={size}, n={n} and decay={decay}."
         )
     generator = torch.Generator().manual_seed(seed)
     turn, _ = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64))
@@ -202,7 +209,8 @@ def _measured(
     n: int,
     seed: int,
 ) -> Arrays:
-    """One Gaussian: medians of η and ν (metrics, steps), gains with their intervals and bounds (metrics, 3)."""
+    """One Gaussian: medians of η and ν (metrics, steps), gains with their intervals and bounds
+    (metrics, 3)."""
     size = len(model.mean)
     whole = k.dimension == size
     probe = _Metrics(k, covariance, fixed)
@@ -246,7 +254,8 @@ def _measured(
 
 
 def _gain(plain: Array, better: Array, seed: int) -> tuple[float, float, float]:
-    """√(mean plain/mean better) and its 95 % bootstrap interval; errors are squares, a pair for each sample."""
+    """√(mean plain/mean better) and its 95 % bootstrap interval; errors are squares, a pair for
+    each sample."""
     index = np.random.default_rng(seed).integers(0, len(plain), (_RESAMPLES, len(plain)))
     ratios = np.sqrt(plain[index].mean(1) / better[index].mean(1))
     low, high = np.quantile(ratios, (0.025, 0.975))

@@ -27,7 +27,8 @@ INTERPRETER_BYTES = 700 * 2**20
 
 
 def image_count(path: Path) -> tuple[int, int] | None:
-    """How many images there are and the bytes of one as uint8, without reading them; None where that is not known."""
+    """How many images there are and the bytes of one as uint8, without reading them; None where
+    that is not known."""
     if path.is_dir():
         found = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
         return (len(found), math.prod(read_image(found[0]).shape)) if found else None
@@ -62,7 +63,8 @@ def _count_in_zip(path: Path) -> tuple[int, int] | None:
 
 
 def images_path(text: str) -> Path:
-    """The path in ``images:PATH`` (or PATH alone). Raises :class:`UserError` where there is none."""
+    """The path in ``images:PATH`` (or PATH alone). Raises :class:`UserError` where there is
+    none."""
     path = text.strip().removeprefix("images:").strip()
     if not path:
         raise UserError(
@@ -79,10 +81,12 @@ def read_set(
     rows: int = 64,
     device: str = "cpu",
 ) -> Dataset:
-    """The images of a folder, zip or npz as an exact denoiser, whose chunks leave the process within ``memory`` GiB.
+    """The images of a folder, zip or npz as an exact denoiser, whose chunks leave the process
+    within ``memory`` GiB.
 
-    ``rows`` is how many states are evaluated at once; ``limit`` keeps that many images, evenly spread over the set.
-    Raises :class:`UserError` where the images alone (twice, while they are read) do not fit.
+    ``rows`` is how many states are evaluated at once; ``limit`` keeps that many images, evenly
+    spread over the set. Raises :class:`UserError` where the images alone (twice, while they are
+    read) do not fit.
     """
     size = image_count(path)
     room = memory * 2**30 - INTERPRETER_BYTES
@@ -92,8 +96,9 @@ def read_set(
             fits = max(int((room / 2) // each), 0)
             needed = (2 * count * each + INTERPRETER_BYTES) / 2**30
             raise UserError(
-                f"{path} holds {count} images of {each} bytes; reading them takes {needed:.2f} GiB and --memory allows "
-                f"{memory:g}: raise it, or give a set of at most {fits} images."
+                f"{path} holds {count} images of {each} bytes; reading them takes {needed:.2f} GiB"
+                f" and --memory allows {memory:g}: raise it, or give a set of at most {fits}"
+                " images."
             )
         room -= count * each
     found = read_images(path)
@@ -104,18 +109,24 @@ def read_set(
         index = torch.linspace(0, len(images) - 1, limit).round().long()
         images, labels = images[index], None if labels is None else labels[index]
     numel = math.prod(images.shape[1:])
-    # A chunk lives as float64 twice (its square too), beside about eight arrays of the size of the batch.
+    # A chunk lives as float64 twice (its square too), beside about eight arrays of the size of the
+    # batch.
     bytes_left = room - 8 * rows * numel * 8
     chunk = int(min(CHUNK_BYTES, max(bytes_left, 0) / 4) // (8 * numel))
     if chunk < 1:
         raise UserError(
-            f"{rows} states of {numel} numbers leave no room for a chunk of the set within {memory:g} GiB; raise "
-            "--memory or lower --batch-size."
+            f"{rows} states of {numel} numbers leave no room for a chunk of the set within"
+            f" {memory:g} GiB; raise --memory or lower --batch-size."
         )
     return Dataset(
-        images, VP.named(), labels=labels, classes=found.classes, chunk=chunk, name=f"images:{path}",
+        images,
+        VP.named(),
+        labels=labels,
+        classes=found.classes,
+        chunk=chunk,
+        name=f"images:{path}",
         device=pick_device(device),
-    )  # fmt: skip
+    )
 
 
 def named_set(
@@ -127,14 +138,14 @@ def named_set(
     rows: int = 64,
     intrinsic: float | None = None,
 ) -> Set:
-    """The set called ``text``: ``auto`` (what the model's data lie on, where it knows), ``images:PATH``, ``point`` (the
-    origin) or ``sphere(RADIUS)`` about it.
+    """The set called ``text``: ``auto`` (what the model's data lie on, where it knows),
+    ``images:PATH``, ``point`` (the origin) or ``sphere(RADIUS)`` about it.
 
-    ``limit``, ``memory`` and ``rows`` are those of :func:`read_set`; ``intrinsic`` is the dimension of the manifold
-    that images are taken to be samples of.
+    ``limit``, ``memory`` and ``rows`` are those of :func:`read_set`; ``intrinsic`` is the dimension
+    of the manifold that images are taken to be samples of.
 
-    Raises :class:`UserError` for another name, where a name needs a model's shape, and for a dimension given for a set
-    that knows its own.
+    Raises :class:`UserError` for another name, where a name needs a model's shape, and for a
+    dimension given for a set that knows its own.
     """
     found = _named(text.strip(), model, limit, memory, rows)
     if intrinsic is None:

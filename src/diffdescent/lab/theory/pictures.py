@@ -1,4 +1,5 @@
-"""The pictures of the theory: the error model along a run, distances between their bounds, schedules, low rank."""
+"""The pictures of the theory: the error model along a run, distances between their bounds,
+schedules, low rank."""
 
 from __future__ import annotations
 
@@ -54,7 +55,8 @@ def _edges(ratios: Array) -> Array:
 def _histogram(
     axes: Any, errors: Errors, name: str, label: str, title: str, log: bool = False
 ) -> Any:
-    """Of each evaluation a column: which share of the samples has which value; the line is the median."""
+    """Of each evaluation a column: which share of the samples has which value; the line is the
+    median."""
     values, ratios = errors.values[name], errors.ratios
     known = np.isfinite(ratios) & (ratios > 0) & np.isfinite(values).any(axis=1)
     values, ratios = values[known], ratios[known]
@@ -97,7 +99,8 @@ def _histogram(
 
 
 def draw_errors(errors: Errors, path: Path, title: str) -> None:
-    """Six panels: η, ν, ‖ε‖/√n, the gradient's change, η in the released pairing, and η between its bounds."""
+    """Six panels: η, ν, ‖ε‖/√n, the gradient's change, η in the released pairing, and η between its
+    bounds."""
     figure, axes = _figure(2, 3)
     figure.suptitle(
         f"{title}\n{len(errors.samples)} trajectories; shade: share of them at each noise level"
@@ -145,8 +148,8 @@ def draw_errors(errors: Errors, path: Path, title: str) -> None:
 
 
 def draw_distances(errors: Errors, end: float, eta: ArrayLike, path: Path, title: str) -> None:
-    """dist(x)/dist(x_N) along the run between DDIM's bounds for ``eta`` (one number, or one a step); at the right the
-    same over σ̃/σ̃_N, which is what an exact projection would leave."""
+    """dist(x)/dist(x_N) along the run between DDIM's bounds for ``eta`` (one number, or one a
+    step); at the right the same over σ̃/σ̃_N, which is what an exact projection would leave."""
     figure, ((left, right),) = _figure(1, 2, 6.0, 4.2)
     figure.suptitle(title)
     known = np.isfinite(errors.ratios) & (errors.ratios > 0)
@@ -163,8 +166,15 @@ def draw_distances(errors: Errors, end: float, eta: ArrayLike, path: Path, title
                           label="what DDIM's bounds allow for this η")  # fmt: skip
         axes.plot(ratios, sigma / unit, "k:", lw=1.2, label="as σ falls (exact projection)")
         middle = np.maximum(quantiles / unit, floor)
-        axes.errorbar(ratios, middle[1], yerr=np.abs(middle[[0, 2]] - middle[1]), fmt="o-", ms=3, color="C3",
-                      label="measured: median, 5–95 %")  # fmt: skip
+        axes.errorbar(
+            ratios,
+            middle[1],
+            yerr=np.abs(middle[[0, 2]] - middle[1]),
+            fmt="o-",
+            ms=3,
+            color="C3",
+            label="measured: median, 5–95 %",
+        )
         axes.set(
             xscale="log", yscale="log", xlabel="noise level σ/α   (sampling runs to the right →)"
         )
@@ -181,7 +191,8 @@ def draw_distances(errors: Errors, end: float, eta: ArrayLike, path: Path, title
 
 
 def draw_check(ratios: ArrayLike, found: Check, path: Path, title: str) -> None:
-    """√nσ/dist along a schedule: how far the worst denoisers within η may take it, and the band that ν allows."""
+    """√nσ/dist along a schedule: how far the worst denoisers within η may take it, and the band
+    that ν allows."""
     figure, ((axes,),) = _figure(1, 1, 6.5, 4.3)
     steps = np.arange(len(found.beta) + 1)
     near = np.concatenate(([1 / found.nu], found.near))
@@ -217,7 +228,8 @@ def draw_check(ratios: ArrayLike, found: Check, path: Path, title: str) -> None:
 
 
 def draw_noised(noised: Noised, path: Path, title: str) -> None:
-    """How far the projection of a noised point lies from where it came from, against σ√d and the reach."""
+    """How far the projection of a noised point lies from where it came from, against σ√d and the
+    reach."""
     figure, ((axes,),) = _figure(1, 1, 6.5, 4.3)
     root = np.sqrt(noised.size)
     low, middle, high = np.quantile(noised.error, (0.05, 0.5, 0.95), axis=1)
@@ -251,7 +263,8 @@ def draw_noised(noised: Noised, path: Path, title: str) -> None:
 
 
 def draw_low_rank(rows: Sequence[Row], path: Path, title: str) -> None:
-    """Three panels over d/n: η under three metrics at low and high noise, the gain of GE, DDIM's distance bounds."""
+    """Three panels over d/n: η under three metrics at low and high noise, the gain of GE, DDIM's
+    distance bounds."""
     figure, ((left, middle, right),) = _figure(1, 3)
     figure.suptitle(title)
     fractions = [r.fraction for r in rows]
@@ -271,8 +284,16 @@ def draw_low_rank(rows: Sequence[Row], path: Path, title: str) -> None:
     left.legend(fontsize=6.5)
     for name, color in zip(METRICS, ("C0", "C2", "C1"), strict=True):
         gains, lows, highs = (np.array([r.gain[name][i] for r in rows]) for i in range(3))
-        middle.errorbar(fractions, gains, yerr=(gains - lows, highs - gains), fmt="o-", ms=4, capsize=2, color=color,
-                        label=name)  # fmt: skip
+        middle.errorbar(
+            fractions,
+            gains,
+            yerr=(gains - lows, highs - gains),
+            fmt="o-",
+            ms=4,
+            capsize=2,
+            color=color,
+            label=name,
+        )
     middle.axhline(1, color="k", lw=0.8, ls=":")
     middle.set(
         xscale="log",

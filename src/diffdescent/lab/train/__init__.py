@@ -1,4 +1,5 @@
-"""Training: ``train(load_config("configs/mnist.yaml"))``, the same as ``diffdescent train configs/mnist.yaml``."""
+"""Training: ``train(load_config("configs/mnist.yaml"))``, the same as ``diffdescent train
+configs/mnist.yaml``."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The batch of every step, as a function of (seed, step) alone.
 
-Nothing here remembers anything, so a resumed run sees the same images in the same order with the same noise, and P
-processes see between them exactly what one process sees: random numbers come from the counter-based generator Philox
-(Salmon et al. 2011), keyed by the seed, with the step and, for the noise, the image's place in the global batch as the
-counter.
+Nothing here remembers anything, so a resumed run sees the same images in the same order with the
+same noise, and P processes see between them exactly what one process sees: random numbers come from
+the counter-based generator Philox (Salmon et al. 2011), keyed by the seed, with the step and, for
+the noise, the image's place in the global batch as the counter.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def _generator(seed: int, stream: int, step: int, place: int = 0) -> np.random.G
 class Batch:
     """One process's part of a step's batch.
 
-    ``x`` float32 (b, C, H, W) in [−1, 1]; ``labels`` int64 (b,) or None; ``u`` float64 (b,) in [0, 1), stratified over
-    the global batch, from which the noise level is drawn; ``drop`` float64 (b,) uniform, for label dropout; ``noise``
-    float32 like ``x``.
+    ``x`` float32 (b, C, H, W) in [−1, 1]; ``labels`` int64 (b,) or None; ``u`` float64 (b,) in [0,
+    1), stratified over the global batch, from which the noise level is drawn; ``drop`` float64 (b,)
+    uniform, for label dropout; ``noise`` float32 like ``x``.
     """
 
     x: torch.Tensor
@@ -66,8 +66,8 @@ class Batches:
             np.array([self._index(step * self.size + int(p)) for p in places])
         )
         rng = _generator(self.seed, _STEP, step)
-        # All draws are made for the global batch and then sliced, so that they do not depend on how many processes
-        # share it.
+        # All draws are made for the global batch and then sliced, so that they do not depend on how
+        # many processes share it.
         u = (rng.permutation(self.size) + rng.random(self.size)) / self.size
         drop, flip = rng.random(self.size), rng.random(self.size) < 0.5
         shifts = rng.integers(0, 2 * self.config.shift + 1, (self.size, 2))

@@ -1,5 +1,5 @@
-"""One file that holds a whole run: weights, average, optimizer and step, written so that a crash leaves the old one
-whole."""
+"""One file that holds a whole run: weights, average, optimizer and step, written so that a crash
+leaves the old one whole."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from diffdescent.base.errors import UserError
 
 from .config import TrainConfig, make_config
 
-# Changing these neither changes a past step nor makes the saved state wrong, so a run may be resumed with others.
+# Changing these neither changes a past step nor makes the saved state wrong, so a run may be
+# resumed with others.
 _FREE = frozenset(
     {
         "out",
@@ -44,7 +45,8 @@ _FREE = frozenset(
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` to ``path`` atomically: a temporary file, flushed to the disk, then renamed over the old one.
+    """Write ``state`` to ``path`` atomically: a temporary file, flushed to the disk, then renamed
+    over the old one.
 
     Raises:
         UserError: the disk is full or refuses; the file that was there before is untouched.
@@ -64,8 +66,8 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
             else "there is no earlier checkpoint"
         )
         raise UserError(
-            f"The checkpoint {path} could not be written ({str(error).splitlines()[0]}); {kept}: make room on the "
-            "disk, then resume."
+            f"The checkpoint {path} could not be written ({str(error).splitlines()[0]}); {kept}:"
+            " make room on the disk, then resume."
         ) from error
 
 
@@ -83,14 +85,16 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile, EOFError, OSError) as error:
         raise UserError(
-            f"{path} is not a whole checkpoint ({str(error).splitlines()[0]}); remove it to start afresh."
+            f"{path} is not a whole checkpoint ({str(error).splitlines()[0]}); remove it to start"
+            " afresh."
         ) from error
     if (
         not isinstance(state, dict)
         or not {"config", "step", "model", "ema", "optimizer"} <= state.keys()
     ):
         raise UserError(
-            f"{path} is not a checkpoint of `diffdescent train`; expected config, step, model, ema and optimizer in it."
+            f"{path} is not a checkpoint of `diffdescent train`; expected config, step, model, ema"
+            " and optimizer in it."
         )
     return state
 
@@ -101,7 +105,8 @@ def check_same_run(path: Path, saved: str, config: TrainConfig) -> None:
     Raises:
         UserError: naming each setting that differs, with both values.
     """
-    # Read back as a config, an older checkpoint gets the defaults of settings that it does not know yet.
+    # Read back as a config, an older checkpoint gets the defaults of settings that it does not know
+    # yet.
     past = make_config(json.loads(saved), f"The config in {path}")
     then, now = _flat(past.model_dump()), _flat(config.model_dump())
     differ = [
@@ -110,9 +115,8 @@ def check_same_run(path: Path, saved: str, config: TrainConfig) -> None:
     if differ:
         named = ", ".join(f"{k} was {then.get(k)!r} and is {now.get(k)!r}" for k in differ)
         raise UserError(
-            f"The checkpoint {path} comes from another config: {named}; restore these to resume, choose another out:, "
-            "or start from its "
-            "weights with init_from:."
+            f"The checkpoint {path} comes from another config: {named}; restore these to resume,"
+            " choose another out:, or start from its weights with init_from:."
         )
 
 

@@ -1,7 +1,7 @@
 """What a training run is: a YAML file of a few sections, checked before anything is read or built.
 
-Every field has a default that suits a small image set, so that a recipe names only what it means. ``configs/`` holds
-the recipes of the bundled networks; ``docs/training.md`` walks through one.
+Every field has a default that suits a small image set, so that a recipe names only what it means.
+``configs/`` holds the recipes of the bundled networks; ``docs/training.md`` walks through one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class DataConfig(Section):
 
 
 class ProcessConfig(Section):
-    """The forward process. ``vp``: β schedule of ``steps`` steps. ``edm``: x + σε with log σ ~ N(p_mean, p_std²)."""
+    """The forward process. ``vp``: β schedule of ``steps`` steps. ``edm``: x + σε with log σ ~
+    N(p_mean, p_std²)."""
 
     kind: Literal["vp", "edm"] = "vp"
     schedule: Literal["linear", "scaled_linear", "cosine", "sigmoid"] = "linear"
@@ -49,8 +50,8 @@ class ProcessConfig(Section):
 
 
 class LossConfig(Section):
-    """What is regressed, and how the noise levels count. EDM has its own target and weights and ignores the first
-    three."""
+    """What is regressed, and how the noise levels count. EDM has its own target and weights and
+    ignores the first three."""
 
     prediction: Literal["eps", "v"] = "eps"
     weighting: Literal["plain", "min_snr"] = "plain"
@@ -65,9 +66,11 @@ class LossConfig(Section):
 
 
 class OptimizerConfig(Section):
-    """AdamW; the rate rises over ``warmup`` steps, stays, and falls linearly to zero over the last ``decay`` steps.
+    """AdamW; the rate rises over ``warmup`` steps, stays, and falls linearly to zero over the last
+    ``decay`` steps.
 
-    ``freeze``: tensors whose names start with one of these keep the values they start with (``init_from``).
+    ``freeze``: tensors whose names start with one of these keep the values they start with
+    (``init_from``).
     """
 
     lr: float = Field(default=2e-4, gt=0)
@@ -101,9 +104,10 @@ class RunConfig(Section):
 class TrainConfig(Section):
     """A whole recipe.
 
-    ``task``: ``denoiser`` (a diffusers ``UNet2DModel``), ``guide`` (p(y | x_t)) or ``features`` (p(y | x) and its
-    penultimate features). ``model`` goes to the network's constructor; sizes and class counts come from the data.
-    ``init_from`` is a model folder or a checkpoint whose weights start the run, with everything else fresh.
+    ``task``: ``denoiser`` (a diffusers ``UNet2DModel``), ``guide`` (p(y | x_t)) or ``features``
+    (p(y | x) and its penultimate features). ``model`` goes to the network's constructor; sizes and
+    class counts come from the data. ``init_from`` is a model folder or a checkpoint whose weights
+    start the run, with everything else fresh.
     """
 
     task: Literal["denoiser", "guide", "features"] = "denoiser"
@@ -121,7 +125,8 @@ def make_config(values: dict[str, Any], where: str = "the config") -> TrainConfi
     """A checked config from plain values.
 
     Raises:
-        UserError: an unknown or missing name or a value out of range; each is named in one sentence.
+        UserError: an unknown or missing name or a value out of range; each is named in one
+            sentence.
     """
     try:
         return TrainConfig.model_validate(values)
@@ -139,7 +144,8 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> TrainCo
     """Read a recipe; ``overrides`` are ``section.name=value`` texts, values in YAML.
 
     Raises:
-        UserError: no such file, not YAML, an override without ``=``, or what :func:`make_config` refuses.
+        UserError: no such file, not YAML, an override without ``=``, or what :func:`make_config`
+            refuses.
     """
     path = Path(path)
     if not path.is_file():
@@ -154,7 +160,8 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> TrainCo
         ) from error
     if not isinstance(values, dict):
         raise UserError(
-            f"{path} holds no sections; expected YAML with out:, data: and run:, as in configs/mnist.yaml."
+            f"{path} holds no sections; expected YAML with out:, data: and run:, as in"
+            " configs/mnist.yaml."
         )
     for text in overrides or []:
         _override(values, text)
@@ -165,7 +172,8 @@ def _override(values: dict[str, Any], text: str) -> None:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise UserError(
-            f"The override {text!r} says no value; write section.name=value, such as run.steps=2000."
+            f"The override {text!r} says no value; write section.name=value, such as"
+            " run.steps=2000."
         )
     *sections, last = name.strip().split(".")
     for section in sections:

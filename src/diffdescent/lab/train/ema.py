@@ -1,4 +1,5 @@
-"""The exponential moving average of a network's weights, which is what is sampled from and exported."""
+"""The exponential moving average of a network's weights, which is what is sampled from and
+exported."""
 
 from __future__ import annotations
 
@@ -7,8 +8,8 @@ from torch import nn
 
 
 class EMA:
-    """m ← d·m + (1 − d)·w after every step n = 1, 2, …, with d = min(decay, (1 + n)/(10 + n)) so that early averages
-    forget the start.
+    """m ← d·m + (1 − d)·w after every step n = 1, 2, …, with d = min(decay, (1 + n)/(10 + n)) so
+    that early averages forget the start.
 
     Floating-point buffers (running statistics) are averaged like weights; integer ones are copied.
     """

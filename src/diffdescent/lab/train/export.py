@@ -1,8 +1,8 @@
 """The trained weights as a folder that other tools open.
 
-A denoiser becomes a plain diffusers pipeline folder (``model_index.json``, ``unet/``, ``scheduler/``) with one more
-file, ``diffdescent.json``: the classes' names, the null class and how the network was trained. A classifier becomes
-``config.json`` and ``model.safetensors``.
+A denoiser becomes a plain diffusers pipeline folder (``model_index.json``, ``unet/``,
+``scheduler/``) with one more file, ``diffdescent.json``: the classes' names, the null class and how
+the network was trained. A classifier becomes ``config.json`` and ``model.safetensors``.
 """
 
 from __future__ import annotations
@@ -30,10 +30,12 @@ def model_folder(config: TrainConfig) -> Path:
 
 
 def export_last(config: TrainConfig, *, half: bool = False) -> Path:
-    """Export the average in a run's last checkpoint, also while that run goes on; returns the model folder.
+    """Export the average in a run's last checkpoint, also while that run goes on; returns the model
+    folder.
 
     Raises:
-        UserError: there is no whole checkpoint, it is of another config, or the data cannot be read.
+        UserError: there is no whole checkpoint, it is of another config, or the data cannot be
+            read.
     """
     path = Path(config.out) / "checkpoint.pt"
     state = load_checkpoint(path)
@@ -52,7 +54,8 @@ def export_model(
     step: int,
     half: bool,
 ) -> None:
-    """Write ``network`` with ``weights``, the average after ``step`` steps, as a folder; ``half`` stores float16."""
+    """Write ``network`` with ``weights``, the average after ``step`` steps, as a folder; ``half``
+    stores float16."""
     folder = model_folder(config)
     network = copy.deepcopy(network).cpu().float()
     network.load_state_dict(weights)

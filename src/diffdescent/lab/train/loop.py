@@ -1,7 +1,8 @@
-"""The training loop: every step is a function of (seed, step), and a checkpoint holds everything else.
+"""The training loop: every step is a function of (seed, step), and a checkpoint holds everything
+else.
 
-Runs alone or under ``accelerate launch``; P processes split each batch and reach what one process reaches, up to
-rounding.
+Runs alone or under ``accelerate launch``; P processes split each batch and reach what one process
+reaches, up to rounding.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ _GLANCE = 2000  # test images for an accuracy on the way; the last one is over a
 
 @dataclass(frozen=True)
 class Result:
-    """A finished run: where the model folder is, how many steps it took and the mean loss over the last logged
-    stretch."""
+    """A finished run: where the model folder is, how many steps it took and the mean loss over the
+    last logged stretch."""
 
     folder: Path
     steps: int
@@ -45,7 +46,8 @@ class Result:
 
 
 def rate(config: OptimizerConfig, step: int, steps: int) -> float:
-    """The learning rate of a step (counted from 0): linear rise, plateau, linear fall to zero at ``steps``."""
+    """The learning rate of a step (counted from 0): linear rise, plateau, linear fall to zero at
+    ``steps``."""
     rise = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
     fall = min(1.0, (steps - step) / config.decay) if config.decay else 1.0
     return config.lr * min(rise, fall)
@@ -54,23 +56,25 @@ def rate(config: OptimizerConfig, step: int, steps: int) -> float:
 def train(config: TrainConfig, *, half: bool = False, quiet: bool = False) -> Result:
     """Train, or go on training, the network of a recipe.
 
-    The run lives in ``config.out``: ``checkpoint.pt``, ``log.jsonl``, ``samples/`` and, at the end, ``model/`` with the
-    averaged weights (float16 with ``half``). When a checkpoint is there, the run resumes from it.
+    The run lives in ``config.out``: ``checkpoint.pt``, ``log.jsonl``, ``samples/`` and, at the end,
+    ``model/`` with the averaged weights (float16 with ``half``). When a checkpoint is there, the
+    run resumes from it.
 
     Raises:
-        UserError: bad data, a checkpoint of another config, a full disk, or a loss that is not finite (the last good
-            checkpoint stays).
+        UserError: bad data, a checkpoint of another config, a full disk, or a loss that is not
+            finite (the last good checkpoint stays).
     """
     from accelerate import Accelerator
 
     if config.run.threads is not None:
         torch.set_num_threads(config.run.threads)
-    # Mixed precision is ours (autocast below), the same on CPU and GPU and whatever `accelerate config` says.
+    # Mixed precision is ours (autocast below), the same on CPU and GPU and whatever `accelerate
+    # config` says.
     accelerator = Accelerator(cpu=config.run.device == "cpu", mixed_precision="no")
     if config.run.batch % accelerator.num_processes:
         raise UserError(
-            f"run.batch is {config.run.batch}, which {accelerator.num_processes} processes cannot share equally; make "
-            "it a multiple."
+            f"run.batch is {config.run.batch}, which {accelerator.num_processes} processes cannot"
+            " share equally; make it a multiple."
         )
     images = read_images(config.data.path, skip_bad=config.data.skip_bad, size=config.data.size)
     run = _Run(config, accelerator, images, quiet)
@@ -109,7 +113,8 @@ class _Run:
         self.objective = _objective(config, self.null)
         rank, world = accelerator.process_index, accelerator.num_processes
         self.batches = Batches(images, config.data, config.run.batch, config.run.seed, rank, world)
-        # One thread makes the next batch while the network works on this one; a batch depends on its step alone.
+        # One thread makes the next batch while the network works on this one; a batch depends on
+        # its step alone.
         self.ahead = ThreadPoolExecutor(1)
         self.next_batch: Future[Batch] = self.ahead.submit(self.batches.at, self.step)
         if self.main:
@@ -121,8 +126,9 @@ class _Run:
         check_same_run(self.path, state["config"], self.config)
         if state["data"] != self.data_id:
             raise UserError(
-                f"The checkpoint {self.path} was trained on other images ({state['data']}, now {self.data_id}); "
-                "restore data.path, choose another out:, or start from its weights with init_from:."
+                f"The checkpoint {self.path} was trained on other images ({state['data']}, now"
+                f" {self.data_id}); restore data.path, choose another out:, or start from its"
+                " weights with init_from:."
             )
         self.network.load_state_dict(state["model"])
         for name, value in self.ema.state.items():
@@ -134,7 +140,8 @@ class _Run:
         """Steps until ``run.steps``, logging, drawing and saving on the way."""
         config, run = self.config, self.config.run
         self.runner.train()
-        # Losses and gradient norms since the last look stay on the device: no synchronisation in between.
+        # Losses and gradient norms since the last look stay on the device: no synchronisation in
+        # between.
         sums = torch.zeros(2, device=self.accelerator.device)
         started, counted = time.perf_counter(), self.step
         while self.step < run.steps:
@@ -162,14 +169,16 @@ class _Run:
             )  # saving and looking are no part of the throughput
 
     def _due(self, every: int) -> bool:
-        """Whether something that happens every so many steps, and at the end, happens now; never for 0."""
+        """Whether something that happens every so many steps, and at the end, happens now; never
+        for 0."""
         return every > 0 and (self.step == self.config.run.steps or self.step % every == 0)
 
     def _update(self) -> torch.Tensor:
         config, device = self.config, self.accelerator.device
         batch = _to(self.next_batch.result(), device, config.run.channels_last)
         self.next_batch = self.ahead.submit(self.batches.at, self.step + 1)
-        # Layers that draw random numbers themselves (dropout) must draw the same ones after a resume.
+        # Layers that draw random numbers themselves (dropout) must draw the same ones after a
+        # resume.
         torch.manual_seed(
             zlib.crc32(f"{config.run.seed} {self.step} {self.accelerator.process_index}".encode())
         )
@@ -191,8 +200,9 @@ class _Run:
             else "no checkpoint was written yet"
         )
         return (
-            f"The loss or its gradient stopped being finite between steps {since} and {self.step}; {kept}: "
-            "lower optimizer.lr or optimizer.clip, or use run.precision=fp32, and run again."
+            f"The loss or its gradient stopped being finite between steps {since} and {self.step};"
+            f" {kept}: lower optimizer.lr or optimizer.clip, or use run.precision=fp32, and run"
+            " again."
         )
 
     def _save(self) -> None:
@@ -235,7 +245,8 @@ def _read_test(config: TrainConfig) -> ImageSet | None:
     test = read_images(config.data.test, skip_bad=config.data.skip_bad, size=config.data.size)
     if test.labels is None:
         raise UserError(
-            f"The test images {config.data.test} have no labels; sort them into class folders, or leave data.test out."
+            f"The test images {config.data.test} have no labels; sort them into class folders, or"
+            " leave data.test out."
         )
     return test
 

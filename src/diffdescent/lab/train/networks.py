@@ -16,7 +16,8 @@ from .config import TrainConfig
 
 
 def null_class(config: TrainConfig, images: ImageSet) -> int | None:
-    """The label that stands for "no class": one past the last; None for a denoiser trained without classes."""
+    """The label that stands for "no class": one past the last; None for a denoiser trained without
+    classes."""
     return images.num_classes if config.data.labels and images.labels is not None else None
 
 
@@ -24,24 +25,25 @@ def build_network(config: TrainConfig, images: ImageSet) -> nn.Module:
     """The network with fresh weights from the seed that torch holds, or those of ``init_from``.
 
     Raises:
-        UserError: labels are missing for a task that needs them, the constructor refuses ``model:``, or ``init_from``
-            does not fit, or ``optimizer.freeze`` names nothing.
+        UserError: labels are missing for a task that needs them, the constructor refuses
+            ``model:``, or ``init_from`` does not fit, or ``optimizer.freeze`` names nothing.
     """
     if config.task != "denoiser" and images.labels is None:
         raise UserError(
-            f"The task {config.task!r} needs labels, but {config.data.path} has none; sort the images into class "
-            "folders."
+            f"The task {config.task!r} needs labels, but {config.data.path} has none; sort the"
+            " images into class folders."
         )
     if config.task == "denoiser" and config.data.labels and images.labels is None:
         raise UserError(
-            f"The recipe asks for a class-conditional denoiser, but {config.data.path} has no labels; "
-            "sort the images into class folders, or set data.labels=false."
+            f"The recipe asks for a class-conditional denoiser, but {config.data.path} has no"
+            " labels; sort the images into class folders, or set data.labels=false."
         )
     try:
         network = _construct(config, images)
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(
-            f"The network refuses the recipe's model: section ({str(error).splitlines()[0]}); compare with configs/."
+            f"The network refuses the recipe's model: section ({str(error).splitlines()[0]});"
+            " compare with configs/."
         ) from error
     if config.init_from is not None:
         _initialise(network, Path(config.init_from))
@@ -80,9 +82,8 @@ def _initialise(network: nn.Module, source: Path) -> None:
     ]
     if wrong:
         raise UserError(
-            f"The weights of {source} do not fit the recipe's network: {len(wrong)} tensors differ, first "
-            f"{wrong[0]!r}; "
-            "give model: the values that they were trained with."
+            f"The weights of {source} do not fit the recipe's network: {len(wrong)} tensors differ,"
+            f" first {wrong[0]!r}; give model: the values that they were trained with."
         )
     network.load_state_dict({k: v.to(own[k].dtype) for k, v in state.items()})
 
@@ -98,8 +99,8 @@ def _freeze(network: nn.Module, prefixes: tuple[str, ...]) -> None:
         if not named:
             parts = sorted({name.split(".")[0] for name, _ in network.named_parameters()})
             raise UserError(
-                f"optimizer.freeze names {prefix!r}, but no tensor of the network is called so; its parts are "
-                f"{', '.join(parts)}."
+                f"optimizer.freeze names {prefix!r}, but no tensor of the network is called so; its"
+                f" parts are {', '.join(parts)}."
             )
         for parameter in named:
             parameter.requires_grad_(False)

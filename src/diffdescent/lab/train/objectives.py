@@ -1,7 +1,7 @@
 """The three losses: a denoiser's, a noise-aware classifier's and a clean classifier's.
 
-An objective turns a :class:`~diffdescent.lab.train.batches.Batch` into a scalar loss. Noise levels are float64 on the host,
-from the same :class:`~diffdescent.core.process.VP` that sampling uses.
+An objective turns a :class:`~diffdescent.lab.train.batches.Batch` into a scalar loss. Noise levels
+are float64 on the host, from the same :class:`~diffdescent.core.process.VP` that sampling uses.
 """
 
 from __future__ import annotations
@@ -47,11 +47,12 @@ def vp_times(process: VP, u: Array, continuous: bool) -> Array:
 class VPLoss:
     r"""Denoising on a VP process: mean of w(t) · (target − network(x_t, t, y))², x_t = αx + σε.
 
-    The target is ε, or v = αε − σx (Salimans and Ho 2022). Weights are 1, or min-SNR-γ (Hang et al. 2023, arXiv
-    2303.09556) with a floor: c/SNR for ε and c/(SNR + 1) for v, where c = max(min(SNR, γ), floor) is how much the error
-    of x0 counts and SNR = α²/σ². Without a floor an ε network learns the noisiest levels last, since an error of ε is
-    there one of x0 some hundred times as large. With ``null_class`` given the network is class-conditional and a share
-    ``label_dropout`` of the labels becomes the null class.
+    The target is ε, or v = αε − σx (Salimans and Ho 2022). Weights are 1, or min-SNR-γ (Hang et al.
+    2023, arXiv 2303.09556) with a floor: c/SNR for ε and c/(SNR + 1) for v, where c = max(min(SNR,
+    γ), floor) is how much the error of x0 counts and SNR = α²/σ². Without a floor an ε network
+    learns the noisiest levels last, since an error of ε is there one of x0 some hundred times as
+    large. With ``null_class`` given the network is class-conditional and a share ``label_dropout``
+    of the labels becomes the null class.
     """
 
     def __init__(self, process: ProcessConfig, loss: LossConfig, null_class: int | None) -> None:
@@ -81,16 +82,19 @@ class VPLoss:
 
 
 class EDMLoss:
-    r"""Denoising with the preconditioning and weights of EDM (Karras et al. 2022, table 1, arXiv 2206.00364).
+    r"""Denoising with the preconditioning and weights of EDM (Karras et al. 2022, table 1, arXiv
+    2206.00364).
 
-    D(x; σ) = c_skip x + c_out F(c_in x, ln(σ)/4), log σ ~ N(p_mean, p_std²), loss λ(σ)·(D − x)² with λ = 1/c_out².
+    D(x; σ) = c_skip x + c_out F(c_in x, ln(σ)/4), log σ ~ N(p_mean, p_std²), loss λ(σ)·(D − x)²
+    with λ = 1/c_out².
     """
 
     def __init__(self, process: ProcessConfig, loss: LossConfig, null_class: int | None) -> None:
         self.process, self.loss, self.null_class = process, loss, null_class
 
     def __call__(self, network: nn.Module, batch: Batch) -> torch.Tensor:
-        # A normal quantile of the stratified u keeps the stratification; torch has it in float64 on the host.
+        # A normal quantile of the stratified u keeps the stratification; torch has it in float64 on
+        # the host.
         normal = torch.special.ndtri(torch.as_tensor(batch.u).clamp(1e-7, 1 - 1e-7)).numpy()
         sigma = np.exp(self.process.p_mean + self.process.p_std * normal)
         noisy = batch.x + _like(sigma, batch.x) * batch.noise
@@ -124,7 +128,8 @@ def edm_denoise(
 
 
 def dropped_labels(batch: Batch, share: float, null_class: int | None) -> torch.Tensor | None:
-    """The batch's labels with a share of them replaced by the null class; None for a network without classes."""
+    """The batch's labels with a share of them replaced by the null class; None for a network
+    without classes."""
     if null_class is None or batch.labels is None:
         return None
     drop = torch.as_tensor(batch.drop < share).to(batch.labels.device)
@@ -132,8 +137,8 @@ def dropped_labels(batch: Batch, share: float, null_class: int | None) -> torch.
 
 
 class GuideLoss:
-    """Cross-entropy of a classifier that sees (x_t, t), t drawn as for the denoiser (Dhariwal and Nichol 2021, section
-    4.1)."""
+    """Cross-entropy of a classifier that sees (x_t, t), t drawn as for the denoiser (Dhariwal and
+    Nichol 2021, section 4.1)."""
 
     def __init__(self, process: ProcessConfig, loss: LossConfig) -> None:
         self.process, self.continuous = make_vp(process), process.continuous

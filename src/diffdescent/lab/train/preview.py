@@ -1,4 +1,5 @@
-"""What a run looks like while it trains: a sheet of samples, or a classifier's accuracy on held-out images."""
+"""What a run looks like while it trains: a sheet of samples, or a classifier's accuracy on held-out
+images."""
 
 from __future__ import annotations
 
@@ -25,8 +26,8 @@ def sample_sheet(
     null: int | None,
     rows: int = 8,
 ) -> torch.Tensor:
-    """uint8 (C, rows·H, columns·W): column k shows class k (all of the classes, or 8 unconditional columns), from fixed
-    noise, by DDIM in ``_STEPS`` steps with x0 clipped to the data's range."""
+    """uint8 (C, rows·H, columns·W): column k shows class k (all of the classes, or 8 unconditional
+    columns), from fixed noise, by DDIM in ``_STEPS`` steps with x0 clipped to the data's range."""
     columns = 8 if null is None else min(null, 20)
     n = rows * columns
     device = next(network.parameters()).device
@@ -63,8 +64,8 @@ def accuracy(
 ) -> dict[str, float]:
     """Share of images whose most probable class is their label.
 
-    ``features``: {"accuracy": …}. ``guide``: one figure per noise level, {"accuracy_t=0": …, "accuracy_t=100": …}, with
-    fixed noise. ``most`` limits the images, spread evenly over the set.
+    ``features``: {"accuracy": …}. ``guide``: one figure per noise level, {"accuracy_t=0": …,
+    "accuracy_t=100": …}, with fixed noise. ``most`` limits the images, spread evenly over the set.
     """
     assert images.labels is not None  # checked when the test images were read
     device = next(network.parameters()).device

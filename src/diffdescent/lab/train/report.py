@@ -1,5 +1,5 @@
-"""What a run says: a live bar on a terminal or plain lines in a file, ``log.jsonl`` beside the checkpoint, TensorBoard
-when asked."""
+"""What a run says: a live bar on a terminal or plain lines in a file, ``log.jsonl`` beside the
+checkpoint, TensorBoard when asked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from .config import TrainConfig
 
 
 class Report:
-    """Takes a line every few steps; a resumed run first cuts the log back to the step that it resumes from."""
+    """Takes a line every few steps; a resumed run first cuts the log back to the step that it
+    resumes from."""
 
     def __init__(self, config: TrainConfig, step: int, *, show: bool, write: bool) -> None:
         self.config, self.show, self.write = config, show, write
@@ -88,7 +89,8 @@ class Report:
             self._bar.update(self._task, completed=step, description=text)
         elif self.show:
             print(
-                f"{text}  left {int(left // 3600)}:{int(left % 3600 // 60):02d}:{int(left % 60):02d}",
+                f"{text}  left"
+                f" {int(left // 3600)}:{int(left % 3600 // 60):02d}:{int(left % 60):02d}",
                 flush=True,
             )
 
@@ -136,6 +138,7 @@ def _tensorboard(config: TrainConfig) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise UserError(
-            "run.tensorboard is on but TensorBoard is not installed; pip install tensorboard, or turn it off."
+            "run.tensorboard is on but TensorBoard is not installed; pip install tensorboard, or"
+            " turn it off."
         ) from error
     return SummaryWriter(str(Path(config.out) / "tensorboard"))

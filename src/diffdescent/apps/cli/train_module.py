@@ -1,4 +1,5 @@
-"""``python -m diffdescent.lab.train CONFIG``: the train command as a module, as ``accelerate launch -m`` takes it."""
+"""``python -m diffdescent.train CONFIG``: the train command as a module, as ``accelerate launch
+-m`` takes it."""
 
 from __future__ import annotations
 
