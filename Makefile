@@ -17,7 +17,7 @@ demo: $(VENV)/.installed  ## the main job on the bundled model: samplers side by
 	$(BIN)/diffdescent demo --out $(DEMO_OUT)
 
 test: $(VENV)/.installed  ## everything that runs in minutes
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n auto
 
 test-slow: $(VENV)/.installed  ## the long suites alone
 	$(BIN)/python -m pytest -m slow

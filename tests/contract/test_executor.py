@@ -16,9 +16,8 @@ from diffdescent.core.plan import Output, Plan, Row
 from diffdescent.core.predict import Prediction, conversion
 from diffdescent.core.solvers.ddim import DDIM, DDPM
 from diffdescent.core.transforms import Momentum, Threshold
+from tests.contract.setups import GRIDS, answer, run, state
 from tests.registry import build
-
-from .setups import GRIDS, answer, run, state
 
 GRID = GRIDS["vp continuous"]
 

@@ -23,9 +23,8 @@ from diffdescent.core.transforms import (
     PositiveNegative,
     Threshold,
 )
+from tests.contract.setups import GRIDS, answer, run, state
 from tests.registry import build, learned, solvers
-
-from .setups import GRIDS, answer, run, state
 
 KINDS: tuple[Kind, ...] = ("eps", "x0", "v", "flow")
 RUNS = [

@@ -22,10 +22,9 @@ from diffdescent.core.process import Flow, VPContinuous
 from diffdescent.core.solvers import Solver
 from diffdescent.core.solvers.ddim import DDIM, DDPM, forward_sigma
 from diffdescent.core.weights import effective_weights
+from tests.contract.setups import GRIDS
 from tests.order.marginals import propagate
 from tests.registry import deterministic, learned, solvers, stochastic
-
-from .setups import GRIDS
 
 POINT = torch.tensor([0.7, -1.3, 0.0, 2.5], dtype=torch.float64)
 NOISE = torch.tensor([0.4, 1.1, -0.8, 1.9], dtype=torch.float64)

@@ -19,9 +19,8 @@ from diffdescent.core.solvers import Solver
 from diffdescent.core.solvers.ddim import DDIM
 from diffdescent.core.transforms import Commit, Momentum, PositiveNegative
 from diffdescent.core.weights import effective_weights
+from tests.contract.setups import GRIDS, run, state
 from tests.registry import learned, solvers
-
-from .setups import GRIDS, run, state
 
 
 @dataclass

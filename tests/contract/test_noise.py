@@ -18,8 +18,7 @@ from diffdescent.core.grid import explicit_ratios, make_grid
 from diffdescent.core.noise import INITIAL, Brownian, Keyed, integers, normals, philox
 from diffdescent.core.process import VE, VP, Point, VPContinuous
 from diffdescent.core.solvers.ddim import DDIM
-
-from .setups import run
+from tests.contract.setups import run
 
 # Random123's kat_vectors, philox4x32-10: counter, key (two words), result.
 KNOWN = [

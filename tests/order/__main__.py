@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 
+from tests.order.measure import settled_slope, signed_error, slopes
+from tests.order.test_deterministic import SPACINGS
+from tests.order.test_stochastic import errors
 from tests.registry import deterministic, learned, solvers, stochastic
-
-from .measure import settled_slope, signed_error, slopes
-from .test_deterministic import SPACINGS
-from .test_stochastic import errors
 
 
 def main(part: str = "") -> None:

@@ -16,9 +16,8 @@ from diffdescent.core.predict import Basis
 from diffdescent.core.process import Point, Process
 from diffdescent.core.solvers import Solver, Spacing
 from diffdescent.core.transforms import Displacement, Rewrite, Transform
-
-from .levels import HIGH, MIDDLE, PROCESS, level_grid
-from .problems import GAUSSIANS, Problem
+from tests.order.levels import HIGH, MIDDLE, PROCESS, level_grid
+from tests.order.problems import GAUSSIANS, Problem
 
 FLOOR = 1e-11
 PAD = 4

@@ -15,8 +15,7 @@ import torch
 from diffdescent.core.solvers import SOLVERS
 from diffdescent.core.solvers.ddim import DDIM
 from diffdescent.core.transforms import GradientEstimation, Momentum, Transform
-
-from .measure import signed_error, slopes
+from tests.order.measure import signed_error, slopes
 
 N = 768
 

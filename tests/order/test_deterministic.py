@@ -7,9 +7,8 @@ import pytest
 
 from diffdescent.core.process import VE, Flow, Process
 from diffdescent.core.solvers import Solver, Spacing
+from tests.order.measure import signed_error, slopes
 from tests.registry import build, deterministic, solvers
-
-from .measure import signed_error, slopes
 
 TOLERANCE = 0.15
 SPACINGS: tuple[Spacing, ...] = ("uniform", "smooth", "alternating")

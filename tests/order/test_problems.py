@@ -11,8 +11,7 @@ from scipy.stats import norm
 from diffdescent.core.grid import explicit_ratios
 from diffdescent.core.process import VE, Flow, Process, VPContinuous
 from diffdescent.models.gaussian import Gaussian
-
-from .problems import GAUSSIANS, MEANS, VARIANCES, WEIGHTS, Problem
+from tests.order.problems import GAUSSIANS, MEANS, VARIANCES, WEIGHTS, Problem
 
 PROBLEM = Problem()
 PROCESSES = [VE(), VPContinuous(), Flow()]

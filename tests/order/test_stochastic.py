@@ -12,12 +12,11 @@ from torch import Tensor
 from diffdescent.core.executor import Executor
 from diffdescent.core.predict import Prediction, conversion
 from diffdescent.core.solvers import Solver
+from tests.order.levels import MIDDLE, level_grid
+from tests.order.marginals import propagate
+from tests.order.measure import settled_slope
+from tests.order.problems import GAUSSIANS, MEANS, VARIANCES
 from tests.registry import learned, solvers, stochastic
-
-from .levels import MIDDLE, level_grid
-from .marginals import propagate
-from .measure import settled_slope
-from .problems import GAUSSIANS, MEANS, VARIANCES
 
 MEAN, VARIANCE = (torch.from_numpy(a[0, :GAUSSIANS]) for a in (MEANS, VARIANCES))
 

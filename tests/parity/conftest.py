@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .golden import DATA, ERRORS
-from .live import scheduler
+from tests.parity.golden import DATA, ERRORS
+from tests.parity.live import scheduler
 
 __all__ = ["pytest_terminal_summary", "scheduler"]
 

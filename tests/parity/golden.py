@@ -26,8 +26,9 @@ from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Prediction, conversion
 from diffdescent.core.process import VP, Point, Process
 from diffdescent.core.transforms import Displacement, Estimate
+from tests.paths import ROOT
 
-DATA = Path(os.environ.get("DIFFDESCENT_GOLDEN") or Path(__file__).parent.parent / "data")
+DATA = Path(os.environ.get("DIFFDESCENT_GOLDEN") or ROOT / "tests" / "data")
 
 ERRORS: dict[str, dict[str, float]] = {}
 """Method → case → worst error so far; the terminal summary prints it."""

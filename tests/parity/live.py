@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from diffdescent.core.process import VE, Process
-
-from .golden import common, mixture_eps, start
+from tests.parity.golden import common, mixture_eps, start
 
 TOLERANCE = 1e-10
 LINEAR = {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02}

@@ -13,8 +13,7 @@ from diffdescent.core.grid import Grid, make_grid
 from diffdescent.core.plan import Plan
 from diffdescent.core.process import Process
 from diffdescent.core.transforms import Commit
-
-from .golden import Case, Replay, Run, run
+from tests.parity.golden import Case, Replay, Run, run
 
 
 @dataclass

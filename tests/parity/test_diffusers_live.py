@@ -18,9 +18,8 @@ from diffdescent.core.solvers.ddim import DDIM, DDPM
 from diffdescent.core.solvers.deis import DEIS
 from diffdescent.core.solvers.pndm import PNDM
 from diffdescent.core.transforms import Estimate, Threshold
-
-from .golden import Replay, error, mixture_eps, run, start
-from .live import DRAWS, SPACINGS, TOLERANCE, theirs
+from tests.parity.golden import Replay, error, mixture_eps, run, start
+from tests.parity.live import DRAWS, SPACINGS, TOLERANCE, theirs
 
 pytest.importorskip("diffusers")
 pytestmark = pytest.mark.filterwarnings(

@@ -17,10 +17,9 @@ from diffdescent.core.solvers.ddim import DDIM
 from diffdescent.core.solvers.dpm import DPM, DPMpp
 from diffdescent.core.solvers.edm import Euler, Heun
 from diffdescent.core.solvers.unipc import UniPC
-
-from .golden import Replay, error, run, start
-from .live import DRAWS, SPACINGS, TOLERANCE, theirs
-from .multistep import diffusers_levels
+from tests.parity.golden import Replay, error, run, start
+from tests.parity.live import DRAWS, SPACINGS, TOLERANCE, theirs
+from tests.parity.multistep import diffusers_levels
 
 pytest.importorskip("diffusers")
 pytestmark = [  # diffusers' use of numpy, and its announcement that "dpmsolver" goes

@@ -13,8 +13,7 @@ from diffdescent.core.solvers.analytic import Analytic, Gamma
 from diffdescent.core.solvers.ddim import DDIM, DDPM
 from diffdescent.core.transforms import Threshold
 from diffdescent.core.transforms.threshold import EpsRule
-
-from .golden import Case, Replay, cases, common, compare, error, note, run, start
+from tests.parity.golden import Case, Replay, cases, common, compare, error, note, run, start
 
 
 def _grid(case: Case) -> Grid:

@@ -12,8 +12,7 @@ from diffdescent.core.process import VP, Array, ArrayLike, VPContinuous
 from diffdescent.core.solvers import Solver
 from diffdescent.core.solvers.adams import IPNDM
 from diffdescent.core.solvers.deis import DEIS, RhoRK
-
-from .golden import Case, cases, compare, error, run, start
+from tests.parity.golden import Case, cases, compare, error, run, start
 
 
 class LinearAlphaBar(VP):

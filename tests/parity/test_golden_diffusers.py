@@ -14,9 +14,8 @@ from diffdescent.core.solvers.deis import DEIS
 from diffdescent.core.solvers.exponential import LowerOrderFinal
 from diffdescent.core.solvers.pndm import PNDM
 from diffdescent.core.transforms import Estimate, Threshold
-
-from .golden import Case, Replay, Run, cases, common, compare, run, start
-from .multistep import diffusers_levels
+from tests.parity.golden import Case, Replay, Run, cases, common, compare, run, start
+from tests.parity.multistep import diffusers_levels
 
 
 def _scheduler(name: str) -> pytest.MarkDecorator:

@@ -11,9 +11,8 @@ import pytest
 from diffdescent.core.grid import Grid, make_grid
 from diffdescent.core.process import VP, Point
 from diffdescent.core.solvers.dpm import DPM, DPMpp, singlestep_orders
-
-from .golden import Case, cases, compare, run, start
-from .multistep import diffusers_grid, run_committed
+from tests.parity.golden import Case, cases, compare, run, start
+from tests.parity.multistep import diffusers_grid, run_committed
 
 SKIPS: dict[str, tuple[str, dict[str, Any]]] = {
     "time_uniform": (

@@ -10,9 +10,8 @@ import torch
 from diffdescent.core.grid import Grid, explicit, explicit_ratios, make_grid
 from diffdescent.core.process import VE, VPContinuous
 from diffdescent.core.solvers.edm import Euler, Heun
-
-from .golden import Case, Replay, cases, compare, error, mixture_eps, run, start
-from .multistep import run_committed
+from tests.parity.golden import Case, Replay, cases, compare, error, mixture_eps, run, start
+from tests.parity.multistep import run_committed
 
 
 def churning(case: Case, solver: Heun, grid: Grid) -> Replay:

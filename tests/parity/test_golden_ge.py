@@ -10,8 +10,7 @@ from diffdescent.core.grid import explicit_ratios, make_grid
 from diffdescent.core.process import VE, VP
 from diffdescent.core.solvers.ddim import DDIM, StochasticMu
 from diffdescent.core.transforms import Estimate, GradientEstimation, Threshold
-
-from .golden import Case, Run, cases, compare, run, start
+from tests.parity.golden import Case, Run, cases, compare, run, start
 
 
 def _run(

@@ -13,8 +13,7 @@ from diffdescent.core.solvers import SOLVERS, Solver
 from diffdescent.core.solvers.ddim import DDIM
 from diffdescent.core.solvers.dpm import DPM, DPMpp
 from diffdescent.core.solvers.edm import Euler, Heun
-
-from .golden import Case, cases, compare, error, run, start
+from tests.parity.golden import Case, cases, compare, error, run, start
 
 SAMPLERS: dict[str, Callable[[float], Solver]] = {
     "sample_euler": lambda eta: Euler(),

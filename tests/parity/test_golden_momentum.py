@@ -8,8 +8,7 @@ import numpy as np
 from diffdescent.core.grid import make_grid
 from diffdescent.core.solvers.ddim import DDIM
 from diffdescent.core.transforms import Momentum
-
-from .golden import Case, cases, compare, run, start
+from tests.parity.golden import Case, cases, compare, run, start
 
 
 @cases("momentum")

@@ -13,8 +13,7 @@ from diffdescent.core.process import VE, VP, Array, ArrayLike, Point
 from diffdescent.core.solvers.adams import PLMS
 from diffdescent.core.solvers.ddim import DDIM
 from diffdescent.core.solvers.pndm import PNDM
-
-from .golden import Case, Exact, cases, common, compare, mixture_eps, run, start
+from tests.parity.golden import Case, Exact, cases, common, compare, mixture_eps, run, start
 
 
 class OneLater(VP):

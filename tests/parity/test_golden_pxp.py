@@ -21,8 +21,18 @@ from diffdescent.core.process import VP, Point, Process
 from diffdescent.core.solvers.ddim import DDPM
 from diffdescent.core.transforms import StepParts, Threshold
 from diffdescent.guidance import RELEASED, Classifier, ClassifierFree, Delta, FreePxP, Guided
-
-from .golden import Case, Exact, cases, common, compare, error, members, note, run, start
+from tests.parity.golden import (
+    Case,
+    Exact,
+    cases,
+    common,
+    compare,
+    error,
+    members,
+    note,
+    run,
+    start,
+)
 
 PRESETS = {"MLT": "mlt", "MLT2": "mlt2", "MLTCDiv": "cdiv", "MLTCDiv2": "cdiv2"}
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from diffdescent.core.solvers.unipc import UniPC
-
-from .golden import Case, cases, compare, run, start
-from .multistep import diffusers_grid, run_committed
-from .test_golden_dpm import skip_grid, to_zero
+from tests.parity.golden import Case, cases, compare, run, start
+from tests.parity.multistep import diffusers_grid, run_committed
+from tests.parity.test_golden_dpm import skip_grid, to_zero
 
 
 @cases("unipc")

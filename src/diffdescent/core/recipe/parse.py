@@ -1,0 +1,107 @@
+"""Text to recipe and text to grid.
+
+::
+
+    recipe := element ("|" element)*    # elements as in diffdescent.core.recipe.grammar
+
+A chain that begins with a transform acts on ``ddim``: ``"ge(gamma=2) | momentum(beta=-0.3)"`` is
+``"ddim | ge | momentum"``.
+"""
+
+from __future__ import annotations
+
+import typing
+
+from diffdescent.base.errors import UserError, unknown
+from diffdescent.core.grid import GRIDS, Grid, make_grid
+from diffdescent.core.process import Process
+from diffdescent.core.solvers import SOLVERS
+from diffdescent.core.transforms import Transform
+
+from .grammar import Reader, bind, options_of
+from .names import ALIASES, GRID_ALIASES, normal, resolve_alias
+from .recipe import Recipe
+from .registry import TRANSFORMS
+
+
+def parse(text: str) -> Recipe:
+    """The recipe that ``text`` describes (see the module's grammar).
+
+    Raises :class:`UserError` for wrong syntax, names (with the nearest ones), options and values.
+    """
+    chain, grid = [], None
+    for i, part in enumerate(_split(text)):
+        ours, implied = resolve_alias(part) if i == 0 else (part, None)
+        grid = implied or grid
+        chain += _split(ours)
+    solver = SOLVERS["ddim"]()
+    transforms: list[Transform] = []
+    for i, part in enumerate(chain):
+        reader = Reader(part)
+        name = reader.name()
+        positional, named = reader.arguments()
+        reader.skip()
+        if reader.at != len(part):
+            raise reader.error("'|' or the end")
+        key = normal(name)
+        if key in SOLVERS and i > 0 and key not in TRANSFORMS:
+            raise UserError(
+                f"The solver {name!r} stands in the middle of {text!r}; a solver comes first,"
+                " transforms after."
+            )
+        if key in ALIASES:
+            raise UserError(
+                f"{name!r} stands for {ALIASES[key]!r}, first in a chain and without options; write"
+                " that."
+            )
+        if key not in SOLVERS and key not in TRANSFORMS:
+            raise unknown("sampler or transform", name, [*SOLVERS, *TRANSFORMS], ALIASES)
+        if i == 0 and key in SOLVERS:
+            solver = SOLVERS[key](
+                **bind("The sampler", name, options_of(SOLVERS[key]), positional, named)
+            )
+        else:
+            transforms.append(
+                TRANSFORMS[key](
+                    **bind("The transform", name, options_of(TRANSFORMS[key]), positional, named)
+                )
+            )
+    return Recipe(solver, tuple(transforms), grid)
+
+
+def _split(text: str) -> list[str]:
+    parts = text.split("|")
+    if any(not part.strip() for part in parts):
+        raise UserError(
+            f"Cannot read {text!r}: a name is missing before or after '|'; write for example \"ge |"
+            ' momentum(-0.3)".'
+        )
+    return [part.strip() for part in parts]
+
+
+def sampler(text: str) -> Recipe:
+    """The same as :func:`parse`, for chains in Python: ``dd.sampler("ge") | dd.momentum(-0.3)``."""
+    return parse(text)
+
+
+def parse_grid(text: str, process: Process, steps: int) -> Grid:
+    """The grid that ``text`` describes, such as ``"loglinear(start=40)"`` or ``"karras"``.
+
+    Raises :class:`UserError` for wrong syntax, names and options, and for too few or too many
+    steps.
+    """
+    text = GRID_ALIASES.get(normal(text.strip()), text)
+    reader = Reader(text)
+    name = normal(reader.name())
+    positional, named = reader.arguments()
+    reader.skip()
+    if reader.at != len(text):
+        raise reader.error("the end")
+    if name not in GRIDS:
+        raise unknown("grid", name, GRIDS, GRID_ALIASES)
+    hints = typing.get_type_hints(GRIDS[name])
+    skipped = ("process", "steps", "return")
+    values = bind(
+        "The grid", name, {k: v for k, v in hints.items() if k not in skipped}, positional, named
+    )
+    return make_grid(name, process, steps, **values)

@@ -1,0 +1,83 @@
+"""A recipe: a solver and its chain of transforms."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from diffdescent.base.errors import UserError
+from diffdescent.core.grid import Grid
+from diffdescent.core.plan import Plan
+from diffdescent.core.solvers import Solver
+from diffdescent.core.transforms import Displacement, Estimate, Monitor, Rewrite, Transform
+
+from .grammar import print_element
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A solver and its transforms, in the order in which they are applied; ``grid`` is the text of
+    its usual grid.
+
+    ``recipe | transform`` appends. Raises :class:`UserError` for a chain that makes no sense.
+    """
+
+    solver: Solver
+    transforms: tuple[Transform, ...] = ()
+    grid: str | None = dataclasses.field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        rewrites = [t for t in self.transforms if isinstance(t, Rewrite)]
+        if len(rewrites) > 1:
+            raise UserError(
+                "A chain can hold one gradient estimation; keep one ge(...) and drop the other."
+            )
+        moves = [
+            bool(getattr(t, "wants_parts", None))
+            for t in self.transforms
+            if isinstance(t, Displacement)
+        ]
+        if any(moves[1:]):
+            raise UserError(
+                "pxp sees the parts of the sampler's own step, so it comes once in a chain and"
+                " before momentum."
+            )
+
+    def __or__(self, transform: Transform) -> Recipe:
+        if not isinstance(transform, (Rewrite, Estimate, Displacement)):
+            return NotImplemented
+        return dataclasses.replace(self, transforms=(*self.transforms, transform))
+
+    def __str__(self) -> str:
+        # A monitor only looks: it is no part of what makes the images.
+        parts = [t for t in self.transforms if not isinstance(t, Monitor)]
+        return " | ".join(print_element(part) for part in (self.solver, *parts))
+
+    def plan(self, grid: Grid) -> Plan:
+        """The rows for ``grid``, linear estimate transforms folded in."""
+        plan = self.solver.plan(grid)
+        for transform in self.transforms:
+            if isinstance(transform, Rewrite):
+                plan = transform.rewrite(plan)
+        return plan
+
+    @property
+    def whole_batch(self) -> bool:
+        """Whether an image depends on the others of its batch: a transform looks at all of them at
+        once."""
+        return any(getattr(transform, "whole_batch", False) for transform in self.transforms)
+
+    @property
+    def estimates(self) -> tuple[Estimate, ...]:
+        """The transforms that act on each evaluation."""
+        return tuple(t for t in self.transforms if isinstance(t, Estimate))
+
+    @property
+    def displacements(self) -> tuple[Displacement, ...]:
+        """The transforms that act on each committed step."""
+        return tuple(t for t in self.transforms if isinstance(t, Displacement))
+
+    @property
+    def linear(self) -> bool:
+        """Whether the result is a linear function of the evaluations."""
+        return all(t.linear for t in self.transforms)

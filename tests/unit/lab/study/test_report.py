@@ -1,0 +1,155 @@
+"""The report: complete, in one file, and without an error in a real browser."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from diffdescent.lab.study import Results, execute, html, markdown
+from tests.unit.lab.study.conftest import Make
+
+PUBLISHED = {
+    "table": "Table 7 <b>",
+    "metric": "rmse",
+    "by": "nfe",
+    "columns": [4, 8],
+    "rows": [
+        {"name": "DDIM", "cells": {"sampler": "ddim"}, "values": [3.0, 2.0]},
+        {"name": "GE", "cells": {"sampler": "ge"}, "values": [1.0, 1.5]},
+        {"name": "someone else's", "values": [9.0, None]},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def results(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Results:
+    config = make(
+        title="A <test> study",
+        samplers=["ddim", "ge", "ddim | momentum({beta})", "heun @ quadratic"],
+        parameters={"beta": [-0.3, 0, 0.2]},
+        published=[PUBLISHED],
+    )
+    return execute(config, tmp_path_factory.mktemp("report") / "out")
+
+
+def test_the_page_needs_no_network(results: Results) -> None:
+    page = (results.study.out / "report.html").read_text()
+    assert page == html(results)
+    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert all(s.startswith(("data:", "#")) for s in sources)
+    assert not re.search(r"https?://(?!www\.w3\.org)|@import|url\(", page)
+    assert "A &lt;test&gt; study" in page
+    assert "<test>" not in page
+
+
+def test_everything_is_on_the_page(results: Results) -> None:
+    page = (results.study.out / "report.html").read_text()
+    for cell in results.study.cells:
+        assert cell.sampler in page
+    assert "7 of 8" in page  # heun
+    assert "heun on quadratic cannot use exactly 8 evaluations; it uses 7." in page
+    assert page.count("image/svg+xml") == 3  # curves, sweep over β, β × evaluations
+    assert page.count("image/png") == len(results.lines)
+    for part in (
+        "Table 7",
+        "someone else&#39;s",
+        results.study.protocol_hash,
+        "diffdescent compare",
+        "GE better than DDIM",
+    ):
+        assert part in page
+
+
+def test_the_same_study_gives_the_same_page(results: Results) -> None:
+    assert html(results) == html(results)
+
+
+def test_markdown(results: Results) -> None:
+    text = markdown(results)
+    table = [
+        line for line in text.splitlines() if line.startswith("| 4 |") or line.startswith("| 8 |")
+    ]
+    assert len(table) == len(results.lines)
+    assert "ddim \\| momentum(-0.3)" in text
+    assert "published orderings" in text
+    assert text.count("diffdescent compare") == len(results.lines)
+
+
+def test_a_cells_command_makes_that_cell(results: Results) -> None:
+    import shlex
+
+    line = next(
+        line for line in results.lines if "momentum(0.2)" in line.title and line.budget == 8
+    )
+    words = shlex.split(line.command)
+    assert words[:2] == ["diffdescent", "compare"]
+    options = dict(zip(words[3::2], words[4::2], strict=True))
+    assert (options["--samplers"], options["--nfe"], options["--n"]) == (
+        "ddim | momentum(0.2)",
+        "8",
+        "12",
+    )
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    pytest.importorskip("selenium", reason="selenium is not installed")
+    binary = shutil.which("chromium") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if binary is None or driver is None:
+        pytest.skip("no headless browser: chromium and chromedriver are not installed")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for word in (
+        "headless",
+        "no-sandbox",
+        "disable-gpu",
+        "disable-quic",
+        "no-first-run",
+        "disable-sync",
+        "disable-dev-shm-usage",
+        "disable-background-networking",
+        "disable-component-update",
+    ):
+        options.add_argument(f"--{word}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    found = webdriver.Chrome(options=options, service=Service(driver))
+    yield found
+    found.quit()
+
+
+def test_in_a_browser(results: Results, browser: Any) -> None:
+    browser.get((results.study.out / "report.html").resolve().as_uri())
+    assert browser.title == "A <test> study"
+    rows = browser.find_elements("css selector", "#ranking tbody tr")
+    assert len(rows) == len(results.lines)
+    broken = (
+        "return [...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.alt)"
+    )
+    browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert browser.execute_script(broken) == []
+    titles = browser.find_elements("css selector", "#ranking th button")
+    column = [t.text for t in titles].index("RMSE to the exact solution ↓")
+    titles[column].click()
+    keys = browser.execute_script(
+        "return [...document.querySelectorAll('#ranking tbody tr')].map(r =>"
+        " +r.cells[arguments[0]].dataset.key)",
+        column,
+    )
+    assert keys == sorted(keys)
+    titles[column].click()
+    head = browser.find_elements("css selector", "#ranking th")[column]
+    assert head.get_attribute("aria-sort") == "descending"
+    assert browser.execute_script(
+        "return document.documentElement.scrollWidth <= window.innerWidth + 1"
+    )
+    assert [
+        entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")
+    ] == []

@@ -1,0 +1,319 @@
+"""Whole runs on the tiny data set: what they leave, and what they refuse."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from diffdescent.base.errors import UserError
+from diffdescent.lab.train import export_last, make_config, train
+from diffdescent.lab.train.checkpoint import load_checkpoint
+from diffdescent.models.classifiers import FeatureNet, GuideNet, load_classifier
+
+
+def log_of(values: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        json.loads(line) for line in (Path(values["out"]) / "log.jsonl").read_text().splitlines()
+    ]
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equality to the last bit of nested states."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return bool(a == b)
+
+
+def test_a_run_leaves_a_plain_diffusers_folder(values: dict[str, Any]) -> None:
+    from diffusers import DDIMPipeline, DDPMScheduler, UNet2DModel
+
+    values["run"]["picture_every"] = 3
+    result = train(make_config(values), quiet=True)
+    assert result.steps == 6
+    assert math.isfinite(result.loss)
+    unet = UNet2DModel.from_pretrained(result.folder / "unet")
+    assert unet.config.num_class_embeds == 3  # two classes and "no class"
+    assert unet.config.sample_size == 8
+    scheduler = DDPMScheduler.from_pretrained(result.folder / "scheduler")
+    assert (scheduler.config.prediction_type, scheduler.config.num_train_timesteps) == (
+        "epsilon",
+        1000,
+    )
+    assert DDIMPipeline.from_pretrained(result.folder).unet.config.in_channels == 3
+    about = json.loads((result.folder / "diffdescent.json").read_text())
+    assert (about["classes"], about["null_class"], about["images_seen"]) == (["0", "1"], 2, 24)
+    entries = log_of(values)
+    assert [e["step"] for e in entries] == [2, 4, 6]
+    assert {"loss", "images_per_s", "lr", "grad_norm", "images"} <= entries[0].keys()
+    assert sorted(p.name for p in (Path(values["out"]) / "samples").iterdir()) == [
+        "0000003.png",
+        "0000006.png",
+    ]
+    state = load_checkpoint(Path(values["out"]) / "checkpoint.pt")
+    assert all(torch.equal(state["ema"][k], v) for k, v in unet.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {
+            "loss": {"prediction": "v", "weighting": "min_snr"},
+            "process": {"schedule": "cosine", "continuous": True},
+        },
+        {"process": {"kind": "edm"}},
+        {"data": {"labels": False}, "run": {"channels_last": True, "precision": "fp32"}},
+    ],
+    ids=["v cosine continuous", "edm", "unconditional channels-last fp32"],
+)
+def test_every_kind_of_denoiser_trains_and_draws(
+    values: dict[str, Any], change: dict[str, Any]
+) -> None:
+    values["run"]["picture_every"] = 6
+    for section, settings in change.items():
+        values.setdefault(section, {}).update(settings)
+    result = train(make_config(values), quiet=True)
+    assert (Path(values["out"]) / "samples" / "0000006.png").is_file()
+    about = json.loads((result.folder / "diffdescent.json").read_text())
+    assert ("null_class" in about, "classes" in about) == (values["data"].get("labels", True),) * 2
+    kind = json.loads((result.folder / "scheduler" / "scheduler_config.json").read_text())
+    assert kind["_class_name"] == (
+        "EDMEulerScheduler" if "kind" in values.get("process", {}) else "DDPMScheduler"
+    )
+
+
+def test_v_prediction_on_a_cosine_schedule_exports_its_betas(values: dict[str, Any]) -> None:
+    from diffdescent.core.process import make_betas
+
+    values.update(loss={"prediction": "v"}, process={"schedule": "cosine", "steps": 50})
+    values["run"]["steps"] = 1
+    folder = train(make_config(values), quiet=True).folder
+    scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
+    assert scheduler["prediction_type"] == "v_prediction"
+    assert np.allclose(scheduler["trained_betas"], make_betas("cosine", 50))
+
+
+@pytest.mark.parametrize("task", ["features", "guide"])
+def test_classifiers_learn_and_come_back(values: dict[str, Any], data: Path, task: str) -> None:
+    values.update(task=task, model={"widths": [8, 8, 8, 8]}, loss={"label_smoothing": 0.1})
+    if task == "guide":
+        values["model"] = {"widths": [8, 8], "groups": 4}
+    values["data"].update(test=str(data), shift=1, flip=False)
+    values["optimizer"] = {"lr": 0.02, "ema": 0.8}
+    values["run"].update(steps=40, batch=20, evaluate_every=40, log_every=40, checkpoint_every=40)
+    folder = train(make_config(values), quiet=True, half=True).folder
+    about = json.loads((folder / "config.json").read_text())["about"]
+    assert ("process" in about) == (task == "guide")  # a guide is asked at noise levels
+    network = load_classifier(folder)
+    assert isinstance(network, GuideNet if task == "guide" else FeatureNet)
+    figures = log_of(values)[-1]
+    assert (
+        figures["accuracy_t=0" if task == "guide" else "accuracy"] == 1.0
+    )  # dark and bright are easy
+    x = torch.zeros(2, 3, 8, 8)
+    logits = network(x, torch.tensor(3)) if isinstance(network, GuideNet) else network(x)
+    assert logits.shape == (2, 2)
+    if isinstance(network, FeatureNet):
+        assert network.features(x).shape == (2, 8)
+        assert torch.equal(network.head(network.features(x)), logits)
+
+
+def test_the_loss_of_a_denoiser_falls(values: dict[str, Any]) -> None:
+    values["run"].update(steps=150, batch=10, log_every=50)
+    values["optimizer"] = {"lr": 5e-3, "warmup": 10}
+    values["model"]["dropout"] = 0.0
+    train(make_config(values), quiet=True)
+    losses = [e["loss"] for e in log_of(values)]
+    assert losses[-1] < 0.6 * losses[0]
+
+
+def test_a_stopped_run_goes_on_to_the_same_bits(values: dict[str, Any], tmp_path: Path) -> None:
+    train(make_config(values), quiet=True)
+    whole = load_checkpoint(Path(values["out"]) / "checkpoint.pt")
+    values["out"] = str(tmp_path / "again")
+    values["run"]["steps"] = 4
+    train(make_config(values), quiet=True)
+    values["run"]["steps"] = 6
+    train(make_config(values), quiet=True)
+    again = load_checkpoint(Path(values["out"]) / "checkpoint.pt")
+    assert same(
+        {k: whole[k] for k in ("model", "ema", "optimizer", "step")},
+        {k: again[k] for k in ("model", "ema", "optimizer", "step")},
+    )
+    assert [e["step"] for e in log_of(values)] == [2, 4, 6]
+
+
+def test_export_and_a_warm_start(values: dict[str, Any], tmp_path: Path) -> None:
+    config = make_config(values)
+    train(config, quiet=True)
+    folder = export_last(config, half=True)
+    assert folder == Path(values["out"]) / "model"
+    from safetensors.torch import load_file
+
+    weights = load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
+    assert {w.dtype for w in weights.values()} == {torch.float16}
+    for source in (folder, Path(values["out"]) / "checkpoint.pt"):
+        values["out"] = str(tmp_path / source.name)
+        train(
+            make_config(
+                {**values, "init_from": str(source), "optimizer": {"lr": 1e-12, "ema": 0.0}}
+            ),
+            quiet=True,
+        )
+        state = load_checkpoint(Path(values["out"]) / "checkpoint.pt")["model"]
+        assert all(torch.allclose(state[k], weights[k].float(), atol=1e-3) for k in weights)
+    with pytest.raises(UserError, match=r"do not fit the recipe's network.*model:"):
+        train(
+            make_config(
+                {
+                    **values,
+                    "out": str(tmp_path / "x"),
+                    "init_from": str(folder),
+                    "data": {**values["data"], "labels": False},
+                }
+            )
+        )
+
+
+def test_a_checkpoint_of_another_config_is_refused_by_name(values: dict[str, Any]) -> None:
+    train(make_config(values), quiet=True)
+    values["optimizer"]["lr"] = 2e-3
+    values["run"]["batch"] = 10
+    with pytest.raises(
+        UserError, match=r"optimizer\.lr was 0\.001 and is 0\.002, run\.batch was 4 and is 10"
+    ):
+        train(make_config(values), quiet=True)
+
+
+def test_a_checkpoint_of_other_images_is_refused(values: dict[str, Any], data: Path) -> None:
+    train(make_config(values), quiet=True)
+    np.savez(data, np.zeros((20, 8, 8, 3), np.uint8), np.arange(20) % 2)
+    with pytest.raises(UserError, match="trained on other images"):
+        train(make_config(values), quiet=True)
+
+
+def test_a_damaged_checkpoint_is_named(values: dict[str, Any]) -> None:
+    train(make_config(values), quiet=True)
+    path = Path(values["out"]) / "checkpoint.pt"
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"checkpoint\.pt is not a whole checkpoint"):
+        train(make_config(values), quiet=True)
+    torch.save({"weights": torch.zeros(2)}, path)
+    with pytest.raises(UserError, match="is not a checkpoint of"):
+        train(make_config(values), quiet=True)
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_one(
+    values: dict[str, Any],
+) -> None:
+    values["run"].update(steps=4, precision="fp32")
+    train(make_config(values), quiet=True)
+    path = Path(values["out"]) / "checkpoint.pt"
+    state = load_checkpoint(path)
+    state["model"]["conv_in.weight"][0] = math.nan  # what a diverged step leaves
+    torch.save(state, path)
+    before = path.read_bytes()
+    values["run"]["steps"] = 6
+    with pytest.raises(
+        UserError,
+        match=r"stopped being finite between steps 4 and 6; the last good checkpoint is .*lr",
+    ):
+        train(make_config(values), quiet=True)
+    assert path.read_bytes() == before
+
+
+def test_labels_that_are_missing(values: dict[str, Any], data: Path) -> None:
+    np.savez(data, np.zeros((4, 8, 8, 3), np.uint8))
+    with pytest.raises(UserError, match=r"class-conditional.*no labels.*data\.labels=false"):
+        train(make_config(values), quiet=True)
+    with pytest.raises(UserError, match="'guide' needs labels"):
+        train(make_config({**values, "task": "guide", "model": {}}), quiet=True)
+    with pytest.raises(UserError, match=r"test images .* have no labels"):
+        train(
+            make_config(
+                {**values, "data": {"path": str(data), "labels": False, "test": str(data)}}
+            ),
+            quiet=True,
+        )
+
+
+def test_a_network_that_cannot_be_built(values: dict[str, Any]) -> None:
+    values["model"]["norm_num_groups"] = 5
+    with pytest.raises(UserError, match=r"refuses the recipe's model: section"):
+        train(make_config(values), quiet=True)
+    values["model"] = {"blocks": 3}
+    with pytest.raises(UserError, match=r"refuses the recipe's model: section"):
+        train(make_config(values), quiet=True)
+
+
+def test_tensorboard_is_asked_for_by_name_when_missing(
+    values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values["run"]["tensorboard"] = True
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(UserError, match="pip install tensorboard"):
+        train(make_config(values), quiet=True)
+
+
+def test_tensorboard_holds_what_the_log_holds(values: dict[str, Any]) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    values["run"].update(tensorboard=True, picture_every=6)
+    train(make_config(values), quiet=True)
+    events = EventAccumulator(str(Path(values["out"]) / "tensorboard")).Reload()
+    for name in ("loss", "grad_norm", "lr"):
+        shown = {e.step: e.value for e in events.Scalars(name)}
+        assert shown == pytest.approx({e["step"]: e[name] for e in log_of(values)}, rel=1e-6), name
+    (picture,) = events.Images("samples")
+    written = Image.open(Path(values["out"]) / "samples" / "0000006.png")
+    shown_picture = Image.open(io.BytesIO(picture.encoded_image_string))
+    assert (picture.step, np.array(shown_picture).tolist()) == (6, np.array(written).tolist())
+
+
+def test_the_command_line(values: dict[str, Any], tmp_path: Path) -> None:
+    import typer
+    from typer.testing import CliRunner
+
+    from diffdescent.apps.cli.train import train as command
+    from tests.unit.lab.train.conftest import write_recipe
+
+    app = typer.Typer()
+    app.command()(command)
+    recipe = write_recipe(tmp_path / "a.yaml", values)
+    done = CliRunner().invoke(app, [str(recipe), "--set", "run.steps=4", "--half"])
+    assert done.exit_code == 0, done.output
+    assert "4 steps, loss" in done.output
+    assert "images/s" in done.output
+    again = CliRunner().invoke(app, [str(recipe), "--export-only"])
+    assert again.exit_code == 0, again.output
+    assert "The model is in" in again.output
+
+
+def test_frozen_tensors_keep_their_values_and_the_rest_learns(values: dict[str, Any]) -> None:
+    first = train(make_config({**values, "out": values["out"] + "-first"}), quiet=True)
+    frozen = ["conv_in", "mid_block.resnets.0.conv1.weight"]
+    values["optimizer"]["freeze"] = frozen
+    train(make_config({**values, "init_from": str(first.folder)}), quiet=True)
+    then = load_checkpoint(Path(values["out"] + "-first") / "checkpoint.pt")["ema"]
+    now = load_checkpoint(Path(values["out"]) / "checkpoint.pt")["model"]
+    kept = {name for name in then if torch.equal(then[name], now[name])}
+    assert kept == {"conv_in.weight", "conv_in.bias", "mid_block.resnets.0.conv1.weight"}
+
+
+def test_freezing_what_does_not_exist_names_what_does(values: dict[str, Any]) -> None:
+    values["optimizer"]["freeze"] = ["conv_im"]
+    with pytest.raises(UserError, match=r"'conv_im'.*no tensor.*class_embedding, conv_in"):
+        train(make_config(values), quiet=True)
