@@ -14,6 +14,7 @@ from diffdescent.base.errors import UserError
 from diffdescent.base.version import __version__
 from diffdescent.core.executor import Executor, Query
 from diffdescent.core.grid import Grid
+from diffdescent.core.model_info import ModelInfo
 from diffdescent.core.plan import Plan
 from diffdescent.core.predict import EDM, Network, Prediction, Predictor
 from diffdescent.core.process import VE, VP, Flow, Point, VPContinuous
@@ -39,6 +40,7 @@ __all__ = [
     "Executor",
     "Flow",
     "Grid",
+    "ModelInfo",
     "Network",
     "Plan",
     "Point",

@@ -29,6 +29,7 @@ from torch import Tensor
 from diffdescent.base.errors import UserError, unknown
 from diffdescent.core.executor import Executor, Query
 from diffdescent.core.grid import Grid, explicit, explicit_ratios
+from diffdescent.core.model_info import info
 from diffdescent.core.noise import NoiseSource
 from diffdescent.core.predict import Prediction, Predictor, conversion
 from diffdescent.core.process import VE, VP, Flow, Point, Process
@@ -425,7 +426,7 @@ class Denoiser:
 
     def get_sigmas(self, n: int, grid: str = "normal") -> Tensor:
         """See :func:`get_sigmas`."""
-        return get_sigmas(n, grid, self.process).to(getattr(self.model, "device", "cpu"))
+        return get_sigmas(n, grid, self.process).to(info(self.model).device)
 
     def at(self, query: Query, cond: Tensor | None = None) -> Prediction:
         """The model's own answer, in its own coordinates: what our functions ask, which know the

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from diffdescent.base.errors import UserError, unknown
 
+from .model_info import ModelInfo
 from .process import Point, Process
 
 Basis = Literal["x0", "eps"]
@@ -100,7 +101,8 @@ class Predictor(Protocol):
 
     ``process`` is what it was trained on, ``shape`` the (C, H, W) of one sample or None when any
     will do. Calling it with ``x`` of shape (B, C, H, W), a noise level and labels of shape (B,) or
-    None gives a :class:`Prediction`.
+    None gives a :class:`Prediction`. What else it says of itself is read by
+    :func:`diffdescent.core.model_info.info`.
     """
 
     process: Process
@@ -125,11 +127,12 @@ def _check_output(raw: object, x: Tensor) -> None:
 
 @dataclass(kw_only=True)
 class _Described:
-    """What is known of a network beside its mathematics.
+    """What is known of a network besides its mathematics.
 
     ``device`` is where the module lives and ``dtype`` what it is fed with. ``classes`` are the
     names of its labels, which run from 0 to ``label_count`` − 1 (−1: no label, unless it
-    ``needs_label``). ``name`` and ``fingerprint`` say in a run's record which network it was.
+    ``needs_label``). ``width`` is the micro-batch at which it is efficient (None: the device's
+    default). ``name`` and ``fingerprint`` say in a run's record which network it was.
     """
 
     dtype: torch.dtype = torch.float32
@@ -138,7 +141,21 @@ class _Described:
     classes: tuple[str, ...] | None = None
     label_count: int | None = None
     needs_label: bool = False
+    width: int | None = None
     fingerprint: str | None = None
+
+    @property
+    def info(self) -> ModelInfo:
+        """All of it as the rest of the library reads it."""
+        return ModelInfo(
+            name=self.name,
+            device=self.device,
+            classes=None if self.classes is None else tuple(self.classes),
+            label_count=self.label_count,
+            needs_label=self.needs_label,
+            width=self.width,
+            identity=self.fingerprint,
+        )
 
 
 @dataclass

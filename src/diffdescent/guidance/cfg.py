@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
+from diffdescent.core.model_info import info
 from diffdescent.core.predict import Prediction, Predictor, conversion
 from diffdescent.core.process import Point
 from diffdescent.core.transforms.directions import check_scale
@@ -53,15 +54,15 @@ class ClassifierFree(Wrapper):
             )
         if self.unconditional is not None:
             self._check_fits(self.unconditional)
-        if self.needs_label and self.unconditional is None:
+        if self.info.needs_label and self.unconditional is None:
             raise UserError(
                 "Classifier-free guidance asks the model without a label too, and"
-                f" {getattr(self.model, 'name', '')!r} was trained with labels alone (it has no"
+                f" {info(self.model).name!r} was trained with labels alone (it has no"
                 " null class); give unconditional=, another model."
             )
 
     def _check_fits(self, other: Predictor) -> None:
-        name = getattr(other, "name", "the unconditional model")
+        name = info(other).name
         if None not in (other.shape, self.shape) and tuple(other.shape or ()) != tuple(
             self.shape or ()
         ):

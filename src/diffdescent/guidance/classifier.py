@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffdescent.base.errors import UserError, unknown
+from diffdescent.core.model_info import ModelInfo, info
 from diffdescent.core.predict import Prediction
 from diffdescent.core.process import Point
 from diffdescent.core.transforms.directions import check_scale
@@ -163,14 +164,22 @@ class Guided(Wrapper):
         if self.on not in get_args(Sight):
             raise unknown("image for the guide", self.on, get_args(Sight))
         super().__post_init__()
-        if self.needs_label and not self.conditional and not isinstance(self.model, Wrapper):
+        if self.info.needs_label and not self.conditional and not isinstance(self.model, Wrapper):
             raise UserError(
-                f"The network {getattr(self.model, 'name', '')!r} needs a label itself (it has no"
+                f"The network {info(self.model).name!r} needs a label itself (it has no"
                 " null class), beside the guide; say conditional=True, which hands the labels to"
                 " both."
             )
-        self.label_count = getattr(self.guide, "label_count", None) or self.label_count
-        self.classes = getattr(self.guide, "classes", None) or self.classes
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model's, with the labels that the guide knows in the first place."""
+        own, guide = super().info, info(self.guide)
+        return replace(
+            own,
+            label_count=guide.label_count or own.label_count,
+            classes=guide.classes or own.classes,
+        )
 
     @property
     def label(self) -> str:

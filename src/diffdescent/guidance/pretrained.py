@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from diffdescent.base.errors import UserError, unknown
+from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
 from diffdescent.core.process import VP, Point, Process
 from diffdescent.models import ASSETS
@@ -54,7 +55,8 @@ def default_guide(model: Predictor) -> str:
 
     Raises :class:`UserError` when there is none.
     """
-    classes = tuple(getattr(model, "classes", None) or ())
+    known = info(model)
+    classes = known.classes or ()
     noise_aware = {
         name: c for name, p in bundled_guides().items() if (c := _config(p))["kind"] == "guide"
     }
@@ -62,11 +64,7 @@ def default_guide(model: Predictor) -> str:
         same_channels = model.shape is None or model.shape[0] == config.get("channels")
         if classes and classes == _classes(config) and same_channels:
             return name
-    whose = (
-        f"the classes of {getattr(model, 'name', 'this model')!r}"
-        if classes
-        else "a model that names no classes"
-    )
+    whose = f"the classes of {known.name!r}" if classes else "a model that names no classes"
     raise UserError(
         f"There is no bundled classifier for {whose}; name a guide's folder,"
         " classifier(model='FOLDER'), trained by diffdescent train with task 'guide' (bundled:"

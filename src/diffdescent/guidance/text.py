@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from diffdescent.base.errors import UserError, unknown
+from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
 from diffdescent.core.process import Process
 from diffdescent.core.recipe.grammar import Reader, bind, options_of, print_element
@@ -73,14 +74,11 @@ class Free:
     def around(self, kind: type[ClassifierFree], model: Predictor) -> ClassifierFree:
         """``model`` within classifier-free guidance of a kind. Raises :class:`UserError` where it
         knows no classes."""
-        if not any(
-            getattr(model, attribute, None) is not None
-            for attribute in ("label_count", "classes", "labels")
-        ):
+        known = info(model)
+        if not known.conditional:
             raise UserError(
-                f"{self.name} needs a model with classes, and"
-                f" {getattr(model, 'name', 'this one')!r} knows none; use classifier(model=…), or"
-                " say label_count= where you wrap a network of your own."
+                f"{self.name} needs a model with classes, and {known.name!r} knows none; use"
+                " classifier(model=…), or say label_count= where you wrap a network of your own."
             )
         other = None if self.unconditional is None else _model(self.unconditional, model)
         return kind(model, self.scale, other, self.clip, self.together, interval=self.interval)
@@ -171,7 +169,7 @@ class Classified(Own):
             return given
         name = self.model or default_guide(model)
         channels = None if model.shape is None else model.shape[0]
-        device = getattr(model, "device", "cpu")
+        device = info(model).device
         return load_guide(
             name, on=self.on, temperature=self.temperature, device=device, channels=channels
         )
@@ -197,8 +195,8 @@ class ImageText(Own):
         return load_clip(
             self.model,
             self.prompt,
-            getattr(model, "classes", None),
-            getattr(model, "device", "cpu"),
+            info(model).classes,
+            info(model).device,
         )
 
 
@@ -360,4 +358,4 @@ def apply_guidance(
 def _model(name: str, like: Predictor) -> Predictor:
     from diffdescent.models import load_model
 
-    return load_model(name, str(getattr(like, "device", "cpu")))
+    return load_model(name, str(info(like).device))

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
+from diffdescent.core.model_info import ModelInfo, info
 from diffdescent.core.predict import Prediction, Predictor
 from diffdescent.core.process import Point, Process
 
 
 @dataclass
 class Wrapper(ABC):
-    """A predictor around ``model``, which keeps its process, shape, device, micro-batch width,
-    labels and name.
+    """A predictor around ``model``, which keeps its process, its shape and what it says of itself.
 
     ``interval`` = (lo, hi) guides at the noise levels lo ≤ σ/α ≤ hi alone (Kynkäänniemi et al.
     2024, for classifier-free guidance); elsewhere the model answers by itself, at its own cost.
-    ``calls`` counts evaluations of networks for one guided answer, :meth:`calls_at` for the answer
-    at one level.
 
     Raises :class:`UserError` for an interval that is not 0 ≤ lo ≤ hi.
     """
@@ -31,12 +27,6 @@ class Wrapper(ABC):
     interval: tuple[float, float] | None = field(default=None, kw_only=True)
     process: Process = field(init=False, repr=False)
     shape: tuple[int, ...] | None = field(init=False, repr=False)
-    device: torch.device | str = field(init=False, repr=False)
-    width: int | None = field(init=False, repr=False)
-    label_count: int | None = field(init=False, repr=False)
-    needs_label: bool = field(init=False, repr=False)
-    classes: Sequence[str] | None = field(init=False, repr=False)
-    name: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.interval is not None and not (
@@ -47,18 +37,22 @@ class Wrapper(ABC):
                 f" {self.interval}; write for example (0.3, 2)."
             )
         self.process, self.shape = self.model.process, self.model.shape
-        self.device = getattr(self.model, "device", "cpu")
-        self.width = getattr(self.model, "width", None)
-        self.label_count = getattr(self.model, "label_count", None)
-        self.needs_label = getattr(self.model, "needs_label", False)
-        self.classes = getattr(self.model, "classes", None)
+
+    @property
+    def info(self) -> ModelInfo:
+        """The model's, under the name of the guided one, with the cost of a guided answer and the
+        fingerprints of everything that guides."""
+        inside = info(self.model)
         within = (
             ""
             if self.interval is None
             else f", σ/α in [{self.interval[0]:g}, {self.interval[1]:g}]"
         )
-        self.name = (
-            f"{getattr(self.model, 'name', type(self.model).__name__)} | {self.label}{within}"
+        return replace(
+            inside,
+            name=f"{inside.name} | {self.label}{within}",
+            calls=self.calls,
+            identity=self._identity,
         )
 
     def __call__(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Prediction:
@@ -104,10 +98,10 @@ class Wrapper(ABC):
         inside = network_calls(self.model, point)
         return inside + self.calls - network_calls(self.model) if self.active(point) else inside
 
-    def fingerprint(self) -> str | None:
-        """What identifies the numbers of the model and of everything that guides it; None where the
-        model cannot."""
-        known = [_fingerprint(source) for source in (self.model, *self.sources)]
+    def _identity(self) -> str | None:
+        """The fingerprints of the model and of everything that guides it; None where the model
+        knows none."""
+        known = [info(source).fingerprint for source in (self.model, *self.sources)]
         return None if known[0] is None else "+".join(k for k in known if k is not None)
 
     @property
@@ -120,10 +114,4 @@ def network_calls(model: Predictor, point: Point | None = None) -> int:
     """Evaluations of networks for one answer of ``model``, at ``point`` where that matters."""
     if point is not None and isinstance(model, Wrapper):
         return model.calls_at(point)
-    return int(getattr(model, "calls", 1))
-
-
-def _fingerprint(source: object) -> str | None:
-    known = getattr(source, "fingerprint", None)
-    found: str | None = known() if callable(known) else known
-    return found
+    return info(model).calls

@@ -25,6 +25,7 @@ from diffdescent.base.errors import UserError
 from diffdescent.base.images import save_figure
 from diffdescent.core.executor import Query
 from diffdescent.core.grid import Grid
+from diffdescent.core.model_info import info
 from diffdescent.core.noise import normals
 from diffdescent.core.predict import Predictor
 from diffdescent.core.process import Point
@@ -101,7 +102,7 @@ class Landscape:
             )
         self.shape = tuple(self.model.shape)
         base = {
-            "model": getattr(self.model, "name", type(self.model).__name__),
+            "model": info(self.model).name,
             "fingerprint": model_identity(self.model),
             "seed": self.seed,
             "sample": self.number,
@@ -298,7 +299,7 @@ def draw_landscape(
     handles, names = axes[-1].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=6, fontsize=8)
     figure.colorbar(bins, ax=axes, label="log ‖x̂0(x_t + n) − x_ref‖   (dark: near the reference)")
-    model = getattr(view.model, "name", "model")
+    model = info(view.model).name
     figure.suptitle(
         f"{model}, sample {view.number}: {view.steps} steps, {view.around} noisy neighbours of"
         " every state"

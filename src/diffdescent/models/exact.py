@@ -13,16 +13,26 @@ import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
+from diffdescent.core.model_info import ModelInfo
 from diffdescent.core.predict import Prediction, conversion
 from diffdescent.core.process import Point, Process
 
 ExactKind = Literal["x0", "eps"]
+
+
+@runtime_checkable
+class Density(Protocol):
+    """A model that knows the density of its noised data."""
+
+    def log_prob(self, x: Tensor, point: Point) -> Tensor:
+        """log p(x) at ``point`` for ``x`` (B, *shape), shape (B,)."""
+        ...
 
 
 def float64_device(device: torch.device) -> torch.device:
@@ -92,6 +102,18 @@ class Exact(ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """The identity of the distribution: equal for equal parameters, on any device."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """What it says of itself; its labels are checked by itself, at each call."""
+        return ModelInfo(
+            name=self.name,
+            device=self.device,
+            classes=None if self.classes is None else tuple(self.classes),
+            labels=None if self.labels is None else tuple(self.class_labels.tolist()),
+            width=self.width,
+            identity=self.fingerprint,
+        )
 
     @property
     def class_labels(self) -> Tensor:

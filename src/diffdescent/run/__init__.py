@@ -16,6 +16,7 @@ from diffdescent.base.errors import UserError, unknown
 from diffdescent.core import recipe as recipes
 from diffdescent.core.executor import Executor, Query
 from diffdescent.core.grid import Grid
+from diffdescent.core.model_info import info
 from diffdescent.core.noise import INITIAL, Brownian, Keyed, NoiseSource, normals
 from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Prediction, Predictor
@@ -165,9 +166,7 @@ def from_level(grid: Grid, strength: float) -> Grid:
 def micro_batch_width(model: Predictor, device: torch.device, asked: int | None = None) -> int:
     """How many samples the network sees at once: asked for, the model's own ``width``, or the
     device's default."""
-    return (
-        asked or getattr(model, "width", None) or (CPU_WIDTH if device.type == "cpu" else GPU_WIDTH)
-    )
+    return asked or info(model).width or (CPU_WIDTH if device.type == "cpu" else GPU_WIDTH)
 
 
 def _batches(samples: Sequence[int], size: int) -> Iterator[tuple[int, ...]]:
@@ -189,8 +188,8 @@ def _labels(
     value: Tensor | int | Sequence[int] | None, total: int, model: Predictor
 ) -> Tensor | None:
     """Labels as a tensor with one entry a sample, within those that the model knows."""
-    needed = getattr(model, "needs_label", False)
-    count: int | None = getattr(model, "label_count", None)
+    known = info(model)
+    needed, count = known.needs_label, known.label_count
     if value is None:
         if needed:
             raise UserError(
@@ -341,7 +340,7 @@ def sample(
         )
     if batch_size < 1 or (micro_batch is not None and micro_batch < 1):
         raise UserError("batch_size and micro_batch must be at least 1.")
-    where = pick_device(device if device is not None else getattr(net, "device", "cpu"))
+    where = pick_device(device if device is not None else info(net).device)
     form = _shape(shape, net.shape, init, start)
     full = resolve_grid(grid, chosen, net.process, steps)
     partial = init is not None and (mask is None or strength < 1)
@@ -478,7 +477,7 @@ def _record(
 
     grid = plan.grid
     return {
-        "model": getattr(model, "name", type(model).__name__),
+        "model": info(model).name,
         "fingerprint": fingerprint(model),
         "recipe": str(recipe),
         "grid": {
@@ -501,8 +500,7 @@ def _record(
 def fingerprint(model: Predictor) -> str | None:
     """What identifies a model's numbers, where it knows: a hash of its weights or of its
     distribution."""
-    known = getattr(model, "fingerprint", None)
-    return known() if callable(known) else known
+    return info(model).fingerprint
 
 
 def _json(value: float) -> float | str:

@@ -25,11 +25,10 @@ import torch
 from diffdescent.base.errors import UserError
 from diffdescent.base.images import make_folder, write_atomically
 from diffdescent.core.grid import Grid
+from diffdescent.core.model_info import info
 from diffdescent.core.noise import normals
 from diffdescent.core.predict import Predictor
 from diffdescent.models.exact import digest
-
-from . import fingerprint
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -91,21 +90,17 @@ def model_identity(model: Predictor) -> str:
 
     Raises :class:`UserError` where neither is known: a model without a fingerprint and a shape.
     """
-    known = fingerprint(model)
-    if known is not None:
-        return known
+    known = info(model)
+    if (fingerprint := known.fingerprint) is not None:
+        return fingerprint
     if model.shape is None:
         raise UserError(
             "To keep results, a model needs a fingerprint or a shape that tells it from others; set"
             " one of the two."
         )
-    device = getattr(model, "device", torch.device("cpu"))
+    device = known.device
     x = normals(0, torch.arange(2), tuple(model.shape), 0).to(device)
-    cond = (
-        torch.zeros(len(x), dtype=torch.int64, device=device)
-        if getattr(model, "needs_label", False)
-        else None
-    )
+    cond = torch.zeros(len(x), dtype=torch.int64, device=device) if known.needs_label else None
     low, high = model.process.t_min, model.process.t_max
     with torch.no_grad():
         times = (low + share * (high - low) for share in (0.1, 0.5, 0.9))

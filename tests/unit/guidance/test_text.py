@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import diffdescent as dd
+from diffdescent.core.model_info import info
 from diffdescent.core.recipe.grammar import options_of, print_element
 from diffdescent.core.transforms import Threshold
 from diffdescent.guidance import (
@@ -191,7 +192,7 @@ def test_the_default_classifier_is_that_of_the_models_classes() -> None:
     assert torch.equal(
         images[0], dd.sample(Guided(pictures(), guide, 3.0), "ddpm", steps=3, n=2, labels=5).images
     )
-    assert model.fingerprint() == f"{pictures().fingerprint()}+{guide.fingerprint}"
+    assert info(model).fingerprint == f"{pictures().fingerprint()}+{guide.fingerprint}"
     with pytest.raises(
         dd.UserError, match="no bundled classifier for a model that names no classes"
     ):
@@ -212,7 +213,7 @@ def test_a_guide_from_a_folder(tmp_path: Path) -> None:
     assert isinstance(logits, NoiseAware)
     assert logits.process.ratio(250.0) == dd.VP.named("cosine", 500).ratio(250.0)
     model, chain = apply_guidance(f"classifier(2, model='{folder}')", mixture(), dd.sampler("ddpm"))
-    assert model.classes == ("a", "b", "c")  # type: ignore[attr-defined]
+    assert info(model).classes == ("a", "b", "c")
     with pytest.raises(dd.UserError, match="no label 3"):
         dd.sample(model, chain, steps=3, n=1, labels=3)
     save_classifier(FeatureNet(3, widths=(4, 4, 4, 4)), tmp_path / "clean")
@@ -253,7 +254,7 @@ def test_clip_from_a_folder(tmp_path: Path, clip: Any) -> None:
     )
     assert isinstance(model, Guided)
     assert model.on == "x0"
-    assert model.label_count == 10
+    assert model.info.label_count == 10
     images = dd.sample(model, chain, steps=3, n=2, labels=torch.tensor([0, 5])).images
     other = dd.sample(model, chain, steps=3, n=2, labels=torch.tensor([0, 6])).images
     assert torch.equal(images[0], other[0])
@@ -262,7 +263,7 @@ def test_clip_from_a_folder(tmp_path: Path, clip: Any) -> None:
         f"clip(model='{folder}', prompt='a dog')", mixture(), dd.sampler("ddpm")
     )
     assert isinstance(one, Guided)
-    assert one.label_count is None
+    assert one.info.label_count is None
     for options, message in (
         ("", "needs a model and a prompt"),
         ("model=nowhere, prompt=dog", "no folder 'nowhere'"),

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from diffdescent.base.errors import UserError
 from diffdescent.base.images import make_folder, save_figure, sheet, to_uint8
+from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import parse
 from diffdescent.guidance import apply_guidance
@@ -67,7 +68,7 @@ def demo(
     make_folder(out)
     begun = time.monotonic()
     model = load_model(NETWORK)
-    classes = tuple(getattr(model, "classes", None) or ())
+    classes = info(model).classes or ()
     labels = torch.arange(ROWS * len(classes)) % len(classes)
     rows = []
     with Bar(len(WAYS) * len(labels), done=0, hidden=quiet) as bar:

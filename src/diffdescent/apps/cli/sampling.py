@@ -26,6 +26,7 @@ from diffdescent.base.images import (
     write_atomically,
 )
 from diffdescent.base.version import __version__
+from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
 from diffdescent.guidance import apply_guidance, parse_guidance
 from diffdescent.guidance.wrapper import network_calls
@@ -70,8 +71,9 @@ def parse_labels(text: str | None, model: Predictor, count: int) -> torch.Tensor
     them."""
     if text is None:
         return None
-    names, known = getattr(model, "classes", None), getattr(model, "label_count", None)
-    if names is None and known is None:
+    known = info(model)
+    names = known.classes
+    if names is None and known.label_count is None:
         raise UserError("This model knows no classes; leave --label out.")
     labels = []
     for part in (p.strip() for p in text.split(",")):

@@ -27,6 +27,7 @@ from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError
 from diffdescent.base.images import make_folder, write_atomically
 from diffdescent.core.grid import Grid
+from diffdescent.core.model_info import info
 from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Basis, Predictor
 from diffdescent.core.recipe.grammar import print_element
@@ -135,7 +136,7 @@ class Analysis:
         from diffdescent.run import fingerprint
 
         return {
-            "model": getattr(self.model, "name", type(self.model).__name__),
+            "model": info(self.model).name,
             "fingerprint": fingerprint(self.model),
             "guidance": json.loads(json.dumps(described(self.model))),
             "recipe": str(self.recipe),
@@ -290,12 +291,13 @@ def described(thing: Any) -> Any:
     if isinstance(thing, Wrapper) or (is_dataclass(thing) and not isinstance(thing, Predictor)):
         own = {one.name: described(getattr(thing, one.name)) for one in fields(thing) if one.init}
         return {"kind": type(thing).__name__, **own}
-    return getattr(thing, "name", type(thing).__name__)
+    return info(thing).name if isinstance(thing, Predictor) else type(thing).__name__
 
 
 def cycled(model: Predictor, n: int) -> list[int] | None:
     """All labels in turn: 0, 1, 2, …, 0, 1, …; None for a model without."""
-    count = getattr(model, "label_count", None) or len(getattr(model, "classes", None) or ())
+    known = info(model)
+    count = known.label_count or len(known.classes or ())
     return [i % count for i in range(n)] if count else None
 
 
@@ -333,7 +335,7 @@ def analysis(
         raise UserError(
             f"{len(known)} labels were given for {n} samples; give one, or one for each sample."
         )
-    where = pick_device(device if device is not None else getattr(net, "device", "cpu"))
+    where = pick_device(device if device is not None else info(net).device)
     ready = Analysis(
         net,
         chosen,

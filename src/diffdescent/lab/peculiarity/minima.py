@@ -26,6 +26,7 @@ from torch import Tensor
 from diffdescent.base.errors import UserError
 from diffdescent.base.images import to_uint8, write_atomically
 from diffdescent.core.predict import Predictor
+from diffdescent.models.exact import Density
 from diffdescent.run import sample
 from diffdescent.run.pieces import Arrays, Pieces, model_identity
 
@@ -118,12 +119,11 @@ def log_density(model: Predictor, images: Tensor, ratio: float) -> Array | None:
     Exact denoisers know it: of the training set noised to σ, the height of the landscape whose
     minima are meant.
     """
-    known = getattr(model, "log_prob", None)
-    if known is None:
+    if not isinstance(model, Density):
         return None
     point = model.process.point(float(model.process.t_of_ratio(ratio)))
     x = point.alpha * images.double()
-    return np.asarray(known(x, point).double().cpu().numpy() / x[0].numel())
+    return np.asarray(model.log_prob(x, point).double().cpu().numpy() / x[0].numel())
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ import torch
 
 from diffdescent.base.errors import UserError
 from diffdescent.base.images import make_folder, to_uint8, write_atomically
+from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import parse, parse_grid
 from diffdescent.run import sample
@@ -170,7 +171,7 @@ def run_study(
 def asked(model: Predictor, samples: Sequence[int]) -> npt.NDArray[np.int64] | None:
     """The species that each sample is asked to be, its place in :data:`SPECIES`; None for a model
     without classes."""
-    if (getattr(model, "label_count", None) or 0) < len(SPECIES):
+    if (info(model).label_count or 0) < len(SPECIES):
         return None
     return np.array(samples, np.int64) % len(SPECIES)
 
@@ -183,7 +184,7 @@ def _known() -> dict[str, list[int]]:
 def precision(model: Predictor, bf16: bool) -> Iterator[None]:
     """Evaluate the model under bfloat16 autocast, or as it is; the update stays in float32 either
     way."""
-    kind = torch.device(getattr(model, "device", "cpu")).type
+    kind = torch.device(info(model).device).type
     with torch.autocast(kind, dtype=torch.bfloat16, enabled=bf16):
         yield
 

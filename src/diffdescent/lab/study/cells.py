@@ -16,6 +16,7 @@ from torch import Tensor
 
 from diffdescent.base.errors import UserError, unknown
 from diffdescent.core import recipe as recipes
+from diffdescent.core.model_info import info
 from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import Recipe
@@ -235,20 +236,16 @@ def labels_for(text: str, model: Predictor, samples: range) -> Tensor | None:
     Raises :class:`UserError` for labels that the model does not know, and for none where it cannot
     do without.
     """
-    needed = bool(getattr(model, "needs_label", False))
+    known = info(model)
+    needed = known.needs_label
     if text == NONE:
         if needed:
             raise UserError(
                 "This network needs a label for each sample; give labels: cycle (--labels cycle)."
             )
         return None
-    names = list(getattr(model, "classes", None) or ())
-    known = getattr(model, "class_labels", None)
-    count = (
-        len(names)
-        or (len(known) if known is not None else 0)
-        or int(getattr(model, "label_count", None) or 0)
-    )
+    names = known.classes or ()
+    count = len(names) or len(known.labels or ()) or known.label_count or 0
     if not count:
         raise UserError(
             f"This model knows no classes, so labels: {text} means nothing to it; leave labels out."

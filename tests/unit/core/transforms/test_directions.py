@@ -407,7 +407,7 @@ def test_mistakes() -> None:
     ):
         with pytest.raises(dd.UserError, match=message):
             wrong()
-    assert ClassifierFree(needy, unconditional=exact).needs_label
+    assert ClassifierFree(needy, unconditional=exact).info.needs_label
 
 
 # Divergence
