@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .errors import UserError
+from .files import make_folder, write_atomically
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -34,32 +34,6 @@ def _picture(image: Tensor) -> Any:
             f"Only images with 1 or 3 channels can be written as PNG, not {array.shape[2]}."
         )
     return Image.fromarray(np.ascontiguousarray(array[:, :, 0] if array.shape[2] == 1 else array))
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` so that ``path`` either has all of it or is as it was before."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(
-            f"Cannot write {path}: {error.strerror}; free some space or choose another place."
-        ) from None
-
-
-def make_folder(path: Path) -> None:
-    """Make ``path`` a folder. Raises :class:`UserError` where that cannot be done."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"Cannot make the folder {path}: {error.strerror}; choose another one."
-        ) from None
 
 
 def save_figure(figure: Any, path: Path, dpi: int = 150) -> None:

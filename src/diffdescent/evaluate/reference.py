@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.files import make_folder, write_atomically
 from diffdescent.base.image_sets import stream_images
-from diffdescent.base.images import make_folder, write_atomically
 
 from . import kid, precision_recall
 from .features import JSON, Extractor, Features, OnProgress, differences, join

@@ -12,19 +12,16 @@ In VP-normalised coordinates z = x/√(α² + σ²) with the angle θ = atan(σ/
 from __future__ import annotations
 
 import math
-import os
-import tempfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.files import kept_arrays, make_folder, pack_arrays, write_atomically
 from diffdescent.core.process import Point
 
 from .exact import Exact, check_point, digest
@@ -172,24 +169,19 @@ def exact_solution(
 
 
 def _load(path: Path, shape: torch.Size) -> Solution | None:
-    """The stored solution; None when there is none, or when the file is damaged and must be made
-    anew."""
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            x, error = torch.from_numpy(data["x"]), torch.from_numpy(data["error"])
-            return Solution(x, error, int(data["evaluations"])) if x.shape == shape else None
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):
+    """The stored solution; None where there is none, or a damaged one that must be made anew."""
+    data = kept_arrays(path)
+    if data is None or not {"x", "error", "evaluations"} <= data.keys():
         return None
+    x, error = torch.from_numpy(data["x"]), torch.from_numpy(data["error"])
+    return Solution(x, error, int(data["evaluations"])) if x.shape == shape else None
 
 
 def _store(path: Path, result: Solution) -> None:
-    """Write beside the target and rename: a reader sees a whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as handle:
-        np.savez(
-            handle,
-            x=result.x.cpu().numpy(),
-            error=result.error.cpu().numpy(),
-            evaluations=result.evaluations,
-        )
-    os.replace(handle.name, path)
+    make_folder(path.parent)
+    arrays = {
+        "x": result.x.cpu().numpy(),
+        "error": result.error.cpu().numpy(),
+        "evaluations": np.array(result.evaluations),
+    }
+    write_atomically(path, pack_arrays(arrays))

@@ -9,28 +9,29 @@ ever read.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from diffdescent.base.errors import UserError
-from diffdescent.base.images import make_folder, write_atomically
+from diffdescent.base.files import (
+    Arrays,
+    kept_arrays,
+    make_folder,
+    pack_arrays,
+    write_atomically,
+)
 from diffdescent.core.grid import Grid
 from diffdescent.core.model_info import info
 from diffdescent.core.noise import normals
 from diffdescent.core.predict import Predictor
 from diffdescent.models.exact import digest
 
-Arrays = dict[str, npt.NDArray[Any]]
+__all__ = ["Arrays", "Pieces", "levels_of", "model_identity"]
 
 
 @dataclass
@@ -52,31 +53,21 @@ class Pieces:
 
     def get(self, kind: str, settings: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
         """The piece of these settings (JSON) from its file, or made and written. A damaged file is
-        made again."""
+        set aside and made again."""
         found = None
         if self.folder is None:
             found = make()
         else:
             text = json.dumps({**self.base, "piece": kind, **settings}, sort_keys=True)
             path = self.folder / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:20]}.npz"
-            found = _read(path)
+            found = kept_arrays(path)
             if found is None:
                 found = make()
-                buffer = io.BytesIO()
-                np.savez(buffer, **found)  # type: ignore[arg-type]  # its stub takes the names for keywords of its own
-                write_atomically(path, buffer.getvalue())
+                write_atomically(path, pack_arrays(found))
         self._done += 1
         if self.progress is not None:
             self.progress(self._done)
         return found
-
-
-def _read(path: Path) -> Arrays | None:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
-        return None
 
 
 def levels_of(grid: Grid) -> list[list[float]]:

@@ -13,7 +13,8 @@ import typer
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
-from diffdescent.base.images import make_folder, save_figure, sheet, to_uint8
+from diffdescent.base.files import make_folder
+from diffdescent.base.images import save_figure, sheet, to_uint8
 from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import parse

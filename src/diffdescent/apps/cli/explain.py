@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from diffdescent.base.images import make_folder, write_atomically
+from diffdescent.base.files import make_folder, write_atomically
 from diffdescent.core.recipe import default_grid, parse, parse_grid
 from diffdescent.lab.explain import SGD, SGD_MOMENTUM, Explanation, draw_stability
 from diffdescent.lab.explain import explain as read

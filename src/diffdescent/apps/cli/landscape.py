@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from diffdescent.base.errors import UserError, unknown
-from diffdescent.base.images import write_atomically
+from diffdescent.base.files import write_atomically
 from diffdescent.core.recipe import parse
 from diffdescent.lab.landscape import COUNTS, REFERENCE, Landscape, draw_landscape, draw_strip
 from diffdescent.models import load_model

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from diffdescent.base.errors import UserError
-from diffdescent.base.images import make_folder, write_atomically
+from diffdescent.base.files import make_folder, write_atomically
 
 RECORD = "run.json"
 _IMAGE = re.compile(r"\d{6,}\.png")

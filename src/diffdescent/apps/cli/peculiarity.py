@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from diffdescent.base.errors import UserError
-from diffdescent.base.images import make_folder, write_atomically
+from diffdescent.base.files import make_folder, write_atomically
 from diffdescent.lab.peculiarity import study as studies
 from diffdescent.lab.peculiarity.check import (
     OTHER_COUNTS,

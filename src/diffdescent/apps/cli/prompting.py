@@ -18,7 +18,8 @@ import typer
 
 from diffdescent.apps.textimage import load, read_prompts
 from diffdescent.base.errors import UserError
-from diffdescent.base.images import read_image, save_png, sheet, write_atomically
+from diffdescent.base.files import write_atomically
+from diffdescent.base.images import read_image, save_png, sheet
 from diffdescent.base.version import __version__
 from diffdescent.run import make_recipe
 

@@ -15,16 +15,9 @@ import typer
 from diffdescent.apps.textimage import wants_prompt
 from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError, unknown
+from diffdescent.base.files import write_atomically
 from diffdescent.base.image_sets import read_images
-from diffdescent.base.images import (
-    from_uint8,
-    read_image,
-    save_png,
-    sheet,
-    strip,
-    to_uint8,
-    write_atomically,
-)
+from diffdescent.base.images import from_uint8, read_image, save_png, sheet, strip, to_uint8
 from diffdescent.base.version import __version__
 from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor

@@ -15,8 +15,8 @@ from rich.table import Table
 
 from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError
+from diffdescent.base.files import make_folder, write_atomically
 from diffdescent.base.image_sets import read_images
-from diffdescent.base.images import make_folder, write_atomically
 from diffdescent.core.grid import schedules
 from diffdescent.core.predict import Predictor
 from diffdescent.core.process import Array

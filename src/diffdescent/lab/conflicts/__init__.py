@@ -25,7 +25,7 @@ from torch import Tensor
 
 from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError
-from diffdescent.base.images import make_folder, write_atomically
+from diffdescent.base.files import make_folder, write_atomically
 from diffdescent.core.grid import Grid
 from diffdescent.core.model_info import info
 from diffdescent.core.plan import Plan

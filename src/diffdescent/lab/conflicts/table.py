@@ -25,7 +25,7 @@ from typing import Any, get_args
 import numpy as np
 import numpy.typing as npt
 
-from diffdescent.base.images import make_folder, write_atomically
+from diffdescent.base.files import make_folder, write_atomically
 from diffdescent.base.statistics import Z95, wilson
 from diffdescent.core.transforms.projection import Pair
 

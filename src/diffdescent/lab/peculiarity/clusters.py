@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffdescent.base.errors import UserError
-from diffdescent.base.images import write_atomically
+from diffdescent.base.files import write_atomically
 
 from .poses import JOINTS, Array, Layout, Poses, convert, normalise
 

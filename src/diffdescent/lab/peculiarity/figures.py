@@ -32,7 +32,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffdescent.base.errors import UserError, unknown
-from diffdescent.base.images import write_atomically
+from diffdescent.base.files import write_atomically
 
 SIZE = 32
 """Side of an image in pixels."""

@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
-from diffdescent.base.images import to_uint8, write_atomically
+from diffdescent.base.files import write_atomically
+from diffdescent.base.images import to_uint8
 from diffdescent.core.predict import Predictor
 from diffdescent.models.exact import Density
 from diffdescent.run import sample

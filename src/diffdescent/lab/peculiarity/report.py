@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from diffdescent.base.images import write_atomically
+from diffdescent.base.files import write_atomically
 from diffdescent.base.statistics import holm
 
 from .statistics import Difference, Share, paired_difference, sign_test, wilson

@@ -22,7 +22,8 @@ import numpy.typing as npt
 import torch
 
 from diffdescent.base.errors import UserError
-from diffdescent.base.images import make_folder, to_uint8, write_atomically
+from diffdescent.base.files import make_folder, write_atomically
+from diffdescent.base.images import to_uint8
 from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import parse, parse_grid

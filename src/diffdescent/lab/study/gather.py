@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from diffdescent import evaluate
 from diffdescent.base.errors import UserError
-from diffdescent.base.images import make_folder, write_atomically
+from diffdescent.base.files import make_folder, write_atomically
 
 from . import metrics, shards, table
 from .cells import Cell

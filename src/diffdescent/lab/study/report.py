@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from diffdescent.base.images import sheet, write_atomically
+from diffdescent.base.files import write_atomically
+from diffdescent.base.images import sheet
 
 from . import contrasts, figures
 from .config import StudyConfig

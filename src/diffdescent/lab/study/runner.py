@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from diffdescent.base.errors import UserError
-from diffdescent.base.images import make_folder, write_atomically
+from diffdescent.base.files import make_folder, write_atomically
 from diffdescent.base.version import __version__
 from diffdescent.run import fingerprint
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffdescent.base.errors import UserError
-from diffdescent.base.images import make_folder, write_atomically
+from diffdescent.base.files import make_folder, write_atomically
 
 from .cells import Cell
 

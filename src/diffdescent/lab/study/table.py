@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffdescent.base.errors import UserError
-from diffdescent.base.images import write_atomically
+from diffdescent.base.files import write_atomically
 from diffdescent.core import recipe as recipes
 
 from .cells import NONE, Cell

@@ -4,7 +4,6 @@ leaves the old one whole."""
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.files import replace_file
 
 from .config import TrainConfig, make_config
 
@@ -45,21 +45,14 @@ _FREE = frozenset(
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write ``state`` to ``path`` atomically: a temporary file, flushed to the disk, then renamed
-    over the old one.
+    """Write ``state`` to ``path`` atomically (:func:`~diffdescent.base.files.replace_file`).
 
     Raises:
         UserError: the disk is full or refuses; the file that was there before is untouched.
     """
-    temporary = path.with_name(path.name + ".tmp")
     try:
-        with temporary.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        replace_file(path, lambda file: torch.save(state, file))
     except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
-        temporary.unlink(missing_ok=True)
         kept = (
             f"the last good checkpoint {path} is whole"
             if path.exists()

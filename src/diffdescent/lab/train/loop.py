@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.files import sweep
 from diffdescent.base.image_sets import ImageSet, read_images
 from diffdescent.base.images import save_png
 
@@ -119,6 +120,7 @@ class _Run:
         self.next_batch: Future[Batch] = self.ahead.submit(self.batches.at, self.step)
         if self.main:
             (Path(config.out) / "samples").mkdir(parents=True, exist_ok=True)
+            sweep(Path(config.out))
         self.report = Report(config, self.step, show=self.main and not quiet, write=self.main)
 
     def _resume(self) -> None:

@@ -99,7 +99,8 @@ def test_cache_keeps_and_mends(tmp_path: Path) -> None:
         )
     exact_solution(make_gaussian("diagonal"), x, NOISE, DATA, cache=tmp_path / "deep")
     exact_solution(gaussian, x, NOISE, MIDDLE, cache=tmp_path / "deep")
-    assert len(list((tmp_path / "deep").iterdir())) == 3
+    assert len(list((tmp_path / "deep").glob("*.npz"))) == 3
+    assert len(list((tmp_path / "deep").iterdir())) == 4  # and the damaged one
 
 
 def test_integrator_is_of_fifth_order() -> None:

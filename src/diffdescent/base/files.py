@@ -1,0 +1,256 @@
+"""Files that are whole or absent: written under a name of their own, flushed to the disk, renamed.
+
+Everything that the program keeps goes through here. A reader sees all of a file or the one before
+it; a kill, a full disk or a second process leaves nothing torn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import logging
+import os
+import re
+import struct
+import uuid
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import UserError
+
+Arrays = dict[str, npt.NDArray[Any]]
+Write = Callable[[BinaryIO], object]
+
+PARTIAL = re.compile(r"\..*\.partial")
+"""Names of files that are being written, or that a kill left behind."""
+DAMAGED = ".damaged"
+"""What the name of a damaged file ends in, once it is set aside."""
+TRIES = 5
+"""A partial file may be swept away by another process that begins; it is then written again."""
+_BAD = (
+    OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, struct.error,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What reading a damaged archive raises, by where the damage is."""
+_log = logging.getLogger("diffdescent")
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write ``data`` so that ``path`` either has all of it or is as it was before.
+
+    Raises :class:`UserError` where it cannot be written; nothing half-written stays.
+    """
+    try:
+        replace_file(path, lambda file: file.write(data))
+    except OSError as error:
+        raise _refused(path, error) from None
+
+
+def replace_file(path: Path, write: Write) -> None:
+    """Put what ``write`` writes in place of ``path``, in one go, and flush it and its folder to the
+    disk.
+
+    The temporary name is one of its own for every call, on whatever host and process. Whatever
+    ``write`` raises is passed on, ``path`` is then as it was.
+    """
+    for attempt in range(TRIES):
+        partial = _partial(path, write)
+        try:
+            os.replace(partial, path)
+        except FileNotFoundError:
+            if attempt == TRIES - 1:
+                raise
+            continue
+        except BaseException:
+            _remove(partial)
+            raise
+        _flush_folder(path.parent)
+        return
+
+
+def create_file(path: Path, data: bytes) -> bool:
+    """Make ``path`` with ``data``, whole; False, and nothing is changed, where it is there already.
+
+    Of several processes that try it at once, one has True. Raises :class:`UserError` where it
+    cannot be written.
+    """
+    try:
+        partial = _partial(path, lambda file: file.write(data))
+        try:
+            made = _link(partial, path, data)
+        finally:
+            _remove(partial)
+        _flush_folder(path.parent)
+    except OSError as error:
+        raise _refused(path, error) from None
+    return made
+
+
+def _partial(path: Path, write: Write) -> Path:
+    """A new file in the folder of ``path`` with all that ``write`` writes, flushed to the disk."""
+    partial = path.with_name(f".{path.name[:100]}.{uuid.uuid4().hex}.partial")
+    try:
+        with open(partial, "xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        _remove(partial)
+        raise
+    return partial
+
+
+def _link(partial: Path, path: Path, data: bytes) -> bool:
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        # Over a network a repeated request may report the link that the first one made.
+        return partial.stat().st_nlink == 2
+    except OSError:  # a file system without links: exclusive, though not atomic
+        try:
+            with open(path, "xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except FileExistsError:
+            return False
+        except BaseException:
+            _remove(path)
+            raise
+    return True
+
+
+def _flush_folder(folder: Path) -> None:
+    """Flush the names in a folder to the disk, where the system can: a rename survives a power
+    cut."""
+    if os.name == "nt":
+        return
+    try:
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+    except OSError as error:  # many file systems refuse this; that is no failure of the write
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
+
+
+def _refused(path: Path, error: OSError) -> UserError:
+    return UserError(
+        f"Cannot write {path}: {error.strerror or error}; free some space or choose another place."
+    )
+
+
+def make_folder(path: Path) -> None:
+    """Make ``path`` a folder. Raises :class:`UserError` where that cannot be done."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"Cannot make the folder {path}: {error.strerror}; choose another one."
+        ) from None
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left half-written in a folder.
+
+    A file that is being written at this moment is written again by its process.
+    """
+    for path in folder.iterdir():
+        if PARTIAL.fullmatch(path.name):
+            _remove(path)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file, so that it is made again, and say so; the name that it has now.
+
+    Raises :class:`UserError` where it cannot be renamed.
+    """
+    aside = path.with_name(path.name + DAMAGED)
+    try:
+        os.replace(path, aside)
+    except FileNotFoundError:  # another process was first
+        return aside
+    except OSError as error:
+        raise UserError(
+            f"{path} is damaged and cannot be set aside ({error.strerror}); remove it, so that it"
+            " is made again."
+        ) from None
+    _log.warning("Note: %s is damaged; it is kept as %s and made again.", path, aside.name)
+    return aside
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file is there and its own checksums hold, which .npz and .png files have."""
+    check = {".npz": _whole_archive, ".png": _whole_png}[path.suffix]
+    return path.is_file() and check(path)
+
+
+def _whole_archive(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except _BAD:
+        return False
+
+
+def _whole_png(path: Path) -> bool:
+    """Every chunk of the file against its CRC, to the last one (PNG specification, section 5)."""
+    try:
+        data, at = path.read_bytes(), 8
+    except OSError:
+        return False
+    if data[:at] != b"\x89PNG\r\n\x1a\n":
+        return False
+    while at + 12 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+            return False
+        if data[at + 4 : at + 8] == b"IEND":
+            return end == len(data)
+        at = end
+    return False
+
+
+def pack_arrays(arrays: Mapping[str, npt.NDArray[Any]], compressed: bool = False) -> bytes:
+    """Named arrays as the bytes of an .npz file."""
+    buffer = io.BytesIO()
+    save = np.savez_compressed if compressed else np.savez
+    save(buffer, **arrays)  # type: ignore[arg-type]  # its stub takes the names for keywords of its own
+    return buffer.getvalue()
+
+
+def read_arrays(path: Path) -> Arrays:
+    """The arrays of an .npz file. Raises :class:`UserError` where it is missing or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (*_BAD, AttributeError) as error:  # a bare array has no context
+        raise UserError(
+            f"{path} is missing or damaged ({error}); give the same command again to make it."
+        ) from None
+
+
+def kept_arrays(path: Path) -> Arrays | None:
+    """The arrays of a file that the program keeps, None where there is none yet; a damaged one is
+    set aside."""
+    if not path.is_file():
+        return None
+    try:
+        return read_arrays(path)
+    except UserError:
+        set_aside(path)
+        return None
