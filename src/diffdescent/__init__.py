@@ -8,30 +8,76 @@ The names of daily work::
     recipe = dd.sampler("ge") | dd.momentum(-0.3)
     latents = dd.invert(model, result.images, "ddim", steps=50)
     table = dd.effective_weights(recipe, dd.grid("loglinear", model.process, 10)).table()
+
+A name is imported at its first use (PEP 562), so that the command line can answer ``--help``
+without PyTorch.
 """
 
-from diffdescent.base.errors import UserError
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
 from diffdescent.base.version import __version__
-from diffdescent.core.executor import Executor, Query
-from diffdescent.core.grid import Grid
-from diffdescent.core.model_info import ModelInfo
-from diffdescent.core.plan import Plan
-from diffdescent.core.predict import EDM, Network, Prediction, Predictor
-from diffdescent.core.process import VE, VP, Flow, Point, VPContinuous
-from diffdescent.core.recipe import Recipe, sampler
-from diffdescent.core.recipe import parse_grid as grid
-from diffdescent.core.transforms import DynamicThreshold as dynamic_threshold
-from diffdescent.core.transforms import GradientEstimation as gradient_estimation
-from diffdescent.core.transforms import Momentum as momentum
-from diffdescent.core.transforms import Monitor as monitor
-from diffdescent.core.transforms import PositiveNegative as pnm
-from diffdescent.core.transforms import Threshold as threshold
-from diffdescent.core.weights import effective_weights
 from diffdescent.doors import open_doors
-from diffdescent.models import load_model
-from diffdescent.run import Progress, Result, invert, sample
+
+if TYPE_CHECKING:  # the table below again, for type checkers and editors
+    from diffdescent.base.errors import UserError
+    from diffdescent.core.executor import Executor, Query
+    from diffdescent.core.grid import Grid
+    from diffdescent.core.model_info import ModelInfo
+    from diffdescent.core.plan import Plan
+    from diffdescent.core.predict import EDM, Network, Prediction, Predictor
+    from diffdescent.core.process import VE, VP, Flow, Point, VPContinuous
+    from diffdescent.core.recipe import Recipe, sampler
+    from diffdescent.core.recipe import parse_grid as grid
+    from diffdescent.core.transforms import DynamicThreshold as dynamic_threshold
+    from diffdescent.core.transforms import GradientEstimation as gradient_estimation
+    from diffdescent.core.transforms import Momentum as momentum
+    from diffdescent.core.transforms import Monitor as monitor
+    from diffdescent.core.transforms import PositiveNegative as pnm
+    from diffdescent.core.transforms import Threshold as threshold
+    from diffdescent.core.weights import effective_weights
+    from diffdescent.models import load_model
+    from diffdescent.run import Progress, Result, invert, sample
 
 open_doors()
+
+_HOMES = {
+    "EDM": "core.predict:EDM",
+    "VE": "core.process:VE",
+    "VP": "core.process:VP",
+    "Executor": "core.executor:Executor",
+    "Flow": "core.process:Flow",
+    "Grid": "core.grid:Grid",
+    "ModelInfo": "core.model_info:ModelInfo",
+    "Network": "core.predict:Network",
+    "Plan": "core.plan:Plan",
+    "Point": "core.process:Point",
+    "Prediction": "core.predict:Prediction",
+    "Predictor": "core.predict:Predictor",
+    "Progress": "run:Progress",
+    "Query": "core.executor:Query",
+    "Recipe": "core.recipe:Recipe",
+    "Result": "run:Result",
+    "UserError": "base.errors:UserError",
+    "VPContinuous": "core.process:VPContinuous",
+    "dynamic_threshold": "core.transforms:DynamicThreshold",
+    "effective_weights": "core.weights:effective_weights",
+    "gradient_estimation": "core.transforms:GradientEstimation",
+    "grid": "core.recipe:parse_grid",
+    "invert": "run:invert",
+    "load_model": "models:load_model",
+    "momentum": "core.transforms:Momentum",
+    "monitor": "core.transforms:Monitor",
+    "pnm": "core.transforms:PositiveNegative",
+    "sample": "run:sample",
+    "sampler": "core.recipe:sampler",
+    "threshold": "core.transforms:Threshold",
+}
+"""Where each public name lives: a module of this package, and the name there."""
+
+_LAYERS = ("base", "core", "models", "guidance", "run", "evaluate", "lab", "apps")
 
 __all__ = [
     "EDM",
@@ -66,3 +112,19 @@ __all__ = [
     "sampler",
     "threshold",
 ]
+
+if not TYPE_CHECKING:  # a type checker that sees it believes in every name
+
+    def __getattr__(name: str) -> object:
+        if name in _HOMES:
+            module, _, attribute = _HOMES[name].partition(":")
+            found = getattr(importlib.import_module(f"diffdescent.{module}"), attribute)
+            globals()[name] = found
+            return found
+        if name in _LAYERS:
+            return importlib.import_module(f"diffdescent.{name}")
+        raise AttributeError(f"module 'diffdescent' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_LAYERS})

@@ -1,0 +1,72 @@
+"""The commands of ``diffdescent``, and where each one lives."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+import typer
+from typer.main import get_command
+
+from diffdescent.base.version import __version__
+
+from .lazy import MARKUP, Entry, LazyGroup
+
+
+class Commands(LazyGroup):
+    """What ``diffdescent`` can do."""
+
+    table: ClassVar[dict[str, Entry]] = {
+        "sample": Entry("sampling:sample", "Sample images from a model."),
+        "weights": Entry("weighing:weights", "Print the effective weights of a sampler."),
+        "grid": Entry("grids:grid", "Print and plot noise grids side by side."),
+        "explain": Entry("explain:explain", "Read a sampler as an optimizer."),
+        "landscape": Entry(
+            "landscape:landscape", "Draw a sampler's path among its noisy surroundings."
+        ),
+        "list": Entry(
+            "listing:list_names", "List samplers, transforms, grids, guidance and bundled models."
+        ),
+        "demo": Entry("demo:demo", "Sample from the bundled network and compare eight samplers."),
+        "train": Entry("train:train", "Train a denoiser or a classifier, or continue training."),
+        "conflicts": Entry(
+            "conflicts:conflicts", "Measure where guidance, denoising and noise conflict."
+        ),
+        "evaluate": Entry("evaluate:evaluate", "Score images against a reference."),
+        "compare": Entry("compare:compare", "Compare samplers at equal cost."),
+        "study": Entry("study:study", "Run a study from a YAML file, or continue it."),
+        "peculiarity": Entry(
+            "peculiarity:app", "Count figures and people with limbs that are not theirs."
+        ),
+        "theory": Entry("theory:app", "Measure distances, the error model and noise schedules."),
+    }
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"diffdescent {__version__}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Diffusion sampling as optimization: compose, run and read any sampler of the family."""
+
+
+def program() -> Any:
+    """The command line, ready to be called."""
+    app = typer.Typer(
+        name="diffdescent",
+        cls=Commands,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=MARKUP,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    return get_command(app)
