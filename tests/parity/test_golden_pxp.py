@@ -105,7 +105,7 @@ def test_classifier(case: Case) -> None:
 
     def guided(x: Tensor, at: Point) -> Prediction:
         prediction = model(x, at, labels)
-        gradients.append(prediction.parts["mean"])
+        gradients.append(prediction.guidance.mean)
         return prediction
 
     projection = RELEASED[PRESETS[options["cls"].removeprefix("GaussianDiffusion")]]

@@ -10,8 +10,8 @@ coefficients, so no converted tensor is made unless one is kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from diffdescent.base.errors import UserError, unknown
 
+from .guidance_terms import UNGUIDED, GuidanceTerms
 from .model_info import ModelInfo
 from .process import Point, Process
 
@@ -75,24 +76,34 @@ def conversion(kind: Kind, point: Point) -> Conversion:
 class Prediction:
     """One evaluation: the raw output (same shape as ``x``) and its conversion.
 
-    ``parts`` keeps what guidance must see apart, each of ``raw``'s shape: ``"mean"`` and
-    ``"score"`` are gradients of log p(y | x) that the executor adds to the step (to its mean,
-    weighted by its variance, or to the score), ``"direction"`` is what classifier-free guidance has
-    added to ``raw``, and ``"x0"`` is added to the estimate of x0 but not to that of ε (CFG++).
     ``variance`` is the second half of a learned-variance network's output, in [−1, 1] between log
-    β̃ and log β (Nichol and Dhariwal 2021, eq. 15).
+    β̃ and log β (Nichol and Dhariwal 2021, eq. 15). ``guidance`` keeps what guidance leaves with
+    the evaluation apart from it.
     """
 
     raw: Tensor
     conversion: Conversion
     variance: Tensor | None = None
-    parts: dict[str, Tensor] = field(default_factory=dict)
+    guidance: GuidanceTerms = UNGUIDED
 
     def to(self, basis: Basis, x: Tensor) -> Tensor:
         """x0 or eps as a tensor."""
         p, q = self.conversion.to(basis)
         value = self.raw * q + x * p if p else (self.raw if q == 1 else self.raw * q)
-        return value + self.parts["x0"] if basis == "x0" and "x0" in self.parts else value
+        aside = self.guidance.x0
+        return value if aside is None or basis != "x0" else value + aside
+
+    @classmethod
+    def cat(cls, batches: Sequence[Prediction], n: int) -> Prediction:
+        """The first ``n`` samples of evaluations of consecutive micro-batches at one level."""
+        first = batches[0]
+        variances = [p.variance for p in batches if p.variance is not None]
+        return cls(
+            torch.cat([p.raw for p in batches])[:n],
+            first.conversion,
+            torch.cat(variances)[:n] if variances else None,
+            GuidanceTerms.cat([p.guidance for p in batches]).first(n),
+        )
 
 
 @runtime_checkable

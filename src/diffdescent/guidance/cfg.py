@@ -2,7 +2,7 @@
 CFG++.
 
 D_c and D_∅ are the estimates of x0 with and without the label. An interval of noise levels is every
-wrapper's option; what acts on the direction w(D_c − D_∅) afterwards is in rivals.py and pxp.py.
+wrapper's option; what acts on the direction w(D_c − D_∅) afterwards is a transform.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
+from diffdescent.core.guidance_terms import GuidanceTerms
 from diffdescent.core.model_info import info
 from diffdescent.core.predict import Prediction, Predictor, conversion
 from diffdescent.core.process import Point
@@ -31,10 +32,10 @@ class ClassifierFree(Wrapper):
     x0 to [−clip, clip] before they are combined (the PixelAsParam code). ``together`` asks both
     questions in one batch; a convolution rounds differently at twice the width, so
     ``together=False`` is what makes scale 1 bit-identical to the conditional model. The direction
-    w(D_c − D_u) stays apart as the prediction's part ``"direction"``. Raises :class:`UserError`
-    without labels, for a scale that is not finite, for a model that was trained with labels alone,
-    for an unconditional model of another process or shape, and around a model that is guided by a
-    gradient.
+    w(D_c − D_u) stays known, as the ``direction`` of the prediction's guidance. Raises
+    :class:`UserError` without labels, for a scale that is not finite, for a model that was trained
+    with labels alone, for an unconditional model of another process or shape, and around a model
+    that is guided by a gradient.
     """
 
     scale: float = 1.5
@@ -82,9 +83,8 @@ class ClassifierFree(Wrapper):
     def label(self) -> str:
         return f"cfg(scale={self.scale:g})"
 
-    @property
-    def part_names(self) -> tuple[str, ...]:
-        return ("direction",)
+    def terms(self, value: Tensor) -> GuidanceTerms:
+        return GuidanceTerms(direction=value)
 
     @property
     def calls(self) -> int:
@@ -98,7 +98,7 @@ class ClassifierFree(Wrapper):
         with_label, without = self._both(x, point, cond)
         direction = (with_label.raw - without.raw) * (self.scale - 1)
         raw = with_label.raw + direction
-        return Prediction(raw, with_label.conversion, with_label.variance, {"direction": direction})
+        return Prediction(raw, with_label.conversion, with_label.variance, self.terms(direction))
 
     def _both(self, x: Tensor, point: Point, cond: Tensor | None) -> tuple[Prediction, Prediction]:
         """The predictions with and without the label, in one parameterisation and in float32 or
@@ -136,11 +136,11 @@ class ClassifierFreePlus(ClassifierFree):
     """CFG++ (Chung et al. 2024, algorithm 2): guidance in x0, renoised with the unconditional ε.
 
     A step of DDIM becomes x_s = α_s (D_∅ + λ(D_c − D_∅)) + σ_s ε_∅, with λ = ``scale`` usually in
-    [0, 1]. The evaluation is the unconditional one, and λ(D_c − D_∅) its part ``"x0"``, which the
-    executor adds to x0 alone: ε does not follow. Any other sampler takes its own step from D_∅ (a
-    multistep one remembers D_∅) and adds α_s λ(D_c − D_∅); one evaluation that makes two states
-    (UniPC) is refused. ``scale`` 0 is the unconditional model. Raises :class:`UserError` as
-    :class:`ClassifierFree` does.
+    [0, 1]. The evaluation is the unconditional one, and λ(D_c − D_∅) the ``x0`` of its guidance,
+    which the executor adds to x0 alone: ε does not follow. Any other sampler takes its own step
+    from D_∅ (a multistep one remembers D_∅) and adds α_s λ(D_c − D_∅); one evaluation that makes
+    two states (UniPC) is refused. ``scale`` 0 is the unconditional model. Raises :class:`UserError`
+    as :class:`ClassifierFree` does.
     """
 
     scale: float = 0.6
@@ -149,15 +149,14 @@ class ClassifierFreePlus(ClassifierFree):
     def label(self) -> str:
         return f"cfgpp(scale={self.scale:g})"
 
-    @property
-    def part_names(self) -> tuple[str, ...]:
-        return ("x0",)
+    def terms(self, value: Tensor) -> GuidanceTerms:
+        return GuidanceTerms(x0=value)
 
     def guided(self, x: Tensor, point: Point, cond: Tensor | None) -> Prediction:
         with_label, without = self._both(x, point, cond)
         per_raw = without.conversion.x0.raw
         aside = (with_label.raw - without.raw) * (self.scale * per_raw)
-        return Prediction(without.raw, without.conversion, with_label.variance, {"x0": aside})
+        return Prediction(without.raw, without.conversion, with_label.variance, self.terms(aside))
 
 
 def _widened(prediction: Prediction) -> Prediction:

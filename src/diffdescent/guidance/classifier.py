@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffdescent.base.errors import UserError, unknown
+from diffdescent.core.guidance_terms import GuidanceTerms, Shift
 from diffdescent.core.model_info import ModelInfo, info
 from diffdescent.core.predict import Prediction
 from diffdescent.core.process import Point
@@ -24,7 +25,6 @@ from diffdescent.core.transforms.directions import check_scale
 
 from .wrapper import Wrapper
 
-Shift = Literal["mean", "score"]
 Sight = Literal["x", "x0", "x0_frozen"]
 
 
@@ -186,9 +186,8 @@ class Guided(Wrapper):
         seen = "" if self.on == "x" else f", on={self.on}"
         return f"guided(scale={self.scale:g}, shift={self.shift}{seen})"
 
-    @property
-    def part_names(self) -> tuple[str, ...]:
-        return (self.shift,)
+    def terms(self, value: Tensor) -> GuidanceTerms:
+        return GuidanceTerms.gradient(self.shift, value)
 
     @property
     def sources(self) -> tuple[object, ...]:
@@ -210,10 +209,7 @@ class Guided(Wrapper):
             gradient = self._on_estimate(prediction.to("x0", x), point, cond) * slope
         else:
             prediction, gradient = self._through_network(x, point, cond)
-        gradient = gradient * self.scale
-        if self.shift in prediction.parts:
-            gradient = prediction.parts[self.shift] + gradient
-        return replace(prediction, parts={**prediction.parts, self.shift: gradient})
+        return replace(prediction, guidance=prediction.guidance + self.terms(gradient * self.scale))
 
     def _on_estimate(self, x0: Tensor, point: Point, cond: Tensor | None) -> Tensor:
         return self.guide(x0.detach(), Point(self.process.t_min, 1.0, 0.0), cond)
@@ -235,6 +231,10 @@ class Guided(Wrapper):
             upstream = self._on_estimate(x0, point, cond)
             (gradient,) = torch.autograd.grad(x0, leaf, upstream.to(x0.dtype))
         variance = None if prediction.variance is None else prediction.variance.detach()
-        parts = {name: part.detach() for name, part in prediction.parts.items()}
-        detached = Prediction(prediction.raw.detach(), prediction.conversion, variance, parts)
+        detached = Prediction(
+            prediction.raw.detach(),
+            prediction.conversion,
+            variance,
+            prediction.guidance.map(Tensor.detach),
+        )
         return detached, gradient.to(torch.promote_types(gradient.dtype, torch.float32))

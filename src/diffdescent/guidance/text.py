@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from diffdescent.base.errors import UserError, unknown
+from diffdescent.core.guidance_terms import Shift
 from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
 from diffdescent.core.process import Process
@@ -31,7 +32,7 @@ from diffdescent.core.transforms.projection import Scope, ZeroNorm
 from diffdescent.core.transforms.pxp import FreePxP, PxP
 
 from .cfg import ClassifierFree, ClassifierFreePlus
-from .classifier import Guide, Guided, Shift, Sight
+from .classifier import Guide, Guided, Sight
 from .pretrained import default_guide, load_guide
 
 if TYPE_CHECKING:

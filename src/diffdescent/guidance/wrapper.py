@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
+from diffdescent.core.guidance_terms import GuidanceTerms
 from diffdescent.core.model_info import ModelInfo, info
 from diffdescent.core.predict import Prediction, Predictor
 from diffdescent.core.process import Point, Process
@@ -59,12 +60,10 @@ class Wrapper(ABC):
         if self.active(point):
             return self.guided(x, point, cond)
         prediction = self.unguided(x, point, cond)
-        # Zeros without memory: what is done with the parts need not know of levels without
+        # Zeros without memory: what is done with the terms need not know of levels without
         # guidance.
-        parts = {
-            name: prediction.raw.new_zeros(()).expand_as(prediction.raw) for name in self.part_names
-        }
-        return replace(prediction, parts={**parts, **prediction.parts})
+        zeros = self.terms(prediction.raw.new_zeros(()).expand_as(prediction.raw))
+        return replace(prediction, guidance=prediction.guidance.over(zeros))
 
     def active(self, point: Point) -> bool:
         """Whether ``point`` lies in the interval."""
@@ -75,10 +74,9 @@ class Wrapper(ABC):
     def label(self) -> str:
         """The guidance, as a run's record names it."""
 
-    @property
     @abstractmethod
-    def part_names(self) -> tuple[str, ...]:
-        """The parts that a guided prediction carries (see :class:`Prediction`)."""
+    def terms(self, value: Tensor) -> GuidanceTerms:
+        """``value`` as what this guidance leaves with an evaluation."""
 
     @abstractmethod
     def guided(self, x: Tensor, point: Point, cond: Tensor | None) -> Prediction:

@@ -78,7 +78,7 @@ def evaluate(model: Predictor, query: Query, cond: Tensor | None, width: int) ->
     n = len(query.x)
     if n == width:
         return model(query.x, query.at, cond)
-    parts = []
+    found = []
     for begin in range(0, n, width):
         x = query.x[begin : begin + width]
         c = None if cond is None else cond[begin : begin + width]
@@ -86,20 +86,8 @@ def evaluate(model: Predictor, query: Query, cond: Tensor | None, width: int) ->
         if missing:
             x = torch.cat([x, x[-1:].expand(missing, *x.shape[1:])])
             c = None if c is None else torch.cat([c, c[-1:].expand(missing, *c.shape[1:])])
-        parts.append(model(x, query.at, c))
-    raw = torch.cat([p.raw for p in parts])[:n]
-    variance = (
-        None
-        if parts[0].variance is None
-        else torch.cat([p.variance for p in parts if p.variance is not None])[:n]
-    )
-    names = parts[0].parts
-    return Prediction(
-        raw,
-        parts[0].conversion,
-        variance,
-        {k: torch.cat([p.parts[k] for p in parts])[:n] for k in names},
-    )
+        found.append(model(x, query.at, c))
+    return Prediction.cat(found, n)
 
 
 def resolve(model: Predictor | str) -> Predictor:

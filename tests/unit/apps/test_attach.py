@@ -16,6 +16,7 @@ from diffdescent import UserError, sampler  # noqa: E402
 from diffdescent.apps.diffusers import DescentScheduler, attach, detach  # noqa: E402
 from diffdescent.apps.diffusers.attach import Guidance  # noqa: E402
 from diffdescent.core.executor import Executor  # noqa: E402
+from diffdescent.core.guidance_terms import GuidanceTerms  # noqa: E402
 from diffdescent.core.predict import Prediction, conversion  # noqa: E402
 from diffdescent.guidance import APG, FreePxP, Rescale  # noqa: E402
 from tests.unit.apps import pipelines as tiny  # noqa: E402
@@ -169,7 +170,12 @@ def test_the_engine_with_the_two_predictions(
         direction = (scale - 1) * (with_label - without)
         at = executor.ask().at
         executor.tell(
-            Prediction(with_label + direction, conversion(kind, at), None, {"direction": direction})
+            Prediction(
+                with_label + direction,
+                conversion(kind, at),
+                None,
+                GuidanceTerms(direction=direction),
+            )
         )
     assert apart(final, executor.x) < 2e-5
     if text != "cfg | pxp":  # towards the prompt these networks have no conflict
@@ -263,5 +269,6 @@ def test_halves_belong_to_the_named_form() -> None:
         guidance = Guidance("cfg", form)  # type: ignore[arg-type]
         for output in outputs:
             guidance(torch.nn.Identity(), (), (output,))
-        merged, parts = guidance.take(torch.full((1, 2, 2, 2), 4.0))
-        assert torch.equal(merged - parts["direction"], second), form
+        merged, left = guidance.take(torch.full((1, 2, 2, 2), 4.0))
+        assert left.direction is not None
+        assert torch.equal(merged - left.direction, second), form

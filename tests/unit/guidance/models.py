@@ -68,10 +68,13 @@ def run(
 
 
 def _silenced(prediction: Prediction, which: int) -> Prediction:
-    parts = {name: part.clone() for name, part in prediction.parts.items()}
-    for part in parts.values():
-        part[which] = 0
-    return replace(prediction, parts=parts)
+    heard = torch.ones(len(prediction.raw), dtype=torch.bool)
+    heard[which] = False
+
+    def silenced(term: Tensor) -> Tensor:
+        return torch.where(heard.view(-1, *[1] * (term.ndim - 1)), term, 0.0)
+
+    return replace(prediction, guidance=prediction.guidance.map(silenced))
 
 
 class NoGradient:

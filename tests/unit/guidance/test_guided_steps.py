@@ -96,7 +96,7 @@ def test_the_mean_moves_by_the_variance_times_the_gradient() -> None:
     model, table = guided(2.0), plan(DDPM(), 3)
     x = torch.randn(5, 3, 6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     at = table.rows[0].at
-    gradient = model(x, at, LABELS).parts["mean"]
+    gradient = model(x, at, LABELS).guidance.mean
     once = replace(table, rows=table.rows[:1])
     assert torch.allclose(
         run(once, _Started(model, x)) - run(once, _Started(NoGradient(mixture()), x)),
@@ -197,7 +197,7 @@ class _Labelled(NoGradient):
     """The conditional model inside, with the gradient of the guided one beside it."""
 
     def __call__(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Prediction:
-        return replace(mixture()(x, point, cond), parts=self.inner(x, point, cond).parts)
+        return replace(mixture()(x, point, cond), guidance=self.inner(x, point, cond).guidance)
 
 
 def test_free_pxp_resolves_the_direction() -> None:

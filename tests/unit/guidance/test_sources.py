@@ -69,7 +69,8 @@ def test_no_graph_is_kept() -> None:
         with torch.no_grad():
             found = Guided(model, guide, shift="score", on=on)(image(), AT)
         assert not found.raw.requires_grad
-        assert not found.parts["score"].requires_grad
+        assert found.guidance.score is not None
+        assert not found.guidance.score.requires_grad
         assert weight.grad is None
 
 
@@ -90,8 +91,8 @@ def test_through_the_network_the_gradient_is_the_jacobians() -> None:
     slope = AT.alpha * VARIANCES / (AT.alpha**2 * VARIANCES + AT.sigma**2)
     true = Guided(model, towards(0.3), 2.0, "score", on="x0")(x, AT)
     frozen = Guided(model, towards(0.3), 2.0, "score", on="x0_frozen")(x, AT)
-    assert torch.allclose(true.parts["score"], 2 * slope * (0.3 - x0), atol=1e-11, rtol=0)
-    assert torch.allclose(frozen.parts["score"], 2 * (0.3 - x0) / AT.alpha, atol=1e-11, rtol=0)
+    assert torch.allclose(true.guidance.score, 2 * slope * (0.3 - x0), atol=1e-11, rtol=0)
+    assert torch.allclose(frozen.guidance.score, 2 * (0.3 - x0) / AT.alpha, atol=1e-11, rtol=0)
     for prediction in (true, frozen):
         assert torch.equal(prediction.to("x0", x), x0)
 
@@ -133,7 +134,7 @@ def test_guiding_by_a_likelihood_gives_the_posterior() -> None:
         prior, Energy(lambda x, at, labels: (y - x).square().flatten(1).sum(1) / (2 * s2)), on="x0"
     )
     exact = Guided(prior, Energy(energy))
-    ratio = on_x0(x, AT).parts["mean"] / exact(x, AT).parts["mean"]
+    ratio = on_x0(x, AT).guidance.mean / exact(x, AT).guidance.mean
     assert torch.allclose(ratio, torch.full_like(ratio, (s2 + AT.sigma**2) / s2), rtol=1e-9, atol=0)
 
 

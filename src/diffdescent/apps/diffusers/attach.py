@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError, unknown
+from diffdescent.core.guidance_terms import UNGUIDED, GuidanceTerms
 from diffdescent.core.transforms import Estimate
 from diffdescent.guidance import APG, FreePxP, Rescale, parse_guidance
 from diffdescent.guidance.text import Free as FreeGuidance
@@ -114,14 +115,14 @@ class Guidance:
         """Drop the answers of a run that was broken off."""
         self._outputs.clear()
 
-    def take(self, merged: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The guided output, and the prediction's parts. Raises :class:`UserError` where there was
-        one answer only."""
+    def take(self, merged: Tensor) -> tuple[Tensor, GuidanceTerms]:
+        """The guided output, and what guidance leaves with it. Raises :class:`UserError` where
+        there was one answer only."""
         outputs, self._outputs = self._outputs, []
         pair = _SPLIT[self.form](outputs, merged)
         if pair is None:
             if not self.estimates and self.scale is None:
-                return merged, {}
+                return merged, UNGUIDED
             raise UserError(
                 f"{self.text!r} is attached, but the pipeline ran without classifier-free guidance;"
                 " give it a guidance_scale (Flux: true_cfg_scale and a negative_prompt) above 1,"
@@ -130,7 +131,7 @@ class Guidance:
         with_label, without = pair
         if self.scale is not None:
             merged = without + (with_label - without) * self.scale
-        return merged, {"direction": merged - with_label}
+        return merged, GuidanceTerms(direction=merged - with_label)
 
 
 Pair = tuple[Tensor, Tensor]

@@ -21,6 +21,7 @@ from torch import Tensor
 from diffdescent.base.errors import UserError
 from diffdescent.core.executor import Executor
 from diffdescent.core.grid import Grid
+from diffdescent.core.guidance_terms import UNGUIDED
 from diffdescent.core.noise import Keyed, NoiseSource
 from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Conversion, Prediction, conversion
@@ -429,10 +430,11 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
                     f" {tuple(shape)}; they must be equal (twice the channels where the variance is"
                     " learned)."
                 )
-        parts: dict[str, Tensor] = {}
+        guidance = UNGUIDED
         if self.guidance is not None:
-            output, parts = self.guidance.take(output)
-        return Prediction(output, run.conversions[max(run.index - run.begin, 0)], variance, parts)
+            output, guidance = self.guidance.take(output)
+        how = run.conversions[max(run.index - run.begin, 0)]
+        return Prediction(output, how, variance, guidance)
 
     def _index_of(self, timestep: float | Tensor) -> int | None:
         """Where ``timestep`` stands; None when only the device knows and a run is under way, which

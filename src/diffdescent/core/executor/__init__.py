@@ -156,7 +156,7 @@ class Executor:
         if self._record:
             torch.linalg.vector_norm(raw, dim=self._pixels, out=self._norm_rows[self._index])
         told = _Told(row, self._current, raw, prediction)
-        if prediction.parts:
+        if prediction.guidance:
             self._guided = True
             if self._record:
                 torch.linalg.vector_norm(
@@ -165,7 +165,7 @@ class Executor:
             told.x0_alone = self._x0_part(prediction)
         if self._estimates:
             self._correct(told)
-        if prediction.parts or self._wanted:
+        if prediction.guidance or self._wanted:
             told.guided = told.evaluated(self._wanted, self._inside)
         for out in row.outputs:
             self._advance(out, row.step, told, prediction)
@@ -179,7 +179,7 @@ class Executor:
 
     def _x0_part(self, prediction: Prediction) -> Tensor | None:
         """What guidance adds to x0 alone (CFG++)."""
-        part = prediction.parts.get("x0")
+        part = prediction.guidance.x0
         if part is None:
             return None
         self._require_single_use("CFG++ renoises in samplers such as ddim and ddpm")
@@ -249,7 +249,7 @@ class Executor:
             # Made only for who asks: the denoising part costs passes over memory.
             parts = (
                 made.parts(new)
-                if made is not None and prediction is not None and prediction.parts
+                if made is not None and prediction is not None and prediction.guidance
                 else None
             )
             for i, (transform, state) in enumerate(self._displacements):
@@ -284,7 +284,7 @@ class Executor:
                 one.contribute(c, self._wanted, made)
         if told.x0_alone is not None and out.evals:
             made.denoise.append((out.point.alpha, told.x0_alone))
-            aside = told.prediction.parts.get("x0")
+            aside = told.prediction.guidance.x0
             if aside is not None:
                 made.move_to_guidance(out.point.alpha, aside.to(self.dtype))
         return made
@@ -319,7 +319,7 @@ class Executor:
         ε −= σ·∇, on the score.
         """
         terms: Terms = []
-        mean = told.prediction.parts.get("mean")
+        mean = told.prediction.guidance.mean
         if mean is not None:
             if not self.plan.stochastic:
                 raise UserError(
@@ -448,7 +448,7 @@ class _Told:
         it."""
         if self.turned is not None:
             return self.turned
-        direction = self.prediction.parts.get("direction")
+        direction = self.prediction.guidance.direction
         return (
             None
             if direction is None
@@ -458,7 +458,7 @@ class _Told:
     def evaluated(self, wanted: Basis | None, inside: Ingredients | None) -> Evaluated:
         """The evaluation beside its guidance, and as ``wanted`` where the parts of steps are asked
         for."""
-        row, score = self.row, self.prediction.parts.get("score")
+        row, score = self.row, self.prediction.guidance.score
         score = None if score is None else score.to(self.raw.dtype)
         if wanted is None or (wanted == "eps" and not row.at.sigma):
             return Evaluated(row.at, row.basis, score)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 import diffdescent as dd
 from diffdescent.core.executor import Executor
+from diffdescent.core.guidance_terms import GuidanceTerms
 from diffdescent.core.noise import Keyed
 from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Basis, Kind, Prediction, conversion
@@ -85,8 +86,8 @@ def script(
     )
     while not machine.done:
         query = machine.ask()
-        parts = {"score": gradients[query.index]}
-        machine.tell(Prediction(values[query.index], conversion(kind, query.at), None, parts))
+        terms = GuidanceTerms(score=gradients[query.index])
+        machine.tell(Prediction(values[query.index], conversion(kind, query.at), None, terms))
     return watch
 
 
