@@ -25,7 +25,7 @@ from diffdescent.evaluate import (
     score,
 )
 from diffdescent.evaluate.frechet import factor, over_halves
-from diffdescent.evaluate.halves import halves, interval
+from diffdescent.evaluate.half_sampling import halves, interval
 from diffdescent.evaluate.moments import Moments
 
 NAMES = ("fd", "sfd", "is", "precision", "recall", "kid")

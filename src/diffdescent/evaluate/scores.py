@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError, unknown
+from diffdescent.evaluate.half_sampling import LEAST, Interval, check_resamples, halves, interval
 
 from . import inception_score, kid, precision_recall, wasserstein
 from .features import JSON, Features
 from .frechet import factor, frechet_distance, over_halves
-from .halves import LEAST, Interval, check_resamples, halves, interval
 from .moments import Moments
 from .reference import Reference, make_reference, require_same
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from diffdescent.lab.peculiarity import report
+from diffdescent.lab.peculiarity import comparison
+from diffdescent.lab.peculiarity import points as measured
 from diffdescent.lab.peculiarity import study as studies
 from diffdescent.lab.peculiarity.check import OTHER_COUNTS
 from tests.end_to_end.cli.command import run
@@ -129,7 +130,7 @@ def test_paired_comparison_counts_what_differs(tmp_path: Path) -> None:
         counts = np.array([(1, 2, 3, 0) if o else (1, 2, 2, 0) for o in odd])
         pages = np.zeros((len(odd), 32, 32), np.uint8)
         return studies.Outcome(
-            studies.Point(recipe, 10),
+            measured.Point(recipe, 10),
             pages,
             Readings(counts, [""] * len(odd)),
             np.arange(len(odd)) % 3,
@@ -137,11 +138,11 @@ def test_paired_comparison_counts_what_differs(tmp_path: Path) -> None:
 
     plain = outcome("ddim", [True, True, False, False, True])
     other = outcome("ddim | momentum(beta=-0.3)", [False, False, False, True, True])
-    pair = report.paired(other, plain).peculiar
+    pair = comparison.paired(other, plain).peculiar
     assert (pair.here, pair.there, pair.n) == (1, 2, 5)
     assert pair.p == pytest.approx(1.0)
     assert pair.difference.value == pytest.approx(-0.2)
-    rows = report.table([plain, other], teacher=10)
+    rows = comparison.table([plain, other], teacher=10)
     assert [r.peculiar.count for r in rows] == [3, 2]
     assert [r.other.count for r in rows] == [1, 2]  # a person where a horse or a hand was asked for
     assert rows[0].against == {}
@@ -153,7 +154,8 @@ def test_peculiar_and_normal_images_are_compared_as_minima(tmp_path: Path) -> No
     of two is neither."""
     from diffdescent import load_model
     from diffdescent.lab.peculiarity.figures import make_figures
-    from diffdescent.lab.peculiarity.minima import come_back, compare, minima, nearest_distance
+    from diffdescent.lab.peculiarity.minima import come_back, minima, nearest_distance
+    from diffdescent.lab.peculiarity.minima_table import compare
     from diffdescent.lab.peculiarity.statistics import Mean, wilson
     from diffdescent.run.pieces import Pieces
 

@@ -271,15 +271,13 @@ def test_a_killed_command_goes_on(
 ) -> None:
     """theory ideal, error and lowrank, stopped in the middle by a failure, end with the files of a
     whole run."""
+    from diffdescent.lab.theory import error_picture
     from diffdescent.lab.theory import pictures as drawing
     from diffdescent.run.pieces import Pieces
 
-    for name in (
-        "draw_errors",
-        "draw_distances",
-        "draw_low_rank",
-        "draw_noised",
-    ):  # slow, and tested above
+    # Slow, and tested above.
+    monkeypatch.setattr(error_picture, "draw_errors", lambda *given: None)
+    for name in ("draw_distances", "draw_low_rank", "draw_noised"):
         monkeypatch.setattr(drawing, name, lambda *given: None)
 
     limits = ("--steps", 3, "--n", 5, "--batch-size", 2)

@@ -23,7 +23,7 @@ from diffdescent.evaluate import (
     kid,
     moments_of,
 )
-from diffdescent.evaluate.halves import halves
+from diffdescent.evaluate.half_sampling import halves
 
 
 def normals(*shape: int, seed: int = 0, shift: float = 0.0) -> Tensor:

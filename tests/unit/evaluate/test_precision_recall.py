@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from diffdescent.evaluate import precision_recall
-from diffdescent.evaluate.halves import halves
+from diffdescent.evaluate.half_sampling import halves
 
 K = 3
 

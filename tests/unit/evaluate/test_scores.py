@@ -19,7 +19,7 @@ from diffdescent.evaluate import (
     possible,
     score,
 )
-from diffdescent.evaluate.halves import halves, interval
+from diffdescent.evaluate.half_sampling import halves, interval
 
 NAMES = ("fd", "sfd", "is", "precision", "recall", "kid")
 

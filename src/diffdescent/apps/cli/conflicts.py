@@ -17,7 +17,8 @@ from diffdescent.base.errors import UserError
 from diffdescent.core.recipe import parse
 from diffdescent.guidance import apply_guidance
 from diffdescent.lab.conflicts import analysis
-from diffdescent.lab.conflicts.table import PAIRS, SHARES, ConflictRow, ConflictTable, Estimated
+from diffdescent.lab.conflicts.rows import PAIRS, SHARES, ConflictRow, Estimated
+from diffdescent.lab.conflicts.table import ConflictTable
 from diffdescent.models import load_model
 
 from .progress import Bar

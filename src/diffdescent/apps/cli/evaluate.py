@@ -38,7 +38,7 @@ from diffdescent.evaluate import (
     summarise,
     write_statistics,
 )
-from diffdescent.evaluate.halves import check_resamples
+from diffdescent.evaluate.half_sampling import check_resamples
 from diffdescent.evaluate.reference import statistics_path
 
 

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from diffdescent.base.errors import UserError
 from diffdescent.base.files import make_folder, write_atomically
+from diffdescent.lab.peculiarity import points as measured
 from diffdescent.lab.peculiarity import study as studies
 from diffdescent.lab.peculiarity.check import (
     OTHER_COUNTS,
@@ -39,14 +40,16 @@ from diffdescent.lab.peculiarity.clusters import (
     load_clusters,
     save_clusters,
 )
+from diffdescent.lab.peculiarity.comparison import REFERENCES, Row, table, write_table
 from diffdescent.lab.peculiarity.counter import count_limbs
 from diffdescent.lab.peculiarity.figures import write_figures
-from diffdescent.lab.peculiarity.minima import BLOCK, compare, minima, write_lines
+from diffdescent.lab.peculiarity.minima import BLOCK, minima
+from diffdescent.lab.peculiarity.minima_table import compare, write_lines
 from diffdescent.lab.peculiarity.perturb import Effect, effects
 from diffdescent.lab.peculiarity.poses import joint_confidence
 from diffdescent.lab.peculiarity.readers import read_poses
-from diffdescent.lab.peculiarity.report import REFERENCES, Row, table, verdict, write_table
 from diffdescent.lab.peculiarity.statistics import wilson
+from diffdescent.lab.peculiarity.verdict import verdict
 from diffdescent.run.pieces import Pieces
 
 app = typer.Typer(
@@ -289,8 +292,8 @@ def study(
     ] = Path("study"),
     n: Annotated[int, typer.Option(help="Figures of each point, a multiple of --block.")] = 500,
     block: Annotated[int, typer.Option(help="Figures a file.")] = 100,
-    steps: Annotated[str, typer.Option(help="Step counts.")] = ",".join(map(str, studies.STEPS)),
-    teacher: Annotated[int, typer.Option(help="Steps of the two teachers.")] = studies.TEACHER,
+    steps: Annotated[str, typer.Option(help="Step counts.")] = ",".join(map(str, measured.STEPS)),
+    teacher: Annotated[int, typer.Option(help="Steps of the two teachers.")] = measured.TEACHER,
     sampler: Annotated[
         list[str] | None,
         typer.Option(help="Only these recipes, and the teachers; may be repeated."),
@@ -323,7 +326,7 @@ def study(
         with _bar(quiet) as bar:
             task = bar.add_task("starting", total=None)
 
-            def show(done: int, total: int, point: studies.Point) -> None:
+            def show(done: int, total: int, point: measured.Point) -> None:
                 bar.update(
                     task,
                     description=f"{point.recipe}, {point.steps} steps",
@@ -357,7 +360,7 @@ def study(
     typer.echo(f"Pictures: {written['png']}, {out / 'differences.png'}")
 
 
-def _points(steps: str, teacher: int, only: list[str] | None) -> list[studies.Point]:
+def _points(steps: str, teacher: int, only: list[str] | None) -> list[measured.Point]:
     try:
         counts = [int(part) for part in steps.split(",")]
     except ValueError:
@@ -366,9 +369,9 @@ def _points(steps: str, teacher: int, only: list[str] | None) -> list[studies.Po
         ) from None
     if min(counts) < 1 or teacher < 1:
         raise UserError("Step counts and --teacher must be at least 1.")
-    points = studies.default_points(counts, teacher)
+    points = measured.default_points(counts, teacher)
     if only:
-        points = points[:2] + [studies.Point(recipe, count) for recipe in only for count in counts]
+        points = points[:2] + [measured.Point(recipe, count) for recipe in only for count in counts]
     return points
 
 
@@ -521,7 +524,7 @@ def minima_command(
     ] = Path("study"),
     sampler: Annotated[
         str, typer.Option(help="The recipe whose outputs are measured, each sample once.")
-    ] = studies.BASE,
+    ] = measured.BASE,
     steps: Annotated[int, typer.Option(help="Its steps.")] = 50,
     most: Annotated[int, typer.Option(help="At most so many images of each kind.")] = 200,
     seed: Annotated[int, typer.Option(help="Seed of the noise of the returns.")] = 0,
@@ -541,7 +544,7 @@ def minima_command(
     from diffdescent.lab.peculiarity.pictures import draw_minima
     from diffdescent.models import load_model
 
-    point = studies.Point(sampler, steps)
+    point = measured.Point(sampler, steps)
     outcome = next((o for o in studies.outcomes(study) if o.point == point), None)
     if outcome is None:
         raise UserError(

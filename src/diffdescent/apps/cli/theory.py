@@ -21,18 +21,16 @@ from diffdescent.core.grid import schedules
 from diffdescent.core.predict import Predictor
 from diffdescent.core.process import Array
 from diffdescent.core.recipe import parse_grid
-from diffdescent.lab.theory.distance import Points
-from diffdescent.lab.theory.error_model import Errors, measure, noised_projection
+from diffdescent.lab.theory.error_model import measure
+from diffdescent.lab.theory.errors import Errors
 from diffdescent.lab.theory.ideal import GRID, measure_ideal
-from diffdescent.lab.theory.intrinsic import (
-    ROWS,
-    levina_bickel,
-    manifold_reach,
-    neighbour_distances,
-    two_nn,
-)
+from diffdescent.lab.theory.image_data import read_set
+from diffdescent.lab.theory.intrinsic import levina_bickel, manifold_reach, two_nn
 from diffdescent.lab.theory.lowrank import FRACTIONS, METRICS, sweep
-from diffdescent.lab.theory.named import NAMES, images_path, named_set, read_set
+from diffdescent.lab.theory.neighbours import ROWS, neighbour_distances
+from diffdescent.lab.theory.noised import noised_projection
+from diffdescent.lab.theory.sets.by_name import NAMES, images_path, named_set
+from diffdescent.lab.theory.sets.points import Points
 from diffdescent.models import load_model
 from diffdescent.models.exact import float64_device
 from diffdescent.run import Progress as Step
@@ -395,7 +393,8 @@ def _report(
     errors: Errors, end: float, out: Path, title: str, about: dict[str, Any], as_json: bool
 ) -> None:
     """Numbers, pictures and a summary of one measurement."""
-    from diffdescent.lab.theory.pictures import draw_distances, draw_errors
+    from diffdescent.lab.theory.error_picture import draw_errors
+    from diffdescent.lab.theory.pictures import draw_distances
 
     rows = errors.summary()
     result: dict[str, Any] = {

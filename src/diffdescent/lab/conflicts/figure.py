@@ -3,21 +3,25 @@ pair."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from diffdescent.base.images import save_figure
+from diffdescent.core.transforms.projection import Pair
 
-from .table import PAIRS, ConflictRow, ConflictTable
+from .rows import PAIRS, ConflictRow
 
 BLUE, RED, GREY = "#2a6f97", "#bc4749", "#8d99ae"
 NAMES = {"cls": "guidance", "den": "denoising", "div": "noise"}
 
 
-def draw(table: ConflictTable, path: Path) -> None:
-    """Write the figure in the format of the path's suffix.
+def draw(rows_of: Mapping[Pair, list[ConflictRow]], record: Mapping[str, Any], path: Path) -> None:
+    """Write the figure of every pair's rows in the format of the path's suffix.
+
+    ``record`` says what was run.
 
     Above: the share of samples whose two gradients point against each other, before and after the
     projections. Below: Φ, where −1 means equal lengths and 0 very different ones. Bands are 95 %
@@ -28,15 +32,15 @@ def draw(table: ConflictTable, path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    by_level = bool(np.allclose(table.t, table.ratio))  # a process whose time is its noise level
+    steps = rows_of[PAIRS[0]]
+    # A process whose time is its noise level.
+    by_level = all(np.isclose(row.t, row.ratio) for row in steps)
     figure, axes = plt.subplots(
         2, 3, figsize=(10.5, 5.6), sharex=True, sharey="row", layout="constrained"
     )
-    where = (
-        "of the evaluation" if table.record["rows"] == "evaluations" else "at which the step begins"
-    )
+    where = "of the evaluation" if record["rows"] == "evaluations" else "at which the step begins"
     for column, pair in enumerate(PAIRS):
-        rows = table.steps(pair)
+        rows = rows_of[pair]
         above, below = axes[:, column]
         a, b = (NAMES[v] for v in pair.split("-"))
         above.set_title(f"({'abc'[column]}) {pair}: {a} and {b}", fontsize=10)
@@ -67,7 +71,7 @@ def draw(table: ConflictTable, path: Path) -> None:
     axes[1, 0].set(ylabel="magnitude figure Φ\n(−1: equal lengths)", ylim=(-1.04, 0.04))
     if by_level:
         axes[0, 0].set_xscale("log")
-    if table.t[0] > table.t[-1]:
+    if steps[0].t > steps[-1].t:
         axes[0, 0].invert_xaxis()  # noise on the left, the image on the right
     for axis in axes.flat:
         axis.grid(alpha=0.25, lw=0.6)
@@ -76,9 +80,8 @@ def draw(table: ConflictTable, path: Path) -> None:
             axis.spines[side].set_visible(False)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=9, frameon=False)
-    record = table.record
     title = (
-        f"{record['model']}, {record['recipe']}, {len(table.t)} {record['rows']}, {record['n']}"
+        f"{record['model']}, {record['recipe']}, {len(steps)} {record['rows']}, {record['n']}"
         " samples"
     )
     figure.suptitle(title, fontsize=10)

@@ -23,11 +23,14 @@ from diffdescent.core.predict import Predictor
 from diffdescent.run import sample
 from diffdescent.run.pieces import Arrays, Pieces, model_identity
 
-from .counter import Readings, count_limbs, thresholds, wrong
-from .figures import SPECIES, Figure, Species, draw, make_figures, render, with_counts
+from .counter import Readings, count_limbs, wrong
+from .figures import Figure, draw, make_figures, render
 from .minima import come_back, nearest_distance
+from .points import UNIFORM
+from .species import SPECIES, Species, with_counts
 from .statistics import Share, wilson
-from .study import UNIFORM, asked, precision
+from .study import asked, precision
+from .thresholds import thresholds
 
 HELD_OUT, OTHERS = 1, 2
 """Seeds of the renders that a model trained on seed 0 has not seen, and of the figures with other

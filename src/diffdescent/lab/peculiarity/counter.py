@@ -24,32 +24,19 @@ from torch import Tensor
 
 from diffdescent.base.errors import UserError
 
-from .figures import SPECIES
-
-SCALE = 3
-"""Images are enlarged by this factor before anything is measured."""
-THICK, MARGIN = 1.6, 0.4
-"""Least half width of a body part, and how far beyond what fits in it a part reaches, in pixels."""
-SHORTEST = 2.5
-"""Least length of a limb outside the body in pixels; the shortest of the training set has about
-5."""
-SPECK = 3.0
-"""Separate pieces up to this area (square pixels) are ignored; a larger one makes the image
-unreadable."""
-GRAIN = 0.1
-"""Brightness this near to black or white counts as black or white when an image is tested for
-blur."""
-GREYEST = 0.75
-"""Largest share of grey, Σ4v(1−v)/Σv with v the brightness in [0, 1]; renders have .28 to .47."""
-ROUND = 1.5
-"""A body whose longer axis is up to so many times the shorter one is a palm (axes: standard
-deviations of its core)."""
-LOW = 0.68
-"""Limbs that leave the torso below this share of its height are legs."""
-_REACH = 2.5  # a tip is farther from the body than every pixel of its limb within this many pixels
-
-Bools = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
+from .regions import (
+    Bools,
+    Ints,
+    bodies,
+    grow,
+    inner_distance,
+    largest_region,
+    limb_tips,
+    numbered,
+    steps_from,
+)
+from .species import SPECIES
+from .thresholds import GRAIN, GREYEST, LOW, ROUND, SCALE, SHORTEST, THICK
 
 
 @dataclass(frozen=True)
@@ -129,16 +116,16 @@ def _read(light: Tensor) -> tuple[Ints, list[str]]:
     mask = large > 0.5
     firm = ((light - GRAIN) / (1 - 2 * GRAIN)).clamp(0, 1)
     grey = (4 * firm * (1 - firm)).sum((1, 2)) / firm.sum((1, 2)).clamp(min=1e-6)
-    mask, pieces = _largest_piece(mask)
-    inside = np.stack([_distance(page) for page in mask]) > THICK * SCALE
-    cores = _label(inside)
-    thick, torso, heads = _bodies(mask, cores)
+    mask, pieces = largest_region(mask)
+    inside = np.stack([inner_distance(page) for page in mask]) > THICK * SCALE
+    cores = numbered(inside)
+    thick, torso, heads = bodies(mask, cores)
     thin = mask & ~thick
-    steps = _steps_from(thick, thin)
-    limbs, tips = _label(thin), _label(_tips(steps, thin))
-    at_torso = thin & _grow(torso)
-    roots = _label(thin & _grow(at_torso))
-    at_head = thin & _grow(thick & ~torso)
+    steps = steps_from(thick, thin)
+    limbs, tips = numbered(thin), numbered(limb_tips(steps, thin))
+    at_torso = thin & grow(torso)
+    roots = numbered(thin & grow(at_torso))
+    at_head = thin & grow(thick & ~torso)
     counts = np.full((len(mask), 4), -1, np.int64)
     reasons = []
     for i in range(len(mask)):
@@ -201,131 +188,6 @@ def _elongation(core: Bools) -> float:
     spread = np.cov(np.stack(np.nonzero(core))) if core.sum() > 2 else np.eye(2)
     short, long = np.linalg.eigvalsh(spread)
     return float(np.sqrt(long / max(short, 1e-9)))
-
-
-def _ndimage() -> Any:
-    try:
-        from scipy import ndimage  # type: ignore[import-untyped]
-    except ImportError:
-        raise UserError(
-            "Counting limbs needs scipy; install it with: pip install 'diffdescent[evaluate]'."
-        ) from None
-    return ndimage
-
-
-def _distance(page: Bools) -> npt.NDArray[np.float64]:
-    """Distance of each pixel to the nearest one that is off, in enlarged pixels; the outside of the
-    image is off."""
-    return np.asarray(_ndimage().distance_transform_edt(np.pad(page, 1)))[1:-1, 1:-1]
-
-
-def _label(pages: Bools) -> Ints:
-    """Connected regions of each page, numbered from 1 page by page; diagonal neighbours are
-    connected."""
-    structure = np.zeros((3, 3, 3), int)
-    structure[1] = 1
-    numbers = np.asarray(_ndimage().label(pages, structure)[0], np.int64)
-    highest = np.maximum.accumulate(numbers.reshape(len(pages), -1).max(1))
-    before = np.concatenate([[0], highest[:-1]])
-    return np.where(numbers > 0, numbers - before[:, None, None], 0)
-
-
-def _sizes(labels: Ints) -> Ints:
-    """Pixels of each region, region 0 (the background) given 0."""
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    return sizes
-
-
-def _largest_piece(mask: Bools) -> tuple[Bools, list[int]]:
-    """Each page's largest region, and how many regions larger than a speck there are."""
-    kept, pieces = np.zeros_like(mask), []
-    for i, labels in enumerate(_label(mask)):
-        sizes = _sizes(labels)
-        pieces.append(int((sizes > SPECK * SCALE**2).sum()))
-        if len(sizes) > 1:
-            kept[i] = labels == sizes.argmax()
-    return kept, pieces
-
-
-def _bodies(mask: Bools, cores: Ints) -> tuple[Bools, Bools, list[int]]:
-    """Body parts, the torso among them, and the number of the others."""
-    thick, torso, heads = np.zeros_like(mask), np.zeros_like(mask), []
-    for i, labels in enumerate(cores):
-        sizes = _sizes(labels)
-        heads.append(max(0, int((sizes > 0).sum()) - 1))
-        if heads[-1] or len(sizes) > 1:
-            reach = (THICK + MARGIN) * SCALE
-            away, nearest = _ndimage().distance_transform_edt(labels == 0, return_indices=True)
-            thick[i] = mask[i] & (away <= reach)
-            torso[i] = thick[i] & (labels[tuple(nearest)] == sizes.argmax())
-    return thick, torso, heads
-
-
-def _grow(pages: Bools, diagonal: bool = True) -> Bools:
-    """Each page with its pixels' neighbours: 8, or 4."""
-    tall = np.array(pages)
-    tall[:, 1:] |= pages[:, :-1]
-    tall[:, :-1] |= pages[:, 1:]
-    source = tall if diagonal else pages
-    wide = np.array(tall)
-    wide[:, :, 1:] |= source[:, :, :-1]
-    wide[:, :, :-1] |= source[:, :, 1:]
-    return wide
-
-
-def _steps_from(start: Bools, allowed: Bools) -> Ints:
-    """Steps from ``start`` through ``allowed``, straight and diagonal in turn (an octagonal
-    metric); 0 elsewhere."""
-    steps = np.zeros(start.shape, np.int64)
-    reached, number = np.array(start), 0
-    while True:
-        number += 1
-        front = _grow(reached, diagonal=number % 2 == 0) & allowed & ~reached
-        if not front.any() and not (_grow(reached) & allowed & ~reached).any():
-            return steps
-        steps[front] = number
-        reached |= front
-
-
-def _tips(steps: Ints, thin: Bools) -> Bools:
-    """Where no pixel of the limb within ``_REACH`` is farther from the body, grown so that one tip
-    is one region."""
-    highest = np.where(thin, steps, 0).astype(np.int16)
-    own = np.array(highest)
-    for _ in range(round(_REACH * SCALE)):
-        highest = np.where(thin, _neighbourhood_max(highest), 0)
-    tips = thin & (own == highest) & (own >= SHORTEST * SCALE)
-    for _ in range(2):
-        tips = _grow(tips) & thin
-    return np.asarray(tips)
-
-
-def _neighbourhood_max(pages: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
-    tall = np.array(pages)
-    np.maximum(tall[:, 1:], pages[:, :-1], out=tall[:, 1:])
-    np.maximum(tall[:, :-1], pages[:, 1:], out=tall[:, :-1])
-    wide = np.array(tall)
-    np.maximum(wide[:, :, 1:], tall[:, :, :-1], out=wide[:, :, 1:])
-    np.maximum(wide[:, :, :-1], tall[:, :, 1:], out=wide[:, :, :-1])
-    return wide
-
-
-def thresholds() -> dict[str, float]:
-    """The numbers that decide a reading: readings of other thresholds are not to be mixed with
-    these."""
-    return {
-        "scale": SCALE,
-        "thick": THICK,
-        "margin": MARGIN,
-        "shortest": SHORTEST,
-        "speck": SPECK,
-        "grain": GRAIN,
-        "greyest": GREYEST,
-        "round": ROUND,
-        "low": LOW,
-        "reach": _REACH,
-    }
 
 
 def wrong(readings: Readings, truth: Sequence[Sequence[int]]) -> Bools:

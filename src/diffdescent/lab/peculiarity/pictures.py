@@ -10,11 +10,11 @@ import numpy as np
 
 from diffdescent.base.images import save_figure
 
+from .comparison import REFERENCES, Reference, Row
 from .minima import Minima
 from .perturb import Effect
-from .report import REFERENCES, Reference, Row
+from .points import BASE, BETAS, SAMPLERS, TEACHER, UNIFORM, Point, momentum
 from .statistics import Difference, Mean, Share, mean_of, wilson
-from .study import BASE, BETAS, SAMPLERS, TEACHER, UNIFORM, Point, momentum
 
 _TEACHERS: tuple[Reference, Reference] = ("teacher", "ancestral")
 

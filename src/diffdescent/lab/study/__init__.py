@@ -10,12 +10,13 @@ and resumably.
 their files and what they write.
 """
 
-from .config import StudyConfig, load_study, make_study
+from .config import StudyConfig
 from .gather import Results, gather, read_reference
+from .pipeline import execute
 from .report import html, markdown, terminal
 from .runner import Study, prepare, run
 from .shards import missing, share
-from .whole import execute
+from .study_files import load_study, make_study
 
 __all__ = [
     "Results",

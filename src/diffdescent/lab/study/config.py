@@ -8,25 +8,9 @@ it names.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
-from diffdescent.base.errors import UserError, unknown
-
-try:
-    import yaml
-    from pydantic import (
-        BaseModel,
-        ConfigDict,
-        Field,
-        ValidationError,
-        field_validator,
-        model_validator,
-    )
-except ImportError:
-    raise UserError(
-        "Studies need pydantic and PyYAML; install them with: pip install 'diffdescent[evaluate]'."
-    ) from None
+from .extras import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Value = int | float | str
 Dtype = Literal["float32", "bf16", "fp16"]
@@ -243,79 +227,3 @@ def _filled_in(block: Axes, shared: dict[str, Any]) -> Axes:
         shared = {k: v for k, v in shared.items() if k not in ("nfe", "steps")}
     own["parameters"] = {**(shared.get("parameters") or {}), **own.get("parameters", {})} or None
     return Axes(**{**shared, **own})
-
-
-def make_study(values: dict[str, Any], where: str = "The study") -> StudyConfig:
-    """A checked study from plain values. Raises :class:`UserError`, which names every wrong or
-    missing entry."""
-    try:
-        return StudyConfig.model_validate(values)
-    except ValidationError as error:
-        problems = "; ".join(_problem(e["loc"], e["msg"], e["type"]) for e in error.errors())
-        raise UserError(f"{where} cannot be run: {problems}. See docs/studies.md.") from None
-
-
-def _problem(place: tuple[int | str, ...], message: str, kind: str) -> str:
-    name = ".".join(str(part) for part in place)
-    if kind == "extra_forbidden" and len(place) == 1:
-        text = str(unknown("entry", name, StudyConfig.model_fields)).rstrip(".")
-        return text[0].lower() + text[1:]
-    text = message.removeprefix("Value error, ")
-    return f"{name}: {text[0].lower()}{text[1:]}" if name else text
-
-
-def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> StudyConfig:
-    """Read a study file; ``overrides`` replace its entries, by name or by path: ``blocks.0.steps``,
-    counted from 0.
-
-    The study's ``changes`` say which of them change what is measured. Raises :class:`UserError` for
-    a file that is missing, no YAML, or no study, and for a path that does not lead into it.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(
-            f"There is no study file {path}; give a YAML file such as studies/gamma.yaml."
-        )
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not YAML ({' '.join(str(error).split())}).") from None
-    if not isinstance(values, dict):
-        raise UserError(
-            f"{path} holds no study; expected YAML with model:, samplers: and nfe:, as in"
-            " docs/studies.md."
-        )
-    changes = []
-    for name, value in (overrides or {}).items():
-        before = _replace(values, name, value, path)
-        if before not in (None, value, [value]) and name.rpartition(".")[2] in _MEASURED:
-            changes.append(f"{name} = {_text(value)} in place of {_text(before)}")
-    return make_study({**values, "changes": changes}, str(path))
-
-
-_MEASURED = {*Axes.model_fields, "n", "model", "dtype", "features", "resize", "metrics"}
-"""Entries that change what a study measures; the others only where it runs and what it shows."""
-
-
-def _replace(values: dict[str, Any], name: str, value: Any, path: Path) -> Any:
-    """Put ``value`` at ``name`` ("blocks.0.steps"); what stood there, the study's default where
-    nothing did."""
-    *way, last = name.split(".")
-    place: Any = values
-    try:
-        for part in way:
-            place = place[int(part)] if isinstance(place, list) else place[part]
-        if not isinstance(place, dict):
-            raise KeyError(last)
-    except (KeyError, ValueError, IndexError, TypeError):
-        raise UserError(
-            f"{path} has no entry {name}; write a path in it, such as blocks.0.steps."
-        ) from None
-    default = StudyConfig.model_fields[name].default if name in StudyConfig.model_fields else None
-    before = place.get(last, default)
-    place[last] = value
-    return before
-
-
-def _text(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

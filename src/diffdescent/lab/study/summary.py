@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffdescent.evaluate.halves import reach
+from diffdescent.evaluate.half_sampling import reach
 
 from .metrics import lower_is_better
 

@@ -11,7 +11,11 @@ from diffdescent.core.grid.schedules import (
 )
 
 from .adversary import Adversary
-from .distance import (
+from .error_model import ErrorModel, measure
+from .estimate import least_squares_gamma
+from .intrinsic import levina_bickel, manifold_reach, two_nn
+from .neighbours import neighbour_distances
+from .sets import (
     Mahalanobis,
     Points,
     Projection,
@@ -25,9 +29,6 @@ from .distance import (
     support,
     transformed,
 )
-from .error_model import ErrorModel, measure
-from .estimate import least_squares_gamma
-from .intrinsic import levina_bickel, manifold_reach, neighbour_distances, two_nn
 
 __all__ = [
     "Adversary",

@@ -11,7 +11,7 @@ from diffdescent.base.errors import UserError
 from diffdescent.core.predict import Prediction, conversion
 from diffdescent.core.process import Point, Process
 
-from .distance import Set
+from .sets import Set
 
 
 class Adversary:

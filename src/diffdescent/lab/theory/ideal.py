@@ -20,8 +20,9 @@ from diffdescent.models.exact import ExactKind
 from diffdescent.run import Callback, Progress, sample
 from diffdescent.run.pieces import Pieces, levels_of
 
-from .distance import Points, Projection
-from .error_model import ErrorModel, Errors, in_pieces
+from .error_model import ErrorModel, in_pieces
+from .errors import Errors
+from .sets import Points, Projection
 
 GRID = "uniform(spacing=trailing, end=first)"
 """The 50 DDPM levels of the experiment: uniform in time from the noisiest one, ending at the

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,70 +12,12 @@ from torch import Tensor
 from diffdescent.base.errors import UserError
 from diffdescent.run.pieces import Arrays, Pieces
 
-from .distance import Points
+from .neighbours import Near
+from .sets.points import Points
 
-ROWS = 256
-"""Points whose neighbours are looked for at a time."""
 _FAR = 3.0
 """Pairs within this many radii of a neighbourhood measure the tilt of its tangent space more than
 the curvature."""
-
-
-class Near(NamedTuple):
-    """Distances (m, k), ascending, from m points to their k nearest others, and the indices
-    ``others`` of those (m, k).
-
-    ``which`` (m,) are the points asked about; ``duplicates`` of them lie on another point and are
-    left out.
-    """
-
-    distance: Tensor
-    others: Tensor
-    which: Tensor
-    duplicates: int
-
-
-def neighbour_distances(
-    points: Points,
-    k: int,
-    *,
-    sample: int | None = None,
-    seed: int = 0,
-    pieces: Pieces | None = None,
-) -> Near:
-    """The k nearest others of ``sample`` points of the set, drawn with ``seed`` (None: of all of
-    them).
-
-    ``pieces``, whose base tells the set, keep what was found, 256 points at a time.
-
-    Points that another one repeats exactly are left out: their distance 0 says nothing of the
-    manifold. Raises :class:`UserError` for a set with fewer than k + 2 points.
-    """
-    if len(points) < k + 2:
-        raise UserError(
-            f"{k} neighbours need at least {k + 2} points, and the set has {len(points)}; add"
-            " images."
-        )
-    which = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))[
-        : sample or len(points)
-    ]
-    which = which.to(points.data.device)
-
-    def near(rows: Tensor) -> Arrays:
-        distance, index = points.data.neighbours(points.data.values(rows), k + 1)
-        return {"distance": distance.cpu().numpy(), "index": index.cpu().numpy()}
-
-    kept = pieces or Pieces(None)
-    found = [
-        kept.get("neighbours", {"k": k, "rows": rows.tolist()}, partial(near, rows))
-        for rows in torch.split(which, ROWS)
-    ]
-    distance, index = (
-        torch.cat([torch.from_numpy(part[name]) for part in found]).to(which.device)
-        for name in ("distance", "index")
-    )
-    single = distance[:, 1] > 0
-    return Near(distance[single, 1:], index[single, 1:], which[single], int((~single).sum()))
 
 
 def two_nn(near: Near) -> float:

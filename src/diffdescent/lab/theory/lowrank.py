@@ -39,7 +39,7 @@ from diffdescent.models.gaussian import Gaussian
 from diffdescent.run import Progress, initial_state, noise_for, sample
 from diffdescent.run.pieces import Arrays, Pieces, levels_of
 
-from .distance import Set, Subspace, transformed
+from .sets import Set, Subspace, transformed
 
 FRACTIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.97, 1.0)
 METRICS = ("euclidean", "noised data", "fixed, condition 100")

@@ -38,7 +38,7 @@ from diffdescent.lab.conflicts import (
     rule_of,
     with_recorder,
 )
-from diffdescent.lab.conflicts.table import PAIRS, mean, share
+from diffdescent.lab.conflicts.rows import PAIRS, mean, share
 from tests.paths import ROOT
 from tests.unit.guidance.models import guided, mixture
 

@@ -9,7 +9,8 @@ import torch
 from diffdescent import load_model, sample
 from diffdescent.lab.peculiarity.check import check_counter, check_memory
 from diffdescent.lab.peculiarity.counter import count_limbs
-from diffdescent.lab.peculiarity.figures import SPECIES, make_figures
+from diffdescent.lab.peculiarity.figures import make_figures
+from diffdescent.lab.peculiarity.species import SPECIES
 
 pytest.importorskip("scipy", reason="counting limbs needs scipy")
 pytest.importorskip("diffusers", reason="the bundled denoiser is a diffusers network")

@@ -18,7 +18,8 @@ from diffdescent.lab.peculiarity.check import (
     check_others,
     count_pieces,
 )
-from diffdescent.lab.peculiarity.figures import SPECIES, make_figures
+from diffdescent.lab.peculiarity.figures import make_figures
+from diffdescent.lab.peculiarity.species import SPECIES
 from diffdescent.models.dataset import Dataset
 from diffdescent.run.pieces import Pieces
 

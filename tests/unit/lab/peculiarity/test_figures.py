@@ -12,15 +12,8 @@ import torch
 from diffdescent.base.errors import UserError
 from diffdescent.base.image_sets import read_images
 from diffdescent.lab.peculiarity.counter import count_limbs, wrong
-from diffdescent.lab.peculiarity.figures import (
-    SPECIES,
-    Species,
-    draw,
-    make_figures,
-    render,
-    with_counts,
-    write_figures,
-)
+from diffdescent.lab.peculiarity.figures import draw, make_figures, render, write_figures
+from diffdescent.lab.peculiarity.species import SPECIES, Species, with_counts
 
 pytest.importorskip("scipy", reason="counting limbs needs scipy")
 

@@ -10,16 +10,9 @@ import numpy as np
 import pytest
 
 from diffdescent.base.statistics import holm
+from diffdescent.lab.peculiarity.comparison import Paired, paired, table, write_table
 from diffdescent.lab.peculiarity.counter import Readings
-from diffdescent.lab.peculiarity.report import (
-    Paired,
-    group_of,
-    paired,
-    standings,
-    table,
-    verdict,
-    write_table,
-)
+from diffdescent.lab.peculiarity.points import BASE, Point, default_points, momentum
 from diffdescent.lab.peculiarity.statistics import (
     mean_difference,
     mean_of,
@@ -28,7 +21,8 @@ from diffdescent.lab.peculiarity.statistics import (
     sign_test,
     wilson,
 )
-from diffdescent.lab.peculiarity.study import BASE, Outcome, Point, default_points, momentum
+from diffdescent.lab.peculiarity.study import Outcome
+from diffdescent.lab.peculiarity.verdict import group_of, standings, verdict
 
 NORMAL, ODD, NOTHING = (1, 2, 2, 0), (1, 2, 3, 0), (-1, -1, -1, -1)
 

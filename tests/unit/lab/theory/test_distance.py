@@ -27,8 +27,8 @@ from diffdescent.lab.theory import (
     transformed,
     two_nn,
 )
-from diffdescent.lab.theory.distance import _von_mises_fisher
-from diffdescent.lab.theory.error_model import noised_projection
+from diffdescent.lab.theory.noised import noised_projection
+from diffdescent.lab.theory.sets.sphere import _von_mises_fisher
 from diffdescent.models.dataset import Dataset
 from diffdescent.models.gaussian import Gaussian
 from diffdescent.models.mixture import Mixture

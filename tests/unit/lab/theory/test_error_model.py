@@ -16,10 +16,10 @@ import torch
 
 import diffdescent as dd
 from diffdescent.lab.theory import ErrorModel, Points, Sphere, Subspace, Union, measure
-from diffdescent.lab.theory.distance import identity
-from diffdescent.lab.theory.error_model import Errors
+from diffdescent.lab.theory.errors import Errors
 from diffdescent.lab.theory.ideal import GRID, measure_ideal
 from diffdescent.lab.theory.lowrank import BOUNDED, METRICS, _gain, low_rank, sweep
+from diffdescent.lab.theory.sets.base import identity
 from diffdescent.models.dataset import Dataset
 from diffdescent.run import Progress, noise_for
 

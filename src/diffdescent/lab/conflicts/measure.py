@@ -1,0 +1,296 @@
+"""The measurement: a guided sampler run in chunks, continued where it was stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffdescent.base.device import pick_device
+from diffdescent.base.errors import UserError
+from diffdescent.base.files import make_folder, write_atomically
+from diffdescent.core.grid import Grid
+from diffdescent.core.model_info import info
+from diffdescent.core.predict import Predictor
+from diffdescent.core.recipe.grammar import print_element
+from diffdescent.core.transforms.pxp import FreePxP, PxP
+from diffdescent.guidance.wrapper import Wrapper
+
+from .rows import Array
+from .table import ConflictTable
+
+if TYPE_CHECKING:
+    from diffdescent.core.recipe import Recipe
+    from diffdescent.run import Callback
+
+from .recorder import FreeRecorder, Recorder, rule_of, with_recorder
+
+CHUNK = 16
+"""Samples that are measured and written together."""
+RECORD = "analysis.json"
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A conflict analysis that can be continued, in chunks of 16 samples.
+
+    The sampler is left as it is. ``rule`` is the recipe's own ``pxp``, or its ``pxp_free`` if it
+    has that alone; without either, "after" is what ``rule`` would make of each step.
+    """
+
+    model: Predictor
+    recipe: Recipe
+    grid: Grid
+    n: int
+    labels: Tensor | None
+    seed: int
+    micro_batch: int
+    device: torch.device
+    rule: PxP | FreePxP
+    folder: Path | None = None
+    held: dict[int, Array] = field(default_factory=dict)
+
+    def settings(self) -> dict[str, Any]:
+        """What makes the figures, JSON-safe; the number of samples is free, so that more can be
+        added."""
+        from diffdescent.run import fingerprint
+
+        return {
+            "model": info(self.model).name,
+            "fingerprint": fingerprint(self.model),
+            "guidance": json.loads(json.dumps(described(self.model))),
+            "recipe": str(self.recipe),
+            "rule": print_element(self.rule),
+            "rows": "evaluations" if isinstance(self.rule, FreePxP) else "steps",
+            "grid": {"name": self.grid.name, "t": self.grid.t.tolist()},
+            "labels": self._labels(),
+            "seed": self.seed,
+            "micro_batch": self.micro_batch,
+            "device": self.device.type,
+        }
+
+    def check(self, overwrite: bool = False) -> None:
+        """Whether the folder is free or holds the same analysis; ``overwrite`` removes what was
+        measured there.
+
+        Raises :class:`UserError` for a folder that holds another one.
+        """
+        if self.folder is None:
+            return
+        record = self.folder / RECORD
+        if overwrite:
+            for path in (*self.folder.glob("chunk-*.npz"), record):
+                path.unlink(missing_ok=True)
+        if not record.is_file():
+            return
+        try:
+            before = json.loads(record.read_text(encoding="utf-8"))
+        except ValueError:
+            raise UserError(f"{record} is damaged; choose another folder, or overwrite.") from None
+        for key, value in self.settings().items():
+            if before.get(key) != value:
+                raise UserError(
+                    f"{self.folder} holds a conflict analysis with another {key}; choose another"
+                    " folder, overwrite, or give the same settings to continue it."
+                )
+
+    def chunks(self) -> list[range]:
+        """The samples of each chunk."""
+        return [range(first, min(first + CHUNK, self.n)) for first in range(0, self.n, CHUNK)]
+
+    def known(self, chunk: range) -> Array | None:
+        """The Gram matrices of a chunk, (steps, samples, 6, 6), if it was measured before."""
+        path = self._path(chunk)
+        if chunk.start not in self.held and path is not None and path.is_file():
+            try:
+                with np.load(path, allow_pickle=False) as file:
+                    self.held[chunk.start] = file["gram"]
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+                return None  # damaged: measured again
+        found = self.held.get(chunk.start)
+        if found is None or found.shape[1] < len(chunk):
+            return None
+        # What looks at whole batches is not the same in a longer one.
+        tied = self.recipe.whole_batch or self.rule.whole_batch
+        return None if tied and found.shape[1] != len(chunk) else found[:, : len(chunk)]
+
+    def measure(self, chunk: range, callback: Callback | None = None) -> None:
+        """Run and write one chunk."""
+        from diffdescent.run import sample
+
+        recorder = (
+            FreeRecorder(self.rule)
+            if isinstance(self.rule, FreePxP)
+            else Recorder(self.rule, rule_of(self.recipe) is not None)
+        )
+        sample(
+            self.model,
+            with_recorder(self.recipe, recorder),
+            grid=self.grid,
+            samples=chunk,
+            labels=None if self.labels is None else self.labels[chunk.start : chunk.stop],
+            seed=self.seed,
+            batch_size=CHUNK,
+            micro_batch=self.micro_batch,
+            device=self.device,
+            callback=callback,
+        )
+        found: Array = torch.stack(recorder.grams).cpu().double().numpy()
+        self.held[chunk.start] = found
+        path = self._path(chunk)
+        if path is not None:
+            # Only now: a mistake that shows when the model runs leaves the folder as it was.
+            make_folder(path.parent)
+            write_atomically(
+                path.parent / RECORD, (json.dumps(self.settings(), indent=2) + "\n").encode()
+            )
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, gram=found)
+            write_atomically(path, buffer.getvalue())
+
+    def table(self) -> ConflictTable:
+        """The figures, once every chunk has been measured."""
+        found = np.concatenate(
+            [g for chunk in self.chunks() if (g := self.known(chunk)) is not None], axis=1
+        )
+        plan = self.recipe.plan(self.grid)
+        if isinstance(self.rule, FreePxP):
+            starts = [row.at for row in plan.rows]
+        else:
+            ends = [out.point for row in plan.rows for out in row.outputs if out.commit]
+            starts = [self.grid.points[0], *ends[:-1]]
+        t, ratio = (np.array([getattr(p, name) for p in starts]) for name in ("t", "ratio"))
+        return ConflictTable({**self.settings(), "n": self.n}, t, ratio, found)
+
+    def _labels(self) -> list[int] | str | None:
+        """The labels by their period, so that more samples go on as these do."""
+        if self.labels is None:
+            return None
+        labels = self.labels.tolist()
+        if labels == cycled(self.model, len(labels)):
+            return "all in turn"
+        period = next(
+            p for p in range(1, len(labels) + 1) if labels[p:] == labels[: len(labels) - p]
+        )
+        return labels[:period]
+
+    def _path(self, chunk: range) -> Path | None:
+        return None if self.folder is None else self.folder / f"chunk-{chunk.start:06d}.npz"
+
+
+def described(thing: Any) -> Any:
+    """The options of a guided model and of its guides, by name, JSON-safe; networks have
+    fingerprints instead."""
+    if thing is None or isinstance(thing, (bool, int, float, str)):
+        return thing
+    if isinstance(thing, tuple):
+        return [described(value) for value in thing]
+    if isinstance(thing, Tensor):
+        return hashlib.sha256(thing.detach().cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
+    if isinstance(thing, Wrapper) or (is_dataclass(thing) and not isinstance(thing, Predictor)):
+        own = {one.name: described(getattr(thing, one.name)) for one in fields(thing) if one.init}
+        return {"kind": type(thing).__name__, **own}
+    return info(thing).name if isinstance(thing, Predictor) else type(thing).__name__
+
+
+def cycled(model: Predictor, n: int) -> list[int] | None:
+    """All labels in turn: 0, 1, 2, …, 0, 1, …; None for a model without."""
+    known = info(model)
+    count = known.label_count or len(known.classes or ())
+    return [i % count for i in range(n)] if count else None
+
+
+def analysis(
+    model: Predictor | str,
+    recipe: Recipe | str = "ddpm",
+    *,
+    n: int = 64,
+    steps: int = 50,
+    grid: Grid | str | None = None,
+    labels: Tensor | int | Sequence[int] | None = None,
+    seed: int = 0,
+    micro_batch: int | None = None,
+    device: torch.device | str | None = None,
+    rule: PxP | None = None,
+    out: Path | str | None = None,
+    overwrite: bool = False,
+) -> Analysis:
+    """An :class:`Analysis` that is ready to run; arguments and errors are those of
+    :func:`conflicts`."""
+    from diffdescent.run import make_recipe, micro_batch_width, resolve, resolve_grid
+
+    if n < 1:
+        raise UserError(f"A conflict analysis needs at least one sample, not {n}.")
+    net, chosen = resolve(model), make_recipe(recipe, steps)
+    own = rule_of(chosen)
+    if own is not None and rule is not None and own != rule:
+        raise UserError(
+            "The recipe has a pxp of its own, which is the one that is measured; leave out one of"
+            " the two."
+        )
+    asked = cycled(net, n) if labels is None else labels
+    known = None if asked is None else torch.as_tensor(asked)
+    if known is not None and known.ndim and len(known) != n:
+        raise UserError(
+            f"{len(known)} labels were given for {n} samples; give one, or one for each sample."
+        )
+    where = pick_device(device if device is not None else info(net).device)
+    ready = Analysis(
+        net,
+        chosen,
+        resolve_grid(grid, chosen, net.process, steps),
+        n,
+        None if known is None else known.expand(n),
+        seed,
+        micro_batch_width(net, where, micro_batch),
+        where,
+        own or rule or PxP(),
+        None if out is None else Path(out),
+    )
+    ready.check(overwrite)
+    return ready
+
+
+def conflicts(
+    model: Predictor | str,
+    recipe: Recipe | str = "ddpm",
+    *,
+    callback: Callback | None = None,
+    **options: Any,
+) -> ConflictTable:
+    """How the gradients of a guided sampler conflict, step by step: the measurement behind
+    PixelAsParam's figure 2.
+
+    Args:
+        model: a guided model: :class:`Guided`, :class:`ClassifierFree`, or both (see
+            :func:`apply_guidance`).
+        recipe: the sampler; with ``pxp`` in its chain PxP's steps are taken, otherwise its rule is
+            only measured. With ``pxp_free`` alone its pair is measured at every evaluation, in
+            units of x0.
+        n, steps, grid, seed, micro_batch, device: as in :func:`diffdescent.run`; n is 64 and steps
+            50.
+        labels: a class for each sample, or one for all; None takes all classes in turn.
+        rule: the :class:`PxP` by which "after" is told where the recipe has none (default: the
+            paper's).
+        out: a folder for what has been measured, written every 16 samples; the same call continues
+            there, and ``overwrite`` begins anew.
+        callback: called after each evaluation, as in :func:`diffdescent.run`.
+
+    Raises :class:`UserError` for a model without guidance, a folder that holds another analysis,
+    and what :func:`diffdescent.run` refuses.
+    """
+    ready = analysis(model, recipe, **options)
+    for chunk in ready.chunks():
+        if ready.known(chunk) is None:
+            ready.measure(chunk, callback)
+    return ready.table()

@@ -1,0 +1,101 @@
+"""The region of stability of a chain, and its picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from diffdescent.core.executor import Executor
+from diffdescent.core.grid import explicit_ratios
+from diffdescent.core.predict import Prediction, conversion
+from diffdescent.core.process import VE, Array, Point
+from diffdescent.core.recipe import Recipe
+
+from .explanation import Explanation
+from .linear import TINY
+
+
+def growth(recipe: Recipe, z: Array, steps: int = 64) -> Array:
+    """By which factor a linear problem de/dx = λ grows in a step of the chain, for each complex
+    ``z`` = hλ.
+
+    The chain runs on ẋ = λx in −σ̃ with equal steps h, complex numbers as pairs of reals; the
+    factor is (|x_N|/|x_{N/2}|)^{2/N}. Below 1 the chain is stable; the exact solution is where Re z
+    < 0. ``noise`` is left out.
+    """
+    grid = explicit_ratios(VE(), TINY * np.arange(steps + 1, 0, -1.0))
+    real, imaginary = (
+        torch.from_numpy(np.ascontiguousarray(part.ravel())) for part in (z.real, z.imag)
+    )
+    x = torch.zeros(z.size, 2, dtype=torch.float64)
+    x[:, 0] = 1.0
+    chain = Executor(
+        recipe.plan(grid),
+        x,
+        noise=_Quiet(),
+        displacements=recipe.displacements,
+        dtype=torch.float64,
+    )
+    half = x
+    while not chain.done:
+        query = chain.ask()
+        if chain.committed == steps // 2:
+            half = chain.x
+        # dx̃/dσ̃ = ε, and σ̃ falls: ẋ in −σ̃ is −ε.
+        a, b = -real / TINY, -imaginary / TINY
+        eps = torch.stack(
+            (a * query.x[:, 0] - b * query.x[:, 1], b * query.x[:, 0] + a * query.x[:, 1]), dim=1
+        )
+        chain.tell(Prediction(eps, conversion("eps", query.at)))
+    # A state that became exactly 0 has not grown.
+    ratio = chain.x.norm(dim=1) / half.norm(dim=1).clamp(min=1e-300)
+    return np.asarray(ratio.pow(2 / steps).numpy()).reshape(z.shape)
+
+
+class _Quiet:
+    """Noise that is none: stability is that of the mean."""
+
+    def initial(self, shape: Any) -> torch.Tensor:
+        return torch.zeros(tuple(shape))
+
+    def __call__(
+        self, x: torch.Tensor, step: int, draw: int, src: Point, dst: Point
+    ) -> torch.Tensor:
+        return torch.zeros_like(x)
+
+
+def draw_stability(explanation: Explanation, recipe: Recipe, path: Path) -> None:
+    """The region of hλ in which the chain damps, beside that of Euler's method, which is DDIM in
+    σ̃."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    from diffdescent.base.images import save_figure
+
+    real, imaginary = np.linspace(-4, 1.5, 111), np.linspace(-3, 3, 121)
+    z = real[None, :] + 1j * imaginary[:, None]
+    factor = growth(recipe, z)
+    figure, axes = plt.subplots(figsize=(6.2, 4.6), layout="constrained")
+    mesh = axes.pcolormesh(
+        real, imaginary, np.clip(factor, 0, 2), cmap="RdBu_r", vmin=0, vmax=2, rasterized=True
+    )
+    axes.contour(real, imaginary, factor, levels=[1.0], colors="k", linewidths=1.6)
+    circle = np.exp(1j * np.linspace(0, 2 * np.pi, 200)) - 1
+    axes.plot(circle.real, circle.imag, "k--", lw=1, label="Euler's (plain DDIM)")
+    axes.plot([], [], "k-", lw=1.6, label="this chain: damped inside")
+    axes.axvline(0, color="0.4", lw=0.8, ls=":")
+    axes.set(
+        xlabel="Re hλ",
+        ylabel="Im hλ",
+        title=f"{explanation.recipe}: growth in a step of ẋ = λx",
+        aspect="equal",
+    )
+    axes.legend(fontsize=8, loc="upper left")
+    figure.colorbar(mesh, label="growth factor (blue: damped, red: amplified)")
+    save_figure(figure, path, 110)
+    plt.close(figure)

@@ -1,0 +1,123 @@
+"""The report as one HTML file that needs no network."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from diffdescent.base.images import sheet
+
+from .. import figures
+from ..gather import Results
+from ..metrics import title
+from ..summary import metrics_in, varying
+from .ranking import metric_head, ranked_table
+from .sections import (
+    CONTRASTED,
+    PAIRED,
+    changed,
+    contrast_rows,
+    cost_rows,
+    described,
+    facts,
+    notes,
+    shown,
+    spread_rows,
+)
+
+SHOWN = 10
+"""Images of a cell in its sample sheet."""
+
+
+# --- HTML
+
+
+def html(results: Results) -> str:
+    """The whole report as one file: styles, figures and pictures are inside."""
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
+    metrics = metrics_in(results.lines)
+    parameters = results.study.parameters
+    drawn = [picture for m in metrics for picture in figures.curves(results.lines, m)]
+    drawn += [picture for m in metrics for picture in figures.sweeps(results.lines, m, parameters)]
+    drawn += [
+        picture for m in metrics for picture in figures.heat_maps(results.lines, m, parameters)
+    ]
+    drawn += [
+        picture
+        for m in metrics[1:]
+        for picture in figures.tradeoffs(results.lines, metrics[0], m, parameters)
+    ]
+    return environment.from_string(source).render(
+        config=results.study.config,
+        facts=facts(results),
+        paired=PAIRED,
+        table=ranked_table(results),
+        notes=notes(results),
+        figures=[(_data("image/svg+xml", one.svg), one.caption) for one in drawn],
+        changed=changed(results.study.config),
+        published=[
+            (one, [(name, [shown(e) for e in row]) for name, row in one.rows])
+            for one in results.published
+        ],
+        contrasted=CONTRASTED,
+        contrasts=[
+            (one.contrast.name, contrast_rows(one, metrics), one.tests)
+            for one in results.contrasts
+            if one.rows
+        ],
+        metric_heads=[metric_head(m) for m in metrics],
+        sheets=_sheets(results),
+        spreads=spread_rows(results),
+        metric_titles=[title(m) for m in metrics],
+        costs=cost_rows(results.lines),
+        protocol=[(key, value) for key, value in results.study.protocol.items()],
+        protocol_hash=results.study.protocol_hash,
+        commands=[
+            (line.title, described(line, results.lines), line.command) for line in results.lines
+        ],
+    )
+
+
+def _data(kind: str, data: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _sheets(results: Results) -> list[tuple[str, list[tuple[str, str]]]]:
+    """(heading, rows of (title, picture)): one block for each budget and grid, all rows from the
+    same noise."""
+    blocks: dict[str, list[tuple[str, str]]] = {}
+    several = varying(results.lines, ("grid",))
+    for line in sorted(results.lines, key=lambda line: (line.budget, line.columns["grid"])):
+        pictures = results.pictures[line.cells[0]][:SHOWN]
+        if not len(pictures) or pictures.shape[1] not in (1, 3):
+            continue
+        heading = f"{line.budget} evaluations" + (f", {line.columns['grid']}" if several else "")
+        name = ", ".join(
+            [
+                line.title,
+                *(str(line.columns[n]) for n in varying(results.lines, ("guidance", "labels"))),
+            ]
+        )
+        blocks.setdefault(heading, []).append((name, _data("image/png", _png(pictures))))
+    return list(blocks.items())
+
+
+def _png(pictures: npt.NDArray[np.uint8]) -> bytes:
+    from PIL import Image
+
+    page = sheet(torch.from_numpy(pictures), columns=len(pictures), gap=1).permute(1, 2, 0).numpy()
+    buffer = io.BytesIO()
+    Image.fromarray(page[:, :, 0] if page.shape[2] == 1 else page).save(
+        buffer, format="PNG", optimize=True
+    )
+    return buffer.getvalue()

@@ -1,0 +1,101 @@
+"""The report as Markdown, without pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..gather import Results
+from ..metrics import title
+from ..published import Compared
+from ..summary import metrics_in
+from .ranking import metric_head, ranked_table
+from .sections import (
+    CONTRASTED,
+    PAIRED,
+    changed,
+    contrast_rows,
+    facts,
+    notes,
+    orderings_text,
+    shown,
+    spread_rows,
+)
+
+# --- Markdown
+
+
+def markdown(results: Results) -> str:
+    """The report without pictures."""
+    config = results.study.config
+    parts = [f"# {config.title}", config.mirrors, config.about.strip()]
+    parts.append("\n".join(f"- {name}: {value}" for name, value in facts(results)))
+    table = ranked_table(results)
+    rows = [[f"**{e.text}**" if e.best else e.text for e in row] for row in table.rows]
+    parts += ["## Ranked by budget", _markdown_table([c.title for c in table.columns], rows)]
+    parts.append(f"Bold: the best of its budget, and what cannot be told from it. {PAIRED}")
+    parts += [f"- {note}" for note in notes(results)]
+    for one in results.published:
+        parts += [
+            f"## Published beside ours: {one.table.table}",
+            one.table.setting.strip(),
+            changed(config),
+        ]
+        parts.append(_markdown_published(one))
+        parts.append(orderings_text(one))
+    for compared in results.contrasts:
+        if compared.rows:
+            metrics = metrics_in(results.lines)
+            rows = [
+                [
+                    where,
+                    *(
+                        (
+                            f"**{e.text} {e.verdict}** ({e.values})"
+                            if e.verdict
+                            else f"{e.text} ({e.values})"
+                        )
+                        for e in entries
+                    ),
+                ]
+                for where, entries in contrast_rows(compared, metrics)
+            ]
+            parts += [
+                f"## {compared.contrast.name}",
+                _markdown_table(["", *map(metric_head, metrics)], rows),
+            ]
+            parts.append(f"{CONTRASTED} ({compared.tests} tests.)")
+    if over := spread_rows(results):
+        header = ["parameter", "where", "values", *(title(m) for m in metrics_in(results.lines))]
+        parts += [
+            "## Over each parameter: mean ± standard deviation",
+            _markdown_table(header, over),
+        ]
+    parts += [
+        "## Protocol",
+        "\n".join(f"- {key}: `{value}`" for key, value in results.study.protocol.items()),
+    ]
+    parts += ["## Commands", "```\n" + "\n".join(line.command for line in results.lines) + "\n```"]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines
+    )
+
+
+def _markdown_published(one: Compared) -> str:
+    rows = []
+    for name, row in one.rows:
+        texts = [shown(entry) for entry in row]
+        rows.append(
+            [
+                name,
+                *(
+                    published if ours == "–" else f"{published} / {ours}"
+                    for published, ours in texts
+                ),
+            ]
+        )
+    return _markdown_table(["published / ours", *one.titles], rows)
