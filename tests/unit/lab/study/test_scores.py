@@ -14,6 +14,7 @@ import torch
 import diffdescent as dd
 from diffdescent.base.errors import UserError
 from diffdescent.base.images import save_png, to_uint8
+from diffdescent.core.model_info import info
 from diffdescent.evaluate import (
     extract,
     load_extractor,
@@ -205,7 +206,8 @@ def test_one_guidance_text_under_two_samplers(make: Make, tmp_path: Path) -> Non
         labels="cycle",
     )
     found = prepare(guided, tmp_path)
-    names = {found.worker.guided(c.guidance, dd.sampler(c.sampler))[0].name for c in found.cells}  # type: ignore[attr-defined]
+    models = [found.worker.guided(c.guidance, dd.sampler(c.sampler))[0] for c in found.cells]
+    names = {info(model).name for model in models}
     assert {name.rpartition("shift=")[2] for name in names} == {"mean)", "score)"}
 
 
