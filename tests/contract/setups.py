@@ -15,6 +15,7 @@ from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Kind, Prediction, conversion
 from diffdescent.core.process import VE, VP, Flow, Point, VPContinuous
 from diffdescent.core.transforms import Displacement, Estimate
+from tests.sub_vp import SubVP
 
 VP_LINEAR = VP.named("linear")
 
@@ -35,6 +36,7 @@ GRIDS: dict[str, Grid] = {
     "ve, narrow": explicit_ratios(VE(), [3.0, 2.2, 1.7, 0.9, 0.8, 0.35, 0.2]),
     "flow, pure noise to data": explicit(Flow(), np.linspace(1, 0, 9)),
     "flow, inside": explicit(Flow(), [0.9, 0.8, 0.55, 0.5, 0.3, 0.2, 0.05]),
+    "sub-vp, to zero": make_grid("uniform", SubVP(), 7, spacing="trailing"),
 }
 
 

@@ -9,6 +9,7 @@ from diffdescent.core.process import VE, Flow, Process
 from diffdescent.core.solvers import Solver, Spacing
 from tests.order.measure import signed_error, slopes
 from tests.registry import build, deterministic, solvers
+from tests.sub_vp import SubVP
 
 TOLERANCE = 0.15
 SPACINGS: tuple[Spacing, ...] = ("uniform", "smooth", "alternating")
@@ -31,7 +32,7 @@ def first_variant(name: str) -> Solver:
 NAMES = sorted({p.values[0].name for p in solvers(deterministic)})
 
 
-@pytest.mark.parametrize("process", [VE(), Flow()], ids=["VE", "Flow"])
+@pytest.mark.parametrize("process", [VE(), Flow(), SubVP()], ids=lambda p: type(p).__name__)
 @pytest.mark.parametrize("name", NAMES)
 def test_order_does_not_depend_on_the_process(name: str, process: Process) -> None:
     solver = first_variant(name)

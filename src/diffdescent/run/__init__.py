@@ -20,7 +20,7 @@ from diffdescent.core.model_info import info
 from diffdescent.core.noise import INITIAL, Brownian, Keyed, NoiseSource, normals
 from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Prediction, Predictor
-from diffdescent.core.process import Flow, Point, Process
+from diffdescent.core.process import Point, Process
 from diffdescent.core.recipe import Recipe
 from diffdescent.core.transforms import Displacement
 from diffdescent.core.transforms.inpaint import Inpaint
@@ -122,11 +122,7 @@ def initial_state(noise: Tensor, grid: Grid, init: Tensor | None = None) -> Tens
     """
     first = grid.points[0]
     if init is None:
-        return (
-            noise * first.norm
-            if first.alpha and not isinstance(grid.process, Flow)
-            else noise * first.sigma
-        )
+        return noise * grid.process.start_scale(first)
     return (init * first.alpha).add_(noise, alpha=first.sigma)
 
 

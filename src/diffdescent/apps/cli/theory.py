@@ -17,10 +17,10 @@ from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError
 from diffdescent.base.files import make_folder, write_atomically
 from diffdescent.base.image_sets import read_images
-from diffdescent.core.grid import schedules
 from diffdescent.core.predict import Predictor
 from diffdescent.core.process import Array
 from diffdescent.core.recipe import parse_grid
+from diffdescent.lab.theory import schedules
 from diffdescent.lab.theory.error_model import measure
 from diffdescent.lab.theory.errors import Errors
 from diffdescent.lab.theory.ideal import GRID, measure_ideal
@@ -410,7 +410,7 @@ def _report(
         )
     for share in (0.5, 0.95):
         eta, nu = errors.holds_with(share)
-        limit = schedules.reach(eta, nu)
+        limit = schedules.greatest_factor(eta, nu)
         result[f"holds_for_{share:g}"] = {
             "eta": eta,
             "nu": nu,
@@ -483,10 +483,10 @@ def schedule(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Which noise schedules are (η, ν)-admissible: the greatest step, the reach, the least number
-    of steps, a check."""
+    """Which noise schedules are (η, ν)-admissible: the greatest step, how far N steps lower the
+    noise, the least number of steps, a check."""
     beta = schedules.greatest_step(eta, nu, steps)
-    factor, limit = schedules.reach(eta, nu, steps), schedules.reach(eta, nu)
+    factor, limit = schedules.greatest_factor(eta, nu, steps), schedules.greatest_factor(eta, nu)
     result: dict[str, Any] = {
         "eta": eta,
         "nu": nu,

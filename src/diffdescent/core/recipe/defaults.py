@@ -3,7 +3,7 @@ sampler."""
 
 from __future__ import annotations
 
-from diffdescent.core.process import VE, Flow, Process
+from diffdescent.core.process import Process
 from diffdescent.core.transforms import GradientEstimation
 
 from .parse import parse
@@ -23,16 +23,15 @@ def default_recipe(steps: int) -> Recipe:
 def default_grid(recipe: Recipe, process: Process) -> str:
     """The grid when none is asked for.
 
-    The one that the recipe's name implies (``"DPM++ 2M Karras"``); else uniform in shifted time for
-    flows and Karras for VE. For VP, log-linear under gradient estimation and under solvers in λ,
-    whose variable it is uniform in; uniform in time from the highest trained level for all others.
+    The one that the recipe's name implies (``"DPM++ 2M Karras"``); else the process's usual one
+    (uniform in shifted time for flows, Karras for VE). For all other processes, log-linear under
+    gradient estimation and under solvers in λ, whose variable it is uniform in, and uniform in time
+    from the highest trained level under the rest.
     """
     if recipe.grid is not None:
         return recipe.grid
-    if isinstance(process, Flow):
-        return "uniform(spacing=trailing)"
-    if isinstance(process, VE):
-        return "karras"
+    if process.usual_grid is not None:
+        return process.usual_grid
     estimated = any(isinstance(t, GradientEstimation) for t in recipe.transforms)
     return (
         "loglinear"

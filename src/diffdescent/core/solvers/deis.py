@@ -21,7 +21,7 @@ import numpy as np
 from diffdescent.base.errors import UserError, unknown
 from diffdescent.core.grid import Grid
 from diffdescent.core.plan import Plan, Row, euler_row
-from diffdescent.core.process import VP, Point, Process
+from diffdescent.core.process import Point, Process
 
 from .base import Variable, register
 from .exponential import LowerOrderFinal, check_orders, step_orders
@@ -36,17 +36,18 @@ def _time_rule(process: Process, src: Point, dst: Point, count: int) -> Rule:
     0) to all digits.
 
     The latter is Gauss–Legendre in v = asinh σ̃, in which t is smooth from σ̃ = 0 to very large σ̃;
-    for a discrete VP process piece by piece between its integer indices, where log ᾱ has kinks.
+    piece by piece where the process has kinks (a discrete VP one, at its integer indices).
     """
     if count:
         rule = left_sum(src.t, dst.t, count)
         return Rule(rule.points, rule.weights * process.ratio_slope(rule.points))
     ends = [src.ratio, dst.ratio]
     points = 48
-    if isinstance(process, VP):
+    if process.kinks is not None:
         low, high = sorted((src.t, dst.t))
-        kinks = process.ratio(np.arange(math.floor(low) + 1, math.ceil(high)))
-        ends = [ends[0], *sorted(kinks.tolist(), reverse=ends[0] > ends[1]), ends[1]]
+        inside = process.kinks[(process.kinks > low) & (process.kinks < high)]
+        kinks = process.ratio(inside).tolist()
+        ends = [ends[0], *sorted(kinks, reverse=ends[0] > ends[1]), ends[1]]
         points = 8 if len(ends) < 20 else 4
     rule = gauss(np.arcsinh(ends), points)
     return Rule(process.t_of_ratio(np.sinh(rule.points)), rule.weights * np.cosh(rule.points))

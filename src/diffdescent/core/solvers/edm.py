@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from diffdescent.base.errors import UserError, unknown
 from diffdescent.core.grid import Grid
 from diffdescent.core.plan import Output, Plan, Row, euler_row
-from diffdescent.core.process import VE, Flow, Point, Process
+from diffdescent.core.process import Point, Process
 
 from .base import Variable, register
 from .ddim import forward_sigma
@@ -43,14 +43,7 @@ def _slope(process: Process, at: Point, clock: Clock) -> _Slope:
         return _Slope(0.0, 0.5 / at.ratio)
     # With x = α(x0 + σ̃ε): dx/dt = (d log α/dt) x + α (dσ̃/dt) ε.
     rate = float(process.ratio_slope(at.t))
-    return _Slope(_log_alpha_slope(process, at) * rate, at.alpha * rate)
-
-
-def _log_alpha_slope(process: Process, at: Point) -> float:
-    """d log α/dσ̃: α is (1 + σ̃²)^{−1/2} for VP, 1/(1 + σ̃) for flow, 1 for VE."""
-    if isinstance(process, VE):
-        return 0.0
-    return -at.alpha if isinstance(process, Flow) else -at.ratio * at.alpha**2
+    return _Slope(process.log_alpha_slope(at) * rate, at.alpha * rate)
 
 
 @dataclass(frozen=True)
@@ -98,8 +91,8 @@ class _Churned:
         raised = [self._raised(grid, p) for p in points[:-1]]
         rows: list[Row] = []
         for i, (src, dst) in enumerate(zip(raised, points[1:], strict=True)):
-            if self.clock == "time" and isinstance(grid.process, Flow) and src.sigma and dst.alpha:
-                rows += self._flow_rows(i, src, dst)
+            if self.clock == "time" and grid.process.straight and src.sigma and dst.alpha:
+                rows += self._straight_rows(grid, i, src, dst)
             elif math.isinf(src.lam) or dst.alpha == 0:
                 rows.append(euler_row(i, src, dst, "eps"))
             else:
@@ -125,16 +118,15 @@ class _Churned:
         return Output(dst, commit=False, base=dst.alpha / src.alpha, noise=noise, draw=draw)
 
     def _rows(self, grid: Grid, step: int, src: Point, dst: Point) -> list[Row]:
-        return [self._straight(grid, step, src, dst)]
+        return [self._along(grid, step, src, dst)]
 
-    def _flow_rows(self, step: int, src: Point, dst: Point) -> list[Row]:
-        """Steps along a flow's velocity v = dx/dσ = (x − x0)/σ, which is finite at pure noise."""
+    def _straight_rows(self, grid: Grid, step: int, src: Point, dst: Point) -> list[Row]:
+        """Steps along the velocity dx/dσ = (x − x0)/σ of a straight process, which is finite at
+        pure noise."""
         length = (dst.sigma - src.sigma) / src.sigma
         return [Row(step, src, "x0", (Output(dst, current=1 + length, evals=(-length,)),))]
 
-    def _straight(
-        self, grid: Grid, step: int, src: Point, dst: Point, to: Point | None = None
-    ) -> Row:
+    def _along(self, grid: Grid, step: int, src: Point, dst: Point, to: Point | None = None) -> Row:
         """Along the slope at ``src`` to ``dst``, or to the inner level ``to`` on the way.
 
         ``current`` carries the state, which churn has made another than the base.
@@ -191,41 +183,37 @@ class Heun(_Churned):
         if dst.sigma == 0:
             return super()._rows(grid, step, src, dst)
         middle = dst if self.alpha == 1 else self._inner(grid, src, dst)
-        first = self._straight(grid, step, src, dst, to=middle)
+        first = self._along(grid, step, src, dst, to=middle)
         (tau, _), (tau_mid, scale_mid), (tau_end, scale) = (
             _coordinate(p, self.clock) for p in (src, middle, dst)
         )
         begin, inner = (_slope(grid.process, p, self.clock) for p in (src, middle))
-        reach, length, share = tau_mid - tau, tau_end - tau, 1 / (2 * self.alpha)
-        # The inner state is (1 + reach·A) y + reach·B e: y comes back from it, since the base lacks
+        part, length, share = tau_mid - tau, tau_end - tau, 1 / (2 * self.alpha)
+        # The inner state is (1 + part·A) y + part·B e: y comes back from it, since the base lacks
         # what churn added.
-        on_start = (1 + length * (1 - share) * begin.x) / (1 + reach * begin.x)
+        on_start = (1 + length * (1 - share) * begin.x) / (1 + part * begin.x)
         out = Output(
             dst,
             current=scale / scale_mid * on_start + scale / scale_mid * length * share * inner.x,
             evals=(
                 scale * length * share * inner.eps,
-                scale * begin.eps * (length * (1 - share) - on_start * reach),
+                scale * begin.eps * (length * (1 - share) - on_start * part),
             ),
         )
         return [first, Row(step, middle, "eps", (out,), order=2)]
 
-    def _flow_rows(self, step: int, src: Point, dst: Point) -> list[Row]:
+    def _straight_rows(self, grid: Grid, step: int, src: Point, dst: Point) -> list[Row]:
         if dst.sigma == 0:
-            return super()._flow_rows(step, src, dst)
-        sigma = src.sigma + self.alpha * (dst.sigma - src.sigma)
-        middle = dst if self.alpha == 1 else Point(sigma, 1 - sigma, sigma)
-        reach, length, share = (
-            (middle.sigma - src.sigma) / src.sigma,
-            dst.sigma - src.sigma,
-            1 / (2 * self.alpha),
-        )
-        inner = Output(middle, commit=False, current=1 + reach, evals=(-reach,))
+            return super()._straight_rows(grid, step, src, dst)
+        middle = dst if self.alpha == 1 else self._inner(grid, src, dst)
+        part = (middle.sigma - src.sigma) / src.sigma
+        length, share = dst.sigma - src.sigma, 1 / (2 * self.alpha)
+        inner = Output(middle, commit=False, current=1 + part, evals=(-part,))
         old, new = length * (1 - share) / src.sigma, length * share / middle.sigma
         # The start of the step comes back from the inner state, as the base lacks what churn added:
         # see _rows.
-        on_start = (1 + old) / (1 + reach)
-        out = Output(dst, current=on_start + new, evals=(-new, on_start * reach - old))
+        on_start = (1 + old) / (1 + part)
+        out = Output(dst, current=on_start + new, evals=(-new, on_start * part - old))
         return [Row(step, src, "x0", (inner,), keep=(0,)), Row(step, middle, "x0", (out,), order=2)]
 
     def _inner(self, grid: Grid, src: Point, dst: Point) -> Point:

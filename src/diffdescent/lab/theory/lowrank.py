@@ -32,13 +32,13 @@ from torch import Tensor
 
 from diffdescent.base.errors import UserError
 from diffdescent.core.grid import Grid
-from diffdescent.core.grid.schedules import distance_bounds
 from diffdescent.core.process import VP, Array
 from diffdescent.core.recipe import parse_grid
 from diffdescent.models.gaussian import Gaussian
 from diffdescent.run import Progress, initial_state, noise_for, sample
 from diffdescent.run.pieces import Arrays, Pieces, levels_of
 
+from .schedules import distance_bounds
 from .sets import Set, Subspace, transformed
 
 FRACTIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.97, 1.0)

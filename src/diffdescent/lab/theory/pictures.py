@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from diffdescent.core.grid.schedules import Check, distance_bounds
 from diffdescent.core.process import ArrayLike
 
 from .canvas import panels, save_and_close
 from .errors import Errors
 from .lowrank import BOUNDED, METRICS, Row
 from .noised import Noised
+from .schedules import Check, distance_bounds
 
 
 def draw_distances(errors: Errors, end: float, eta: ArrayLike, path: Path, title: str) -> None:

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 import diffdescent as dd
 from diffdescent.core.process import make_betas
+from tests.sub_vp import SubVP
 
 SCHEDULES = ("linear", "scaled_linear", "cosine", "sigmoid")
 PROCESSES = {name: dd.VP.named(name) for name in SCHEDULES} | {  # type: ignore[arg-type]
-    "continuous": dd.VPContinuous(), "ve": dd.VE(), "flow": dd.Flow(),
+    "continuous": dd.VPContinuous(), "ve": dd.VE(), "flow": dd.Flow(), "sub-vp": SubVP(),
 }  # fmt: skip
 
 
@@ -43,6 +44,8 @@ def test_scaled_levels_have_the_ratio_and_the_norm(name: str, log_ratio: float) 
         assert math.isclose(point.norm, 1, rel_tol=1e-14)
     elif isinstance(process, dd.VE):
         assert alpha == 1
+    elif isinstance(process, SubVP):
+        assert math.isclose(alpha**2 + sigma, 1, rel_tol=1e-14)
     else:
         assert math.isclose(alpha + sigma, 1, rel_tol=1e-14)
 
@@ -55,6 +58,16 @@ def test_the_slope_of_the_ratio(name: str) -> None:
     h = 1e-5 * (process.t_max - process.t_min) / 1000
     numeric = (process.ratio(t + h) - process.ratio(t - h)) / (2 * h)
     np.testing.assert_allclose(process.ratio_slope(t), numeric, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(PROCESSES))
+@pytest.mark.parametrize("ratio", [0.02, 0.7, 9.0])
+def test_the_slope_of_log_alpha(name: str, ratio: float) -> None:
+    process, h = PROCESSES[name], 1e-5 * ratio
+    numeric = np.diff(np.log(process.scaled([ratio - h, ratio + h])[0]))[0] / (2 * h)
+    alpha, sigma = map(float, process.scaled(ratio))
+    at = dd.Point(float(process.t_of_ratio(ratio)), alpha, sigma)
+    assert process.log_alpha_slope(at) == pytest.approx(float(numeric), rel=1e-7, abs=1e-9)
 
 
 def test_vp_is_the_cumulative_product() -> None:

@@ -8,30 +8,40 @@ i = N, …, t lie between Π(1 − β_i(1 + η)) and Π(1 + β_i(η − 1)) of t
 
     (1/ν) Π(1 + β_i(η − 1)) ≤ Π(1 − β_i) ≤ ν Π(1 − β_i(η + 1)),
 
-so that the band cannot be left whatever the denoiser does within its error.
+so that the band cannot be left whatever the denoiser does within its error. What the grid
+``admissible`` is built of (:func:`greatest_factor`, :func:`least_steps`) lives with that grid.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from diffdescent.base.errors import UserError
+from diffdescent.core.grid import Grid
+from diffdescent.core.grid.admissible import (
+    check_error_model,
+    greatest_factor,
+    least_steps,
+    statement,
+)
 from diffdescent.core.process import Array, ArrayLike
 
-if TYPE_CHECKING:
-    from . import Grid
-
-
-def _check(eta: float, nu: float) -> None:
-    if not (0 <= eta < math.inf and 1 <= nu < math.inf):
-        raise UserError(
-            f"The error model needs η ≥ 0 and ν ≥ 1, not η = {eta}, ν = {nu}; typical are 0.2"
-            " and 2."
-        )
+__all__ = [
+    "Bounds",
+    "Check",
+    "check",
+    "check_grid",
+    "distance_bounds",
+    "greatest_factor",
+    "greatest_step",
+    "least_band",
+    "least_steps",
+    "statement",
+    "step_sizes",
+]
 
 
 def greatest_step(eta: float, nu: float, steps: int) -> float:
@@ -41,72 +51,13 @@ def greatest_step(eta: float, nu: float, steps: int) -> float:
     1 where η = 0 (an exact projection may be taken at once). Raises :class:`UserError` for η < 0, ν
     < 1 or N < 1.
     """
-    _check(eta, nu)
+    check_error_model(eta, nu)
     if steps < 1:
         raise UserError(f"A schedule needs at least 1 step, not {steps}.")
     if eta == 0:
         return 1.0
     c = -math.expm1(-math.log(nu) / steps)
     return c / (eta + c)
-
-
-def reach(eta: float, nu: float, steps: int | None = None) -> float:
-    """σ̃_N/σ̃_0: by which factor N admissible steps lower the noise at most, (1 + c/η)^N.
-
-    ``steps`` None: the least bound for any number of steps and any schedule, ν^{1/η}, which none
-    attains. (For N steps a constant β is the best schedule: what a step costs of log ν is convex in
-    its log σ̃_t/σ̃_s, with slope η at 0.) Infinite for η = 0 and wherever it exceeds the range of
-    floating point.
-    """
-    _check(eta, nu)
-    if eta == 0:
-        return math.inf
-    once = math.log(nu) / eta
-    power = once if steps is None else steps * math.log1p(-math.expm1(-math.log(nu) / steps) / eta)
-    return math.exp(power) if power < 700 else math.inf
-
-
-def least_steps(eta: float, nu: float, ratio: float) -> int | None:
-    """The least N with an admissible schedule that lowers σ̃ by the factor ``ratio``; None where no
-    N has one.
-
-    Raises :class:`UserError` unless the ratio is at least 1 and finite.
-    """
-    _check(eta, nu)
-    if not 1 <= ratio < math.inf:
-        raise UserError(f"A schedule lowers σ/α by a finite factor of at least 1, not {ratio}.")
-    if ratio == 1 or eta == 0:
-        return 1
-    if ratio >= reach(eta, nu):
-        return None
-    high = 1
-    while reach(eta, nu, high) < ratio:
-        high *= 2
-        if high > 2**40:  # within the last bits of the bound
-            return None
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if reach(eta, nu, middle) >= ratio else (middle, high)
-    return high
-
-
-def statement(eta: float, nu: float, ratio: float) -> str:
-    """One sentence for people: how many steps a factor of ``ratio`` needs, or why no number of them
-    is enough."""
-    steps = least_steps(eta, nu, ratio)
-    limit = reach(eta, nu)
-    if steps is None:
-        return (
-            f"With η = {eta:g} and ν = {nu:g} no schedule of any number of steps is admissible for"
-            f" a factor of {ratio:.6g}: even infinitely many steps lower σ/α by less than ν^(1/η) ="
-            f" {limit:.6g}."
-        )
-    bound = "" if math.isinf(limit) else f" (any number of steps: less than {limit:.6g})"
-    return (
-        f"With η = {eta:g} and ν = {nu:g} a factor of {ratio:.6g} needs at least {steps}"
-        f" steps{bound}."
-    )
 
 
 def step_sizes(ratios: ArrayLike) -> Array:
@@ -200,7 +151,7 @@ def check(ratios: ArrayLike, eta: float, nu: float) -> Check:
 
     Raises :class:`UserError` for η < 0, ν < 1, and ratios that do not fall.
     """
-    _check(eta, nu)
+    check_error_model(eta, nu)
     r = np.asarray(ratios, dtype=np.float64)
     if r.ndim != 1 or len(r) < 2 or not np.all(np.diff(r) < 0):
         raise UserError("A schedule needs at least two values of σ/α that fall from noise to data.")
@@ -230,49 +181,6 @@ def least_band(ratios: ArrayLike, eta: float) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         needed = np.maximum(bounds.sigma / bounds.lower, bounds.upper / bounds.sigma)
     return float(np.nan_to_num(needed, nan=1.0, posinf=np.inf).max())
-
-
-def admissible_ratios(
-    eta: float,
-    nu: float,
-    steps: int,
-    low: float,
-    high: float,
-    start: float | None,
-    last: float | None,
-) -> tuple[Array, str | None]:
-    """N + 1 log-uniform σ̃ with the greatest range that is admissible, and what had to give way.
-
-    ``low`` and ``high`` bound the process's own range. With neither ``start`` nor ``last`` the grid
-    ends at ``low`` and starts as high as N steps can come from; with one of them, the other
-    follows. Raises :class:`UserError`, with the least number of steps or why none is enough, when
-    both are given and too far apart.
-    """
-    factor = reach(eta, nu, steps)
-    if start is not None and last is not None:
-        if not 0 < last < start < math.inf:
-            raise UserError(
-                f"The grid 'admissible' needs 0 < last < start < ∞, not last={last:g} and"
-                f" start={start:g}."
-            )
-        if start / last > factor * (1 + 1e-12):
-            raise UserError(
-                f"{steps} steps are not admissible from σ/α = {start:g} to {last:g}; they allow a"
-                f" factor of {factor:.4g}. {statement(eta, nu, start / last)}"
-            )
-        return np.geomspace(start, last, steps + 1), None
-    if start is not None:
-        wanted = min(low, start / 2)
-        end = max(wanted, start / factor)
-        note = None if end == wanted else f"it ends at σ/α = {end:.4g}, not {wanted:.4g}"
-        ratios = np.geomspace(start, end, steps + 1)
-    else:
-        end = low if last is None else last
-        begin = min(high, end * factor)
-        note = None if begin == high else f"it starts at σ/α = {begin:.4g}, not {high:.4g}"
-        ratios = np.geomspace(begin, end, steps + 1)
-    why = f": η = {eta:g} and ν = {nu:g} allow a factor of {factor:.4g} in {steps} steps"
-    return ratios, None if note is None else note + why
 
 
 def check_grid(grid: Grid, eta: float, nu: float) -> Check:

@@ -12,19 +12,19 @@ import torch
 
 import diffdescent as dd
 from diffdescent.core.grid import explicit_ratios, make_grid
-from diffdescent.core.grid.schedules import least_band, step_sizes
 from diffdescent.lab.theory import (
     Adversary,
     Sphere,
     Subspace,
     check,
     distance_bounds,
+    greatest_factor,
     greatest_step,
     least_steps,
     measure,
-    reach,
     statement,
 )
+from diffdescent.lab.theory.schedules import least_band, step_sizes
 
 N = 12
 ORIGIN = Subspace(torch.zeros(N, dtype=torch.float64))
@@ -141,15 +141,15 @@ def test_falling_short_can_leave_the_band_at_the_other_side() -> None:
 
 
 def test_no_number_of_steps_reaches_further() -> None:
-    assert reach(0.5, 2.0) == pytest.approx(4.0)
-    values = [reach(0.5, 2.0, n) for n in (1, 2, 10, 1000, 10**6)]
+    assert greatest_factor(0.5, 2.0) == pytest.approx(4.0)
+    values = [greatest_factor(0.5, 2.0, n) for n in (1, 2, 10, 1000, 10**6)]
     assert values == sorted(values)
     assert values[-1] == pytest.approx(4, rel=1e-5)
     assert values[-1] < 4
     assert least_steps(0.5, 2.0, 4.0) is None
     assert least_steps(0.5, 2.0, 100.0) is None
     assert "even infinitely many steps" in statement(0.5, 2.0, 100.0)
-    assert reach(0.0, 2.0) == math.inf
+    assert greatest_factor(0.0, 2.0) == math.inf
     assert least_steps(0.0, 1.0, 1e6) == 1
 
 
@@ -157,15 +157,15 @@ def test_the_least_number_of_steps_is_the_least() -> None:
     for ratio in (1.5, 3.0, 3.9, 3.9999):
         n = least_steps(0.5, 2.0, ratio)
         assert n is not None
-        assert reach(0.5, 2.0, n) >= ratio
-        assert n == 1 or reach(0.5, 2.0, n - 1) < ratio
+        assert greatest_factor(0.5, 2.0, n) >= ratio
+        assert n == 1 or greatest_factor(0.5, 2.0, n - 1) < ratio
 
 
 def test_no_uneven_schedule_beats_the_even_one() -> None:
-    """A step's cost of log ν is convex in its log σ ratio: random schedules of the same reach are
+    """A step's cost of log ν is convex in its log σ ratio: random schedules of the same factor are
     not admissible."""
     eta, nu, steps = 0.4, 2.0, 6
-    total = math.log(reach(eta, nu, steps))
+    total = math.log(greatest_factor(eta, nu, steps))
     generator = np.random.default_rng(0)
     for _ in range(50):
         parts = generator.dirichlet(np.full(steps, 3.0)) * total
@@ -185,7 +185,7 @@ def test_the_registered_grid() -> None:
     assert check(grid.ratio, 0.3, 4.0).admissible
     np.testing.assert_allclose(np.diff(grid.lam), np.diff(grid.lam)[0], rtol=1e-9)
     assert grid.ratio[-1] == pytest.approx(float(process.ratio(0)))
-    assert grid.ratio[0] / grid.ratio[-1] == pytest.approx(reach(0.3, 4.0, 12))
+    assert grid.ratio[0] / grid.ratio[-1] == pytest.approx(greatest_factor(0.3, 4.0, 12))
     assert "starts at" in grid.notes[0]
     down = make_grid("admissible", process, 12, eta=0.3, nu=4.0, start=40.0)
     assert down.ratio[0] == pytest.approx(40)

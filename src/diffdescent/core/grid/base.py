@@ -1,0 +1,136 @@
+"""What a grid is, and the names under which grids are built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from diffdescent.base.errors import UserError, unknown
+from diffdescent.core.process import Array, Point, Process
+
+End = Literal["zero", "first"] | float
+"""Where a grid ends: ``"zero"`` (σ = 0), ``"first"`` (the process's lowest level, ᾱ_0 of a VP
+network), or a σ̃."""
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """N + 1 noise levels on the host: ``t``, ``alpha``, ``sigma`` are float64 of shape (N + 1,).
+
+    ``t`` is what the network is given at each level. ``notes`` say what building the grid changed
+    (duplicates removed). Raises :class:`UserError` unless there are at least two levels and σ̃ is
+    strictly monotone.
+    """
+
+    process: Process
+    t: Array
+    alpha: Array
+    sigma: Array
+    name: str = "explicit"
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for field in ("t", "alpha", "sigma"):
+            array = np.array(getattr(self, field), dtype=np.float64)
+            array.setflags(write=False)
+            object.__setattr__(self, field, array)
+        if (
+            self.t.ndim != 1
+            or not self.t.shape == self.alpha.shape == self.sigma.shape
+            or len(self.t) < 2
+        ):
+            raise UserError(
+                "A grid needs at least two levels with one t, α and σ each, not shapes"
+                f" {self.t.shape}, {self.alpha.shape}, {self.sigma.shape}; ask for at least one"
+                " step."
+            )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            change = np.sign(np.diff(self.ratio))
+        if not (np.all(change < 0) or np.all(change > 0)):
+            bad = int(np.argmax(change != change[0])) if change[0] != 0 else 0
+            raise UserError(
+                f"The grid {self.name!r} is not strictly monotone in σ/α at step {bad}:"
+                f" {self.ratio[bad]:.6g} is followed by {self.ratio[bad + 1]:.6g}; remove repeated"
+                " or unordered levels."
+            )
+
+    @property
+    def steps(self) -> int:
+        """N."""
+        return len(self.t) - 1
+
+    @property
+    def ratio(self) -> Array:
+        """σ̃ = σ/α at each level."""
+        with np.errstate(divide="ignore"):
+            return np.asarray(self.sigma / self.alpha)
+
+    @property
+    def lam(self) -> Array:
+        """λ = log(α/σ) at each level."""
+        with np.errstate(divide="ignore"):
+            return np.asarray(-np.log(self.ratio))
+
+    @property
+    def descending(self) -> bool:
+        """Whether the grid removes noise (a reversed grid adds it)."""
+        return bool(self.ratio[0] > self.ratio[-1])
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """The levels, from the start to the end."""
+        return tuple(
+            Point(*map(float, level)) for level in zip(self.t, self.alpha, self.sigma, strict=True)
+        )
+
+    def at_ratio(self, ratio: float) -> Point:
+        """The process's level at σ̃ = ``ratio``, for inner stages."""
+        alpha, sigma = self.process.scaled(ratio)
+        return Point(float(self.process.t_of_ratio(ratio)), float(alpha), float(sigma))
+
+    def at_time(self, t: float) -> Point:
+        """The process's level at time ``t``, for inner stages."""
+        return self.process.point(t)
+
+    def reversed(self) -> Grid:
+        """The same levels from the end to the start (inversion: image to noise)."""
+        return replace(
+            self,
+            t=self.t[::-1],
+            alpha=self.alpha[::-1],
+            sigma=self.sigma[::-1],
+            name=f"{self.name}, reversed",
+        )
+
+    def tail(self, start: int) -> Grid:
+        """The grid from level ``start`` on."""
+        return replace(self, t=self.t[start:], alpha=self.alpha[start:], sigma=self.sigma[start:])
+
+
+Builder = Callable[..., Grid]
+GRIDS: dict[str, Builder] = {}
+
+
+def register(name: str) -> Callable[[Builder], Builder]:
+    """Make a builder known by ``name``."""
+
+    def add(builder: Builder) -> Builder:
+        GRIDS[name] = builder
+        return builder
+
+    return add
+
+
+def make_grid(name: str, process: Process, steps: int, **options: object) -> Grid:
+    """The grid ``name`` for ``process`` with ``steps`` steps.
+
+    Raises :class:`UserError` for an unknown name and for fewer than one step.
+    """
+    if name not in GRIDS:
+        raise unknown("grid", name, GRIDS)
+    if not isinstance(steps, int) or steps < 1:
+        raise UserError(f"A grid needs at least 1 step, and a whole number of them, not {steps!r}.")
+    return GRIDS[name](process, steps, **options)

@@ -1,0 +1,121 @@
+"""What grid builders share: the end, without repeated levels; levels from times or from ratios."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from diffdescent.base.errors import UserError
+from diffdescent.core.process import Array, Point, Process
+
+from .base import End, Grid
+
+
+def _unique(values: Array, keep_ratio: Array) -> tuple[Array, int]:
+    """Drop values that do not lower the ratio further; how many were dropped."""
+    keep = np.concatenate(([True], np.diff(keep_ratio) < 0))
+    return values[keep], int((~keep).sum())
+
+
+def from_times(
+    process: Process, times: Array, end: End, name: str, ratios: Array | None = None
+) -> Grid:
+    """The grid ``name`` that evaluates at ``times``, falling, and stops at ``end``.
+
+    ``ratios`` are the exact σ̃ at the times, where these are known better than the process gives
+    them. Repeated levels and those below the end are removed, and the grid's notes say so. Raises
+    :class:`UserError` where no level is left.
+    """
+    notes: tuple[str, ...] = ()
+    given = process.ratio(times) if ratios is None else ratios
+    times, dropped = _unique(times, given)
+    if ratios is not None:
+        ratios, _ = _unique(ratios, given)
+    if dropped:
+        notes = (f"{dropped} duplicate level{'s' * (dropped > 1)} removed: {len(times)} are left",)
+    alpha, sigma = process.alpha_sigma(times) if ratios is None else process.scaled(ratios)
+    last = _end_point(process, end)
+    with np.errstate(divide="ignore"):
+        above = sigma / alpha > last.ratio
+    if not above.all():
+        notes += (
+            f"{int((~above).sum())} level(s) at or below the end σ/α = {last.ratio:.4g} removed",
+        )
+        times, alpha, sigma = times[above], alpha[above], sigma[above]
+    if len(times) == 0:
+        raise UserError(
+            f"The grid {name!r} has no level above its end σ/α = {last.ratio:.4g}; lower end=."
+        )
+    t, alpha, sigma = (np.append(a, b) for a, b in zip((times, alpha, sigma), last, strict=True))
+    return Grid(process, t, alpha, sigma, name, notes)
+
+
+def _end_point(process: Process, end: End) -> Point:
+    if end == "first":
+        return process.point(process.t_min)
+    if isinstance(end, str):
+        if end != "zero":
+            raise UserError(
+                f"Unknown end {end!r}; give 'zero' (σ = 0), 'first' (the lowest trained level) or a"
+                " σ/α."
+            )
+        ratio = 0.0
+    else:
+        ratio = float(end)
+    if ratio < 0:
+        raise UserError(f"A grid cannot end at σ/α = {ratio}; give a number of at least 0.")
+    alpha, sigma = process.scaled(ratio)
+    return Point(float(process.t_of_ratio(ratio)), float(alpha), float(sigma))
+
+
+def check_steps(process: Process, steps: int) -> None:
+    """Raise :class:`UserError` where a network of discrete steps knows fewer than ``steps``."""
+    known = process.trained_times
+    if known is not None and steps > len(known):
+        raise UserError(
+            f"{steps} steps are more than the {len(known)} the model was trained on; ask for at"
+            f" most {len(known)}."
+        )
+
+
+def ratio_range(
+    process: Process, start: float | None, low: float | None, name: str
+) -> tuple[float, float]:
+    """The highest and the lowest σ̃ of the grid ``name``: given, or the process's own.
+
+    Raises :class:`UserError` where they are infinite, zero or out of order.
+    """
+    high = float(process.ratio(process.t_max)) if start is None else float(start)
+    low = float(process.ratio(process.t_min)) if low is None else float(low)
+    if not math.isfinite(high):
+        raise UserError(
+            f"The grid {name!r} cannot start at σ/α = ∞ (pure noise); give start=, for example"
+            " start=80."
+        )
+    if not 0 < low < high:
+        raise UserError(
+            f"The grid {name!r} needs 0 < its lowest σ/α < its start, not {low:.4g} and {high:.4g}."
+        )
+    return high, low
+
+
+def from_ratios(process: Process, ratios: Array, end: End, name: str, snap: bool) -> Grid:
+    """The grid ``name`` that evaluates at the noise-to-signal ``ratios``, falling, and stops at
+    ``end``; with ``snap`` at the trained times nearest to them.
+
+    Otherwise as :func:`from_times`. Levels above the noisiest trained one are noted.
+    """
+    times = process.t_of_ratio(ratios)
+    if snap and process.trained_times is not None:
+        return from_times(process, process.snapped(times), end, name)
+    grid = from_times(process, times, end, name, ratios)
+    beyond = int((grid.ratio > process.ratio(process.t_max) * (1 + 1e-9)).sum())
+    if not beyond:
+        return grid
+    note = (
+        f"{beyond} level(s) above the noisiest one that the model was trained on, which it"
+        " takes for that one"
+    )
+    return replace(grid, notes=(*grid.notes, note))

@@ -1,0 +1,114 @@
+"""Grids that are laid out in the process's time."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from diffdescent.base.errors import UserError, unknown
+from diffdescent.core.process import Process, TimeSpacing
+
+from .base import End, Grid, register
+from .build import check_steps, from_times
+
+
+@register("uniform")
+def uniform(
+    process: Process,
+    steps: int,
+    *,
+    spacing: TimeSpacing = "leading",
+    offset: int = 0,
+    open: bool = False,
+    snap: bool = True,
+    end: End = "zero",
+) -> Grid:
+    """Uniform in time.
+
+    Discrete VP with T trained steps, as diffusers names them: ``leading`` t = i⌊T/N⌋ + offset,
+    ``trailing`` t = round(T − iT/N) − 1, ``linspace`` N points from T − 1 to 0. ``open`` lays out N
+    + 1 points and leaves the lowest out (what diffusers' multistep schedulers do, and
+    ``sgm_uniform``). Continuous processes: ``trailing`` is t_max(1 − i/N), the others a linspace
+    from t_max to t_min; a flow's shift is applied (:meth:`.Process.uniform_times`).
+    """
+    check_steps(process, steps)
+    if spacing not in ("leading", "trailing", "linspace"):
+        raise unknown("spacing", spacing, ("leading", "trailing", "linspace"))
+    times = process.uniform_times(steps, spacing, offset=offset, open=open, snap=snap)
+    return from_times(process, times, end, f"uniform({spacing})")
+
+
+@register("quadratic")
+def quadratic(
+    process: Process, steps: int, *, fraction: float = 0.8, snap: bool = True, end: End = "zero"
+) -> Grid:
+    """Quadratic skip: t = round(linspace(0, √(0.8 T), N)²) (DDIM's CIFAR-10 grid; the momentum
+    paper's too).
+
+    It starts at t = 0.8 T. Rounding repeats low indices for many steps; the repeats are removed and
+    noted.
+    """
+    if not 0 < fraction <= 1:
+        raise UserError(
+            f"quadratic's fraction of the trained times must lie in (0, 1], not {fraction}."
+        )
+    check_steps(process, steps)
+    known = process.trained_times
+    top = fraction * (process.t_max if known is None else len(known))
+    times = np.linspace(math.sqrt(process.t_min), math.sqrt(top), steps)[::-1] ** 2
+    if steps == 1:
+        times = np.array([top])
+    times = process.snapped(times) if snap else times
+    return from_times(process, np.minimum(times, process.t_max), end, "quadratic")
+
+
+@register("quadratic_time")
+def quadratic_time(process: Process, steps: int, *, snap: bool = False, end: End = "first") -> Grid:
+    """√t uniform in continuous time from the highest to the lowest trained level (DPM-Solver's
+    ``time_quadratic``).
+
+    For discrete VP the continuous time is (index + 1)/T. The N + 1 points include the end at the
+    lowest level.
+    """
+    # Counted from the data, which lies one index below the first one of a discrete VP.
+    data = process.t_data
+    root = np.linspace(math.sqrt(process.t_max - data), math.sqrt(process.t_min - data), steps + 1)
+    times = root[:-1] ** 2 + data
+    return from_times(process, process.snapped(times) if snap else times, end, "quadratic_time")
+
+
+@register("ddim")
+def ddim_offset(
+    process: Process,
+    steps: int,
+    *,
+    start: float | None = None,
+    snap: bool = True,
+    end: End = "first",
+) -> Grid:
+    """Uniform in t from the level where σ̃ = ``start`` (default: the highest) down; N steps, the
+    end included.
+
+    The "DDIM" (157 → 0.002) and "DDIM offset" (40 → 0.002) baselines of the gradient-estimation
+    paper, whose .002 is before snapping: the snapped grid ends at t = 0.
+    """
+    top = process.t_max if start is None else float(process.t_of_ratio(start))
+    if snap:  # to the next level that is at least as noisy, as in the authors' code
+        top = float(process.snapped(top, "noisier"))
+    times = process.shifted(np.linspace(top, process.t_min, steps + 1)[:-1])
+    return from_times(process, process.snapped(times, "cleaner") if snap else times, end, "ddim")
+
+
+@register("simple")
+def simple(process: Process, steps: int, *, end: End = "zero") -> Grid:
+    """Every (T/N)-th trained level counted from the noisiest: t = T − 1 − ⌊iT/N⌋ (ComfyUI's
+    "simple")."""
+    check_steps(process, steps)
+    known = process.trained_times
+    if known is None:
+        times = process.uniform_times(steps, "trailing")
+    else:
+        skipped = np.floor(np.arange(steps) * (len(known) / steps)).astype(np.int64)
+        times = known[len(known) - 1 - skipped]
+    return from_times(process, times, end, "simple")
