@@ -93,6 +93,8 @@ def ddim_offset(
     The "DDIM" (157 → 0.002) and "DDIM offset" (40 → 0.002) baselines of the gradient-estimation
     paper, whose .002 is before snapping: the snapped grid ends at t = 0.
     """
+    if start is not None and not start > 0:
+        raise UserError(f"The grid 'ddim' starts above σ/α = 0, not at {start:g}; try start=40.")
     top = process.t_max if start is None else float(process.t_of_ratio(start))
     if snap:  # to the next level that is at least as noisy, as in the authors' code
         top = float(process.snapped(top, "noisier"))

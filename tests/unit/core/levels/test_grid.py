@@ -162,6 +162,7 @@ def test_inner_points_belong_to_the_process() -> None:
         (lambda: make_grid("loglinear", LINEAR, 10, rule="other"), "halfway"),
         (lambda: make_grid("logsnr", LINEAR, 10, start=0.1, last=3), "lowest"),
         (lambda: make_grid("uniform", LINEAR, 1, end=1e9), "lower end="),
+        (lambda: make_grid("ddim", LINEAR, 5, start=0.0), "starts above"),
     ],
 )
 def test_mistakes(call: object, words: str) -> None:
