@@ -34,7 +34,7 @@ class ResidualBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.scale_shift = scale_shift
-        self.resample = {"down": halve, "up": double, None: nn.Identity()}[resample]
+        self.resample = resample
         conv = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.in_layers = nn.Sequential(norm(inputs), nn.SiLU(), conv)
         self.emb_layers = nn.Sequential(
@@ -44,13 +44,11 @@ class ResidualBlock(nn.Module):
         self.out_layers = nn.Sequential(
             norm(outputs), nn.SiLU(), nn.Identity(), nn.Conv2d(outputs, outputs, 3, padding=1)
         )
-        self.skip_connection = (
-            nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
-        )
+        self.skip_connection = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         normalise, activate, convolve = self.in_layers
-        h = convolve(self.resample(activate(normalise(x))))
+        h = convolve(self._resampled(activate(normalise(x))))
         shift = self.emb_layers(embedding)[:, :, None, None]
         first, *rest = self.out_layers
         if self.scale_shift:
@@ -60,8 +58,13 @@ class ResidualBlock(nn.Module):
             h = first(h + shift)
         for layer in rest:
             h = layer(h)
-        out: Tensor = self.skip_connection(self.resample(x)) + h
+        out: Tensor = self.skip_connection(self._resampled(x)) + h
         return out
+
+    def _resampled(self, x: Tensor) -> Tensor:
+        if self.resample is None:
+            return x
+        return halve(x) if self.resample == "down" else double(x)
 
 
 class Attention(nn.Module):
@@ -93,7 +96,8 @@ class Attention(nn.Module):
             also_k, also_v = split_heads(self.encoder_kv(context), self.heads, 2, "heads first")
             k, v = torch.cat([also_k, k], dim=-1), torch.cat([also_v, v], dim=-1)
         mixed = attend(q, k, v).reshape(batch, channels, -1)
-        return (flat + self.proj_out(mixed)).reshape(x.shape)
+        out: Tensor = flat + self.proj_out(mixed)
+        return out.reshape(x.shape)
 
 
 def split_heads(x: Tensor, heads: int, parts: int, order: str) -> tuple[Tensor, ...]:
@@ -130,7 +134,7 @@ class Upsample(nn.Module):
         return out
 
 
-class Stage(nn.Sequential):
+class Stage(nn.ModuleList):
     """Layers in a row, each given what it takes: the embedding, the text, or nothing."""
 
     def forward(self, x: Tensor, embedding: Tensor, context: Tensor | None = None) -> Tensor:
@@ -170,7 +174,7 @@ class _Trunk(nn.Module):
             nn.Linear(model_channels, self.wide), nn.SiLU(), nn.Linear(self.wide, self.wide)
         )
         width = int(channel_mult[0] * model_channels)
-        self.input_blocks = nn.ModuleList([Stage(nn.Conv2d(in_channels, width, 3, padding=1))])
+        self.input_blocks = nn.ModuleList([Stage([nn.Conv2d(in_channels, width, 3, padding=1)])])
         self.widths, factor = [width], 1
         for level, mult in enumerate(channel_mult):
             for _ in range(num_res_blocks):
@@ -179,15 +183,15 @@ class _Trunk(nn.Module):
                 width = outputs
                 if factor in attention_resolutions:
                     layers.append(self._attention(width))
-                self.input_blocks.append(Stage(*layers))
+                self.input_blocks.append(Stage(layers))
                 self.widths.append(width)
             if level < len(channel_mult) - 1:
                 down = self._block(width, width, "down") if resblock_updown else Downsample(width)
-                self.input_blocks.append(Stage(down))
+                self.input_blocks.append(Stage([down]))
                 self.widths.append(width)
                 factor *= 2
         self.middle_block = Stage(
-            self._block(width, width), self._attention(width), self._block(width, width)
+            [self._block(width, width), self._attention(width), self._block(width, width)]
         )
         self.width, self.factor = width, factor
 
@@ -204,9 +208,7 @@ class _Trunk(nn.Module):
         return Attention(channels, heads, order, self.context)
 
     def _time(self, t: Tensor) -> Tensor:
-        out: Tensor = self.time_embed(
-            sinusoidal(t, self.model_channels, "cos, sin", last=False)
-        )
+        out: Tensor = self.time_embed(sinusoidal(t, self.model_channels, "cos, sin", last=False))
         return out
 
     def _down(self, x: Tensor, embedding: Tensor, context: Tensor | None = None) -> list[Tensor]:
@@ -274,7 +276,7 @@ class ADMUNet(_Trunk):
                         self._block(width, width, "up") if resblock_updown else Upsample(width)
                     )
                     factor //= 2
-                self.output_blocks.append(Stage(*layers))
+                self.output_blocks.append(Stage(layers))
         self.out = nn.Sequential(
             norm(width), nn.SiLU(), nn.Conv2d(width, out_channels, 3, padding=1)
         )
@@ -356,9 +358,7 @@ class ADMClassifier(_Trunk):
             resblock_updown,
             use_new_attention_order,
         )
-        pool = AttentionPool(
-            image_size // self.factor, self.width, num_head_channels, out_channels
-        )
+        pool = AttentionPool(image_size // self.factor, self.width, num_head_channels, out_channels)
         self.out = nn.Sequential(norm(self.width), nn.SiLU(), pool)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ class _Resample(nn.Module):
         return x if self.conv is None else self.conv(x)
 
 
-class _Level(nn.Module):
+class Level(nn.Module):
     """The blocks at one resolution, an attention or nothing after each, and the way to the next."""
 
     def __init__(self) -> None:
@@ -77,6 +77,11 @@ class _Level(nn.Module):
         if len(self.attn) == len(self.block):
             return self.attn[number]
         return self.attn[0] if len(self.attn) and number == len(self.block) - 1 else None
+
+
+def levels(modules: nn.ModuleList) -> list[Level]:
+    """The levels of one way through the network, the finest first."""
+    return [module for module in modules if isinstance(module, Level)]
 
 
 class _Middle(nn.Module):
@@ -94,13 +99,12 @@ class _Middle(nn.Module):
 class _Embedding(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
-        wide = 4 * channels
+        self.dim, wide = channels, 4 * channels
         self.dense = nn.ModuleList([nn.Linear(channels, wide), nn.Linear(wide, wide)])
 
     def forward(self, t: Tensor) -> Tensor:
         first, second = self.dense
-        dim = int(first.weight.shape[1])
-        out: Tensor = second(F.silu(first(sinusoidal(t, dim, "sin, cos", last=True))))
+        out: Tensor = second(F.silu(first(sinusoidal(t, self.dim, "sin, cos", last=True))))
         return out
 
 
@@ -137,7 +141,7 @@ class DDPMUNet(nn.Module):
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         skips, width = [channels], channels
         for number, factor in enumerate(multipliers):
-            level = _Level()
+            level = Level()
             for _ in range(blocks):
                 level.block.append(_Block(width, factor * channels, wide))
                 width = factor * channels
@@ -150,7 +154,7 @@ class DDPMUNet(nn.Module):
             self.down.append(level)
         self.mid = _Middle(width, wide)
         for number, factor in reversed(list(enumerate(multipliers))):
-            level = _Level()
+            level = Level()
             for k in range(blocks + 1):
                 level.block.append(_Block(width + skips.pop(), factor * channels, wide))
                 width = factor * channels
@@ -166,7 +170,7 @@ class DDPMUNet(nn.Module):
         embedding = self.temb(t)
         x = self.conv_in(x)
         skips = [x]
-        for level in self.down:
+        for level in levels(self.down):
             for k, block in enumerate(level.block):
                 x = block(x, embedding)
                 attention = level.attention_after(k)
@@ -176,7 +180,7 @@ class DDPMUNet(nn.Module):
                 x = level.downsample(x)
                 skips.append(x)
         x = self.mid(x, embedding)
-        for level in reversed(self.up):
+        for level in reversed(levels(self.up)):
             for k, block in enumerate(level.block):
                 x = block(torch.cat([x, skips.pop()], dim=1), embedding)
                 attention = level.attention_after(k)

@@ -121,7 +121,7 @@ class Block(nn.Module):
             self.proj = Convolution(outputs, outputs, 1)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        h = self.conv0(F.silu(self.norm0(x)))
+        h: Tensor = self.conv0(F.silu(self.norm0(x)))
         shift = self.affine(embedding)[:, :, None, None]
         if self.style.adaptive:
             scale, shift = shift.chunk(2, dim=1)
@@ -129,11 +129,13 @@ class Block(nn.Module):
         else:
             h = self.norm1(h + shift)
         h = self.conv1(F.silu(h))
-        h = (h + (x if self.skip is None else self.skip(x))) * self.style.skip_scale
+        passed: Tensor = x if self.skip is None else self.skip(x)
+        h = (h + passed) * self.style.skip_scale
         if not self.heads:
             return h
         batch, channels = h.shape[:2]
-        split = self.qkv(self.norm2(h)).reshape(batch * self.heads, channels // self.heads, 3, -1)
+        rows = self.qkv(self.norm2(h))
+        split = rows.reshape(batch * self.heads, channels // self.heads, 3, -1)
         mixed = attend(*split.unbind(2)).reshape(h.shape)
         out: Tensor = (self.proj(mixed) + h) * self.style.skip_scale
         return out
@@ -255,7 +257,8 @@ class SongUNet(nn.Module):
         augment: Tensor | None = None,
     ) -> Tensor:
         embedding = self._embed(c_noise, labels, augment)
-        aside, skips = x, []
+        aside = x
+        skips: list[Tensor] = []
         for name, layer in self.enc.items():
             if name.endswith("_aux_residual"):
                 x = skips[-1] = aside = (x + layer(aside)) * math.sqrt(0.5)
@@ -271,8 +274,9 @@ class SongUNet(nn.Module):
         return x
 
 
-def _joined(x: Tensor, skips: list[Tensor], layer: Block) -> Tensor:
-    """x, and beside it the newest skip where the layer takes more channels than x has."""
+def _joined(x: Tensor, skips: list[Tensor], layer: nn.Module) -> Tensor:
+    """x, joined by the newest skip where the block takes more channels than x has."""
+    assert isinstance(layer, Block)
     return x if x.shape[1] == layer.inputs else torch.cat([x, skips.pop()], dim=1)
 
 

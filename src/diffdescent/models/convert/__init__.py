@@ -1,0 +1,18 @@
+"""Published checkpoints as model folders: the file is recognised by its tensors' names and shapes,
+its weights get our networks' names, and what it says of process and labels is written beside
+them."""
+
+from .convert import Converted, convert, recognise
+from .folder import load_converted, load_module, read_settings
+from .settings import PUBLISHED, Settings
+
+__all__ = [
+    "PUBLISHED",
+    "Converted",
+    "Settings",
+    "convert",
+    "load_converted",
+    "load_module",
+    "read_settings",
+    "recognise",
+]

@@ -1,0 +1,157 @@
+"""The folder of a converted checkpoint: ``config.json`` and ``model.safetensors``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from diffdescent.base.device import pick_device
+from diffdescent.base.errors import UserError
+from diffdescent.base.files import make_folder, write_atomically
+from diffdescent.core.predict import EDM, Network
+from diffdescent.core.process import Point, Process
+
+from .settings import Settings, settings_from
+
+FORMAT, VERSION = "diffdescent-network", 1
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+
+
+def write_folder(folder: Path, settings: Settings, state: dict[str, Tensor]) -> None:
+    """Write weights and settings, the settings last: a folder with a config is whole."""
+    from safetensors.torch import save
+
+    make_folder(folder)
+    write_atomically(folder / WEIGHTS, save(state))
+    config = {"format": FORMAT, "version": VERSION, **settings.to_json()}
+    write_atomically(folder / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+
+
+def is_converted(folder: Path) -> bool:
+    """Whether :func:`write_folder` made the folder."""
+    try:
+        found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and found.get("format") == FORMAT
+
+
+def read_settings(folder: Path) -> Settings:
+    """The settings of a folder. Raises :class:`UserError` for a newer or a damaged one."""
+    path = folder / CONFIG
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); convert the checkpoint again.") from None
+    if found.get("version") != VERSION:
+        raise UserError(
+            f"{path} is of version {found.get('version')!r}, and this program reads {VERSION};"
+            " update diffdescent, or convert the checkpoint again."
+        )
+    return settings_from(found, str(path))
+
+
+def load_module(folder: str | Path, device: str | torch.device = "cpu") -> nn.Module:
+    """The network itself with its weights in float32, frozen and in evaluation mode: for what is
+    not a denoiser (classifiers, CLIP) and for super-resolution and GLIDE, which need more than x
+    and t.
+
+    Raises :class:`UserError` for a damaged folder.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    settings = read_settings(folder)
+    try:
+        state = load_file(folder / WEIGHTS)
+    except (SafetensorError, OSError) as error:
+        raise UserError(
+            f"The weights {folder / WEIGHTS} cannot be read ({error}); convert the checkpoint"
+            " again."
+        ) from None
+    network = settings.build("meta").to_empty(device="cpu")
+    try:
+        network.load_state_dict({k: v.float() for k, v in state.items()})
+    except RuntimeError as error:
+        raise UserError(
+            f"The weights in {folder} do not fit its {CONFIG} ({str(error).splitlines()[0]});"
+            " convert the checkpoint again."
+        ) from None
+    return network.to(device).eval().requires_grad_(False)
+
+
+def load_converted(folder: str | Path, device: str | None = None) -> Network | EDM:
+    """The denoiser of a folder, ready to be sampled from.
+
+    Labels run from 0; −1 is no label for EDM's networks, which learned without; ADM's
+    class-conditional ones need a label. Raises :class:`UserError` for a damaged folder and for a
+    network that is not a denoiser of x alone.
+    """
+    folder = Path(folder)
+    settings = read_settings(folder)
+    if settings.network not in ("ADMUNet", "DDPMUNet", "DhariwalUNet", "SongUNet"):
+        uses = {
+            "ADMClassifier": "it guides others: --guidance \"classifier(model='FOLDER')\"",
+            "GLIDEUNet": "it needs a text's tokens; use diffdescent.models.convert.load_module",
+        }
+        raise UserError(
+            f"{str(folder)!r} holds a {settings.network}, which cannot be sampled from by itself:"
+            f" {uses.get(settings.network, 'load it with diffdescent.models.convert.load_module')}."
+        )
+    if settings.options.get("low_res"):
+        raise UserError(
+            f"{str(folder)!r} enlarges images and needs a small one beside the noise; use"
+            " diffdescent.models.convert.load_module."
+        )
+    where = pick_device(device) if device else torch.device("cpu")
+    module = load_module(folder, where)
+    process = settings.make_process()
+    identity = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:16]
+    common: dict[str, Any] = {
+        "shape": settings.shape,
+        "device": where,
+        "name": settings.name or folder.name,
+        "label_count": settings.classes,
+        "needs_label": settings.classes is not None and settings.network == "ADMUNet",
+        "fingerprint": identity,
+    }
+    if settings.process["kind"] == "edm":
+        sigma_data = float(settings.process.get("sigma_data", 0.5))
+        return EDM(module=_Call(module), process=process, sigma_data=sigma_data, **common)
+    negated = settings.process["kind"] == "ve"
+    return Network(
+        module=_Call(module, negated),
+        process=process,
+        kind="eps",
+        time=_time(settings, process),
+        learned_variance=settings.learned_variance,
+        **common,
+    )
+
+
+def _time(settings: Settings, process: Process) -> Any:
+    if settings.process["kind"] == "ve":
+        return lambda point: math.log(point.ratio / 2)
+
+    def scaled(point: Point) -> float:
+        return settings.time_scale * point.t
+
+    return scaled
+
+
+class _Call:
+    """A network as ``module(x, t, labels)``; ``negated`` where it gives −ε."""
+
+    def __init__(self, network: nn.Module, negated: bool = False) -> None:
+        self.network, self.negated = network, negated
+
+    def __call__(self, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
+        out: Tensor = self.network(x, t) if labels is None else self.network(x, t, labels)
+        return -out if self.negated else out
