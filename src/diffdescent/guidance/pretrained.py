@@ -19,6 +19,7 @@ from diffdescent.core.process import VP, Point, Process
 from diffdescent.models import ASSETS
 from diffdescent.models.checkpoints import weights_fingerprint
 from diffdescent.models.classifiers import GuideNet, load_classifier
+from diffdescent.models.convert.folder import FORMAT, load_module, read_settings
 
 from .classifier import Classifier, Sight
 
@@ -82,10 +83,10 @@ def load_guide(
 ) -> Classifier:
     """The classifier called ``name``, a bundled one or a folder, as a guide.
 
-    A noise-aware network (``kind`` guide) serves x_t and estimates of x0; one of clean images
-    (``kind`` features) only the latter, ``on="x0"`` or ``"x0_frozen"``. It runs in float32. Raises
-    :class:`UserError` for a name that is neither, a damaged folder, a clean classifier on x_t, and
-    one of images with another number of ``channels``.
+    A noise-aware network (``kind`` guide, or a converted one) serves x_t and estimates of x0; one
+    of clean images (``kind`` features) only the latter, ``on="x0"`` or ``"x0_frozen"``. It runs in
+    float32. Raises :class:`UserError` for a name that is neither, a damaged folder, a clean
+    classifier on x_t, and one of images with another number of ``channels``.
     """
     bundled = bundled_guides()
     folder = bundled.get(name, Path(name))
@@ -95,8 +96,10 @@ def load_guide(
                 f"There is no folder {name!r}; give a classifier's folder or a bundled name."
             )
         raise unknown("guide", name, bundled)
-    network = load_classifier(folder).to(device).requires_grad_(False)
     config = _config(folder)
+    if config.get("format") == FORMAT:
+        return _converted(folder, on, temperature, device, channels)
+    network = load_classifier(folder).to(device).requires_grad_(False)
     if channels not in (None, config.get("channels")):
         raise UserError(
             f"The classifier {name!r} looks at images with {config.get('channels')} channels, and"
@@ -121,6 +124,36 @@ def load_guide(
         torch.float32,
         int(config["classes"]),
         _classes(config),
+        weights_fingerprint(folder),
+    )
+
+
+def _converted(
+    folder: Path,
+    on: Sight,
+    temperature: float,
+    device: torch.device | str,
+    channels: int | None,
+) -> Classifier:
+    """A published noise-aware classifier, converted by ``diffdescent convert``."""
+    settings = read_settings(folder)
+    if settings.network != "ADMClassifier":
+        raise UserError(
+            f"{str(folder)!r} holds a {settings.network}, not a classifier; name the folder of a"
+            " converted classifier."
+        )
+    if settings.shape is not None and channels not in (None, settings.shape[0]):
+        raise UserError(
+            f"The classifier {folder.name!r} looks at images with {settings.shape[0]} channels, and"
+            f" the model's have {channels}; name one that was trained on such images."
+        )
+    network = load_module(folder, device)
+    return Classifier(
+        NoiseAware(network, settings.make_process()),
+        temperature,
+        torch.float32,
+        int(settings.options["out_channels"]),
+        None,
         weights_fingerprint(folder),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError, unknown
@@ -22,25 +23,27 @@ def bundled() -> dict[str, Path]:
 
 
 def _kind(folder: Path) -> str | None:
-    """What a folder holds: a mixture, a diffusers checkpoint, a classifier, or nothing that we
-    know."""
+    """What a folder holds: a mixture, a diffusers checkpoint, a converted one, a classifier, or
+    nothing that we know."""
     if (folder / "mixture.json").is_file():
         return "mixture"
     if (folder / "unet" / "config.json").is_file():
         return "diffusers"
     if (folder / "config.json").is_file():
-        return "classifier" if _is_classifier(folder / "config.json") else "diffusers"
+        config = _read_config(folder / "config.json")
+        if config.get("format") == "diffdescent-network":
+            return "converted"
+        return "classifier" if "kind" in config else "diffusers"
     return None
 
 
-def _is_classifier(config: Path) -> bool:
-    """Whether the config is that of a classifier of ours, which says its kind; a damaged one is
-    told on loading."""
+def _read_config(path: Path) -> dict[str, Any]:
+    """A JSON object; an empty one where it is damaged, which is said on loading."""
     try:
-        found = json.loads(config.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(found, dict) and "kind" in found
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def load_model(name: str, device: str | None = None) -> Predictor:
@@ -76,7 +79,8 @@ def load_model(name: str, device: str | None = None) -> Predictor:
         )
         raise UserError(
             f"{kind}: {name!r} cannot be sampled from; give a diffusers checkpoint folder"
-            " (config.json and safetensors), or wrap your own module with dd.Network in Python."
+            " (config.json and safetensors), convert a published checkpoint with `diffdescent"
+            " convert`, or wrap your own module with dd.Network in Python."
         )
     if not folder.is_dir():
         if "/" in name or name.startswith("."):
@@ -90,6 +94,10 @@ def load_model(name: str, device: str | None = None) -> Predictor:
         from .mixture_file import load_mixture
 
         return load_mixture(folder, device=device)
+    if kind_of == "converted":
+        from .convert import load_converted
+
+        return load_converted(folder, device=device)
     if kind_of == "diffusers":
         from .checkpoints import load_checkpoint
 
