@@ -31,7 +31,9 @@ class GuidanceTerms:
     x0: Tensor | None = None
 
     def __bool__(self) -> bool:
-        return any(term is not None for term in self._all())
+        return not (
+            self.mean is None and self.score is None and self.direction is None and self.x0 is None
+        )
 
     @classmethod
     def gradient(cls, shift: Shift, value: Tensor) -> GuidanceTerms:

@@ -20,10 +20,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from diffdescent.base.errors import UserError
 from diffdescent.core.linear import combine
+from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Basis
 from diffdescent.core.process import Point
-from diffdescent.core.transforms.base import StepParts
+from diffdescent.core.transforms.base import Displacement, StepParts
 
 Terms = list[tuple[float, Tensor]]
 
@@ -131,11 +133,31 @@ class Evaluated:
             to.move_to_guidance(c * per_x0(self.at, self.basis), self.direction)
 
 
-def gradients(evals: Sequence[float], known: Sequence[Evaluated | None]) -> Terms:
-    """What the scores of the step under way add to Σ_j evals[j]·h_j."""
-    return [
-        term
-        for c, one in zip(evals, known, strict=False)
-        if one is not None
-        for term in one.gradient(c)
-    ]
+def wanted_parts(displacements: Sequence[Displacement]) -> Basis | None:
+    """The basis in which a transform wants to see the denoising part of a step, if one does."""
+    wanted: set[Basis] = {
+        basis for d in displacements if (basis := getattr(d, "wants_parts", None))
+    }
+    if len(wanted) > 1:
+        raise UserError(
+            "Two transforms of one chain define the denoising gradient differently; give both one"
+            " definition."
+        )
+    return next(iter(wanted), None)
+
+
+def from_elsewhere(
+    plan: Plan, history: Sequence[Tensor], first_row: int, wanted: Basis | None
+) -> list[Evaluated | None]:
+    """Evaluations that a run starts with. What they were taken from is unknown, so they cannot be
+    read otherwise."""
+    if not history or wanted is None:
+        return [None] * len(history)
+    before = plan.rows[first_row - 1]
+    basis = before.keep_basis or before.basis
+    if basis != wanted:
+        raise UserError(
+            f"{plan.name} was given its history as {basis}, from which the parts of its first steps"
+            " cannot be told; start it without a history."
+        )
+    return [Evaluated(before.at, basis, estimate=[(1.0, h)]) for h in history]
