@@ -12,7 +12,7 @@ from diffdescent.apps.cli.lazy import LazyGroup, load
 from diffdescent.base.version import __version__
 from tests.end_to_end.cli.command import run
 
-HEAVY = ("torch", "numpy", "matplotlib", "diffusers", "pydantic", "yaml", "scipy", "polars")
+HEAVY = ("torch", "numpy", "matplotlib", "PIL", "diffusers", "yaml", "scipy", "polars")
 
 
 def process(*command: str) -> subprocess.CompletedProcess[str]:
@@ -76,3 +76,35 @@ def test_every_command_of_the_tables_loads_and_has_help() -> None:
     assert ("sample",) in commands
     for command in commands:
         assert "Usage:" in run(*command, "--help").stdout
+
+
+def test_what_help_says_without_loading_a_library_is_what_the_library_says() -> None:
+    """Commands repeat a few names and defaults, so that --help is quick."""
+    from diffdescent.apps.cli.landscape import COUNTS
+    from diffdescent.apps.cli.peculiarity.clusters import LEAST
+    from diffdescent.apps.cli.theory.ideal import GRID
+    from diffdescent.evaluate import METRICS, RESIZES
+    from diffdescent.lab import landscape
+    from diffdescent.lab.peculiarity import clusters
+    from diffdescent.lab.theory import ideal
+    from diffdescent.lab.theory.sets.by_name import NAMES
+
+    assert COUNTS.split(",") == [str(count) for count in landscape.COUNTS]
+    assert clusters.LEAST == LEAST
+    assert ideal.GRID == GRID
+    for command, names in (
+        (("evaluate",), (*METRICS, *RESIZES)),
+        (("compare",), RESIZES),
+        (("theory", "error"), NAMES),
+    ):
+        text = run(*command, "--help").stdout
+        for name in names:
+            assert name in text
+
+
+LIGHT = ["grid", "weights", "explain", "list", "compare", "study", "evaluate", "landscape", "train"]
+
+
+@pytest.mark.parametrize("command", [*LIGHT, "theory", "peculiarity"])
+def test_help_of_a_command_does_not_load_torch(command: str) -> None:
+    assert not loaded_by(command, "--help")

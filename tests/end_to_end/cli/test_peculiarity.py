@@ -225,7 +225,7 @@ def test_bad_input_is_told_in_one_sentence(tmp_path: Path) -> None:
         ("least=0", ["clusters", people, "--least", "0", "--out", tmp_path / "none.npz"]),
         ("5 clusters cannot", ["clusters", people, "--out", tmp_path / "none.npz"]),
         ("grey images", ["count", tmp_path / "colour.npz"]),
-        ("is no list", ["study", model, "--steps", "ten", "--out", tmp_path / "none"]),
+        ("is not a list", ["study", model, "--steps", "ten", "--out", tmp_path / "none"]),
         ("at least 1", ["study", model, "--steps", "0", "--out", tmp_path / "none"]),
         ("holds no study", ["study", "--report-only", "--out", tmp_path / "none"]),
         ("holds no study", ["minima", model, "--study", tmp_path / "none"]),

@@ -17,14 +17,15 @@ class Commands(LazyGroup):
 
     table: ClassVar[dict[str, Entry]] = {
         "sample": Entry("sampling:sample", "Sample images from a model."),
-        "weights": Entry("weighing:weights", "Print the effective weights of a sampler."),
-        "grid": Entry("grids:grid", "Print and plot noise grids side by side."),
+        "weights": Entry("weights:weights", "Print the effective weights of a sampler."),
+        "grid": Entry("grid:grid", "Print and plot noise grids side by side."),
         "explain": Entry("explain:explain", "Read a sampler as an optimizer."),
         "landscape": Entry(
             "landscape:landscape", "Draw a sampler's path among its noisy surroundings."
         ),
         "list": Entry(
-            "listing:list_names", "List samplers, transforms, grids, guidance and bundled models."
+            "list_names:list_names",
+            "List samplers, transforms, grids, guidance and bundled models.",
         ),
         "demo": Entry("demo:demo", "Sample from the bundled network and compare eight samplers."),
         "train": Entry("train:train", "Train a denoiser or a classifier, or continue training."),

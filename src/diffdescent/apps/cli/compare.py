@@ -9,7 +9,8 @@ import typer
 
 from diffdescent.base.errors import UserError
 
-from .studying import running
+from .options import AnyModel, Device, Features, MicroBatch, Reference, Resamples, Resize
+from .run_study import running
 
 if TYPE_CHECKING:
     from diffdescent.lab.study import StudyConfig
@@ -34,9 +35,7 @@ def parse_parameters(texts: list[str]) -> dict[str, list[Any]]:
 
 @running
 def compare(
-    model: Annotated[
-        str, typer.Argument(help="A bundled name, a diffusers checkpoint folder, or images:PATH.")
-    ],
+    model: AnyModel,
     samplers: Annotated[
         str,
         typer.Option(
@@ -62,15 +61,9 @@ def compare(
         str, typer.Option(help="Seeds; all samplers start from the same noise.")
     ] = "0",
     n: Annotated[int, typer.Option(help="Images for each cell and seed.")] = 1000,
-    reference: Annotated[
-        Path | None, typer.Option(help="Real images (folder, zip, npz) or saved statistics (npz).")
-    ] = None,
-    features: Annotated[
-        str, typer.Option(help="What looks at the images: cifar10-features, or inception:FILE.")
-    ] = "cifar10-features",
-    resize: Annotated[
-        str, typer.Option(help="How images are resized for it: clean or legacy.")
-    ] = "clean",
+    reference: Reference = None,
+    features: Features = "cifar10-features",
+    resize: Resize = "clean",
     metrics: Annotated[
         str | None,
         typer.Option(
@@ -92,15 +85,11 @@ def compare(
             help="Samples in memory at a time; changes no image, but with pxp(scope=batch)."
         ),
     ] = 64,
-    micro_batch: Annotated[
-        int | None, typer.Option(help="Samples that the network sees at once.")
-    ] = None,
+    micro_batch: MicroBatch = None,
     dtype: Annotated[str, typer.Option(help="Of the network: float32, bf16 or fp16.")] = "float32",
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
+    device: Device = "cpu",
     threads: Annotated[int, typer.Option(help="PyTorch threads of each worker.")] = 1,
-    resamples: Annotated[
-        int, typer.Option(help="Random halves behind each interval; 0: none.")
-    ] = 200,
+    resamples: Resamples = 200,
 ) -> tuple[StudyConfig, Path]:
     """Compare samplers fairly: the same noise, budgets in network evaluations, intervals, cost.
 

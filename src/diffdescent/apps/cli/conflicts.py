@@ -21,6 +21,7 @@ from diffdescent.lab.conflicts.rows import PAIRS, SHARES, ConflictRow, Estimated
 from diffdescent.lab.conflicts.table import ConflictTable
 from diffdescent.models import load_model
 
+from .options import Device, MicroBatch, Steps, UsualGrid
 from .progress import Bar
 from .sampling import parse_labels
 
@@ -45,20 +46,16 @@ def conflicts(
     sampler: Annotated[
         str, typer.Option(help="A recipe; with pxp in it or in --guidance, PxP is taken.")
     ] = "ddpm",
-    steps: Annotated[int, typer.Option(help="Steps of the grid.")] = 50,
-    grid: Annotated[
-        str | None, typer.Option(help="A grid; default: the recipe's usual one.")
-    ] = None,
+    steps: Steps = 50,
+    grid: UsualGrid = None,
     n: Annotated[int, typer.Option(help="How many samples.")] = 64,
     seed: Annotated[int, typer.Option(help="Seed of the samples.")] = 0,
     label: Annotated[
         str | None,
         typer.Option(help="Class name or number, or a list of them; default: all classes in turn."),
     ] = None,
-    micro_batch: Annotated[
-        int | None, typer.Option(help="Samples that the network sees at once.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
+    micro_batch: MicroBatch = None,
+    device: Device = "cpu",
     out: Annotated[
         Path, typer.Option(help="Folder for the figure, the table and what was measured.")
     ] = Path("conflicts"),

@@ -22,8 +22,9 @@ from diffdescent.guidance import apply_guidance
 from diffdescent.models import load_model
 from diffdescent.run import sample as run_sampler
 
+from .options import Quiet
 from .progress import Bar
-from .studying import How, launch
+from .run_study import How, launch
 
 NETWORK, MIXTURE = "cifar10", "cifar10-mixture"
 GUIDANCE = "cfg(scale=4)"
@@ -53,7 +54,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the picture and the comparison.")] = Path(
         "demo-output"
     ),
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Images of the bundled CIFAR-10 network, then samplers compared where the truth is known.
 

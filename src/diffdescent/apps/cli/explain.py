@@ -4,36 +4,37 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from diffdescent.base.files import make_folder, write_atomically
-from diffdescent.core.recipe import default_grid, parse, parse_grid
-from diffdescent.lab.explain import SGD, SGD_MOMENTUM, Explanation, draw_stability
-from diffdescent.lab.explain import explain as read
+from .options import Json, Steps, UsualGrid
+from .processes import ProcessName, process_named
 
-from .grids import PROCESSES, process_named
-from .weighing import draw_weights
+if TYPE_CHECKING:
+    from diffdescent.lab.explain import Explanation
 
 
 def explain(
     sampler: Annotated[str, typer.Argument(help='A recipe, e.g. "ge | momentum(-0.3)".')],
-    steps: Annotated[int, typer.Option(help="Steps of the grid.")] = 10,
-    grid: Annotated[
-        str | None, typer.Option(help="A grid; default: the recipe's usual one.")
-    ] = None,
-    process: Annotated[str, typer.Option(help=f"One of {', '.join(PROCESSES)}.")] = "linear",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    steps: Steps = 10,
+    grid: UsualGrid = None,
+    process: ProcessName = "linear",
+    as_json: Json = False,
     out: Annotated[
         Path | None, typer.Option(help="Folder for explain.json and the pictures.")
     ] = None,
 ) -> None:
-    """Read a sampler as an optimizer: its E-step, PM-step and noise next to SGD, and its effective
-    weights."""
+    """Read a sampler as an optimizer: its E-step, PM-step and noise next to those of SGD.
+
+    With --out also its effective weights and its stability region, as pictures.
+    """
+    from diffdescent.core.recipe import default_grid, parse, parse_grid
+    from diffdescent.lab.explain import explain as read
+
     recipe, kind = parse(sampler), process_named(process)
     levels = parse_grid(grid or default_grid(recipe, kind), kind, steps)
     found = read(recipe, levels)
@@ -43,6 +44,11 @@ def explain(
     else:
         _print(found)
     if out is not None:
+        from diffdescent.base.files import make_folder, write_atomically
+        from diffdescent.lab.explain import draw_stability
+
+        from .draw_weights import draw_weights
+
         make_folder(out)
         write_atomically(out / "explain.json", (record + "\n").encode())
         draw_weights(found.weights, out / "weights.png")
@@ -51,6 +57,8 @@ def explain(
 
 
 def _print(found: Explanation) -> None:
+    from diffdescent.lab.explain import SGD, SGD_MOMENTUM
+
     console = Console()
     methods = Table(
         title="As optimization: u ← u − Δ + noise", box=box.SIMPLE_HEAD, show_lines=True

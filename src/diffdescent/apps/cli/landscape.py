@@ -8,17 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from diffdescent.base.errors import UserError, unknown
-from diffdescent.base.files import write_atomically
-from diffdescent.core.recipe import parse
-from diffdescent.lab.landscape import COUNTS, REFERENCE, Landscape, draw_landscape, draw_strip
-from diffdescent.models import load_model
-from diffdescent.run import resolve_grid
 
-from .theory import one_label
+from .options import AnyModel, Device, Json, Label
+from .progress import Meter
+
+COUNTS = "20,40,60,80,100,120,140,160,180,200"
+"""The step counts of the paper's strip."""
 
 
 def _counts(text: str) -> list[int]:
@@ -31,9 +28,7 @@ def _counts(text: str) -> list[int]:
 
 
 def landscape(
-    model: Annotated[
-        str, typer.Argument(help="A bundled name, a checkpoint folder, or images:PATH.")
-    ],
+    model: AnyModel,
     samplers: Annotated[
         str, typer.Option(help="Recipes, separated by semicolons.")
     ] = "ddim; ddim | momentum(-0.3)",
@@ -43,7 +38,7 @@ def landscape(
     ] = None,
     sample: Annotated[int, typer.Option(help="Which sample of the seed.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
-    label: Annotated[str | None, typer.Option(help="Class name or number.")] = None,
+    label: Label = None,
     around: Annotated[int, typer.Option(help="Noisy neighbours of every state.")] = 24,
     spread: Annotated[
         float, typer.Option(help="Standard deviation of their noise, in VP coordinates.")
@@ -56,20 +51,28 @@ def landscape(
     ] = "runs",
     counts: Annotated[
         str, typer.Option(help="Step counts of the strip of images; none for no strip.")
-    ] = ",".join(map(str, COUNTS)),
+    ] = COUNTS,
     batch_size: Annotated[int, typer.Option(help="Neighbours denoised at a time.")] = 32,
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
+    device: Device = "cpu",
     out: Annotated[
         Path, typer.Option(help="Folder for the pictures, numbers and the cache.")
     ] = Path("landscape"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the numbers as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Draw trajectories among their noisy surroundings (PCA) and a strip of images for several step
-    counts.
+    """Draw trajectories among their noisy surroundings, and images for several step counts.
 
+    The surroundings are shown in two principal components, the images as a strip.
     Everything computed is kept in OUT/cache; an interrupted or changed command computes only what
     is missing.
     """
+    from diffdescent.base.files import write_atomically
+    from diffdescent.core.recipe import parse
+    from diffdescent.lab.landscape import REFERENCE, Landscape, draw_landscape, draw_strip
+    from diffdescent.models import load_model
+    from diffdescent.run import resolve_grid
+
+    from .labels import one_label
+
     recipes = [part.strip() for part in samplers.split(";") if part.strip()]
     if not recipes:
         raise UserError(
@@ -87,15 +90,8 @@ def landscape(
         for count in numbers:
             chain.plan(resolve_grid(grid, chain, net.process, count))
     resolve_grid(None, parse(REFERENCE), net.process, reference_steps)
-    columns = (
-        TextColumn("{task.completed:.0f}/{task.total:.0f} pieces"),
-        BarColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), disable=as_json) as bar:
-        task = bar.add_task("", total=1 + sum(nfe) + len(recipes) * (1 + len(numbers)))
+    total = 1 + sum(nfe) + len(recipes) * (1 + len(numbers))
+    with Meter("computing", "pieces", total=total, hidden=as_json) as bar:
         view = Landscape(
             net,
             out / "cache",
@@ -109,7 +105,7 @@ def landscape(
             reference_steps=reference_steps,
             batch=batch_size,
             device=device,
-            progress=lambda done: bar.update(task, completed=done),
+            progress=bar.to,
         )
         reference = view.reference()
         paths = [view.path(text) for text in recipes]

@@ -9,7 +9,8 @@ import typer
 
 from diffdescent.base.errors import UserError
 
-from .studying import running
+from .options import Reference
+from .run_study import running
 
 if TYPE_CHECKING:
     from diffdescent.lab.study import StudyConfig
@@ -28,9 +29,7 @@ def study(
         float | None, typer.Option(help="Multiply the file's n by this number.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="Another model than the file's.")] = None,
-    reference: Annotated[
-        Path | None, typer.Option(help="Real images or saved statistics to compare with.")
-    ] = None,
+    reference: Reference = None,
     features: Annotated[
         str | None, typer.Option(help="Another feature extractor than the file's.")
     ] = None,

@@ -3,7 +3,7 @@ report is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
 from inspect import Signature, signature
@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from diffdescent.base.errors import UserError
 
+from .options import Quiet
+from .progress import Meter
+
 if TYPE_CHECKING:
     from diffdescent.lab.study import Results, StudyConfig
+    from diffdescent.lab.study.shards import Task
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class How:
     report_only: Annotated[
         bool, typer.Option("--report-only", help="Run nothing: report what is finished.")
     ] = False
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False
+    quiet: Quiet = False
 
 
 def running(described: Callable[..., tuple[StudyConfig, Path]]) -> Callable[..., None]:
@@ -96,15 +99,18 @@ def launch(config: StudyConfig, out: Path, how: How) -> Results | None:
             # to the report.
             _say(how, f"Reading the reference {config.reference} …")
             reference = read_reference(study)
-        with _Bar(
-            "sampling", [len(t.samples) for t in tasks], [len(t.samples) for t in todo], how.quiet
-        ) as bar:
+        total, open_ = (sum(len(task.samples) for task in some) for some in (tasks, todo))
+        with Meter("sampling", "images", total=total, done=total - open_, hidden=how.quiet) as bar:
+
+            def shard(task: Task) -> None:
+                bar.advance(len(task.samples))
+
             if use_ray:
                 from diffdescent.lab.study import ray_runner
 
-                ray_runner.run(study, todo, bar.shard, address=how.address, workers=how.workers)
+                ray_runner.run(study, todo, shard, address=how.address, workers=how.workers)
             else:
-                run(study, todo, bar.shard)
+                run(study, todo, shard)
     if how.shard:
         left_over = len(missing(study.tasks, out))
         state = (
@@ -116,8 +122,8 @@ def launch(config: StudyConfig, out: Path, how: How) -> Results | None:
             f"Share {how.shard} is done: {len(tasks)} of {len(study.tasks)} shards; {state}."
         )
         return None
-    with _Bar("scoring", [1] * len(study.cells), [1] * len(study.cells), how.quiet) as bar:
-        results = gather(study, bar.scored, reference)
+    with Meter("scoring", "cells", total=len(study.cells), hidden=how.quiet) as bar:
+        results = gather(study, bar.to, reference)
     path = write(results)
     show(results, path)
     return results
@@ -140,35 +146,3 @@ def show(results: Results, path: Path) -> None:
 def _say(how: How, text: str) -> None:
     if not how.quiet:
         typer.echo(text, err=True)
-
-
-class _Bar:
-    """A progress bar in images, or in cells that are scored."""
-
-    def __init__(self, what: str, sizes: Sequence[int], todo: Sequence[int], hidden: bool) -> None:
-        unit = "images" if what == "sampling" else "cells"
-        columns = (
-            TextColumn(what),
-            BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} " + unit),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(elapsed_when_finished=False),
-        )
-        self.progress = Progress(*columns, console=Console(stderr=True), disable=hidden)
-        self.task = self.progress.add_task(what, total=sum(sizes), completed=sum(sizes) - sum(todo))
-
-    def __enter__(self) -> _Bar:
-        self.progress.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.progress.__exit__(*error)
-
-    def shard(self, task: Any) -> None:
-        """After a shard was written."""
-        self.progress.advance(self.task, len(task.samples))
-
-    def scored(self, done: int, total: int) -> None:
-        """After a cell was scored."""
-        self.progress.update(self.task, completed=done, total=total)

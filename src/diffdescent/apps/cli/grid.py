@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from diffdescent.base.errors import unknown
-from diffdescent.base.images import save_figure
-from diffdescent.core.grid import Grid
-from diffdescent.core.process import VE, VP, Flow, Process
-from diffdescent.core.recipe import parse_grid
+from .options import Json
+from .processes import ProcessName, process_named
 
-PROCESSES: dict[str, Process] = {
-    "linear": VP.named("linear"),
-    "scaled_linear": VP.named("scaled_linear"),
-    "cosine": VP.named("cosine"),
-    "sigmoid": VP.named("sigmoid"),
-    "ve": VE(),
-    "flow": Flow(),
-}
-
-
-def process_named(name: str) -> Process:
-    """The process called ``name`` on the command line. Raises :class:`UserError` for another
-    name."""
-    if name not in PROCESSES:
-        raise unknown("process", name, PROCESSES)
-    return PROCESSES[name]
+if TYPE_CHECKING:
+    from diffdescent.core.grid import Grid
 
 
 def grid(
@@ -38,18 +22,20 @@ def grid(
         list[str], typer.Argument(help='Grids, e.g. loglinear karras "uniform(spacing=trailing)".')
     ],
     steps: Annotated[int, typer.Option(help="Steps of each grid.")] = 10,
-    process: Annotated[str, typer.Option(help=f"One of {', '.join(PROCESSES)}.")] = "linear",
+    process: ProcessName = "linear",
     plot: Annotated[
         Path | None, typer.Option(help="Write a plot of σ/α against the step to this file.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Print the levels of noise grids side by side: the time and σ/α at each step, the end
-    included."""
+    """Print the levels of noise grids side by side.
+
+    The table has the time and σ/α at each step, the end included.
+    """
+    from diffdescent.core.recipe import parse_grid
+
     grids = {name: parse_grid(name, process_named(process), steps) for name in names}
     if as_json:
-        import json
-
         levels = {
             name: {
                 "t": g.t.tolist(),
@@ -87,6 +73,8 @@ def _print(grids: dict[str, Grid]) -> None:
 
 def _plot(grids: dict[str, Grid], path: Path) -> None:
     import matplotlib
+
+    from diffdescent.base.images import save_figure
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import inspect
+import json
 import typing
 from dataclasses import MISSING, fields
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from diffdescent.core.grid import GRIDS
-from diffdescent.core.recipe import ALIASES, GRID_ALIASES, TRANSFORMS
-from diffdescent.core.solvers import SOLVERS
-from diffdescent.guidance.text import ACTIONS, SOURCES
-from diffdescent.models import bundled
+from .options import Json
 
 
-def list_names(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
-) -> None:
+def list_names(as_json: Json = False) -> None:
     """List samplers, transforms, grids, guidance (with their options) and bundled models."""
+    from diffdescent.core.grid import GRIDS
+    from diffdescent.core.recipe import ALIASES, GRID_ALIASES, TRANSFORMS
+    from diffdescent.core.solvers import SOLVERS
+    from diffdescent.guidance.text import ACTIONS, SOURCES
+    from diffdescent.models import bundled
+
     found = {
         "samplers": {name: _class_options(cls) for name, cls in sorted(SOLVERS.items())},
         "transforms": {name: _class_options(cls) for name, cls in sorted(TRANSFORMS.items())},
@@ -30,8 +31,6 @@ def list_names(
         "models": dict.fromkeys(bundled(), ""),
     }
     if as_json:
-        import json
-
         typer.echo(
             json.dumps({**found, "aliases": ALIASES, "grid_aliases": GRID_ALIASES}, indent=2)
         )

@@ -1,0 +1,33 @@
+"""Options that several commands have, each described once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Steps = Annotated[int, typer.Option(help="Steps of the grid.")]
+UsualGrid = Annotated[str | None, typer.Option(help="A grid; default: the recipe's usual one.")]
+AnyModel = Annotated[
+    str, typer.Argument(help="A bundled name, a diffusers checkpoint folder, or images:PATH.")
+]
+Label = Annotated[str | None, typer.Option(help="Class name or number.")]
+MicroBatch = Annotated[int | None, typer.Option(help="Samples that the network sees at once.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, mps.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+Reference = Annotated[
+    Path | None,
+    typer.Option(
+        help="What to compare with: images (folder, zip or npz) or saved statistics (npz)."
+    ),
+]
+Features = Annotated[
+    str,
+    typer.Option(help="What looks at the images: cifar10-features, or inception:FILE."),
+]
+Resize = Annotated[str, typer.Option(help="How images are resized: clean or legacy.")]
+Resamples = Annotated[
+    int, typer.Option(help="Random halves behind each interval; 0: no intervals.")
+]

@@ -1,0 +1,129 @@
+"""``diffdescent peculiarity check``: how well the counter reads, and whether samples are copies."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from diffdescent.base.errors import UserError
+from diffdescent.base.files import write_atomically
+from diffdescent.lab.peculiarity.check import (
+    OTHER_COUNTS,
+    STRENGTHS,
+    Memory,
+    Reading,
+    check_counter,
+    check_memory,
+    check_others,
+    check_strength,
+    count_pieces,
+)
+from diffdescent.models import load_model
+from diffdescent.run.pieces import Pieces
+
+from ..options import Device, Quiet
+from ..progress import Meter
+from .options import Bf16, TrainingSet, wide_console
+from .training_set import read_training_set
+
+
+def check(
+    model: Annotated[str, typer.Argument(help="A model of figures.")] = "figures",
+    n: Annotated[int, typer.Option(help="Held-out figures a strength, and samples.")] = 400,
+    strength: Annotated[
+        list[float] | None,
+        typer.Option(
+            help=(
+                "Noise held-out figures to this share of the process; 0 reads them as they are."
+                " Repeatable."
+            )
+        ),
+    ] = None,
+    others: Annotated[
+        int, typer.Option(help="Also read this many figures of each of ten kinds of other counts.")
+    ] = 0,
+    data: TrainingSet = None,
+    steps: Annotated[
+        int, typer.Option(help="DDIM steps of the samples that are compared with --data.")
+    ] = 50,
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder that keeps what is made; an interrupted check is continued."),
+    ] = Path("check"),
+    bf16: Bf16 = False,
+    device: Device = "cpu",
+    quiet: Quiet = False,
+) -> None:
+    """Check the counter on figures of known counts, also noised and denoised.
+
+    With --data it also says whether samples are copies of the training set.
+
+    With 400 figures and none read wrongly, at least 99 % are read right (95 %). Writes check.csv.
+    With strength 0 alone and without --data no network is needed. A strength costs about 20
+    evaluations a figure, --data --steps.
+    """
+    strengths = list(dict.fromkeys(strength or STRENGTHS))
+    for each in strengths:
+        check_strength(each)
+    net = load_model(model, device) if data is not None or any(strengths) else None
+    training = read_training_set(data)
+    if others < 0:
+        raise UserError(
+            f"--others is {others}; give the number of figures of each kind, or 0 for none."
+        )
+    kinds = list(OTHER_COUNTS) if others else []
+    total = count_pieces(n) * (len(strengths) + (training is not None))
+    total += len(kinds) * count_pieces(others) if kinds else 0
+    with Meter("checking", total=total, hidden=quiet) as bar:
+        pieces = Pieces(out, progress=bar.to)
+        readings = [check_counter(net, s, n, pieces=pieces, bf16=bf16) for s in strengths]
+        readings += [check_others(kind, others, pieces=pieces) for kind in kinds]
+        memory = None
+        if net is not None and training is not None:
+            memory = check_memory(net, training, n, steps=steps, pieces=pieces, bf16=bf16)
+    _print(readings, memory)
+    _write(readings, out / "check.csv")
+    typer.echo(f"Table: {out / 'check.csv'}")
+
+
+def _print(readings: Sequence[Reading], memory: Memory | None) -> None:
+    console = wide_console()
+    shown = Table(
+        "figures", "n", "read wrongly", "right, at least", "peculiar", "unreadable", show_edge=False
+    )
+    for r in readings:
+        least = f"{100 * (1 - r.wrong.high):.1f} %"
+        shown.add_row(
+            r.name, str(r.wrong.total), str(r.wrong), least, str(r.peculiar), str(r.unreadable)
+        )
+    console.print(shown)
+    if memory is not None:
+        shown = Table("nearest training image, RMS", "1 %", "10 %", "50 %", "90 %", show_edge=False)
+        for name, values in (("held-out figures", memory.held_out), ("samples", memory.samples)):
+            shown.add_row(name, *(f"{v:.3f}" for v in values))
+        console.print("", shown)
+        console.print(
+            f"Samples nearer than 99 % of held-out figures: {memory.near}; above 1 % would mean"
+            " copies."
+        )
+
+
+def _write(readings: Sequence[Reading], path: Path) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(("figures", "n", *(f"{what}{x}" for what in ("wrong", "peculiar", "unreadable")
+                                       for x in ("", "_low", "_high"))))  # fmt: skip
+    for r in readings:
+        shares = [
+            f"{x:.4g}"
+            for s in (r.wrong, r.peculiar, r.unreadable)
+            for x in (s.value, s.low, s.high)
+        ]
+        writer.writerow((r.name, r.wrong.total, *shares))
+    write_atomically(path, text.getvalue().encode())

@@ -1,0 +1,88 @@
+"""``diffdescent peculiarity perturb``: does the distance to the clusters notice wrong poses?"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from .options import Clusters, wide_console
+
+if TYPE_CHECKING:
+    from diffdescent.lab.peculiarity.perturb import Effect
+
+
+def perturb(
+    path: Annotated[Path, typer.Argument(help="Poses, as for `poses`.")],
+    clusters: Clusters = None,
+    seed: Annotated[int, typer.Option(help="Seed of the changes.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for effects.csv and effects.png.")
+    ] = None,
+) -> None:
+    """Make real poses wrong on purpose: does the distance to the nearest cluster notice?"""
+    from diffdescent.lab.peculiarity.clusters import load_clusters
+    from diffdescent.lab.peculiarity.perturb import effects
+    from diffdescent.lab.peculiarity.pictures import draw_effects
+    from diffdescent.lab.peculiarity.readers import read_poses
+
+    found = effects(read_poses(path), load_clusters(clusters), seed=seed)
+    table = Table("change", "K", "n", "rises, %", "p (sign)", "caught, %", "RMSE", show_edge=False)
+    for e in found:
+        table.add_row(
+            e.change,
+            str(e.k),
+            str(e.rises.total),
+            f"{100 * e.rises.value:.1f}",
+            f"{e.p:.0e}" if e.p else "<1e-300",
+            f"{100 * e.caught.value:.1f}{' (blind)' if e.blind else ''}",
+            f"{e.before:.3f}→{e.after:.3f}",
+        )
+    wide_console().print(table)
+    if out is not None:
+        _write_effects(found, out / "effects.csv")
+        draw_effects(found, out / "effects.png")
+        typer.echo(f"Table: {out / 'effects.csv'}\nPicture: {out / 'effects.png'}")
+
+
+def _write_effects(found: Sequence[Effect], path: Path) -> None:
+    from diffdescent.base.files import make_folder, write_atomically
+
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(
+        (
+            "change",
+            "k",
+            "n",
+            "rises",
+            "low",
+            "high",
+            "p",
+            "caught",
+            "caught_low",
+            "caught_high",
+            "before",
+            "after",
+        )
+    )
+    for e in found:
+        shares = (
+            e.rises.value,
+            e.rises.low,
+            e.rises.high,
+            e.p,
+            e.caught.value,
+            e.caught.low,
+            e.caught.high,
+        )
+        writer.writerow(
+            (e.change, e.k, e.rises.total, *(f"{s:.4g}" for s in (*shares, e.before, e.after)))
+        )
+    make_folder(path.parent)
+    write_atomically(path, text.getvalue().encode())

@@ -1,0 +1,55 @@
+"""``diffdescent weights``: how much each past evaluation counts in what a sampler makes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+from diffdescent.base.errors import unknown
+
+from .options import Json, Steps, UsualGrid
+from .processes import ProcessName, process_named
+
+
+def weights(
+    sampler: Annotated[str, typer.Argument(help='A recipe, e.g. "ge(gamma=2) | momentum(-0.3)".')],
+    steps: Steps = 10,
+    grid: UsualGrid = None,
+    process: ProcessName = "linear",
+    basis: Annotated[
+        str, typer.Option(help="Read the evaluations as estimates of x0 or eps.")
+    ] = "x0",
+    plot: Annotated[
+        Path | None, typer.Option(help="Write a heat map of the weights to this file.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the effective weights of a linear sampler.
+
+    The table has a row for each committed state and a column for each evaluation.
+    """
+    from diffdescent.core.predict import Basis
+    from diffdescent.core.recipe import default_grid, parse, parse_grid
+    from diffdescent.core.weights import effective_weights
+
+    kind = process_named(process)
+    if basis not in ("x0", "eps"):
+        raise unknown("basis", basis, ("x0", "eps"))
+    recipe = parse(sampler)
+    levels = parse_grid(grid or default_grid(recipe, kind), kind, steps)
+    found = effective_weights(recipe, levels, basis=cast(Basis, basis))
+    if as_json:
+        arrays = {"start": found.start, "evals": found.evals, "noise": found.noise}
+        record = {"name": found.name, "basis": basis, "grid": levels.t.tolist()}
+        record |= {key: value.tolist() for key, value in arrays.items()}
+        typer.echo(json.dumps(record, indent=2))
+    else:
+        typer.echo(f"{found.summary}\ngrid: {levels.name}\n\n{found.table()}")
+    if plot is not None:
+        from .draw_weights import draw_weights
+
+        draw_weights(found, plot)
+        typer.echo(f"Wrote {plot}", err=True)
