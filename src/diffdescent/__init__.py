@@ -39,7 +39,7 @@ if TYPE_CHECKING:  # the table below again, for type checkers and editors
     from diffdescent.core.transforms import Threshold as threshold
     from diffdescent.core.weights import effective_weights
     from diffdescent.models import load_model
-    from diffdescent.run import Progress, Result, invert, sample
+    from diffdescent.run import Progress, Result, RunRecord, invert, repeat, sample
 
 open_doors()
 
@@ -60,6 +60,7 @@ _HOMES = {
     "Query": "core.executor:Query",
     "Recipe": "core.recipe:Recipe",
     "Result": "run:Result",
+    "RunRecord": "run:RunRecord",
     "UserError": "base.errors:UserError",
     "VPContinuous": "core.process:VPContinuous",
     "dynamic_threshold": "core.transforms:DynamicThreshold",
@@ -71,6 +72,7 @@ _HOMES = {
     "momentum": "core.transforms:Momentum",
     "monitor": "core.transforms:Monitor",
     "pnm": "core.transforms:PositiveNegative",
+    "repeat": "run:repeat",
     "sample": "run:sample",
     "sampler": "core.recipe:sampler",
     "threshold": "core.transforms:Threshold",
@@ -96,6 +98,7 @@ __all__ = [
     "Query",
     "Recipe",
     "Result",
+    "RunRecord",
     "UserError",
     "VPContinuous",
     "__version__",
@@ -108,6 +111,7 @@ __all__ = [
     "momentum",
     "monitor",
     "pnm",
+    "repeat",
     "sample",
     "sampler",
     "threshold",

@@ -27,6 +27,7 @@ from diffdescent.core.noise import INITIAL, integers
 from diffdescent.core.process import Flow
 from diffdescent.core.recipe import default_grid, parse
 from diffdescent.models import bundled
+from diffdescent.run.record import PromptFile, RunRecord, TextToImageRecord, versions
 
 CPU_WIDTH, GPU_WIDTH = 1, 4
 """How many prompts the pipeline is given at once, unless asked otherwise; part of a run's
@@ -153,30 +154,44 @@ class TextToImage:
         """Evaluations for an image, after the first call."""
         return len(self.pipe.scheduler.timesteps)
 
-    def record(self) -> dict[str, Any]:
-        """What is needed to repeat a run, JSON-safe."""
+    def record(
+        self, *, seed: int = 0, prompt: str | None = None, prompts: PromptFile | None = None
+    ) -> RunRecord:
+        """What is needed to repeat a run; the samples are the caller's to add."""
         import diffusers
         import transformers
 
-        scheduler = self.pipe.scheduler
+        scheduler, device = self.pipe.scheduler, self.pipe.device.type
         config = {key: value for key, value in scheduler.config.items() if not key.startswith("_")}
-        return {
-            "model": self.name,
-            "pipeline": type(self.pipe).__name__,
-            "fingerprint": self.fingerprint,
-            "recipe": str(scheduler.recipe),
-            "guidance": self.guidance,
-            "steps": self.steps,
-            "scheduler": json.loads(json.dumps(config, default=str)),
-            **self.options,
-            "micro_batch": self.width,
-            "dtype": str(self.pipe.dtype).removeprefix("torch."),
-            "device": self.pipe.device.type,
-            "libraries": {
+        return RunRecord(
+            model=self.name,
+            fingerprint=self.fingerprint,
+            guidance=self.guidance,
+            recipe=str(scheduler.recipe),
+            process=None,
+            grid=None,
+            nfe=None,
+            network_calls=None,
+            seed=seed,
+            samples=(),
+            text_to_image=TextToImageRecord(
+                pipeline=type(self.pipe).__name__,
+                steps=self.steps,
+                scheduler=json.loads(json.dumps(config, default=str)),
+                options=dict(self.options),
+                prompt=prompt,
+                prompts=prompts,
+            ),
+            micro_batch=self.width,
+            dtype=str(self.pipe.dtype).removeprefix("torch."),
+            device=device,
+            threads=torch.get_num_threads() if device == "cpu" else None,
+            versions={
+                **versions(),
                 "diffusers": diffusers.__version__,
                 "transformers": transformers.__version__,
             },
-        }
+        )
 
     def __call__(
         self,

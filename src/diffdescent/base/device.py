@@ -19,3 +19,13 @@ def pick_device(name: torch.device | str) -> torch.device:
             f"The device {name!r} is not available here (PyTorch {torch.__version__}); use cpu."
         )
     return device
+
+
+def use_threads(count: int) -> None:
+    """Compute with so many threads of the CPU; another number of them changes the last bits.
+
+    Raises :class:`UserError` for less than one.
+    """
+    if count < 1:
+        raise UserError(f"There must be at least 1 thread, not {count}.")
+    torch.set_num_threads(count)

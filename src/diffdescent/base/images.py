@@ -55,13 +55,18 @@ def save_figure(figure: Any, path: Path, dpi: int = 150) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def save_png(image: Tensor, path: Path) -> None:
-    """Write one (C, H, W) uint8 image, atomically."""
+def png_bytes(image: Tensor) -> bytes:
+    """One (C, H, W) uint8 image as the bytes of a PNG file."""
     from io import BytesIO
 
     buffer = BytesIO()
     _picture(image).save(buffer, format="PNG", optimize=False)
-    write_atomically(path, buffer.getvalue())
+    return buffer.getvalue()
+
+
+def save_png(image: Tensor, path: Path) -> None:
+    """Write one (C, H, W) uint8 image, atomically."""
+    write_atomically(path, png_bytes(image))
 
 
 def read_image(path: Path, channels: int = 3) -> Tensor:

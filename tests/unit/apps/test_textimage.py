@@ -54,11 +54,12 @@ def test_a_prompt_makes_an_image(pipeline: Path, tmp_path: Path, sampler: str) -
     assert "1 images" in done.stdout
     assert read_image(out / "000000.png").shape == (3, 16, 16)
     record = json.loads((out / "run.json").read_text())
-    assert record["pipeline"] == "StableDiffusionPipeline"
-    assert record["prompt"] == "a red boat"
+    asked = record["text_to_image"]
+    assert asked["pipeline"] == "StableDiffusionPipeline"
+    assert asked["prompt"] == "a red boat"
     assert parse(record["recipe"]) == parse(sampler)
-    assert record["scheduler"]["beta_schedule"] == "scaled_linear"
-    assert record["scheduler"]["grid"] == (
+    assert asked["scheduler"]["beta_schedule"] == "scaled_linear"
+    assert asked["scheduler"]["grid"] == (
         "loglinear" if sampler == "ge" else "uniform(spacing=trailing)"
     )
 
@@ -97,7 +98,7 @@ def test_other_pipelines(make: str, tmp_path: Path) -> None:
     together = model(["a boat", "a hill"], [0, 1], seed=1)
     assert together.shape == (2, 3, 16, 16)
     assert torch.equal(model(["a hill"], [1], seed=1), together[1:])
-    assert (model.record()["scheduler"]["grid"] is None) == (make == "sd3")
+    assert (model.record().text_to_image.scheduler["grid"] is None) == (make == "sd3")
     assert model.nfe == 3
 
 

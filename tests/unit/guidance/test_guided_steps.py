@@ -237,8 +237,8 @@ def test_sample_with_guidance(solver: str) -> None:
         whole.images, dd.sample(model, chain, steps=5, n=7, labels=1, batch_size=3).images
     )
     assert not torch.equal(whole.images, dd.sample(model, solver, steps=5, n=7, labels=1).images)
-    assert whole.record["model"] == "mixture | guided(scale=4, shift=mean)"
-    assert whole.record["recipe"].endswith("pxp(delta=[1.0, 1.0, 0.001, 0.001])")
+    assert whole.record.model == "mixture | guided(scale=4, shift=mean)"
+    assert whole.record.recipe.endswith("pxp(delta=[1.0, 1.0, 0.001, 0.001])")
     with pytest.raises(dd.UserError, match="no label 3"):
         dd.sample(model, chain, steps=5, labels=3)
 

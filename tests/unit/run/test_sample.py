@@ -194,7 +194,7 @@ def test_brownian_noise_is_shared_between_step_counts() -> None:
 
 def test_the_record_repeats_the_run() -> None:
     first = dd.sample(gaussian(), "ge(gamma=1.7)", steps=6, n=3, seed=9)
-    record = json.loads(json.dumps(first.record))
+    record = json.loads(first.record.text())
     grid = dd.grid("loglinear", VP, 6)
     assert record["grid"]["t"] == grid.t.tolist()
     again = dd.sample(
@@ -209,9 +209,9 @@ def test_the_record_repeats_the_run() -> None:
 
 
 def test_presets_by_step_count() -> None:
-    assert dd.sample(gaussian(), steps=7, n=1).record["recipe"] == "ddim | ge"
-    assert dd.sample(gaussian(), steps=8, n=1).record["recipe"] == "unipc"
-    assert dd.sample(gaussian(), steps=8, n=1).record["grid"]["name"] == "loglinear(halfway)"
+    assert dd.sample(gaussian(), steps=7, n=1).record.recipe == "ddim | ge"
+    assert dd.sample(gaussian(), steps=8, n=1).record.recipe == "unipc"
+    assert dd.sample(gaussian(), steps=8, n=1).record.grid.name == "loglinear(halfway)"
 
 
 def test_nan_is_reported_with_step_level_and_samples() -> None:
@@ -366,6 +366,6 @@ def test_an_update_that_overflows_is_not_blamed_on_the_model() -> None:
 def test_a_monitor_is_no_part_of_the_recipe() -> None:
     monitor = dd.monitor()
     result = dd.sample(gaussian(), dd.sampler("ddim") | monitor, steps=5, n=2)
-    assert result.record["recipe"] == "ddim"
+    assert result.record.recipe == "ddim"
     assert [seen.step for seen in monitor.seen] == [0, 1, 2, 3, 4]
     assert torch.equal(result.images, dd.sample(gaussian(), "ddim", steps=5, n=2).images)

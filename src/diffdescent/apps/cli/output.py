@@ -1,101 +1,99 @@
-"""The output folder of a run: what is there already, what may be continued, and files that are
-whole or absent."""
+"""The output folder of ``sample``: an image a sample number, a sheet and the run's record."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from diffdescent.base.errors import UserError
-from diffdescent.base.files import make_folder, write_atomically
+import torch
+from torch import Tensor
 
-RECORD = "run.json"
+from diffdescent.base.images import png_bytes, read_image, save_png, sheet
+from diffdescent.run.record import FREE, RECORD, RunRecord, check_schema
+from diffdescent.run.store import Kind, Store
+
 _IMAGE = re.compile(r"\d{6,}\.png")
-_OURS = re.compile(r"\d{6,}\.png|run\.json|sheet\.png|trajectory\.png|\..*\.partial")
-_FREE = ("samples", "command", "seconds", "network_calls")
-"""Entries of a record in which a continued run may differ from what is on disk."""
+RUN = Kind(
+    what="run",
+    record=RECORD,
+    entries=_IMAGE,
+    others=re.compile(r"(sheet|trajectory)\.png"),
+    free=FREE,
+    check=check_schema,
+    remedy="use --overwrite to replace it, another --out to keep both, or the same settings to"
+    " continue it.",
+)
 
 
-def check(out: Path, settings: dict[str, Any], overwrite: bool) -> None:
-    """Whether a run with ``settings`` may write into ``out``: it is new, holds the same run, or may
-    be overwritten.
+@dataclass
+class Output:
+    """The folder ``out`` of a run, and the samples that are asked of it now.
 
-    Nothing is changed. Raises :class:`UserError` when it holds a run with other settings, or files
-    that no run wrote.
+    Making one checks the folder and changes nothing. The folder is claimed when the first images
+    are kept: a mistake that shows when the model runs leaves it as it was. ``begun`` is when the
+    command began, by ``time.monotonic``.
     """
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file; give a folder with --out.")
-    present = [p for p in out.iterdir() if not p.name.endswith(".partial")] if out.is_dir() else []
-    foreign = [p.name for p in present if not _OURS.fullmatch(p.name)]
-    if overwrite and foreign:
-        raise UserError(
-            f"{out} holds files that no run wrote ({foreign[0]}, …); empty it yourself or choose"
-            " another --out."
+
+    out: Path
+    record: RunRecord
+    chosen: Sequence[int]
+    overwrite: bool
+    begun: float
+    _claimed: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self.store = Store(self.out, RUN, self.record.entries(), self.overwrite)
+        self.store.check()
+        self.todo = (
+            list(self.chosen)
+            if self.overwrite
+            else [i for i in self.chosen if not self.store.has(image_name(i))]
         )
-    if present and not overwrite:
-        _require_same(out, settings)
+
+    def claim(self) -> None:
+        """Take the folder, once."""
+        if not self._claimed:
+            self.store.claim()
+            self._claimed = True
+
+    def keep(self, samples: Iterable[int], images: Tensor) -> None:
+        """Write the images (n, C, H, W), uint8, of these samples."""
+        self.claim()
+        for i, image in zip(samples, images, strict=True):
+            self.store.write(image_name(i), png_bytes(image))
+
+    def finish(self, most: int, channels: int = 3) -> float:
+        """Write the sheet, of at most ``most`` images, and the record; the seconds of it all."""
+        self.claim()
+        files = [self.store.path(image_name(i)) for i in present(self.out)[:most]]
+        shown = torch.stack([read_image(path, channels) for path in files])
+        save_png(sheet(shown), self.out / "sheet.png")
+        seconds = round(time.monotonic() - self.begun, 3)
+        self.store.update(replace(self.record, seconds=seconds).entries())
+        return seconds
+
+    @property
+    def summary(self) -> str:
+        """How many images were made, and how many were there."""
+        there = len(self.chosen) - len(self.todo)
+        return f"{len(self.todo)} images{f' ({there} were there)' if there else ''}"
 
 
-def begin(out: Path, settings: dict[str, Any], overwrite: bool) -> None:
-    """Make the folder, remove an overwritten run and what was left half-written, and write the
-    record."""
-    make_folder(out)
-    for path in out.iterdir():
-        if _OURS.fullmatch(path.name) and (overwrite or path.name.endswith(".partial")):
-            path.unlink()
-    write_atomically(out / RECORD, (json.dumps(settings, indent=2) + "\n").encode())
-
-
-def _require_same(out: Path, settings: dict[str, Any]) -> None:
-    record = out / RECORD
-    if not record.is_file():
-        raise UserError(
-            f"{out} exists and holds no {RECORD}; choose another --out, or --overwrite to replace a"
-            " run."
-        )
-    try:
-        before = json.loads(record.read_text())
-    except ValueError:
-        raise UserError(
-            f"{record} is damaged, so the run cannot be continued; use --overwrite or another"
-            " --out."
-        ) from None
-    for key in (
-        *settings,
-        *before,
-    ):  # as they were written: what a user chose comes before what follows from it
-        if key not in _FREE and before.get(key) != settings.get(key):
-            raise UserError(
-                f"{out} holds a run with another {key} ({_short(before.get(key))} there,"
-                f" {_short(settings.get(key))} now); use --overwrite to replace it, another --out"
-                " to keep both, or the same settings to continue it."
-            )
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "…"
-
-
-def image_path(out: Path, sample: int) -> Path:
-    """Where sample number ``sample`` is written."""
-    return out / f"{sample:06d}.png"
-
-
-def missing(out: Path, samples: Sequence[int]) -> list[int]:
-    """The samples whose image is not on disk yet. Files are written atomically, so a file that is
-    there is whole."""
-    return [i for i in samples if not image_path(out, i).is_file()]
+def image_name(sample: int) -> str:
+    """The file of sample number ``sample``."""
+    return f"{sample:06d}.png"
 
 
 def present(out: Path) -> list[int]:
-    """The samples whose image is on disk."""
-    return [int(p.stem) for p in images_in(out)] if out.is_dir() else []
+    """The samples whose image is in a folder."""
+    if not out.is_dir():
+        return []
+    return sorted(int(path.stem) for path in out.iterdir() if _IMAGE.fullmatch(path.name))
 
 
-def images_in(out: Path) -> list[Path]:
-    """Every image of the run, in order."""
-    return sorted((p for p in out.iterdir() if _IMAGE.fullmatch(p.name)), key=lambda p: int(p.stem))
+def together(chosen: Sequence[int], out: Path, overwrite: bool) -> tuple[int, ...]:
+    """The samples of a run that is continued: those asked for and those that are there."""
+    return tuple(sorted({*chosen, *([] if overwrite else present(out))}))

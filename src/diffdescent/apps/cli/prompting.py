@@ -9,19 +9,15 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import torch
 import typer
 
 from diffdescent.apps.textimage import load, read_prompts
 from diffdescent.base.errors import UserError
-from diffdescent.base.files import write_atomically
-from diffdescent.base.images import read_image, save_png, sheet
-from diffdescent.base.version import __version__
 from diffdescent.run import make_recipe
+from diffdescent.run.record import PromptFile
 
 from . import output
 from .progress import Bar
@@ -87,18 +83,15 @@ def run(asked: Request) -> None:
             "height": asked.height,
         },
     )
-    out = asked.out
-    record = {
-        **model.record(),
-        "prompt": asked.prompt,
-        "prompts": _described(asked.prompts, texts),
-        "seed": asked.seed,
-        "versions": {"diffdescent": __version__, "torch": torch.__version__},
-        "samples": sorted({*chosen, *([] if asked.overwrite else output.present(out))}),
-        "command": sys.argv[1:],
-    }
-    output.check(out, record, asked.overwrite)
-    todo = chosen if asked.overwrite else output.missing(out, chosen)
+    record = replace(
+        model.record(
+            seed=asked.seed, prompt=asked.prompt, prompts=_described(asked.prompts, texts)
+        ),
+        samples=output.together(chosen, asked.out, asked.overwrite),
+        command=tuple(sys.argv[1:]),
+    )
+    kept = output.Output(asked.out, record, chosen, asked.overwrite, started)
+    todo = kept.todo
     with Bar(len(chosen), done=len(chosen) - len(todo), hidden=asked.quiet or asked.as_json) as bar:
         for first in range(0, len(todo), model.width):
             batch = todo[first : first + model.width]
@@ -106,29 +99,21 @@ def run(asked: Request) -> None:
             def moved(done: float, size: int = len(batch)) -> None:
                 bar.part(size * done)
 
-            images = model([prompts[i] for i in batch], batch, asked.seed, moved)
-            if not first:
-                # Only now: a mistake that shows when the pipeline runs leaves the folder as it was.
-                output.begin(out, record, asked.overwrite)
-            for i, image in zip(batch, images, strict=True):
-                save_png(image, output.image_path(out, i))
+            kept.keep(batch, model([prompts[i] for i in batch], batch, asked.seed, moved))
             bar.finished(len(batch))
-    save_png(
-        sheet(torch.stack([read_image(p) for p in output.images_in(out)[:SHEET_LIMIT]])),
-        out / "sheet.png",
-    )
-    seconds = round(time.monotonic() - started, 3)
-    write_atomically(
-        out / output.RECORD, (json.dumps({**record, "seconds": seconds}, indent=2) + "\n").encode()
-    )
+    seconds = kept.finish(SHEET_LIMIT)
+    sheet = asked.out / "sheet.png"
     if asked.as_json:
-        summary = {"out": str(out), "images": len(chosen), "made": len(todo), "seconds": seconds}
+        summary = {
+            "out": str(asked.out),
+            "images": len(chosen),
+            "made": len(todo),
+            "seconds": seconds,
+        }
         typer.echo(json.dumps(summary))
     elif not asked.quiet:
-        there = len(chosen) - len(todo)
         typer.echo(
-            f"{len(todo)} images{f' ({there} were there)' if there else ''} with"
-            f" {record['recipe']}, {asked.steps} steps, {seconds:.1f} s: {out / 'sheet.png'}"
+            f"{kept.summary} with {record.recipe}, {asked.steps} steps, {seconds:.1f} s: {sheet}"
         )
 
 
@@ -159,10 +144,10 @@ def _indices(asked: Request, texts: Sequence[str] | None) -> list[int]:
     return chosen
 
 
-def _described(path: Path | None, texts: Sequence[str] | None) -> dict[str, Any] | None:
+def _described(path: Path | None, texts: Sequence[str] | None) -> PromptFile | None:
     """The prompts file and what was in it, so that another one under the same name is not taken for
     it."""
     if path is None or texts is None:
         return None
     digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
-    return {"path": str(path), "count": len(texts), "sha256": digest}
+    return PromptFile(str(path), len(texts), digest)

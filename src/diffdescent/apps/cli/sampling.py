@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import typer
 
 from diffdescent.apps.textimage import wants_prompt
-from diffdescent.base.device import pick_device
+from diffdescent.base.device import use_threads
 from diffdescent.base.errors import UserError, unknown
-from diffdescent.base.files import write_atomically
-from diffdescent.base.image_sets import read_images
-from diffdescent.base.images import from_uint8, read_image, save_png, sheet, strip, to_uint8
-from diffdescent.base.version import __version__
-from diffdescent.core.model_info import info
+from diffdescent.base.images import save_png, strip, to_uint8
 from diffdescent.core.predict import Predictor
-from diffdescent.guidance import apply_guidance, parse_guidance
-from diffdescent.guidance.wrapper import network_calls
+from diffdescent.guidance import parse_guidance
 from diffdescent.models import load_model
-from diffdescent.run import (
-    NOISES,
-    Result,
-    fingerprint,
-    from_level,
-    initial_state,
-    make_recipe,
-    micro_batch_width,
-    noise_for,
-    resolve_grid,
-)
-from diffdescent.run import sample as run_sampler
+from diffdescent.run import NOISES, Run, draw, make_recipe, prepare
+from diffdescent.run.image_files import read_init, read_mask
+from diffdescent.run.inputs import resolve_labels
+from diffdescent.run.record import numbers
 
 from . import output, prompting
 from .progress import Bar
@@ -47,54 +34,14 @@ STRIP_ROWS = 8
 
 
 def parse_samples(text: str) -> list[int]:
-    """``"0-3,8"`` → [0, 1, 2, 3, 8]. Raises :class:`UserError` for anything else."""
-    chosen: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not (last.isdecimal() and int(first) <= int(last))):
-            raise UserError(
-                f"Cannot read the sample range {part!r}; write for example 0-63 or 0-3,8,10-12."
-            )
-        chosen += range(int(first), int(last if dash else first) + 1)
-    return sorted(set(chosen))
+    """``"0-3,8"`` → [0, 1, 2, 3, 8], each once. Raises :class:`UserError` for anything else."""
+    return sorted(set(numbers(text)))
 
 
 def parse_labels(text: str | None, model: Predictor, count: int) -> torch.Tensor | None:
     """A class name or number for all samples, or a comma-separated list that is repeated over
     them."""
-    if text is None:
-        return None
-    known = info(model)
-    names = known.classes
-    if names is None and known.label_count is None:
-        raise UserError("This model knows no classes; leave --label out.")
-    labels = []
-    for part in (p.strip() for p in text.split(",")):
-        if part.removeprefix("-").isdecimal():
-            label = int(part)
-            if names and not 0 <= label < len(names):
-                raise UserError(
-                    f"Label {label} is out of range; this model has classes 0 … {len(names) - 1}:"
-                    f" {', '.join(names)}."
-                )
-        elif names and part in names:
-            label = names.index(part)
-        elif names:
-            raise unknown("class", part, names)
-        else:
-            raise UserError(
-                f"This model names no classes, so {part!r} means nothing to it; give a number as"
-                " --label."
-            )
-        labels.append(label)
-    return torch.tensor([labels[i % len(labels)] for i in range(count)])
-
-
-def _read_init(path: Path, channels: int) -> torch.Tensor:
-    """The images to start from, (n, C, H, W) in [−1, 1]: one file, or a folder, zip or npz."""
-    if path.is_dir() or path.suffix.lower() in (".zip", ".npz"):
-        return from_uint8(read_images(path).images)
-    return from_uint8(read_image(path, channels))[None]
+    return None if text is None else resolve_labels(text, range(count), model)
 
 
 def sample(
@@ -164,6 +111,9 @@ def sample(
     mask: Annotated[Path | None, typer.Option(help="Image: white where --init is kept.")] = None,
     noise: Annotated[str, typer.Option(help="independent or brownian.")] = "independent",
     device: Annotated[str, typer.Option(help="cpu, cuda, mps.")] = "cpu",
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of the CPU; part of what makes an image the same.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the images.")] = Path("samples"),
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier run in --out.")
@@ -238,141 +188,81 @@ def sample(
             f"{model!r} is a text-to-image pipeline; say what to draw with --prompt, or --prompts"
             " FILE."
         )
+    if strength is not None and init is None:
+        raise UserError("--strength needs --init, the images that get so much noise.")
+    if threads is not None:
+        use_threads(threads)
     chosen = parse_samples(samples) if samples else list(range(16 if n is None else n))
     if not chosen:
         raise UserError("There is no sample to draw; give --n of at least 1.")
     net = load_model(model, device)
-    channels = net.shape[0] if net.shape else 3
-    recipe = make_recipe(sampler, steps)
-    text = str(recipe)
-    if guidance is not None:
-        net, recipe = apply_guidance(guidance, net, recipe)
-    levels = resolve_grid(grid, recipe, net.process, steps)
-    noised = (1.0 if mask else 0.6) if strength is None else strength
-    if init is not None and noised < 1:
-        levels = from_level(levels, noised)
-    labels = parse_labels(label, net, max(chosen) + 1)
-    starting = _read_init(init, channels) if init else None
+    starting = read_init(init, net.shape[0] if net.shape else 3) if init else None
     if starting is not None and net.shape and tuple(starting.shape[1:]) != tuple(net.shape):
         raise UserError(
             f"--init has images of shape {tuple(starting.shape[1:])}, the model's are"
             f" {tuple(net.shape)}."
         )
-    region = read_image(mask, channels=1).float().div(255).round() if mask else None
-    together = micro_batch_width(net, pick_device(device), micro_batch)
-    options: dict[str, Any] = {
-        "seed": seed,
-        "noise": noise,
-        "micro_batch": together,
-        "device": device,
-    }
-    plan = recipe.plan(levels)
-    batches = [chosen[first : first + batch_size] for first in range(0, len(chosen), batch_size)]
-    record = {
-        "model": model,
-        "guidance": (
-            None if guidance is None else str(parse_guidance(guidance).settled(recipe, net.process))
-        ),
-        "fingerprint": fingerprint(net),
-        "recipe": text,
-        "grid": {
-            "name": levels.name,
-            "t": levels.t.tolist(),
-            "alpha": levels.alpha.tolist(),
-            "sigma": levels.sigma.tolist(),
-        },
-        "nfe": plan.nfe,
-        "network_calls": sum(network_calls(net, row.at) for row in plan.rows),
-        "label": label,
-        "init": _described(init, starting),
-        "mask": _described(mask, region),
-        "strength": noised if init else None,
-        "batches": batches if recipe.whole_batch else None,
-        "dtype": "float32",
-        **options,
-        "versions": {"diffdescent": __version__, "torch": torch.__version__},
-        "samples": sorted({*chosen, *([] if overwrite else output.present(out))}),
-        "command": sys.argv[1:],
-    }
-    output.check(out, record, overwrite)
-    todo = chosen if overwrite else output.missing(out, chosen)
-    if recipe.whole_batch:  # a batch that is not all there is made again
-        todo = [i for batch in batches if not set(todo).isdisjoint(batch) for i in batch]
-
-    def run(batch: list[int], **more: Any) -> Result:
-        images = None if starting is None else starting[[i % len(starting) for i in batch]]
-        start = None
-        if images is not None and noised < 1:
-            start = initial_state(noise_for(seed, batch, images.shape[1:]), levels, images)
-        return run_sampler(
-            net,
-            recipe,
-            grid=levels,
-            samples=batch,
-            labels=None if labels is None else labels[batch],
-            start=start,
-            init=images if start is None or region is not None else None,
-            mask=region,
-            batch_size=batch_size,
-            **options,
-            **more,
-        )
-
-    with Bar(len(chosen), done=len(chosen) - len(todo), hidden=quiet or as_json) as bar:
-        begun = False
-        for first in range(0, len(todo), batch_size):
-            batch = todo[first : first + batch_size]
-            result = run(batch, callback=bar.step)
-            if not begun:
-                # Only now: a mistake that shows when the model runs leaves the folder as it was.
-                output.begin(out, record, overwrite)
-                begun = True
-            for i, image in zip(batch, to_uint8(result.images), strict=True):
-                save_png(image, output.image_path(out, i))
-            bar.finished(len(batch))
-    if trajectory:
-        # From the first samples whatever the batches were, so that the strip does not depend on
-        # them.
-        path = run(
-            batches[0] if recipe.whole_batch else chosen[:STRIP_ROWS], trajectory=True
-        ).trajectory
-        if path is not None:
-            save_png(strip(path[:, :STRIP_ROWS], scale=2), out / "trajectory.png")
-    shown = torch.stack([read_image(p, channels) for p in output.images_in(out)[:SHEET_LIMIT]])
-    save_png(sheet(shown), out / "sheet.png")
-    seconds = round(time.monotonic() - started, 3)
-    write_atomically(
-        out / output.RECORD, (json.dumps({**record, "seconds": seconds}, indent=2) + "\n").encode()
+    tied = make_recipe(sampler, steps).whole_batch or (
+        guidance is not None and parse_guidance(guidance).whole_batch
     )
+    run = prepare(
+        net,
+        sampler,
+        guidance=guidance,
+        steps=steps,
+        grid=grid,
+        samples=chosen if tied else output.together(chosen, out, overwrite),
+        seed=seed,
+        labels=label,
+        init=starting,
+        by="sample",
+        strength=(1.0 if mask or not init else 0.6) if strength is None else strength,
+        mask=read_mask(mask) if mask else None,
+        noise=noise,
+        batch_size=batch_size,
+        micro_batch=micro_batch,
+        device=device,
+        name=model,
+        paths=(str(init) if init else None, str(mask) if mask else None),
+    )
+    record = run.record(sys.argv[1:])
+    kept = output.Output(out, record, chosen, overwrite, started)
+    place = {number: p for p, number in enumerate(run.samples)}
+    todo = [p for batch in run.batches([place[i] for i in kept.todo]) for p in batch]
+    kept.todo = [run.samples[p] for p in todo]
     there = len(chosen) - len(todo)
+    with Bar(len(chosen), done=there, hidden=quiet or as_json) as bar:
+        for batch in draw(run, todo, callback=bar.step):
+            kept.keep(batch.samples, to_uint8(batch.images))
+            bar.finished(len(batch.samples))
+    if trajectory:
+        kept.claim()
+        save_png(_strip(run, [place[i] for i in chosen[:STRIP_ROWS]]), out / "trajectory.png")
+    seconds = kept.finish(SHEET_LIMIT, run.shape[0])
     if as_json:
         summary = {
             "out": str(out),
             "images": len(chosen),
             "made": len(todo),
-            "nfe": plan.nfe,
+            "nfe": record.nfe,
             "seconds": seconds,
         }
         typer.echo(json.dumps(summary))
     elif not quiet:
-        for note in levels.notes:
+        for note in run.grid.notes:
             typer.echo(f"Note: {note}.", err=True)
-        guided = "" if guidance is None else f" under {record['guidance']}"
-        more = (
-            ""
-            if record["network_calls"] == plan.nfe
-            else f" ({record['network_calls']} calls of the network)"
-        )
+        under = "" if record.guidance is None else f" under {record.guidance}"
+        calls = record.network_calls
+        more = "" if calls == record.nfe else f" ({calls} calls of the network)"
         typer.echo(
-            f"{len(todo)} images{f' ({there} were there)' if there else ''} with {text}{guided} on"
-            f" {levels.name}, {plan.nfe} evaluations{more} each, {seconds:.1f} s:"
-            f" {out / 'sheet.png'}"
+            f"{kept.summary} with {record.recipe}{under} on {run.grid.name}, {record.nfe}"
+            f" evaluations{more} each, {seconds:.1f} s: {out / 'sheet.png'}"
         )
 
 
-def _described(path: Path | None, images: torch.Tensor | None) -> dict[str, str] | None:
-    """A file of the run and what was in it, so that another one under the same name is not taken
-    for it."""
-    if path is None or images is None:
-        return None
-    return {"path": str(path), "sha256": hashlib.sha256(images.numpy().tobytes()).hexdigest()[:16]}
+def _strip(run: Run, places: Sequence[int]) -> torch.Tensor:
+    """x0 over the steps of the first samples; they are the same whatever the batches were, but
+    where the recipe looks at whole ones."""
+    first = run.batches()[0] if run.recipe.whole_batch else places
+    paths = [b.trajectory for b in draw(run, first, trajectory=True) if b.trajectory is not None]
+    return strip(torch.cat(paths, dim=1)[:, :STRIP_ROWS], scale=2)

@@ -1,0 +1,44 @@
+"""Records as JSON files: an entry a line, and read back as an object or refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from diffdescent.base.errors import UserError
+
+
+def json_text(document: Mapping[str, Any]) -> str:
+    """A JSON object as a file has it: an entry a line."""
+    lines = (
+        f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False, allow_nan=False)}"
+        for key, value in document.items()
+    )
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises :class:`UserError` where there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise damaged(path)
+    return found
+
+
+def damaged(path: Path) -> UserError:
+    """The error for a record that cannot be read."""
+    return UserError(
+        f"{path} is damaged or cannot be read, so what is in its folder cannot be continued; choose"
+        " another folder, or remove the file to have it made again."
+    )
+
+
+def shortly(value: object, most: int = 60) -> str:
+    """A value as JSON, cut to ``most`` characters."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= most else text[: most - 3] + "…"

@@ -1,0 +1,63 @@
+"""The noise levels of a run: its grid, the part of it that a strength names, the state at its
+start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from diffdescent.base.errors import UserError
+from diffdescent.core import recipe as recipes
+from diffdescent.core.grid import Grid
+from diffdescent.core.noise import INITIAL, normals
+from diffdescent.core.process import Process
+from diffdescent.core.recipe import Recipe
+
+
+def resolve_grid(grid: Grid | str | None, recipe: Recipe, process: Process, steps: int) -> Grid:
+    """A grid from text, or the recipe's default one."""
+    if isinstance(grid, Grid):
+        return grid
+    return recipes.parse_grid(grid or recipes.default_grid(recipe, process), process, steps)
+
+
+def initial_state(noise: Tensor, grid: Grid, init: Tensor | None = None) -> Tensor:
+    """The state at the grid's first level: α·init + σ·ε, and without an image the marginal of
+    unit-variance data.
+
+    Without ``init`` pure noise of standard deviation σ is right where α ≈ 0; where it is not (a
+    start at σ̃ = 40 or 8) √(α² + σ²) is used, the size that a sample of unit variance has there.
+    """
+    first = grid.points[0]
+    if init is None:
+        return noise * grid.process.start_scale(first)
+    return (init * first.alpha).add_(noise, alpha=first.sigma)
+
+
+def from_level(grid: Grid, strength: float) -> Grid:
+    """The part of a grid at or below the noise level that ``strength`` names: time t_min +
+    strength·(t_max − t_min).
+
+    1 keeps the whole grid. Raises :class:`UserError` unless 0 < strength ≤ 1 and a step is left.
+    """
+    if not 0 < strength <= 1:
+        raise UserError(
+            f"strength must lie in (0, 1], not {strength}; 1 starts from pure noise, 0.6 keeps the"
+            " layout."
+        )
+    level = grid.process.t_min + strength * (grid.process.t_max - grid.process.t_min)
+    start = next((i for i, t in enumerate(grid.t[:-1]) if t <= level + 1e-9), None)
+    if start is None:
+        raise UserError(
+            f"strength={strength} starts at t = {level:.4g}, below every step of this grid "
+            f"(the lowest is {grid.t[-2]:.4g}); raise the strength or take more steps."
+        )
+    return grid.tail(start)
+
+
+def noise_for(seed: int, samples: Sequence[int], shape: Sequence[int]) -> Tensor:
+    """The initial unit noise of given samples, (len(samples), *shape): what :func:`sample` starts
+    from."""
+    return normals(seed, torch.tensor(list(samples), dtype=torch.int64), shape, INITIAL)

@@ -1,0 +1,288 @@
+"""A prepared run: everything that is decided before the first evaluation, in one frozen value.
+
+Python, the command line, studies and front ends prepare a :class:`Run` and ask it for batches; what
+it will do is its record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from diffdescent.base.device import pick_device
+from diffdescent.base.errors import UserError, unknown
+from diffdescent.core import recipe as recipes
+from diffdescent.core.grid import Grid
+from diffdescent.core.model_info import info
+from diffdescent.core.noise import Brownian, Keyed, NoiseSource
+from diffdescent.core.plan import Plan
+from diffdescent.core.predict import Predictor
+from diffdescent.core.recipe import Recipe
+
+from .inputs import Inputs, Labels, image_like, image_shape, in_turn, resolve_labels
+from .levels import from_level, resolve_grid
+from .micro_batch import micro_batch_width
+from .record import GridRecord, ImagesRecord, ProcessRecord, RunRecord, versions
+
+Blend = Literal["before", "after"]
+Turn = Literal["place", "sample"]
+Places = tuple[int, ...]
+NOISES: dict[str, type[Keyed] | type[Brownian]] = {"independent": Keyed, "brownian": Brownian}
+
+
+def resolve(model: Predictor | str) -> Predictor:
+    """A model, or the model of a name or path (see :func:`diffdescent.load_model`)."""
+    if not isinstance(model, str):
+        return model
+    from diffdescent.models import load_model
+
+    return load_model(model)
+
+
+def make_recipe(recipe: Recipe | str | None, steps: int) -> Recipe:
+    """A recipe from text, or the preset for the step count."""
+    if recipe is None:
+        return recipes.default_recipe(steps)
+    return recipes.parse(recipe) if isinstance(recipe, str) else recipe
+
+
+def noise_source(kind: str, seed: int, samples: Sequence[int], device: torch.device) -> NoiseSource:
+    """The noise of a batch. Raises :class:`UserError` for an unknown kind."""
+    if kind not in NOISES:
+        raise unknown("noise", kind, NOISES)
+    return NOISES[kind](seed, torch.tensor(samples, dtype=torch.int64, device=device))
+
+
+def fingerprint(model: Predictor) -> str | None:
+    """What identifies a model's numbers, where it knows: a hash of its weights or of its
+    distribution."""
+    return info(model).fingerprint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A run that is ready: model, plan, inputs, and everything that its images follow from.
+
+    Sample number ``samples[p]`` stands at place p; batches are tuples of places. ``recipe`` has
+    what the guidance adds to it; ``asked`` and ``guidance`` are the texts that the record keeps.
+    ``noised`` says whether the run starts from the noised ``init``, not from noise alone.
+    """
+
+    model: Predictor
+    name: str
+    recipe: Recipe
+    asked: str
+    guidance: str | None
+    plan: Plan
+    shape: tuple[int, ...]
+    samples: tuple[int, ...]
+    seed: int
+    noise: str
+    inputs: Inputs
+    label: str | None
+    strength: float
+    noised: bool
+    by: Turn
+    blend: Blend
+    batch_size: int
+    micro_batch: int
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def grid(self) -> Grid:
+        """The noise levels that are walked."""
+        return self.plan.grid
+
+    @property
+    def network_calls(self) -> int:
+        """Evaluations of networks for one image."""
+        from diffdescent.guidance.wrapper import network_calls
+
+        return sum(network_calls(self.model, row.at) for row in self.plan.rows)
+
+    def batches(self, places: Sequence[int] | None = None) -> list[Places]:
+        """The places (all, or those asked for) in batches of at most ``batch_size``.
+
+        Where the recipe looks at whole batches, they are those of the whole run that hold a place
+        asked for: a part of one would be other images.
+        """
+        whole = range(len(self.samples))
+        if places is None or not self.recipe.whole_batch:
+            return _cut(whole if places is None else places, self.batch_size)
+        return [b for b in _cut(whole, self.batch_size) if not set(places).isdisjoint(b)]
+
+    def record(self, command: Sequence[str] | None = None) -> RunRecord:
+        """What is needed to repeat the run."""
+        given, together = self.inputs, self.recipe.whole_batch
+        return RunRecord(
+            model=self.name,
+            fingerprint=fingerprint(self.model),
+            guidance=self.guidance,
+            recipe=self.asked,
+            process=ProcessRecord.of(self.grid.process),
+            grid=GridRecord.of(self.grid),
+            nfe=self.plan.nfe,
+            network_calls=self.network_calls,
+            seed=self.seed,
+            samples=self.samples,
+            shape=self.shape,
+            label=self.label,
+            labels=None if given.labels is None else _briefly(given.labels.tolist()),
+            start=ImagesRecord.of(given.start, "place"),
+            init=ImagesRecord.of(given.init, self.by),
+            strength=None if given.init is None else self.strength,
+            mask=ImagesRecord.of(given.mask, "place"),
+            blend=None if given.mask is None else self.blend,
+            noise=self.noise,
+            batches=self._sample_batches() if together else None,
+            micro_batch=self.micro_batch,
+            dtype=str(self.dtype).removeprefix("torch."),
+            device=self.device.type,
+            threads=torch.get_num_threads() if self.device.type == "cpu" else None,
+            versions=versions(),
+            command=None if command is None else tuple(command),
+        )
+
+    def _sample_batches(self) -> tuple[tuple[int, ...], ...]:
+        return tuple(tuple(self.samples[p] for p in batch) for batch in self.batches())
+
+
+def prepare(
+    model: Predictor | str,
+    recipe: Recipe | str | None = None,
+    *,
+    guidance: str | None = None,
+    steps: int = 20,
+    grid: Grid | str | None = None,
+    n: int | None = None,
+    samples: Iterable[int] | None = None,
+    seed: int = 0,
+    labels: Labels | None = None,
+    shape: Sequence[int] | None = None,
+    start: Tensor | None = None,
+    init: Tensor | None = None,
+    by: Turn = "place",
+    strength: float = 1.0,
+    mask: Tensor | None = None,
+    blend: Blend = "after",
+    noise: str = "independent",
+    batch_size: int = 64,
+    micro_batch: int | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
+    name: str | None = None,
+    paths: tuple[str | None, str | None] = (None, None),
+) -> Run:
+    """Decide everything of a run; nothing is evaluated.
+
+    Args beyond those of :func:`diffdescent.sample`:
+        guidance: a guidance text, which is applied to model and recipe.
+        by: whether ``init`` has an image for each place, or goes round by sample number.
+        name: what the record calls the model; None takes the text given, or the model's own name.
+        paths: the files that ``init`` and ``mask`` were read from, for the record.
+
+    Raises :class:`UserError` for bad options, and shapes that do not fit.
+    """
+    net = resolve(model)
+    chosen = make_recipe(recipe, steps)
+    called = name or (model if isinstance(model, str) else info(net).name)
+    asked, under = str(chosen), None
+    if guidance is not None:
+        from diffdescent.guidance import apply_guidance, parse_guidance
+
+        under = str(parse_guidance(guidance).settled(chosen, net.process))
+        net, chosen = apply_guidance(guidance, net, chosen)
+    if dtype not in (torch.float32, torch.float64):
+        raise UserError(
+            f"The update runs in float32 or float64, not {dtype}; the network may have any dtype."
+        )
+    index = _samples(n, samples, (init, start))
+    if batch_size < 1 or (micro_batch is not None and micro_batch < 1):
+        raise UserError("batch_size and micro_batch must be at least 1.")
+    where = pick_device(device if device is not None else info(net).device)
+    form = image_shape(shape, net.shape, init, start)
+    _check_choices(noise, blend, by, init, mask)
+    levels = resolve_grid(grid, chosen, net.process, steps)
+    noised = init is not None and (mask is None or strength < 1)
+    plan = chosen.plan(from_level(levels, strength) if noised else levels)
+    total = len(index)
+    if init is None:
+        first = None
+    elif by == "sample":
+        first = in_turn(init, index, form, "init", paths[0])
+    else:
+        first = image_like(init, total, form, "init", paths[0])
+    inputs = Inputs(
+        start=None if start is None else image_like(start, total, form, "start"),
+        init=first,
+        mask=None if mask is None else image_like(mask, total, form, "mask", paths[1]),
+        labels=resolve_labels(labels, index, net),
+    )
+    return Run(
+        model=net,
+        name=called,
+        recipe=chosen,
+        asked=asked,
+        guidance=under,
+        plan=plan,
+        shape=form,
+        samples=index,
+        seed=seed,
+        noise=noise,
+        inputs=inputs,
+        label=labels if isinstance(labels, str) else None,
+        strength=strength,
+        noised=noised,
+        by=by,
+        blend=blend,
+        batch_size=batch_size,
+        micro_batch=micro_batch_width(net, where, micro_batch),
+        device=where,
+        dtype=dtype,
+    )
+
+
+def _samples(
+    n: int | None, samples: Iterable[int] | None, images: Sequence[Tensor | None]
+) -> tuple[int, ...]:
+    """The sample numbers of a run: those asked for, else as many as there are images, else one."""
+    if n is None and samples is None:
+        n = max(len(one) if one is not None and one.ndim == 4 else 1 for one in images)
+    index = tuple(range(n or 0)) if samples is None else tuple(int(i) for i in samples)
+    if not index:
+        raise UserError(
+            "There is no sample to draw; give n of at least 1, or samples with at least one index."
+        )
+    if n is not None and samples is not None and n != len(index):
+        raise UserError(
+            f"n={n} and samples with {len(index)} indices disagree; give one of the two."
+        )
+    return index
+
+
+def _check_choices(
+    noise: str, blend: str, by: str, init: Tensor | None, mask: Tensor | None
+) -> None:
+    """Raise :class:`UserError` for options that are not there, or that miss what they need."""
+    if noise not in NOISES:
+        raise unknown("noise", noise, NOISES)
+    if mask is not None and init is None:
+        raise UserError("A mask needs init=, the image whose region is kept.")
+    if blend not in get_args(Blend):
+        raise unknown("blend", blend, get_args(Blend))
+    if by not in get_args(Turn):
+        raise unknown("turn", by, get_args(Turn))
+
+
+def _cut(places: Sequence[int], size: int) -> list[Places]:
+    return [tuple(places[begin : begin + size]) for begin in range(0, len(places), size)]
+
+
+def _briefly(labels: list[Any]) -> int | tuple[int, ...]:
+    """One label for all, where it is the same for all."""
+    return labels[0] if len(set(labels)) == 1 else tuple(labels)

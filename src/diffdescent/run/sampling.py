@@ -1,0 +1,217 @@
+"""The loop: batches of a prepared run through the executor, and :func:`sample` around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from diffdescent.core.executor import Executor
+from diffdescent.core.grid import Grid
+from diffdescent.core.plan import Plan
+from diffdescent.core.predict import Predictor
+from diffdescent.core.recipe import Recipe
+from diffdescent.core.transforms import Displacement
+from diffdescent.core.transforms.inpaint import Inpaint
+
+from .inputs import Given, Labels
+from .levels import initial_state
+from .micro_batch import evaluate
+from .prepared import Blend, Places, Run, noise_source, prepare
+from .progress import Callback, Progress
+from .record import RunRecord
+
+Noise = Literal["independent", "brownian"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What :func:`sample` returns.
+
+    ``images`` are (n, C, H, W) in the model's own range ([−1, 1] for image models), on the model's
+    device. ``trajectory`` is x0 after every evaluation, (evaluations, n, C, H, W) on the CPU, when
+    it was asked for. ``record`` holds what is needed to repeat the run.
+    """
+
+    images: Tensor
+    plan: Plan
+    record: RunRecord
+    trajectory: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The images (B, C, H, W) of a batch's samples, and their ``trajectory`` if it was asked
+    for."""
+
+    places: Places
+    samples: tuple[int, ...]
+    images: Tensor
+    trajectory: Tensor | None = None
+
+
+def draw(
+    run: Run,
+    places: Sequence[int] | None = None,
+    *,
+    callback: Callback | None = None,
+    trajectory: bool = False,
+) -> Iterator[Batch]:
+    """The batches of a run, each made when it is asked for; ``places`` for a part of its samples.
+
+    Raises :class:`UserError` for NaN or Inf from the model.
+    """
+    batches = run.batches(places)
+    for number, batch in enumerate(batches):
+        yield _batch(run, batch, (number, len(batches)), callback, trajectory)
+
+
+def collect(run: Run, *, callback: Callback | None = None, trajectory: bool = False) -> Result:
+    """All images of a run in one :class:`Result`."""
+    made = list(draw(run, callback=callback, trajectory=trajectory))
+    paths = [batch.trajectory for batch in made if batch.trajectory is not None]
+    return Result(
+        torch.cat([batch.images for batch in made]),
+        run.plan,
+        run.record(),
+        torch.cat(paths, dim=1) if paths else None,
+    )
+
+
+@torch.no_grad()
+def _batch(
+    run: Run,
+    places: Places,
+    number: tuple[int, int],
+    callback: Callback | None,
+    trajectory: bool,
+) -> Batch:
+    samples = tuple(run.samples[p] for p in places)
+    source = noise_source(run.noise, run.seed, samples, run.device)
+    given = run.inputs.at(places, run.device)
+    eps = source.initial(run.shape)
+    if given.start is not None:
+        x = given.start.to(run.dtype)
+    else:
+        x = initial_state(eps.to(run.dtype), run.grid, given.init if run.noised else None)
+    executor = Executor(
+        run.plan,
+        x,
+        noise=source,
+        estimates=run.recipe.estimates,
+        displacements=_displacements(run, given, eps),
+        dtype=run.dtype,
+    )
+    kept: list[Tensor] = []
+    while not executor.done:
+        query = executor.ask()
+        prediction = evaluate(run.model, query, given.cond, run.micro_batch)
+        executor.tell(prediction)
+        if callback is None and not trajectory:
+            continue
+        x0 = prediction.to("x0", query.x).to(run.dtype)
+        if trajectory:
+            kept.append(x0.cpu())
+        if callback is not None:
+            callback(
+                Progress(
+                    query.index, run.plan.nfe, query.step, query.at, query.x, x0, samples, *number
+                )
+            )
+    executor.check(samples)
+    return Batch(places, samples, executor.x, torch.stack(kept) if kept else None)
+
+
+def _displacements(run: Run, given: Given, eps: Tensor) -> tuple[Displacement, ...]:
+    chain = run.recipe.displacements
+    if given.mask is None or given.init is None:
+        return chain
+    inpaint = Inpaint(given.mask, given.init, eps)
+    return (inpaint, *chain) if run.blend == "before" else (*chain, inpaint)
+
+
+def sample(
+    model: Predictor | str,
+    recipe: Recipe | str | None = None,
+    *,
+    guidance: str | None = None,
+    steps: int = 20,
+    grid: Grid | str | None = None,
+    n: int | None = None,
+    samples: Iterable[int] | None = None,
+    seed: int = 0,
+    labels: Labels | None = None,
+    shape: Sequence[int] | None = None,
+    start: Tensor | None = None,
+    init: Tensor | None = None,
+    strength: float = 1.0,
+    mask: Tensor | None = None,
+    blend: Blend = "after",
+    noise: Noise = "independent",
+    batch_size: int = 64,
+    micro_batch: int | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
+    callback: Callback | None = None,
+    trajectory: bool = False,
+) -> Result:
+    """Sample images from ``model``.
+
+    Args:
+        model: a :class:`Predictor`, a bundled name, a checkpoint folder or ``images:PATH``.
+        recipe: a recipe or its text; None takes the preset for the step count (GE up to 7, UniPC
+            above).
+        steps: steps of the grid; what a step costs is the recipe's affair (``Result.plan.nfe``
+            counts evaluations).
+        grid: a grid or its text; None takes the recipe's usual one.
+        n, samples: how many images, or exactly which ones (default: one for each of ``init`` or
+            ``start``, else 1). Sample i of a seed is one image, whatever the batch.
+        guidance: a guidance text, which is applied to model and recipe.
+        labels: a class for each sample, or one for all; a text names classes by name or number, and
+            goes round over the sample numbers.
+        start: the state at the grid's first level (B, C, H, W) in place of seeded noise, e.g. from
+            :func:`invert`.
+        init, strength: images in [−1, 1] to start from, noised to time t_min + strength·(t_max −
+            t_min).
+        mask: 1 where ``init`` is kept (inpainting); ``blend`` says whether momentum sees the blend.
+            With a strength below 1 the rest starts from the noised ``init`` too, otherwise from
+            noise.
+        noise: independent for each step, or one Brownian path that runs of different step counts
+            share.
+        batch_size: samples in memory at a time; changes nothing in the images, unless the recipe
+            looks at whole batches (``pxp(scope=batch)``).
+        micro_batch: how many the network sees at once; part of what makes an image bit-identical.
+        device: where to run; None asks the model (its ``device``), else the CPU.
+        dtype: of the state and the update; float32 or float64.
+        callback: called after each evaluation with a :class:`Progress`.
+        trajectory: keep x0 of every evaluation.
+
+    Raises :class:`UserError` for bad options, shapes that do not fit, and NaN or Inf from the
+    model.
+    """
+    run = prepare(
+        model,
+        recipe,
+        guidance=guidance,
+        steps=steps,
+        grid=grid,
+        n=n,
+        samples=samples,
+        seed=seed,
+        labels=labels,
+        shape=shape,
+        start=start,
+        init=init,
+        strength=strength,
+        mask=mask,
+        blend=blend,
+        noise=noise,
+        batch_size=batch_size,
+        micro_batch=micro_batch,
+        device=device,
+        dtype=dtype,
+    )
+    return collect(run, callback=callback, trajectory=trajectory)
