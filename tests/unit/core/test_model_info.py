@@ -36,7 +36,7 @@ def test_a_bare_predictor_has_the_defaults() -> None:
     assert found == ModelInfo(name="Bare")
     assert found.fingerprint is None
     assert not found.conditional
-    assert dd.sample(Bare(), "ddim", steps=2, n=1).record["model"] == "Bare"
+    assert dd.sample(Bare(), "ddim", steps=2, n=1).record.model == "Bare"
 
 
 def test_plain_attributes_are_read() -> None:
