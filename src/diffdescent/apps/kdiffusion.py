@@ -163,8 +163,7 @@ def sampler(recipe: Recipe | str, *, process: Process | None = None) -> SampleFu
 
 def names() -> list[str]:
     """Every ``sample_*`` of this module."""
-    foreign = [name for name, ours in ALIASES.items() if "@" not in ours]
-    return sorted({f"sample_{name}" for name in (*SOLVERS, *foreign, *_TRANSFORMED)})
+    return sorted({f"sample_{name}" for name in (*SOLVERS, *ALIASES, *_TRANSFORMED)})
 
 
 def __getattr__(name: str) -> SampleFunction:

@@ -55,17 +55,20 @@ def apart(a: Tensor, b: Tensor) -> float:
     return float((a - b).abs().max() / b.abs().max())
 
 
+DEIS = "deis(order=2, variant=logrho, lower_order_final=diffusers)"
+PLMS, PNDM = "plms(start=heun)", "pndm(released=true)"
+
 NAMES = {
     "ddim": ("DDIMScheduler", {}),
     "ddpm": ("DDPMScheduler", {}),
-    "plms": ("PNDMScheduler", {"skip_prk_steps": True, "steps_offset": 1}),
-    "pndm": ("PNDMScheduler", {"steps_offset": 1}),
+    PLMS: ("PNDMScheduler", {"skip_prk_steps": True, "steps_offset": 1}),
+    PNDM: ("PNDMScheduler", {"steps_offset": 1}),
     "euler": ("EulerDiscreteScheduler", {}),
     "heun": ("HeunDiscreteScheduler", {}),
     "lms": ("LMSDiscreteScheduler", {}),
     "dpmpp(order=2)": ("DPMSolverMultistepScheduler", {}),
     "unipc": ("UniPCMultistepScheduler", {}),
-    "deis": ("DEISMultistepScheduler", {}),
+    DEIS: ("DEISMultistepScheduler", {}),
 }
 
 
@@ -73,16 +76,16 @@ NAMES = {
 @pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
 def test_reproduces_the_scheduler_of_its_name(recipe: str, spacing: str, kind: str) -> None:
-    if recipe in ("plms", "pndm") and kind == "v_prediction":
+    if recipe in (PLMS, PNDM) and kind == "v_prediction":
         pytest.skip("diffusers' PNDM adds the v of different timesteps up: see test_pndm_mixes_v")
-    if recipe == "pndm" and spacing == "linspace":
+    if recipe == PNDM and spacing == "linspace":
         pytest.skip("the Runge-Kutta steps of diffusers' PNDM do not meet on linspace timesteps")
     name, more = NAMES[recipe]
     theirs = getattr(diffusers, name)(**SD, prediction_type=kind, timestep_spacing=spacing, **more)
     ours = DescentScheduler.from_config(theirs.config, recipe=recipe)
     # Nor do they meet on trailing ones where the step count does not divide 1000: see
     # test_pndm_steps_meet.
-    for steps in (5, 10) if recipe == "pndm" and spacing == "trailing" else (7, 10):
+    for steps in (5, 10) if recipe == PNDM and spacing == "trailing" else (7, 10):
         off = apart(loop(ours, steps), loop(theirs, steps))
         assert off < 2e-5, (steps, off, theirs.timesteps, ours.timesteps)
 
@@ -91,7 +94,7 @@ def test_pndm_steps_meet() -> None:
     """7 does not divide 1000: diffusers' PNDM goes to t − 142 where its next trailing timestep is t
     − 143."""
     theirs = diffusers.PNDMScheduler(**SD, steps_offset=1, timestep_spacing="trailing")
-    ours = DescentScheduler.from_config(theirs.config, recipe="pndm")
+    ours = DescentScheduler.from_config(theirs.config, recipe=PNDM)
     off = apart(loop(ours, 7), loop(theirs, 7))
     assert 2e-5 < off < 0.02, off
     assert ours._plan is not None
@@ -109,7 +112,7 @@ def test_pndm_mixes_v() -> None:
     level."""
     config = {**SD, "skip_prk_steps": True, "steps_offset": 1, "prediction_type": "v_prediction"}
     theirs = diffusers.PNDMScheduler(**config)
-    ours = DescentScheduler.from_config(theirs.config, recipe="plms")
+    ours = DescentScheduler.from_config(theirs.config, recipe=PLMS)
     target = latents().tanh()
     ends = []
     for scheduler in (theirs, ours):
@@ -126,7 +129,7 @@ def test_pndm_mixes_v() -> None:
 
 
 @pytest.mark.parametrize("spread", ["karras", "exponential", "beta"])
-@pytest.mark.parametrize("recipe", ["euler", "heun", "dpmpp(order=2)", "unipc", "deis"])
+@pytest.mark.parametrize("recipe", ["euler", "heun", "dpmpp(order=2)", "unipc", DEIS])
 def test_sigma_spreads(recipe: str, spread: str) -> None:
     theirs = getattr(diffusers, NAMES[recipe][0])(**SD, **{f"use_{spread}_sigmas": True})
     ours = DescentScheduler.from_config(theirs.config, recipe=recipe)
@@ -156,7 +159,7 @@ def test_flow_matching(config: dict[str, Any], options: dict[str, Any]) -> None:
         assert apart(loop(ours, steps, **options), loop(theirs, steps, **options)) < 1e-5
 
 
-@pytest.mark.parametrize("recipe", ["dpmpp(order=2)", "unipc", "deis"])
+@pytest.mark.parametrize("recipe", ["dpmpp(order=2)", "unipc", DEIS])
 def test_flow_sigmas_of_the_multistep_schedulers(recipe: str) -> None:
     theirs = getattr(diffusers, NAMES[recipe][0])(**FLOW)
     ours = DescentScheduler.from_config(theirs.config, recipe=recipe)
@@ -312,7 +315,7 @@ def test_same_as_plain_python(recipe: str) -> None:
 def test_recipe_says_what_is_run() -> None:
     assert str(DescentScheduler("ddim").recipe) == "ddim | threshold(eps=keep)"
     assert str(DescentScheduler("ge").recipe) == "ddim | ge"
-    assert str(DescentScheduler("plms").recipe) == "plms(start=heun)"
+    assert str(DescentScheduler(PLMS).recipe) == PLMS
     assert (
         str(DescentScheduler("ddpm", variance_type="fixed_large", clip_sample=False).recipe)
         == "ddpm(variance=large)"
@@ -445,7 +448,7 @@ def test_half_precision_keeps_the_state_in_float32() -> None:
 def test_flow_heun_is_the_flow_heun() -> None:
     for shift in (1.0, 3.0):
         theirs = diffusers.FlowMatchHeunDiscreteScheduler(shift=shift)
-        ours = DescentScheduler.from_config(theirs.config, recipe="heun")
+        ours = DescentScheduler.from_config(theirs.config, recipe="FlowMatchHeunDiscreteScheduler")
         assert str(ours.recipe) == "heun(clock=time)"
         for steps in (1, 2, 9):
             assert apart(loop(ours, steps), loop(theirs, steps)) < 5e-5
@@ -454,7 +457,7 @@ def test_flow_heun_is_the_flow_heun() -> None:
 
 
 @pytest.mark.parametrize(
-    "recipe", ["ge | momentum", "heun", "unipc", "ddim | pnm", "dpmpp(order=3)", "plms | momentum"]
+    "recipe", ["ge | momentum", "heun", "unipc", "ddim | pnm", "dpmpp(order=3)", f"{PLMS} | momentum"]
 )
 @pytest.mark.parametrize("config", [{}, {"prediction_type": "flow_prediction"}])
 def test_begun_later_is_the_engine_on_the_levels_that_are_left(
@@ -491,7 +494,7 @@ def test_plms_begun_at_its_repeated_timestep(steps: int) -> None:
     is spent."""
     ends = []
     for first in (1, 2):
-        scheduler = DescentScheduler("plms | momentum", steps_offset=1)
+        scheduler = DescentScheduler(f"{PLMS} | momentum", steps_offset=1)
         scheduler.set_timesteps(steps)
         scheduler.set_begin_index(first)
         ends.append(run(scheduler, latents(), first, network=smooth))
@@ -507,7 +510,7 @@ def test_plms_begun_at_its_repeated_timestep(steps: int) -> None:
     [
         ("ddim", 1, 6),
         ("heun", 2, 11),
-        ("plms", 1, 7),
+        (PLMS, 1, 7),
         ("pndm", 1, 15),
         ("dpmpp(order=2, method=singlestep)", 2, 11),
     ],
@@ -519,7 +522,7 @@ def test_timesteps_list_evaluations(recipe: str, order: int, evaluations: int) -
     assert (scheduler.order, len(scheduler.timesteps)) == (order, evaluations)
     counts = {
         "heun": [2] * 5 + [1],
-        "plms": [2] + [1] * 5,
+        PLMS: [2] + [1] * 5,
         "pndm": [4] * 3 + [1] * 3,
         "ddim": [1] * 6,
     }

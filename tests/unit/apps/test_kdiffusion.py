@@ -234,7 +234,7 @@ def test_noise_is_keyed_and_follows_seed_extra_args_or_torch() -> None:
 
 def test_s_noise_scales_and_eta_replaces() -> None:
     x = latent()
-    plain = k.sample_ddim(Shrink(), x, SIGMAS, disable=True)
+    plain = k.sample_euler(Shrink(), x, SIGMAS, disable=True)
     assert torch.equal(k.sample_euler_a(Shrink(), x, SIGMAS, disable=True, eta=0.0), plain)
     one, two, none = (
         k.sample_euler_a(Shrink(), x, SIGMAS, disable=True, seed=1, s_noise=s)

@@ -18,7 +18,7 @@ from .options import Json
 def list_names(as_json: Json = False) -> None:
     """List samplers, transforms, grids, guidance (with their options) and bundled models."""
     from diffdescent.core.grid import GRIDS
-    from diffdescent.core.recipe import ALIASES, GRID_ALIASES, TRANSFORMS
+    from diffdescent.core.recipe import ALIASES, GRID_ALIASES, SCHEDULERS, TRANSFORMS
     from diffdescent.core.solvers import SOLVERS
     from diffdescent.guidance.text import ACTIONS, SOURCES
     from diffdescent.models import bundled
@@ -30,9 +30,11 @@ def list_names(as_json: Json = False) -> None:
         "guidance": {name: _class_options(cls) for name, cls in {**SOURCES, **ACTIONS}.items()},
         "models": dict.fromkeys(bundled(), ""),
     }
+    classes = {name: f"{text} @ {grid}" for name, (text, grid) in SCHEDULERS.items()}
+    foreign = {**ALIASES, **classes}
     if as_json:
         typer.echo(
-            json.dumps({**found, "aliases": ALIASES, "grid_aliases": GRID_ALIASES}, indent=2)
+            json.dumps({**found, "aliases": foreign, "grid_aliases": GRID_ALIASES}, indent=2)
         )
         return
     console = Console()
@@ -44,7 +46,7 @@ def list_names(as_json: Json = False) -> None:
             table.add_row(name, options)
         console.print(table, "")
     for title, aliases in (
-        ("Names from elsewhere", ALIASES),
+        ("Names from elsewhere", foreign),
         ("Grid names from elsewhere", GRID_ALIASES),
     ):
         table = Table(title=title, title_justify="left", show_edge=False)

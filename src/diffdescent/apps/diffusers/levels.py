@@ -23,8 +23,6 @@ from diffdescent.core.process import VE, VP, Array, Flow, Point, Process
 from diffdescent.core.recipe import Recipe, parse, parse_grid
 from diffdescent.core.solvers.adams import PLMS
 from diffdescent.core.solvers.ddim import DDIM, DDPM
-from diffdescent.core.solvers.deis import DEIS
-from diffdescent.core.solvers.edm import Heun
 from diffdescent.core.transforms import DynamicThreshold, Threshold
 from diffdescent.models.checkpoints import process_from_config
 
@@ -207,7 +205,7 @@ def check(config: Config) -> None:
             "use_flow_sigmas with Karras, exponential or beta sigmas is not expressed; give a grid="
             " text."
         )
-    recipe, process = full_recipe(config, 1), process_of(config, 1.0)
+    recipe, process = full_recipe(config), process_of(config, 1.0)
     if (
         math.isfinite(config.get("lambda_min_clipped") or -math.inf)
         and namesake(config, recipe).open
@@ -229,13 +227,7 @@ def is_flow(config: Config) -> bool:
 def namesake(config: Config, recipe: Recipe) -> Namesake:
     """How diffusers' scheduler of the recipe's solver lays out its levels; that of DDIM where there
     is none."""
-    ancestral = _first_name(config) in ("euler_a", "euler_ancestral")
-    return NAMESAKES.get("euler" if ancestral else recipe.solver.name, Namesake())
-
-
-def _first_name(config: Config) -> str:
-    """The recipe's first element, in the spelling of names."""
-    return str(config["recipe"]).split("|")[0].strip().lower().replace(" ", "_")
+    return NAMESAKES.get(recipe.solver.name, Namesake())
 
 
 def kind_of(config: Config) -> Kind:
@@ -266,12 +258,11 @@ def flow_shift(config: Config, mu: float | None) -> float:
     return math.exp(mu) if config["time_shift_type"] == "exponential" else float(mu)
 
 
-def full_recipe(config: Config, steps: int) -> Recipe:
+def full_recipe(config: Config) -> Recipe:
     """The recipe with what the config adds to it; its text gives the same images outside diffusers.
 
-    * ``deis`` and ``plms`` by name alone are the variants of diffusers' schedulers of those names,
-      and ``heun`` on a flow is straight in time, as ``FlowMatchHeunDiscreteScheduler`` is (in σ̃ no
-      second order begins at pure noise);
+    * ``lower_order_final=diffusers`` is ``never`` where the step at which the order falls is one of
+      no length, which a grid leaves out;
     * ``ddpm`` takes its variance from ``variance_type``;
     * chains on ``ddim`` and ``ddpm`` clip x0 as ``clip_sample`` says (by default, without a
       transform), and all but σ̃-solvers as ``thresholding`` says, unless the recipe has a threshold
@@ -279,16 +270,10 @@ def full_recipe(config: Config, steps: int) -> Recipe:
     """
     recipe = parse(config["recipe"])
     solver: Any = recipe.solver
-    bare = _first_name(config)
-    if bare == "plms":
-        solver = PLMS("heun")
-    elif bare == "deis":
-        # Elsewhere the level at which its order falls is the end itself, which a grid does not
-        # repeat.
-        falls = steps < 15 and not is_flow(config) and not _respaced(config)
-        solver = DEIS(2, "logrho", lower_order_final="always" if falls else "never")
-    elif bare == "heun" and is_flow(config):
-        solver = Heun(clock="time")
+    like = namesake(config, recipe)
+    falls = getattr(solver, "lower_order_final", None) == "diffusers"
+    if falls and _repeats_end(config, like):
+        solver = replace(solver, lower_order_final="never")
     elif solver == DDPM() and config["variance_type"]:
         if config["variance_type"] not in VARIANCES:
             raise unknown("variance_type", config["variance_type"], VARIANCES)
@@ -296,7 +281,6 @@ def full_recipe(config: Config, steps: int) -> Recipe:
     recipe = replace(recipe, solver=solver)
     if any(isinstance(t, (Threshold, DynamicThreshold)) for t in recipe.transforms):
         return recipe
-    like = namesake(config, recipe)
     eps: Literal["keep", "recompute"] = "keep" if isinstance(solver, DDIM) else "recompute"
     if config["thresholding"] and not like.ratios:
         return recipe | _dynamic(config, eps)
@@ -316,7 +300,8 @@ def _dynamic(config: Config, eps: Literal["keep", "recompute"]) -> Threshold | D
 
 
 def own_grid(config: Config, recipe: Recipe) -> str | None:
-    """The text of a grid of ours, where one is asked for or the recipe's name implies it."""
+    """The text of a grid of ours, where one is asked for or the recipe's name asks for it (a
+    scheduler's name does not: its grid is what the config says)."""
     text: str | None = config["grid"]
     return text if text is not None else recipe.grid
 
@@ -466,10 +451,18 @@ def _flow_levels(
     told = times if timesteps is None else np.asarray(timesteps, dtype=np.float64) / total
     if own and like.open:
         told = np.trunc(told * total + 1e-6) / total
-    last = own and (config["final_sigmas_type"] == "sigma_min" or like.end == "first")
+    last = _repeats_end(config, like)
     with np.errstate(divide="ignore"):
         ratios = np.asarray(times / (1 - times))
     return _grid(process, ratios, told, float(ratios[-1]) if last else 0.0)
+
+
+def _repeats_end(config: Config, like: Namesake) -> bool:
+    """Whether diffusers' last step has no length: its lowest level is the end."""
+    if is_flow(config):
+        ends = config["final_sigmas_type"] == "sigma_min" or like.end == "first"
+        return bool(config.get("use_flow_sigmas")) and ends
+    return _respaced(config) and not _ends_at_zero(config, like)
 
 
 def _respaced(config: Config) -> bool:
@@ -522,16 +515,19 @@ def told_at(config: Config, at: Point) -> float:
     return at.t
 
 
-def _end(config: Config, like: Namesake, table: Array) -> float:
-    """The σ̃ at which the last step ends."""
+def _ends_at_zero(config: Config, like: Namesake) -> bool:
+    """Whether the last step ends at σ = 0, else at the lowest trained level."""
     said, alpha = config["final_sigmas_type"], config["set_alpha_to_one"]
     if said is not None:
-        zero = said == "zero"
-    elif like.end in ("zero", "first"):
-        zero = like.end == "zero"
-    else:
-        zero = like.end == "alpha" if alpha is None else bool(alpha)
-    return 0.0 if zero else float(table[0])
+        return bool(said == "zero")
+    if like.end in ("zero", "first"):
+        return like.end == "zero"
+    return like.end == "alpha" if alpha is None else bool(alpha)
+
+
+def _end(config: Config, like: Namesake, table: Array) -> float:
+    """The σ̃ at which the last step ends."""
+    return 0.0 if _ends_at_zero(config, like) else float(table[0])
 
 
 def _grid(process: Process, ratios: Array, told: Array, end: float) -> Grid:

@@ -34,7 +34,7 @@ class MomentumDDIMScheduler(DescentScheduler):
 class MomentumPLMSScheduler(DescentScheduler):
     """PLMS with momentum, β = −0.3."""
 
-    preset: ClassVar[str] = "plms | momentum(beta=-0.3)"
+    preset: ClassVar[str] = "plms(start=heun) | momentum(beta=-0.3)"
 
 
 class MomentumGradientEstimationScheduler(DescentScheduler):

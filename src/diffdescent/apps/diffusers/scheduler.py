@@ -188,7 +188,7 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         self.num_inference_steps: int | None = None
         self._grid: Grid | None = None
         self._plan: Plan | None = None
-        self._recipe = levels.full_recipe(self.config, num_train_timesteps)
+        self._recipe = levels.full_recipe(self.config)
         self._stride: int | None = None
         self._begin_index: int | None = None
         self._run: _Run | None = None
@@ -314,8 +314,6 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         Raises :class:`UserError` for levels that the config or the training steps do not allow.
         """
         known = sigmas if sigmas is not None else timesteps
-        count = num_inference_steps if known is None else len(known)
-        self._recipe = levels.full_recipe(self.config, count or 0)
         self._grid = levels.lay_out(
             self.config, self._recipe, num_inference_steps, mu, sigmas, timesteps
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 
@@ -22,6 +23,7 @@ def uniform(
     offset: int = 0,
     open: bool = False,
     snap: bool = True,
+    interpolation: Literal["log_alpha", "linear"] = "log_alpha",
     end: End = "zero",
 ) -> Grid:
     """Uniform in time.
@@ -29,14 +31,19 @@ def uniform(
     Discrete VP with T trained steps, as diffusers names them: ``leading`` t = i⌊T/N⌋ + offset,
     ``trailing`` t = round(T − iT/N) − 1, ``linspace`` N points from T − 1 to 0. ``open`` lays out N
     + 1 points and leaves the lowest out (what diffusers' multistep schedulers do, and
-    ``sgm_uniform``). Continuous processes: ``trailing`` is t_max(1 − i/N), the others a linspace
+    ``sgm_uniform``). Where times are not whole (``snap=False``) log ᾱ is linear between trained
+    levels, or with ``interpolation="linear"`` σ/α, as in diffusers' σ-schedulers. Continuous
+    processes: ``trailing`` is t_max(1 − i/N), the others a linspace
     from t_max to t_min; a flow's shift is applied (:meth:`.Process.uniform_times`).
     """
     check_steps(process, steps)
     if spacing not in ("leading", "trailing", "linspace"):
         raise unknown("spacing", spacing, ("leading", "trailing", "linspace"))
     times = process.uniform_times(steps, spacing, offset=offset, open=open, snap=snap)
-    return from_times(process, times, end, f"uniform({spacing})")
+    known, ratios = process.trained_times, None
+    if interpolation == "linear" and known is not None:
+        ratios = np.interp(times, known, process.ratio(known))
+    return from_times(process, times, end, f"uniform({spacing})", ratios)
 
 
 @register("quadratic")

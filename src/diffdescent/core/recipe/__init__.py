@@ -1,7 +1,7 @@
 """Recipes: one line of text ↔ a solver and its chain of transforms, and the texts of grids."""
 
 from .defaults import default_grid, default_recipe
-from .names import ALIASES, GRID_ALIASES
+from .names import ALIASES, GRID_ALIASES, SCHEDULERS
 from .parse import parse, parse_grid, sampler
 from .recipe import Recipe
 from .registry import TRANSFORMS
@@ -9,6 +9,7 @@ from .registry import TRANSFORMS
 __all__ = [
     "ALIASES",
     "GRID_ALIASES",
+    "SCHEDULERS",
     "TRANSFORMS",
     "Recipe",
     "default_grid",

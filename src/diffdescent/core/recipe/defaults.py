@@ -28,8 +28,9 @@ def default_grid(recipe: Recipe, process: Process) -> str:
     gradient estimation and under solvers in λ, whose variable it is uniform in, and uniform in time
     from the highest trained level under the rest.
     """
-    if recipe.grid is not None:
-        return recipe.grid
+    named = recipe.grid or recipe.usual_grid
+    if named is not None:
+        return named
     if process.usual_grid is not None:
         return process.usual_grid
     estimated = any(isinstance(t, GradientEstimation) for t in recipe.transforms)

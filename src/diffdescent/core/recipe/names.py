@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from diffdescent.core.solvers import SOLVERS
 
 from .registry import TRANSFORMS
 
-# Other libraries' names. The same text may name the grid that the name implies there, after "@".
+
+class Meaning(NamedTuple):
+    """What a name stands for: the recipe's text, the grid that the name asks for (``"… Karras"``),
+    and the grid that goes with it where nothing else says the levels (a scheduler's class)."""
+
+    text: str
+    grid: str | None = None
+    usual_grid: str | None = None
+
+
+# Other libraries' samplers.
 ALIASES: dict[str, str] = {
-    "euler_a": "ddim(eta=1)",
-    "euler_ancestral": "ddim(eta=1)",
+    "euler_a": "euler(eta=1)",
+    "euler_ancestral": "euler(eta=1)",
     "dpm_2": "dpm(order=2, method=singlestep)",
     "dpm2": "dpm(order=2, method=singlestep)",
     "dpm_2_ancestral": "dpm(order=2, method=singlestep, eta=1, noise=ancestral)",
@@ -29,22 +41,30 @@ ALIASES: dict[str, str] = {
     "uni_pc": "unipc(order=3, variant=bh1)",
     "uni_pc_bh2": "unipc(order=3, variant=bh2)",
     "gradient_estimation": "ge(last=plain)",
-    "ddimscheduler": "ddim @ uniform(spacing=leading)",
-    "ddpmscheduler": "ddpm @ uniform(spacing=leading)",
-    "pndmscheduler": "pndm @ uniform(spacing=leading, end=first)",
-    "deismultistepscheduler": (
-        "deis(order=2, variant=logrho) @ uniform(spacing=linspace, open=true, end=first)"
-    ),
-    "dpmsolvermultistepscheduler": "dpmpp(order=2) @ uniform(spacing=linspace, open=true)",
-    "dpmsolversinglestepscheduler": (
-        "dpmpp(order=2, method=singlestep) @ uniform(spacing=linspace, open=true)"
-    ),
-    "unipcmultistepscheduler": "unipc(order=2) @ uniform(spacing=linspace, open=true)",
-    "eulerdiscretescheduler": "euler @ uniform(spacing=linspace)",
-    "eulerancestraldiscretescheduler": "ddim(eta=1) @ uniform(spacing=linspace)",
-    "heundiscretescheduler": "heun @ uniform(spacing=linspace)",
-    "lmsdiscretescheduler": "lms @ uniform(spacing=linspace)",
 }
+
+_SIGMA_LINSPACE = "uniform(spacing=linspace, snap=false, interpolation=linear)"
+_OPEN_LINSPACE = "uniform(spacing=linspace, open=true)"
+
+SCHEDULERS: dict[str, tuple[str, str]] = {
+    "ddimscheduler": ("ddim | threshold(eps=keep)", "uniform(spacing=leading)"),
+    "ddpmscheduler": ("ddpm | threshold", "uniform(spacing=leading)"),
+    "pndmscheduler": ("pndm(released=true)", "uniform(spacing=leading, end=first)"),
+    "deismultistepscheduler": (
+        "deis(order=2, variant=logrho, lower_order_final=diffusers)",
+        "uniform(spacing=linspace, open=true, end=first)",
+    ),
+    "dpmsolvermultistepscheduler": ("dpmpp(lower_order_final=diffusers)", _OPEN_LINSPACE),
+    "dpmsolversinglestepscheduler": ("dpmpp(method=singlestep, inner=grid)", _OPEN_LINSPACE),
+    "unipcmultistepscheduler": ("unipc", _OPEN_LINSPACE),
+    "eulerdiscretescheduler": ("euler", _SIGMA_LINSPACE),
+    "eulerancestraldiscretescheduler": ("euler(eta=1)", _SIGMA_LINSPACE),
+    "heundiscretescheduler": ("heun", _SIGMA_LINSPACE),
+    "lmsdiscretescheduler": ("lms", _SIGMA_LINSPACE),
+    "flowmatcheulerdiscretescheduler": ("euler", "uniform(spacing=linspace)"),
+    "flowmatchheundiscretescheduler": ("heun(clock=time)", "uniform(spacing=linspace)"),
+}
+"""diffusers' schedulers with their default options: the recipe, and the grid of the class."""
 
 GRID_ALIASES: dict[str, str] = {
     "normal": "uniform(spacing=linspace, snap=false)",
@@ -66,9 +86,9 @@ def normal(name: str) -> str:
     return name.lower().replace("++", "pp").replace("-", "_").replace(" ", "_")
 
 
-def resolve_alias(text: str) -> tuple[str, str | None]:
-    """Another library's name as our text and the grid it implies."""
-    name = normal(text.strip())
+def resolve_alias(text: str) -> Meaning:
+    """Another library's name as our text and the grids that it implies."""
+    name = bare = normal(text.strip())
     grid = None
     for suffix, implied in (
         ("_karras", "karras"),
@@ -77,13 +97,10 @@ def resolve_alias(text: str) -> tuple[str, str | None]:
     ):
         if name.endswith(suffix):
             name, grid = name.removesuffix(suffix), implied
-    if name.startswith("k_"):
-        name = name.removeprefix("k_")
-    if name.startswith("sample_"):
-        name = name.removeprefix("sample_")
-    known = name in ALIASES or name in SOLVERS or name in TRANSFORMS
-    bare = name == normal(text.strip())
-    if not known or (bare and name not in ALIASES):
-        return text, None
-    ours, _, implied_grid = ALIASES.get(name, name).partition("@")
-    return ours.strip(), grid or implied_grid.strip() or None
+    name = name.removeprefix("k_").removeprefix("sample_")
+    if name in SCHEDULERS:
+        return Meaning(SCHEDULERS[name][0], grid, SCHEDULERS[name][1])
+    if name in ALIASES:
+        return Meaning(ALIASES[name], grid)
+    known = name in SOLVERS or name in TRANSFORMS
+    return Meaning(name, grid) if known and name != bare else Meaning(text)

@@ -19,7 +19,7 @@ from diffdescent.core.solvers import SOLVERS
 from diffdescent.core.transforms import Transform
 
 from .grammar import Reader, bind, options_of
-from .names import ALIASES, GRID_ALIASES, normal, resolve_alias
+from .names import ALIASES, GRID_ALIASES, SCHEDULERS, normal, resolve_alias
 from .recipe import Recipe
 from .registry import TRANSFORMS
 
@@ -29,11 +29,9 @@ def parse(text: str) -> Recipe:
 
     Raises :class:`UserError` for wrong syntax, names (with the nearest ones), options and values.
     """
-    chain, grid = [], None
-    for i, part in enumerate(_split(text)):
-        ours, implied = resolve_alias(part) if i == 0 else (part, None)
-        grid = implied or grid
-        chain += _split(ours)
+    first, *others = _split(text)
+    meaning = resolve_alias(first)
+    chain = [*_split(meaning.text), *others]
     solver = SOLVERS["ddim"]()
     transforms: list[Transform] = []
     for i, part in enumerate(chain):
@@ -49,13 +47,15 @@ def parse(text: str) -> Recipe:
                 f"The solver {name!r} stands in the middle of {text!r}; a solver comes first,"
                 " transforms after."
             )
-        if key in ALIASES:
+        if key in ALIASES or key in SCHEDULERS:
             raise UserError(
-                f"{name!r} stands for {ALIASES[key]!r}, first in a chain and without options; write"
-                " that."
+                f"{name!r} stands for {resolve_alias(name).text!r}, first in a chain and without"
+                " options; write that."
             )
         if key not in SOLVERS and key not in TRANSFORMS:
-            raise unknown("sampler or transform", name, [*SOLVERS, *TRANSFORMS], ALIASES)
+            raise unknown(
+                "sampler or transform", name, [*SOLVERS, *TRANSFORMS], [*ALIASES, *SCHEDULERS]
+            )
         if i == 0 and key in SOLVERS:
             solver = SOLVERS[key](
                 **bind("The sampler", name, options_of(SOLVERS[key]), positional, named)
@@ -66,7 +66,7 @@ def parse(text: str) -> Recipe:
                     **bind("The transform", name, options_of(TRANSFORMS[key]), positional, named)
                 )
             )
-    return Recipe(solver, tuple(transforms), grid)
+    return Recipe(solver, tuple(transforms), meaning.grid, meaning.usual_grid)
 
 
 def _split(text: str) -> list[str]:

@@ -16,8 +16,10 @@ from .grammar import print_element
 
 @dataclass(frozen=True)
 class Recipe:
-    """A solver and its transforms, in the order in which they are applied; ``grid`` is the text of
-    its usual grid.
+    """A solver and its transforms, in the order in which they are applied.
+
+    ``grid`` is the text of the grid that its name asks for (``"DPM++ 2M Karras"``), ``usual_grid``
+    that of the scheduler class whose name it is, for where nothing else says the levels.
 
     ``recipe | transform`` appends. Raises :class:`UserError` for a chain that makes no sense.
     """
@@ -25,6 +27,7 @@ class Recipe:
     solver: Solver
     transforms: tuple[Transform, ...] = ()
     grid: str | None = dataclasses.field(default=None, compare=False)
+    usual_grid: str | None = dataclasses.field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         rewrites = [t for t in self.transforms if isinstance(t, Rewrite)]

@@ -90,8 +90,8 @@ class DEIS:
     σ̃ and at α = 0, steps are of first order. ``points``: 0 integrates to all digits; n takes the
     left Riemann sum with n points in the variable, as the released code does with 10000.
     ``lower_order_final``: whether the last steps fall to lower orders, see
-    :data:`~.exponential.LowerOrderFinal` (diffusers: ``always`` below 15 steps); ``never`` leaves
-    even a step to σ = 0 at full order where the variable is finite there.
+    :data:`~.exponential.LowerOrderFinal`; ``never`` leaves even a step to σ = 0 at full order where
+    the variable is finite there.
 
     Raises :class:`UserError` for unknown names, an order outside 1–4 or a negative number of
     points.
@@ -109,6 +109,7 @@ class DEIS:
         {"variant": "rhoab"},
         {"variant": "logrho"},
         {"variant": "logrho", "order": 2},
+        {"variant": "logrho", "order": 2, "lower_order_final": "diffusers"},
     )
     stochastic: ClassVar[bool] = False
 

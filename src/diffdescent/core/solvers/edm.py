@@ -14,7 +14,7 @@ from diffdescent.core.plan import Output, Plan, Row, euler_row
 from diffdescent.core.process import Point, Process
 
 from .base import Variable, register
-from .ddim import forward_sigma
+from .ddim import forward_sigma, noisy_plan, posterior_sigma
 
 Clock = Literal["sigma", "variance", "time"]
 """The variable along which steps are straight: σ̃; σ̃² (the VE equation of Song et al. 2021); or
@@ -149,11 +149,43 @@ class _Churned:
 @register("euler")
 @dataclass(frozen=True)
 class Euler(_Churned):
-    """Euler in σ̃ with churn. Without churn it is DDIM."""
+    """Euler in σ̃ with churn, or with ``eta`` > 0 the noise of DDIM(η) in place of churn: η = 1 is
+    k-diffusion's ``euler_ancestral``. Without either it is DDIM.
 
-    variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"s_churn": 4.0})
+    Raises :class:`UserError` for an eta outside [0, 1], or together with churn or another clock.
+    """
+
+    eta: float = 0.0
+    variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"s_churn": 4.0}, {"eta": 1.0})
     order: ClassVar[int] = 1
     cold_order: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.eta <= 1:
+            raise UserError(
+                f"euler's eta must lie in [0, 1], not {self.eta}; 0 is deterministic, 1 is"
+                " ancestral."
+            )
+        if self.eta and (self.s_churn or self.clock != "sigma"):
+            raise UserError(
+                "euler draws the noise of eta, or that of churn, and eta's on the clock sigma;"
+                " leave s_churn and clock out."
+            )
+
+    @property
+    def stochastic(self) -> bool:
+        return self.s_churn > 0 or self.eta > 0
+
+    def plan(self, grid: Grid) -> Plan:
+        if not self.eta:
+            return super().plan(grid)
+
+        def rule(src: Point, dst: Point) -> tuple[float, float]:
+            s = self.eta * posterior_sigma(src, dst)
+            return math.sqrt(max(dst.sigma**2 - s**2, 0.0)), s * self.s_noise
+
+        return noisy_plan(grid, f"euler(eta={self.eta:g})", rule)
 
 
 @register("heun")

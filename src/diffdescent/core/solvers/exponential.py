@@ -22,7 +22,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -32,10 +32,10 @@ from diffdescent.core.plan import transfer
 from diffdescent.core.predict import Basis
 from diffdescent.core.process import Point
 
-LowerOrderFinal = Literal["auto", "always", "last", "never"]
+LowerOrderFinal = Literal["auto", "diffusers", "always", "last", "never"]
 """Whether the last steps fall to lower orders: ``always``; ``auto``, on grids of fewer than ten
-steps (the released DPM-Solver); ``last``, the last step alone, to first order; ``never``. A step to
-σ = 0 is of first order in any case."""
+steps (the released DPM-Solver); ``diffusers``, on grids of fewer than fifteen, as there; ``last``,
+the last step alone, to first order; ``never``. A step to σ = 0 is of first order in any case."""
 
 
 def phi(k: int, z: float) -> float:
@@ -175,7 +175,8 @@ def step_orders(
     ``given`` replaces both ``order`` and ``final``; no step uses more history than there is.
     """
     count, orders = grid.steps, orders_for(grid, order, given)
-    if not given and (final == "always" or (final == "auto" and count < 10)):
+    falls = count < {"always": math.inf, "auto": 10, "diffusers": 15}.get(final, 0)
+    if not given and falls:
         orders = [min(p, count - i) for i, p in enumerate(orders)]
     elif not given and final == "last":
         orders[-1] = 1
@@ -190,5 +191,5 @@ def check_orders(name: str, order: int, orders: Sequence[int], final: str, highe
     for p in (order, *orders):
         if not isinstance(p, int) or not 1 <= p <= highest:
             raise UserError(f"{name}'s order must be a whole number from 1 to {highest}, not {p}.")
-    if final not in ("auto", "always", "last", "never"):
-        raise unknown("lower_order_final", str(final), ("auto", "always", "last", "never"))
+    if final not in get_args(LowerOrderFinal):
+        raise unknown("lower_order_final", str(final), get_args(LowerOrderFinal))

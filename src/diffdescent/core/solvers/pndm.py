@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from diffdescent.base.errors import UserError
 from diffdescent.core.grid import Grid
 from diffdescent.core.plan import Plan, Row, euler_row
 from diffdescent.core.process import Point
 
 from .adams import equal_step_weights
 from .base import Spacing, Variable, fixed_coefficients, register
-from .sigma_space import finite, multistep_rows, stage_rows, steps
+from .sigma_space import finite, multistep_rows, output, stage_rows, steps
 
 _START = 3
 """Steps that fill the history of the fourth-order multistep method."""
@@ -33,8 +34,13 @@ class PNDM:
     time. That is the middle in σ̃ only up to O(h), so a start-up step is of second order where
     those of Runge–Kutta are of fourth. History holds e1 of each. A start-up step that touches σ̃ =
     ∞, or would evaluate the network at σ = 0, is of first order.
+
+    ``released``: m as the public code has it, in whole timesteps. With k = t − s the first inner
+    state goes to t − ⌊k/2⌋ and the network is asked at s + ⌊k/2⌋; the two differ where k is odd.
+    Raises :class:`UserError` for a process without whole timesteps then.
     """
 
+    released: bool = False
     name: ClassVar[str]
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
     variable: ClassVar[Variable] = "sigma"
@@ -46,6 +52,11 @@ class PNDM:
         return fixed_coefficients(self.cold_order if cold else self.order, spacing)
 
     def plan(self, grid: Grid) -> Plan:
+        if self.released and grid.process.trained_times is None:
+            raise UserError(
+                "pndm(released=true) halves its steps in whole timesteps, which this process does"
+                " not have; write pndm."
+            )
         rows: list[Row] = []
         known: list[Point] = []
         for i, (src, dst) in enumerate(steps(grid)[:_START]):
@@ -54,7 +65,7 @@ class PNDM:
                 known = [src, *known] if finite(src) else []
                 rows.append(euler_row(i, src, dst, "eps", tuple(range(len(known)))))
                 continue
-            middle = grid.at_time((src.t + dst.t) / 2)
+            reached, middle = self._middle(grid, src, dst)
             half, full = middle.ratio - src.ratio, dst.ratio - src.ratio
             weights = (
                 (half,),
@@ -64,10 +75,23 @@ class PNDM:
             )
             known = [src, *known]
             keep = tuple(range(3, 4 + older))
-            rows += stage_rows(
+            stages = stage_rows(
                 i, (src, middle, middle, dst, dst), weights, keep, older=older, order=2
             )
+            if reached != middle:
+                out = output(src, reached, (reached.ratio - src.ratio,), commit=False)
+                stages = (replace(stages[0], outputs=(replace(out, point=middle),)), *stages[1:])
+            rows += stages
         rest = multistep_rows(
             grid, 4, equal_step_weights, first=min(_START, grid.steps), known=known
         )
         return Plan(grid, (*rows, *rest), name="pndm")
+
+    def _middle(self, grid: Grid, src: Point, dst: Point) -> tuple[Point, Point]:
+        """The level that the first inner state reaches, and the one at which the network is
+        asked."""
+        if not self.released:
+            middle = grid.at_time((src.t + dst.t) / 2)
+            return middle, middle
+        half = (src.t - dst.t) // 2
+        return grid.at_time(src.t - half), grid.at_time(dst.t + half)

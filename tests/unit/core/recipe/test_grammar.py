@@ -15,6 +15,7 @@ from diffdescent.core.process import VP
 from diffdescent.core.recipe import (
     ALIASES,
     GRID_ALIASES,
+    SCHEDULERS,
     TRANSFORMS,
     default_grid,
     parse,
@@ -76,7 +77,7 @@ def test_every_name_from_elsewhere_is_understood(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "meaning", "grid"),
     [
-        ("euler_a", "ddim(eta=1)", None),
+        ("euler_a", "euler(eta=1)", None),
         ("DPM++ 2M Karras", "dpmpp(order=2, lower_order_final=never)", "karras"),
         (
             "DPM++ 3M SDE Exponential",
@@ -88,13 +89,24 @@ def test_every_name_from_elsewhere_is_understood(name: str) -> None:
             "dpmpp(order=2, method=singlestep, eta=1, noise=ancestral)",
             None,
         ),
-        ("DDIMScheduler", "ddim", "uniform(spacing=leading)"),
         ("ipndm", "ipndm", None),
     ],
 )
 def test_names_from_elsewhere(name: str, meaning: str, grid: str | None) -> None:
     assert parse(name) == parse(meaning)
     assert parse(name).grid == grid
+    assert parse(name).usual_grid is None
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_scheduler_classes(name: str) -> None:
+    """A class's name is its recipe; its grid is for where nothing else says the levels."""
+    text, grid = SCHEDULERS[name]
+    assert parse(name) == parse(text)
+    assert (parse(name).grid, parse(name).usual_grid) == (None, grid)
+    assert parse(f"{name} Karras").grid == "karras"
+    assert default_grid(parse(name), PROCESS) == grid
+    assert default_grid(parse(f"{name} Karras"), PROCESS) == "karras"
 
 
 @pytest.mark.parametrize("name", sorted({*GRIDS, *GRID_ALIASES} - {"explicit"}))
