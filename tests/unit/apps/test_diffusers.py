@@ -457,7 +457,8 @@ def test_flow_heun_is_the_flow_heun() -> None:
 
 
 @pytest.mark.parametrize(
-    "recipe", ["ge | momentum", "heun", "unipc", "ddim | pnm", "dpmpp(order=3)", f"{PLMS} | momentum"]
+    "recipe",
+    ["ge | momentum", "heun", "unipc", "ddim | pnm", "dpmpp(order=3)", f"{PLMS} | momentum"],
 )
 @pytest.mark.parametrize("config", [{}, {"prediction_type": "flow_prediction"}])
 def test_begun_later_is_the_engine_on_the_levels_that_are_left(

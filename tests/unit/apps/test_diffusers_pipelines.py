@@ -84,12 +84,13 @@ def test_the_pipelines_own_scheduler(family: str, kind: str, recipe: str) -> Non
     assert apart(images(pipe, ours, **given), images(pipe, theirs, **given)) < 1e-5
 
 
+PLMS = "plms(start=heun)"
 VP = {
     "ddpm": "DDPMScheduler",
-    "plms": "PNDMScheduler",
+    PLMS: "PNDMScheduler",
     "dpmpp(order=2)": "DPMSolverMultistepScheduler",
     "unipc": "UniPCMultistepScheduler",
-    "deis": "DEISMultistepScheduler",
+    "DEISMultistepScheduler": "DEISMultistepScheduler",
     "euler": "EulerDiscreteScheduler",
 }
 
@@ -98,14 +99,14 @@ VP = {
 @pytest.mark.parametrize("recipe", VP)
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
 def test_stable_diffusion_with_every_named_scheduler(recipe: str, spacing: str, kind: str) -> None:
-    if recipe == "plms" and kind == "v_prediction":
+    if recipe == PLMS and kind == "v_prediction":
         pytest.skip(
             "diffusers' PNDM adds the v of different timesteps up: see"
             " test_diffusers.test_pndm_mixes_v"
         )
     pipe = tiny.stable_diffusion()
     config = {**tiny.SD, "clip_sample": False, "timestep_spacing": spacing, "prediction_type": kind}
-    more = {"skip_prk_steps": True} if recipe == "plms" else {}
+    more = {"skip_prk_steps": True} if recipe == PLMS else {}
     known = {k: v for k, v in config.items() if k != "clip_sample" or recipe == "ddpm"}
     theirs = getattr(diffusers, VP[recipe])(**known, **more)
     ours = DescentScheduler(recipe, **config)
@@ -137,7 +138,7 @@ def test_any_recipe_runs(recipe: str, family: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("recipe", ["ddim", "ge | momentum", "unipc", "ddpm", "plms"])
+@pytest.mark.parametrize("recipe", ["ddim", "ge | momentum", "unipc", "ddpm", PLMS])
 def test_half_precision_pipeline(dtype: torch.dtype, recipe: str) -> None:
     """Stable Diffusion as it is mostly run, to pixels: near the float32 image, and free of NaN."""
     pipe = tiny.stable_diffusion()
@@ -164,7 +165,7 @@ def test_half_precision_pipeline(dtype: torch.dtype, recipe: str) -> None:
 
 def test_a_pipeline_called_again_gives_the_image_again() -> None:
     pipe = tiny.stable_diffusion()
-    for recipe in ("ge | momentum", "plms", "ddpm", "heun"):
+    for recipe in ("ge | momentum", PLMS, "ddpm", "heun"):
         ours = DescentScheduler.from_config(pipe.scheduler.config, recipe=recipe)
         first = images(pipe, ours, **TEXT)
         images(pipe, ours, **{**TEXT, "num_inference_steps": 4})  # nothing of another run is left
@@ -175,7 +176,7 @@ def test_inpainting_at_its_default_strength() -> None:
     """SDXL's is 0.9999: it begins at index 1, which for PLMS is inside its first step."""
     pipe = tiny.sdxl("Inpaint")
     given = {**inputs("Inpaint", "sdxl"), "strength": 0.9999}
-    for recipe in ("plms | momentum", "plms", "heun", "unipc"):
+    for recipe in (f"{PLMS} | momentum", PLMS, "heun", "unipc"):
         ours = DescentScheduler.from_config(pipe.scheduler.config, recipe=recipe)
         assert bool(images(pipe, ours, **given).isfinite().all())
 
