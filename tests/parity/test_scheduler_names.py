@@ -53,9 +53,7 @@ class Network:
     def __call__(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Prediction:
         flow = isinstance(self.process, Flow)
         kind: Kind = "flow" if flow else "eps"
-        return Prediction(
-            answer(x, point.t * 1000 if flow else point.t), conversion(kind, point)
-        )
+        return Prediction(answer(x, point.t * 1000 if flow else point.t), conversion(kind, point))
 
 
 def start(dtype: torch.dtype) -> Tensor:
