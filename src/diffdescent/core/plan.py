@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from .grid import Grid
 from .predict import Basis
 from .process import Point
+from .spectrum.rows import Spectral
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class Output:
     next evaluation. ``log_var`` = (log β̃, log β) scales the noise by a learned variance in between
     instead of ``noise``. ``spread`` is the standard deviation by which guidance moves the mean,
     where it is not the noise's (a last step that draws none).
+
+    ``spectral`` are coefficients that depend on the spatial frequency. They take the place of
+    ``base`` and ``evals``, which then hold their means, for readers of the table.
     """
 
     point: Point
@@ -43,6 +47,14 @@ class Output:
     draw: int = 0
     log_var: tuple[float, float] | None = None
     spread: float | None = None
+    spectral: Spectral | None = None
+
+    def at_band(self, group: int, knot: int) -> Output:
+        """The output with the coefficients of one knot of one group of channel axes."""
+        if self.spectral is None:
+            return self
+        base, evals = self.spectral.at(group, knot)
+        return replace(self, base=base, evals=evals, spectral=None)
 
 
 @dataclass(frozen=True)
@@ -71,10 +83,11 @@ class Plan:
     """A validated table of rows for one grid.
 
     ``start`` are outputs taken before the first evaluation (churn). ``single`` says that every row
-    is one step: it is evaluated where the last one ended, and commits once. Raises ``ValueError``
-    on construction when a row refers to an evaluation that is not kept, a coefficient is not
-    finite, or the last row does not commit at the grid's end: those are mistakes in a solver, not
-    in a user's input.
+    is one step: it is evaluated where the last one ended, and commits once. ``spectral`` is one of
+    the outputs' coefficients over the spatial frequency, if any has them. Raises ``ValueError`` on
+    construction when a row refers to an evaluation that is not kept, a coefficient is not finite,
+    spectral coefficients are not those of single deterministic steps, or the last row does not
+    commit at the grid's end: those are mistakes in a solver, not in a user's input.
     """
 
     grid: Grid
@@ -83,6 +96,7 @@ class Plan:
     name: str = ""
     stochastic: bool = field(init=False)
     single: bool = field(init=False)
+    spectral: Spectral | None = field(init=False)
 
     def __post_init__(self) -> None:
         known = 0
@@ -113,6 +127,36 @@ class Plan:
         object.__setattr__(
             self, "single", all(len(r.outputs) == 1 and r.outputs[0].commit for r in self.rows)
         )
+        object.__setattr__(self, "spectral", self._one_spectral())
+
+    def _one_spectral(self) -> Spectral | None:
+        """The first spectral coefficients, after a look at all of them."""
+        outputs = [*self.start, *(out for row in self.rows for out in row.outputs)]
+        found = [out for out in outputs if out.spectral is not None]
+        kinds = {(o.spectral.axes, o.spectral.bands) for o in found if o.spectral is not None}
+        if len(kinds) > 1:
+            raise ValueError(f"{self.name}: its rows have different axes or bands.")
+        if any(o.spectral is not None and len(o.spectral.evals) != len(o.evals) for o in found):
+            raise ValueError(
+                f"{self.name}: a row's spectral coefficients are not its evaluations'."
+            )
+        kept = all(r.keep_basis in (None, r.basis) for r in self.rows)
+        if found and (self.stochastic or not self.single or not kept):
+            raise ValueError(f"{self.name}: spectral coefficients need single deterministic steps.")
+        if any(o.current for o in found):
+            raise ValueError(f"{self.name}: a spectral row acts on its base, not on ``current``.")
+        return found[0].spectral if found else None
+
+    def at_band(self, group: int, knot: int) -> Plan:
+        """The plan that one knot of one group of channel axes sees; a plan without spectral
+        coefficients is itself."""
+        if self.spectral is None:
+            return self
+        rows = tuple(
+            replace(r, outputs=tuple(o.at_band(group, knot) for o in r.outputs)) for r in self.rows
+        )
+        start = tuple(o.at_band(group, knot) for o in self.start)
+        return replace(self, rows=rows, start=start)
 
     @property
     def nfe(self) -> int:

@@ -24,8 +24,8 @@ class Answer:
     """
 
     __slots__ = (
-        "correction", "evaluated", "guided", "p", "prediction", "q", "raw", "row", "turned", "x",
-        "x0_alone",
+        "correction", "evaluated", "guided", "p", "prediction", "q", "raw", "row", "turned",
+        "value", "x", "x0_alone",
     )  # fmt: skip
 
     def __init__(self, row: Row, x: Tensor, raw: Tensor, prediction: Prediction) -> None:
@@ -36,6 +36,7 @@ class Answer:
         self.x0_alone: Tensor | None = self._aside()
         self.turned: Tensor | None = None
         self.evaluated: Evaluated | None = None
+        self.value: Tensor | None = None
 
     def _affine(self, basis: Basis) -> Affine:
         affine = self.prediction.conversion.to(basis)
@@ -126,7 +127,12 @@ class Answer:
                 to.move_to_guidance(out.point.alpha, aside)
 
     def kept(self) -> Tensor:
-        """h0 as a tensor of its own, for the history."""
+        """h0 as a tensor of its own, for the history; the same one whenever it is asked for."""
+        if self.value is None:
+            self.value = self._kept()
+        return self.value
+
+    def _kept(self) -> Tensor:
         basis = self.row.keep_basis or self.row.basis
         p, q = self._affine(basis)
         value = self.raw

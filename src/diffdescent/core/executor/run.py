@@ -25,6 +25,7 @@ from .answer import Answer
 from .guidance import guidance_terms, learned_sigma, require_single_use
 from .health import Health
 from .parts import Evaluated, Ingredients, Terms, from_elsewhere, wanted_parts
+from .spectral import spectral_runner, spectral_state
 
 
 @dataclass(slots=True)
@@ -81,6 +82,7 @@ class Executor:
         self._displacements = [(d, d.init(plan)) for d in displacements]
         self._wanted = wanted_parts(displacements)
         self._current = x.to(dtype)
+        self._spectral = spectral_runner(plan, self._current, self._wanted)
         self._base = self._current if base is None else base.to(dtype)
         commits = [o.point for r in plan.rows[:first_row] for o in r.outputs if o.commit]
         self._base_point = commits[-1] if commits else plan.grid.points[0]
@@ -200,7 +202,10 @@ class Executor:
         if answer is not None and answer.evaluated is not None:
             guidance = guidance_terms(self.plan, out, answer, self._known)
             terms += guidance
-        new = combine(terms)
+        if self._spectral is None or out.spectral is None:
+            new = combine(terms)
+        else:
+            new = spectral_state(self._spectral, out.spectral, answer, base, self._history)
         made = self._ingredients(out, answer, noise, guidance)
         if out.commit:
             new = self._commit(out, step, new, noise, made, answer)

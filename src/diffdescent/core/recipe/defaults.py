@@ -4,6 +4,7 @@ sampler."""
 from __future__ import annotations
 
 from diffdescent.core.process import Process
+from diffdescent.core.solvers.calibrated import Calibrated
 from diffdescent.core.transforms import GradientEstimation
 
 from .parse import parse
@@ -23,14 +24,16 @@ def default_recipe(steps: int) -> Recipe:
 def default_grid(recipe: Recipe, process: Process) -> str:
     """The grid when none is asked for.
 
-    The one that the recipe's name implies (``"DPM++ 2M Karras"``); else the process's usual one
-    (uniform in shifted time for flows, Karras for VE). For all other processes, log-linear under
-    gradient estimation and under solvers in λ, whose variable it is uniform in, and uniform in time
-    from the highest trained level under the rest.
+    The one that the recipe's name implies (``"DPM++ 2M Karras"``), or that a calibrated sampler was
+    fitted on; else the process's usual one (uniform in shifted time for flows, Karras for VE). For
+    all other processes, log-linear under gradient estimation and under solvers in λ, whose variable
+    it is uniform in, and uniform in time from the highest trained level under the rest.
     """
     named = recipe.grid or recipe.usual_grid
     if named is not None:
         return named
+    if isinstance(recipe.solver, Calibrated):
+        return recipe.solver.grid
     if process.usual_grid is not None:
         return process.usual_grid
     estimated = any(isinstance(t, GradientEstimation) for t in recipe.transforms)

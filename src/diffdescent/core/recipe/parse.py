@@ -15,7 +15,7 @@ import typing
 from diffdescent.base.errors import UserError, unknown
 from diffdescent.core.grid import GRIDS, Grid, make_grid
 from diffdescent.core.process import Process
-from diffdescent.core.solvers import SOLVERS
+from diffdescent.core.solvers import FILE_SOLVERS, SOLVERS
 from diffdescent.core.transforms import Transform
 
 from .grammar import Reader, bind, options_of
@@ -42,7 +42,8 @@ def parse(text: str) -> Recipe:
         if reader.at != len(part):
             raise reader.error("'|' or the end")
         key = normal(name)
-        if key in SOLVERS and i > 0 and key not in TRANSFORMS:
+        kind = SOLVERS.get(key) or FILE_SOLVERS.get(key)
+        if kind is not None and i > 0 and key not in TRANSFORMS:
             raise UserError(
                 f"The solver {name!r} stands in the middle of {text!r}; a solver comes first,"
                 " transforms after."
@@ -52,14 +53,14 @@ def parse(text: str) -> Recipe:
                 f"{name!r} stands for {resolve_alias(name).text!r}, first in a chain and without"
                 " options; write that."
             )
-        if key not in SOLVERS and key not in TRANSFORMS:
-            raise unknown(
-                "sampler or transform", name, [*SOLVERS, *TRANSFORMS], [*ALIASES, *SCHEDULERS]
-            )
-        if i == 0 and key in SOLVERS:
-            solver = SOLVERS[key](
-                **bind("The sampler", name, options_of(SOLVERS[key]), positional, named)
-            )
+        if kind is None and key not in TRANSFORMS:
+            known = [*SOLVERS, *FILE_SOLVERS, *TRANSFORMS]
+            raise unknown("sampler or transform", name, known, [*ALIASES, *SCHEDULERS])
+        if i == 0 and kind is not None:
+            values = bind("The sampler", name, options_of(kind), positional, named)
+            if key in FILE_SOLVERS and "file" not in values:
+                raise UserError(f'{name} reads a file; write {name}("FILE.json").')
+            solver = kind(**values)
         else:
             transforms.append(
                 TRANSFORMS[key](

@@ -1,16 +1,18 @@
 """Solvers: how an estimate is built from past evaluations. Importing the package registers them
 all."""
 
-from . import adams, analytic, ddim, deis, dpm, edm, pndm, unipc
-from .base import SOLVERS, Solver, Spacing, Variable, fixed_coefficients, register
+from . import adams, analytic, calibrated, ddim, deis, dpm, edm, pndm, unipc
+from .base import FILE_SOLVERS, SOLVERS, Solver, Spacing, Variable, fixed_coefficients, register
 
 __all__ = [
+    "FILE_SOLVERS",
     "SOLVERS",
     "Solver",
     "Spacing",
     "Variable",
     "adams",
     "analytic",
+    "calibrated",
     "ddim",
     "deis",
     "dpm",

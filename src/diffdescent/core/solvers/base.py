@@ -81,6 +81,9 @@ def _order_on(self: Solver, spacing: Spacing, cold: bool = False) -> int:
 
 
 SOLVERS: dict[str, type[Solver]] = {}
+FILE_SOLVERS: dict[str, type[Any]] = {}
+"""Solvers that are read from a file: named in a recipe like any other, but without a form of their
+own that every suite could test."""
 S = TypeVar("S", bound=type)
 
 

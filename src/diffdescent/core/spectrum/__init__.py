@@ -10,7 +10,7 @@ radial frequency for each group of axes (:mod:`.bands`), and a row applies such 
 from .axes import Axes, named_axes
 from .bands import Bands
 from .cosine import from_cosines, to_cosines
-from .rows import Curves, Spectral, SpectralRunner
+from .rows import Curves, Spectral, SpectralRunner, from_axes, to_axes
 
 __all__ = [
     "Axes",
@@ -18,7 +18,9 @@ __all__ = [
     "Curves",
     "Spectral",
     "SpectralRunner",
+    "from_axes",
     "from_cosines",
     "named_axes",
+    "to_axes",
     "to_cosines",
 ]

@@ -64,7 +64,8 @@ def _fourier(x: Tensor) -> Tensor:
     """The DCT of the last axis: the even places, then the odd ones backwards, have the Fourier
     transform of which the turned real part is the DCT."""
     order = torch.cat([x[..., ::2], x[..., 1::2].flip(-1)], dim=-1)
-    return (torch.fft.fft(order) * _turns(x.shape[-1], x.dtype, x.device)).real
+    turned: Tensor = torch.fft.fft(order) * _turns(x.shape[-1], x.dtype, x.device)
+    return turned.real
 
 
 def _inverse_fourier(x: Tensor) -> Tensor:
@@ -74,9 +75,7 @@ def _inverse_fourier(x: Tensor) -> Tensor:
     turns = _turns(n, x.dtype, x.device)
     unscaled = x / turns.abs()
     mirrored = torch.cat([torch.zeros_like(x[..., :1]), unscaled[..., 1:].flip(-1)], dim=-1)
-    values = torch.fft.ifft(
-        torch.complex(unscaled, -mirrored) * (turns / turns.abs()).conj()
-    ).real
+    values = torch.fft.ifft(torch.complex(unscaled, -mirrored) * (turns / turns.abs()).conj()).real
     out = torch.empty_like(x)
     half = (n + 1) // 2
     out[..., ::2] = values[..., :half]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -22,10 +23,11 @@ Curves = tuple[tuple[float, ...], ...]
 
 @dataclass(frozen=True)
 class Spectral:
-    """The coefficients of one new state over the frequency: x̂ = base(f)·x̂_base + Σ_j evals_j(f)·ĥ_j.
+    """The coefficients of one new state over the frequency f.
 
-    The hats are cosine transforms in the channel ``axes``. Raises ``ValueError`` where a
-    coefficient has not one finite value for each group and knot (a mistake in a solver).
+    x̂ = base(f)·x̂_base + Σ_j evals_j(f)·ĥ_j; hats are cosine transforms in the channel ``axes``.
+    Raises ``ValueError`` where a coefficient has not one finite value for each group and knot (a
+    mistake in a solver).
     """
 
     axes: Axes
@@ -53,22 +55,36 @@ class Spectral:
         return self.base[group][knot], tuple(c[group][knot] for c in self.evals)
 
 
+@lru_cache(maxsize=64)
+def coefficient_maps(
+    spectral: Spectral, height: int, width: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, ...]:
+    """Each coefficient at each axis and frequency, (C, H, W): the base's, then the evaluations'."""
+    maps = []
+    for curves in (spectral.base, *spectral.evals):
+        groups = [spectral.bands.curve(values, height, width) for values in curves]
+        full = np.stack([groups[g] for g in spectral.axes.groups])
+        maps.append(torch.from_numpy(full).to(dtype).to(device))
+    return tuple(maps)
+
+
 @dataclass
 class SpectralRunner:
-    """Applies the spectral rows of one plan to one batch; holds what is already transformed.
+    """Applies the spectral rows of one plan to one batch; remembers what it has transformed.
 
-    Each evaluation costs one transform and each new state one inverse: states and kept evaluations
-    are remembered in both forms. Raises :class:`UserError` for states that are not images (B, C, H,
-    W) with the channels of the axes.
+    ``like`` is a state. Each evaluation costs one transform and each new state one inverse: the
+    states that it made and the evaluations that are kept are not transformed again, unless somebody
+    has written into them. Raises :class:`UserError` for states that are not images (B, C, H, W)
+    with the channels of the axes.
     """
 
-    like: Tensor
+    like: InitVar[Tensor]
     axes: Axes
-    _seen: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict, init=False)
-    _maps: dict[int, tuple[Spectral, list[Tensor]]] = field(default_factory=dict, init=False)
+    _seen: list[tuple[Tensor, int, Tensor]] = field(default_factory=list, init=False)
+    _to_axes: Tensor = field(init=False)
 
-    def __post_init__(self) -> None:
-        shape = tuple(self.like.shape)
+    def __post_init__(self, like: Tensor) -> None:
+        shape = tuple(like.shape)
         if len(shape) != 4:
             raise UserError(
                 "Coefficients over the spatial frequency need images of shape (batch, channels,"
@@ -80,39 +96,47 @@ class SpectralRunner:
                 f"This sampler was fitted for {self.axes.channels} channels, and the images have"
                 f" {shape[1]}; calibrate one for this model."
             )
-        self._matrix = self.axes.tensor(self.like)
+        self._to_axes = self.axes.tensor(like)
 
     def step(self, spectral: Spectral, base: Tensor, evals: Sequence[Tensor]) -> Tensor:
         """base(f)·x̂ + Σ_j evals_j(f)·ĥ_j, as an image."""
-        maps = self._coefficients(spectral)
+        height, width = base.shape[-2:]
+        maps = coefficient_maps(spectral, height, width, base.dtype, base.device)
         total = maps[0] * self._transformed(base)
         for coefficients, h in zip(maps[1:], evals, strict=False):
             total.addcmul_(coefficients, self._transformed(h))
-        image = self._mix(from_cosines(total), back=True)
-        kept = [base, *evals]
-        self._seen = {id(t): self._seen[id(t)] for t in kept}
-        self._seen[id(image)] = image, total
+        image = from_axes(total, self._to_axes, self.axes)
+        self._seen = [one for one in self._seen if any(one[0] is h for h in evals)]
+        self._seen.append((image, _version(image), total))
         return image
 
     def _transformed(self, x: Tensor) -> Tensor:
-        found = self._seen.get(id(x))
-        if found is None or found[0] is not x:
-            found = self._seen[id(x)] = x, to_cosines(self._mix(x, back=False))
-        return found[1]
+        for known, version, transformed in self._seen:
+            if known is x and version == _version(x):
+                return transformed
+        made = to_axes(x, self._to_axes, self.axes)
+        self._seen.append((x, _version(x), made))
+        return made
 
-    def _mix(self, x: Tensor, back: bool) -> Tensor:
-        """Channels to axes, or back."""
-        if self.axes.plain:
-            return x
-        matrix = (self._matrix.T if back else self._matrix).expand(len(x), -1, -1)
-        return torch.bmm(matrix, x.flatten(2)).reshape(x.shape)
 
-    def _coefficients(self, spectral: Spectral) -> list[Tensor]:
-        """Each coefficient at each axis and frequency, (C, H, W)."""
-        height, width = self.like.shape[-2:]
-        maps = []
-        for curves in (spectral.base, *spectral.evals):
-            groups = [spectral.bands.curve(values, height, width) for values in curves]
-            full = np.stack([groups[g] for g in spectral.axes.groups])
-            maps.append(torch.from_numpy(full).to(self.like.dtype).to(self.like.device))
-        return maps
+def _version(x: Tensor) -> int:
+    """Changes whenever somebody writes into the tensor; not counted in inference mode."""
+    return 0 if x.is_inference() else x._version
+
+
+def to_axes(x: Tensor, matrix: Tensor, axes: Axes) -> Tensor:
+    """Images (B, C, H, W) to cosine coefficients of channel axes; ``matrix`` is
+    ``axes.tensor(x)``."""
+    return to_cosines(x if axes.plain else _mixed(x, matrix))
+
+
+def from_axes(x: Tensor, matrix: Tensor, axes: Axes) -> Tensor:
+    """The inverse of :func:`to_axes`."""
+    image = from_cosines(x)
+    return image if axes.plain else _mixed(image, matrix.T)
+
+
+def _mixed(x: Tensor, matrix: Tensor) -> Tensor:
+    """The channels multiplied by a matrix, each image alone, so that no number depends on the
+    batch."""
+    return torch.bmm(matrix.expand(len(x), *matrix.shape), x.flatten(2)).reshape(x.shape)

@@ -55,6 +55,11 @@ class GradientEstimation:
         )
 
     def rewrite(self, plan: Plan) -> Plan:
+        if plan.spectral is not None:
+            raise UserError(
+                f"{plan.name} weighs its past evaluations at every spatial frequency by itself, so"
+                " there is nothing for ge to correct; leave ge out."
+            )
         rows: list[Row] = []
         for i, row in enumerate(plan.rows):
             simple = (
