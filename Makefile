@@ -16,8 +16,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 demo: $(VENV)/.installed  ## the main job on the bundled model: samplers side by side, with a table
 	$(BIN)/diffdescent demo --out $(DEMO_OUT)
 
+# A worker for each processor, and one thread in each: more would only wait for one another.
 test: $(VENV)/.installed  ## everything that runs in minutes
-	$(BIN)/python -m pytest -m "not slow" -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist loadgroup
 
 test-slow: $(VENV)/.installed  ## the long suites alone
 	$(BIN)/python -m pytest -m slow
@@ -27,7 +28,7 @@ golden: $(VENV)/.installed  ## every recorded trajectory: make golden DATA=folde
 	@test -n "$(DATA)" || { echo "Give the folder of recorded trajectories: make golden DATA=path"; exit 2; }
 	DIFFDESCENT_GOLDEN="$(DATA)" $(BIN)/python -m pytest tests/parity
 
-lint: $(VENV)/.installed  ## linter, formatter and strict type checker
+lint: $(VENV)/.installed  ## linter, formatter, strict type checker and the layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -21,6 +21,9 @@ from tests.unit.lab.study.conftest import Make
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
 
+# One cluster on a machine at a time, also where tests run in several processes.
+pytestmark = pytest.mark.xdist_group("ray")
+
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
