@@ -17,14 +17,14 @@ from diffdescent.core.plan import Plan
 from diffdescent.core.process import VPContinuous
 from diffdescent.core.solvers import Solver
 from diffdescent.core.solvers.ddim import DDIM
-from diffdescent.core.transforms import Commit, Momentum, PositiveNegative
+from diffdescent.core.transforms import Commit, Displacement, Momentum, PositiveNegative
 from diffdescent.core.weights import effective_weights
 from tests.contract.setups import GRIDS, run, state
 from tests.registry import learned, solvers
 
 
 @dataclass
-class Steps:
+class Steps(Displacement):
     """Records the displacements x_t/n_t − x_s/n_s of what reaches it, changing nothing."""
 
     seen: list[Tensor] = field(default_factory=list)

@@ -12,12 +12,12 @@ from torch import Tensor
 from diffdescent.core.grid import Grid, make_grid
 from diffdescent.core.plan import Plan
 from diffdescent.core.process import Process
-from diffdescent.core.transforms import Commit
+from diffdescent.core.transforms import Commit, Displacement
 from tests.parity.golden import Case, Replay, Run, run
 
 
 @dataclass
-class Committed:
+class Committed(Displacement):
     """A displacement transform that changes nothing and remembers every committed state."""
 
     states: list[Tensor] = field(default_factory=list)

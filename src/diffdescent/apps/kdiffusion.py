@@ -31,10 +31,10 @@ from diffdescent.core.executor import Executor, Query
 from diffdescent.core.grid import Grid, explicit, explicit_ratios
 from diffdescent.core.model_info import info
 from diffdescent.core.noise import NoiseSource
+from diffdescent.core.options import options_of
 from diffdescent.core.predict import Prediction, Predictor, conversion
 from diffdescent.core.process import VE, VP, Flow, Point, Process
 from diffdescent.core.recipe import ALIASES, Recipe, parse, parse_grid
-from diffdescent.core.recipe.grammar import options_of
 from diffdescent.core.solvers import SOLVERS
 from diffdescent.core.transforms import GradientEstimation
 from diffdescent.run import evaluate, micro_batch_width, noise_source, resolve

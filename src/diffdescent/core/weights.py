@@ -147,7 +147,7 @@ class Chain(Protocol):
 
 
 @dataclass
-class _Record:
+class _Record(Displacement):
     """The last displacement of the chain: it writes down every committed state."""
 
     states: list[Tensor] = field(default_factory=list)

@@ -1,9 +1,10 @@
 """Guidance: models with a gradient or a direction beside their estimate, and what is done where
 these conflict."""
 
-from diffdescent.core.transforms.directions import APG, Rescale
+from diffdescent.core.transforms.apg import APG
 from diffdescent.core.transforms.projection import Conflicts, Delta
 from diffdescent.core.transforms.pxp import PAPER, RELEASED, FreePxP, PxP
+from diffdescent.core.transforms.rescale import Rescale
 
 from .cfg import ClassifierFree, ClassifierFreePlus
 from .classifier import Classifier, Guide, Guided

@@ -2,12 +2,14 @@
 CFG++.
 
 D_c and D_∅ are the estimates of x0 with and without the label. An interval of noise levels is every
-wrapper's option; what acts on the direction w(D_c − D_∅) afterwards is a transform.
+wrapper's option. What acts on the direction w(D_c − D_∅) afterwards are transforms: APG, rescale
+and PxP.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -16,11 +18,14 @@ from torch import Tensor
 from diffdescent.base.errors import UserError
 from diffdescent.core.guidance_terms import GuidanceTerms
 from diffdescent.core.model_info import info
+from diffdescent.core.options import check_option, finite, positive
 from diffdescent.core.predict import Prediction, Predictor, conversion
 from diffdescent.core.process import Point
-from diffdescent.core.transforms.directions import check_scale
 
 from .wrapper import Wrapper, network_calls
+
+FreeScale = Annotated[float, finite("1 is no guidance")]
+Clip = Annotated[float, positive("images in [−1, 1] want 1")]
 
 
 @dataclass
@@ -44,9 +49,8 @@ class ClassifierFree(Wrapper):
     together: bool = True
 
     def __post_init__(self) -> None:
-        check_scale(self.scale, "1 is no guidance")
-        if self.clip is not None and not self.clip > 0:
-            raise UserError(f"clip must be positive, not {self.clip}; images in [−1, 1] want 1.")
+        check_option("ClassifierFree", "scale", self.scale, FreeScale)
+        check_option("ClassifierFree", "clip", self.clip, Clip | None)
         super().__post_init__()
         if isinstance(self.model, Wrapper):
             raise UserError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, get_args
+from typing import Annotated, Literal, Protocol, get_args
 
 import torch
 import torch.nn.functional as F
@@ -19,13 +19,14 @@ from torch import Tensor
 from diffdescent.base.errors import UserError, unknown
 from diffdescent.core.guidance_terms import GuidanceTerms, Shift
 from diffdescent.core.model_info import ModelInfo, info
+from diffdescent.core.options import check_option, finite
 from diffdescent.core.predict import Prediction
 from diffdescent.core.process import Point
-from diffdescent.core.transforms.directions import check_scale
 
 from .wrapper import Wrapper
 
 Sight = Literal["x", "x0", "x0_frozen"]
+GradientScale = Annotated[float, finite("1 is the true posterior, 0 no guidance")]
 
 
 class Guide(Protocol):
@@ -158,7 +159,7 @@ class Guided(Wrapper):
     on: Sight = "x"
 
     def __post_init__(self) -> None:
-        check_scale(self.scale, "1 is the true posterior")
+        check_option("Guided", "scale", self.scale, GradientScale)
         if self.shift not in get_args(Shift):
             raise unknown("shift", self.shift, get_args(Shift))
         if self.on not in get_args(Sight):

@@ -23,13 +23,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 from diffdescent.base.errors import UserError, unknown
 from diffdescent.core.guidance_terms import Shift
 from diffdescent.core.model_info import info
+from diffdescent.core.options import options_of
 from diffdescent.core.predict import Predictor
 from diffdescent.core.process import Process
-from diffdescent.core.recipe.grammar import Reader, bind, options_of, print_element
+from diffdescent.core.recipe.grammar import Reader, bind, print_element
+from diffdescent.core.transforms.apg import APG
 from diffdescent.core.transforms.base import Transform
-from diffdescent.core.transforms.directions import APG, Rescale
 from diffdescent.core.transforms.projection import Scope, ZeroNorm
 from diffdescent.core.transforms.pxp import FreePxP, PxP
+from diffdescent.core.transforms.rescale import Rescale
 
 from .cfg import ClassifierFree, ClassifierFreePlus
 from .classifier import Guide, Guided, Sight

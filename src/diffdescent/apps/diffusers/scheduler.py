@@ -30,7 +30,7 @@ from diffdescent.core.recipe import Recipe
 from diffdescent.core.solvers.adams import PLMS
 from diffdescent.core.solvers.ddim import DDIM
 from diffdescent.core.solvers.pndm import PNDM
-from diffdescent.core.transforms import Evaluation, Threshold
+from diffdescent.core.transforms import Estimate, Evaluation, Threshold
 
 from . import levels
 from .attach import Guidance
@@ -47,7 +47,7 @@ class DescentSchedulerOutput(BaseOutput):  # type: ignore[misc]
     pred_original_sample: Tensor
 
 
-class _Seen:
+class _Seen(Estimate):
     """An estimate transform that changes nothing and keeps x0: ``pred_original_sample``."""
 
     name: ClassVar[str] = "seen"

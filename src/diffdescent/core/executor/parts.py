@@ -135,9 +135,7 @@ class Evaluated:
 
 def wanted_parts(displacements: Sequence[Displacement]) -> Basis | None:
     """The basis in which a transform wants to see the denoising part of a step, if one does."""
-    wanted: set[Basis] = {
-        basis for d in displacements if (basis := getattr(d, "wants_parts", None))
-    }
+    wanted = {d.wants_parts for d in displacements} - {None}
     if len(wanted) > 1:
         raise UserError(
             "Two transforms of one chain define the denoising gradient differently; give both one"

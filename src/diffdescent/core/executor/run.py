@@ -74,10 +74,8 @@ class Executor:
         self.plan = plan
         self.noise = noise
         self.dtype = dtype
-        self._estimates = [
-            (e, bool(getattr(e, "keeps_eps", False)), dict[str, Tensor]()) for e in estimates
-        ]
-        if any(keeps for _, keeps, _ in self._estimates):
+        self._estimates = [(e, dict[str, Tensor]()) for e in estimates]
+        if any(e.keeps_eps for e in estimates):
             require_single_use(plan, "give eps=recompute")
         self._displacements = [(d, d.init(plan)) for d in displacements]
         self._wanted = wanted_parts(displacements)
@@ -180,16 +178,16 @@ class Executor:
         row, x = answer.row, answer.x
         x0 = answer.prediction.to("x0", x)
         direction = answer.direction()
-        for transform, keeps_eps, memory in self._estimates:
+        for transform, memory in self._estimates:
             delta = transform.correct(
                 Evaluation(x0, x, row.at, row.step, self._index, direction, memory)
             )
             if delta is None:
                 continue
             x0 = x0 + delta
-            if direction is not None and getattr(transform, "of_direction", False):
+            if direction is not None and transform.of_direction:
                 answer.turned = direction = direction + delta
-            answer.correct(delta, keeps_eps)
+            answer.correct(delta, transform.keeps_eps)
 
     def _advance(self, out: Output, step: int, answer: Answer | None) -> None:
         """Compute one output and make it the current state, or commit it."""

@@ -1,4 +1,4 @@
-"""One element of a text, name(option, key=value, …), read, checked against a class's options, and
+"""One element of a text, name(option, key=value, …), read, matched with a class's options, and
 written back.
 
 ::
@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import types
-import typing
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from diffdescent.base.errors import UserError, unknown
 
@@ -109,7 +107,7 @@ class Reader:
                     positional.append(value)
                 else:
                     before = named[last]
-                    named[last] = (*before, value) if isinstance(before, tuple) else (before, value)
+                    named[last] = _extended(before, value)
             if not self.take(","):
                 if not self.take(")"):
                     raise self.error("',' or ')'")
@@ -117,91 +115,41 @@ class Reader:
         return positional, named
 
 
-def _fits(value: object, hint: Any) -> tuple[bool, object]:
-    """Whether ``value`` is of the annotated type; integers count as floats."""
-    origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
-        for member in typing.get_args(hint):
-            ok, converted = _fits(value, member)
-            if ok:
-                return True, converted
-        return False, value
-    if origin is Literal:
-        return value in typing.get_args(hint), value
-    if origin is tuple:
-        items = value if isinstance(value, tuple) else (value,)
-        member = typing.get_args(hint)[0]
-        pairs = [_fits(item, member) for item in items]
-        return all(ok for ok, _ in pairs), tuple(item for _, item in pairs)
-    if hint is float:
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return True, float(value)
-        return False, value
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool), value
-    if hint is type(None):
-        return value is None, None
-    if isinstance(hint, type):
-        return isinstance(value, hint), value
-    return True, value
-
-
-def _describe(hint: Any) -> str:
-    origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(dict.fromkeys(_describe(m) for m in typing.get_args(hint)))
-    if origin is Literal:
-        return " or ".join(repr(v) for v in typing.get_args(hint))
-    if origin is tuple:
-        return f"a list of {_describe(typing.get_args(hint)[0]).removeprefix('a ')}s"
-    names = {
-        float: "a number",
-        int: "a whole number",
-        bool: "true or false",
-        str: "a word",
-        type(None): "none",
-    }
-    return names.get(hint, str(getattr(hint, "__name__", hint)))
+def _extended(before: object, value: object) -> tuple[object, ...]:
+    """A value, or the list that it has become, with one more; lists make a list of lists."""
+    if not isinstance(before, tuple):
+        return before, value
+    of_lists = any(isinstance(item, tuple) for item in before)
+    return (before, value) if isinstance(value, tuple) and not of_lists else (*before, value)
 
 
 def bind(
     what: str,
     name: str,
-    hints: Mapping[str, Any],
+    options: Mapping[str, Any],
     positional: list[object],
     named: dict[str, object],
 ) -> dict[str, object]:
-    """Match values to options by order and by name, and check their types."""
-    if len(positional) > len(hints):
+    """Match values to options by order and by name; what they may be, the options check
+    themselves (:mod:`diffdescent.core.options`)."""
+    if len(positional) > len(options):
         raise UserError(
-            f"{what} {name!r} takes at most {len(hints)} options ({', '.join(hints) or 'none'}), "
-            f"but {len(positional)} values were given."
+            f"{what} {name!r} takes at most {len(options)} options"
+            f" ({', '.join(options) or 'none'}), but {len(positional)} values were given."
         )
-    values = dict(zip(hints, positional, strict=False))
+    values = dict(zip(options, positional, strict=False))
     for key, value in named.items():
-        if key not in hints:
-            if not hints:
+        if key not in options:
+            if not options:
                 raise UserError(f"{what} {name!r} has no options, so {key!r} cannot be set.")
-            raise unknown(f"option for {name!r}:", key, hints)
+            raise unknown(f"option for {name!r}:", key, options)
         if key in values:
             raise UserError(
                 f"The option {key!r} of {name!r} is given twice, in order and by name; give it"
                 " once."
             )
         values[key] = value
-    for key, value in values.items():
-        ok, values[key] = _fits(value, hints[key])
-        if not ok:
-            raise UserError(
-                f"The option {key!r} of {name!r} must be {_describe(hints[key])}, not {value!r}."
-            )
     return values
-
-
-def options_of(cls: type[Any]) -> dict[str, Any]:
-    """The options of a solver or transform and their types, in order."""
-    hints = typing.get_type_hints(cls)
-    return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}
 
 
 def _print_value(value: object) -> str:

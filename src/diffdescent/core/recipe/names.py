@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from diffdescent.core.solvers import SOLVERS
-
-from .registry import TRANSFORMS
+from diffdescent.core.transforms import TRANSFORMS
 
 
 class Meaning(NamedTuple):

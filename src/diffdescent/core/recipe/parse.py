@@ -10,18 +10,16 @@ A chain that begins with a transform acts on ``ddim``: ``"ge(gamma=2) | momentum
 
 from __future__ import annotations
 
-import typing
-
 from diffdescent.base.errors import UserError, unknown
 from diffdescent.core.grid import GRIDS, Grid, make_grid
+from diffdescent.core.options import check_option, keywords_of, options_of
 from diffdescent.core.process import Process
 from diffdescent.core.solvers import FILE_SOLVERS, SOLVERS
-from diffdescent.core.transforms import Transform
+from diffdescent.core.transforms import TRANSFORMS, Transform
 
-from .grammar import Reader, bind, options_of
+from .grammar import Reader, bind
 from .names import ALIASES, GRID_ALIASES, SCHEDULERS, normal, resolve_alias
 from .recipe import Recipe
-from .registry import TRANSFORMS
 
 
 def parse(text: str) -> Recipe:
@@ -100,9 +98,7 @@ def parse_grid(text: str, process: Process, steps: int) -> Grid:
         raise reader.error("the end")
     if name not in GRIDS:
         raise unknown("grid", name, GRIDS, GRID_ALIASES)
-    hints = typing.get_type_hints(GRIDS[name])
-    skipped = ("process", "steps", "return")
-    values = bind(
-        "The grid", name, {k: v for k, v in hints.items() if k not in skipped}, positional, named
-    )
+    options = keywords_of(GRIDS[name])
+    given = bind("The grid", name, options, positional, named)
+    values = {key: check_option(name, key, value, options[key]) for key, value in given.items()}
     return make_grid(name, process, steps, **values)

@@ -35,19 +35,14 @@ class Recipe:
             raise UserError(
                 "A chain can hold one gradient estimation; keep one ge(...) and drop the other."
             )
-        moves = [
-            bool(getattr(t, "wants_parts", None))
-            for t in self.transforms
-            if isinstance(t, Displacement)
-        ]
-        if any(moves[1:]):
+        if any(move.wants_parts for move in self.displacements[1:]):
             raise UserError(
                 "pxp sees the parts of the sampler's own step, so it comes once in a chain and"
                 " before momentum."
             )
 
     def __or__(self, transform: Transform) -> Recipe:
-        if not isinstance(transform, (Rewrite, Estimate, Displacement)):
+        if not isinstance(transform, Transform):
             return NotImplemented
         return dataclasses.replace(self, transforms=(*self.transforms, transform))
 
@@ -68,7 +63,7 @@ class Recipe:
     def whole_batch(self) -> bool:
         """Whether an image depends on the others of its batch: a transform looks at all of them at
         once."""
-        return any(getattr(transform, "whole_batch", False) for transform in self.transforms)
+        return any(transform.whole_batch for transform in self.transforms)
 
     @property
     def estimates(self) -> tuple[Estimate, ...]:

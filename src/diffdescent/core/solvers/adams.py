@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from diffdescent.base.errors import UserError, unknown
 from diffdescent.core.grid import Grid
+from diffdescent.core.options import In, Options
 from diffdescent.core.plan import Plan
 from diffdescent.core.process import Point
 
@@ -16,11 +16,8 @@ from .base import Spacing, Variable, fixed_coefficients, register
 from .quadrature import ADAMS_BASHFORTH, gauss, lagrange
 from .sigma_space import finite, multistep_rows, stage_rows, steps
 
-
-def check_order(name: str, order: int, highest: int = 4) -> None:
-    """Raise :class:`UserError` unless 1 ≤ order ≤ highest."""
-    if order not in range(1, highest + 1):
-        raise UserError(f"{name}'s order must be a whole number from 1 to {highest}, not {order}.")
+Order = Annotated[int, In(1, 4)]
+"""As many past evaluations as there are coefficients for."""
 
 
 def equal_step_weights(nodes: Sequence[Point], dst: Point) -> list[float]:
@@ -40,7 +37,7 @@ def variable_step_weights(nodes: Sequence[Point], dst: Point) -> list[float]:
 
 @register("plms")
 @dataclass(frozen=True)
-class PLMS:
+class PLMS(Options):
     """Pseudo linear multistep (Liu et al. 2022, eq. 12): ε̄ = (55 e_t − 59 e_{t+1} + 37 e_{t+2} − 9
     e_{t+3})/24 inside the DDIM transfer.
 
@@ -54,18 +51,13 @@ class PLMS:
     """
 
     start: Literal["ramp", "ddim", "heun"] = "ramp"
-    order: int = 4
+    order: Order = 4
     name: ClassVar[str]
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
         {}, {"start": "ddim"}, {"start": "heun"}, {"start": "heun", "order": 2}, {"order": 1},
     )  # fmt: skip
     variable: ClassVar[Variable] = "sigma"
     stochastic: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        if self.start not in ("ramp", "ddim", "heun"):
-            raise unknown("plms start", self.start, ("ramp", "ddim", "heun"))
-        check_order("plms", self.order)
 
     @property
     def cold_order(self) -> int:
@@ -97,14 +89,14 @@ class PLMS:
 
 @register("ipndm")
 @dataclass(frozen=True)
-class IPNDM:
+class IPNDM(Options):
     """iPNDM (Zhang and Chen 2023, section 3.2): PLMS started by Adams–Bashforth of orders 1, 2, …
     up to ``order``.
 
     Raises :class:`UserError` for an order outside 1–4.
     """
 
-    order: int = 4
+    order: Order = 4
     name: ClassVar[str]
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
         {},
@@ -114,9 +106,6 @@ class IPNDM:
     )
     variable: ClassVar[Variable] = "sigma"
     stochastic: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        check_order("ipndm", self.order)
 
     @property
     def cold_order(self) -> int:
@@ -135,7 +124,7 @@ class IPNDM:
 
 @register("ab")
 @dataclass(frozen=True)
-class AdamsBashforth:
+class AdamsBashforth(Options):
     """Variable-step Adams–Bashforth in σ̃: the Lagrange polynomial of the last ε, integrated
     exactly.
 
@@ -143,7 +132,7 @@ class AdamsBashforth:
     which integrates numerically. Raises :class:`UserError` for an order outside 1–4.
     """
 
-    order: int = 3
+    order: Order = 3
     name: ClassVar[str]
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
         {},
@@ -153,9 +142,6 @@ class AdamsBashforth:
     )
     variable: ClassVar[Variable] = "sigma"
     stochastic: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        check_order("ab", self.order)
 
     @property
     def cold_order(self) -> int:
@@ -174,5 +160,5 @@ class AdamsBashforth:
 class LMS(AdamsBashforth):
     """k-diffusion's ``lms``: :class:`AdamsBashforth` of order 4."""
 
-    order: int = 4
+    order: Order = 4
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)

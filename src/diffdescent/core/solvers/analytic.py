@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from diffdescent.base.errors import UserError
 from diffdescent.core.grid import Grid
 from diffdescent.core.noise import normals
+from diffdescent.core.options import In, Options
 from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Predictor
 from diffdescent.core.process import Point, points
@@ -95,7 +96,7 @@ def optimal_variance(src: Point, dst: Point, gamma: float, kept_variance: float)
 
 @register("analytic")
 @dataclass(frozen=True)
-class Analytic:
+class Analytic(Options):
     """Analytic-DDIM (η = 0) and Analytic-DDPM (η = 1): DDIM(η)'s mean with the optimal variance
     σ*².
 
@@ -109,11 +110,11 @@ class Analytic:
     Raises :class:`UserError` for options out of range and for a reversed grid.
     """
 
-    eta: float = 0.0
+    eta: Annotated[float, In(0, 1, hint="0 is Analytic-DDIM, 1 Analytic-DDPM")] = 0.0
     gamma: Gamma | None = None
-    data_std: float = 0.5
-    clip_last: int = 0
-    clip_pixel: float = 2.0
+    data_std: Annotated[float, In(0, ends="()", hint="images in [−1, 1] have about 0.5")] = 0.5
+    clip_last: Annotated[int, In(0, hint="0 limits no step")] = 0
+    clip_pixel: Annotated[float, In(0, ends="()", hint="the paper has 2 and 1")] = 2.0
     name: ClassVar[str]
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"eta": 1.0}, {"clip_last": 1})
     variable: ClassVar[Variable] = "sigma"
@@ -121,17 +122,6 @@ class Analytic:
     keeps_variance: ClassVar[bool] = False
     order: ClassVar[int] = 1
     cold_order: ClassVar[int] = 1
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.eta <= 1:
-            raise UserError(
-                f"analytic's eta must lie in [0, 1], not {self.eta}; 0 is Analytic-DDIM, 1"
-                " Analytic-DDPM."
-            )
-        if not (self.data_std > 0 and self.clip_last >= 0 and self.clip_pixel > 0):
-            raise UserError(
-                "analytic's data_std and clip_pixel must be positive, and its clip_last at least 0."
-            )
 
     def _gamma(self, src: Point) -> float:
         if self.gamma is not None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
+from diffdescent.base.errors import UserError
 from diffdescent.core.grid import Grid
+from diffdescent.core.options import Options
 from diffdescent.core.plan import Plan
 
 Variable = Literal["sigma", "lambda", "time"]
@@ -17,7 +19,8 @@ ratio 1:q:1:q…"""
 
 
 class Solver(Protocol):
-    """A numerical method for x_t → x_s, as a dataclass of its options.
+    """A numerical method for x_t → x_s, as a frozen dataclass of its options over
+    :class:`~diffdescent.core.options.Options`, which checks them by their annotations.
 
     What a solver declares is what the tests hold it to; every registered name joins them, with each
     of its ``variants`` (option sets; say ``({}, {"order": 3})`` to test the default and order 3).
@@ -84,14 +87,22 @@ SOLVERS: dict[str, type[Solver]] = {}
 FILE_SOLVERS: dict[str, type[Any]] = {}
 """Solvers that are read from a file: named in a recipe like any other, but without a form of their
 own that every suite could test."""
-S = TypeVar("S", bound=type)
+S = TypeVar("S", bound=type[Any])
 
 
 def register(name: str) -> Callable[[S], S]:
-    """Make a solver known by ``name``; it then joins every suite of the tests."""
+    """Make a solver known by ``name``; it then joins every suite of the tests.
+
+    Raises :class:`UserError` for a class whose options nobody checks.
+    """
 
     def add(cls: S) -> S:
-        cls.name = name  # type: ignore[attr-defined]
+        if not issubclass(cls, Options):
+            raise UserError(
+                f"The options of {cls.__name__} would not be checked; derive it from"
+                " diffdescent.core.options.Options."
+            )
+        cls.name = name
         for attribute, default in (
             ("variants", ({},)),
             ("keeps_variance", True),
@@ -99,7 +110,8 @@ def register(name: str) -> Callable[[S], S]:
         ):
             if not hasattr(cls, attribute):
                 setattr(cls, attribute, default)
-        SOLVERS[name] = cls
+        known: Any = cls
+        SOLVERS[name] = known
         return cls
 
     return add

@@ -13,6 +13,7 @@ import numpy as np
 
 from diffdescent.base.errors import UserError
 from diffdescent.core.grid import Grid
+from diffdescent.core.options import Options
 from diffdescent.core.plan import Output, Plan, Row
 from diffdescent.core.process import Point
 from diffdescent.core.spectrum.fitted import FittedRow, FittedSolver, load_fitted
@@ -73,7 +74,7 @@ def _times(curves: Curves, factor: float) -> Curves:
 
 
 @dataclass(frozen=True)
-class Calibrated:
+class Calibrated(Options):
     """``calibrated("FILE")``: the sampler that :func:`diffdescent.run.calibrate.calibrate` wrote.
 
     Its number of evaluations and its noise levels are the file's. With ``strict`` another model,
@@ -93,7 +94,7 @@ class Calibrated:
     cold_order: ClassVar[int] = 1
     keeps_variance: ClassVar[bool] = False
 
-    def __post_init__(self) -> None:
+    def check_together(self) -> None:
         object.__setattr__(self, "fitted", load_fitted(Path(self.file)))
 
     @cached_property

@@ -7,10 +7,10 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from diffdescent.base.errors import UserError, unknown
 from diffdescent.core.grid import Grid
+from diffdescent.core.options import In, Options
 from diffdescent.core.plan import Output, Plan, Row, basis_at, transfer
 from diffdescent.core.process import Point
 
@@ -60,26 +60,19 @@ def noisy_plan(grid: Grid, name: str, rule: Callable[[Point, Point], tuple[float
 
 @register("ddim")
 @dataclass(frozen=True)
-class DDIM:
+class DDIM(Options):
     """DDIM(η): x_s = α_s x0 + √(σ_s² − s²) ε + s z with s = η·(posterior σ) (Song et al. 2021, eqs.
     12 and 16).
 
     η = 0 is Euler in σ̃; η = 1 is ancestral (k-diffusion's ``euler_ancestral``).
     """
 
-    eta: float = 0.0
+    eta: Annotated[float, In(0, 1, hint="0 is deterministic, 1 is ancestral")] = 0.0
     name: ClassVar[str]
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"eta": 0.5}, {"eta": 1.0})
     variable: ClassVar[Variable] = "sigma"
     order: ClassVar[int] = 1
     cold_order: ClassVar[int] = 1
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.eta <= 1:
-            raise UserError(
-                f"ddim's eta must lie in [0, 1], not {self.eta}; 0 is deterministic, 1 is"
-                " ancestral."
-            )
 
     @property
     def stochastic(self) -> bool:
@@ -95,7 +88,7 @@ class DDIM:
 
 @register("ddpm")
 @dataclass(frozen=True)
-class DDPM:
+class DDPM(Options):
     """Ancestral sampling: the mean of q(x_s | x_t, x0) plus noise (Ho et al. 2020, algorithm 2).
 
     ``variance``: ``"small"`` β̃ (which keeps the marginal), ``"large"`` β, with β̃ of the step
@@ -116,10 +109,6 @@ class DDPM:
     stochastic: ClassVar[bool] = True
     order: ClassVar[int] = 1
     cold_order: ClassVar[int] = 1
-
-    def __post_init__(self) -> None:
-        if self.variance not in ("small", "large", "learned"):
-            raise unknown("DDPM variance", self.variance, ("small", "large", "learned"))
 
     @property
     def keeps_variance(self) -> bool:
@@ -148,23 +137,19 @@ class DDPM:
 
 @register("mu")
 @dataclass(frozen=True)
-class StochasticMu:
+class StochasticMu(Options):
     """The stochastic family of the gradient-estimation paper (arXiv 2306.04848, appendix), in σ̃:
 
     σ' = (σ̃_s/σ̃_t^μ)^{1/(1−μ)},  x̃ ← x̃ − (σ̃_t − σ')ε + √(σ̃_s² − σ'²) z.  μ = 0 is DDIM, μ = ½
     is DDPM.
     """
 
-    mu: float = 0.5
+    mu: Annotated[float, In(0, 1, "[)", "0 is DDIM, 0.5 is DDPM")] = 0.5
     name: ClassVar[str]
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"mu": 0.25}, {"mu": 0.0})
     variable: ClassVar[Variable] = "sigma"
     order: ClassVar[int] = 1
     cold_order: ClassVar[int] = 1
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.mu < 1:
-            raise UserError(f"mu must lie in [0, 1), not {self.mu}; 0 is DDIM, 0.5 is DDPM.")
 
     @property
     def stochastic(self) -> bool:

@@ -14,17 +14,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
-from diffdescent.base.errors import UserError, unknown
+from diffdescent.base.errors import UserError
 from diffdescent.core.grid import Grid
+from diffdescent.core.options import In, Options
 from diffdescent.core.plan import Plan, Row, euler_row
 from diffdescent.core.process import Point, Process
 
 from .base import Variable, register
-from .exponential import LowerOrderFinal, check_orders, step_orders
+from .exponential import LowerOrderFinal, step_orders
 from .quadrature import Rule, gauss, lagrange, left_sum
 from .sigma_space import finite, multistep_rows, stage_rows, steps
 
@@ -73,7 +74,7 @@ class _Interpolation:
     rule: Callable[[Process, Point, Point, int], Rule]
 
 
-_VARIANTS: dict[str, _Interpolation] = {
+_VARIANTS: dict[Variant, _Interpolation] = {
     "tab": _Interpolation("time", lambda p: p.t, _time_rule),
     "rhoab": _Interpolation("sigma", lambda p: p.ratio, _rho_rule),
     "logrho": _Interpolation("lambda", lambda p: -p.lam, _log_rule),
@@ -82,7 +83,7 @@ _VARIANTS: dict[str, _Interpolation] = {
 
 @register("deis")
 @dataclass(frozen=True)
-class DEIS:
+class DEIS(Options):
     """Exponential-integrator multistep of order 1–4 with the start of orders 1, 2, …
 
     ``variant``: the variable of the interpolation, ``"tab"`` (time), ``"rhoab"`` (σ̃; the same as
@@ -97,9 +98,9 @@ class DEIS:
     points.
     """
 
-    order: int = 3
+    order: Annotated[int, In(1, 4)] = 3
     variant: Variant = "tab"
-    points: int = 0
+    points: Annotated[int, In(0, hint="0 is exact")] = 0
     lower_order_final: LowerOrderFinal = "never"
     name: ClassVar[str]
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
@@ -112,16 +113,6 @@ class DEIS:
         {"variant": "logrho", "order": 2, "lower_order_final": "diffusers"},
     )
     stochastic: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        if self.variant not in _VARIANTS:
-            raise unknown("deis variant", self.variant, _VARIANTS)
-        check_orders("deis", self.order, (), self.lower_order_final, 4)
-        if self.points < 0:
-            raise UserError(
-                f"deis' number of integration points must be at least 0, not {self.points}; 0 is"
-                " exact."
-            )
 
     @property
     def variable(self) -> Variable:
@@ -168,7 +159,9 @@ class _Tableau:
         return (0.0, *map(math.fsum, self.a))
 
 
-TABLEAUS: dict[str, _Tableau] = {
+Method = Literal["euler", "heun2", "kutta3", "heun3", "vdh3", "ssprk3", "rk4"]
+
+TABLEAUS: dict[Method, _Tableau] = {
     "euler": _Tableau((), (1.0,), 1),
     "heun2": _Tableau(((1.0,),), (1 / 2, 1 / 2), 2),
     "kutta3": _Tableau(((1 / 2,), (-1.0, 2.0)), (1 / 6, 2 / 3, 1 / 6), 3),
@@ -183,7 +176,7 @@ classical method."""
 
 @register("rhork")
 @dataclass(frozen=True)
-class RhoRK:
+class RhoRK(Options):
     """ρRK: a classical Runge–Kutta method in σ̃ (Zhang and Chen 2023, section 3.4), no history.
 
     ``method`` is one of ``euler``, ``heun2``, ``kutta3``, ``heun3``, ``vdh3``, ``ssprk3``, ``rk4``.
@@ -193,17 +186,13 @@ class RhoRK:
     Raises :class:`UserError` for an unknown method.
     """
 
-    method: str = "heun3"
+    method: Method = "heun3"
     name: ClassVar[str]
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = tuple(
         {"method": method} for method in TABLEAUS
     )
     variable: ClassVar[Variable] = "sigma"
     stochastic: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        if self.method not in TABLEAUS:
-            raise unknown("Runge–Kutta method", self.method, TABLEAUS)
 
     @property
     def order(self) -> int:

@@ -11,10 +11,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from diffdescent.base.errors import UserError, unknown
+from diffdescent.base.errors import UserError
 from diffdescent.core.grid import Grid
+from diffdescent.core.options import In, Options
 from diffdescent.core.plan import Output, Plan, Row, euler_row
 from diffdescent.core.predict import Basis
 from diffdescent.core.process import Point
@@ -24,7 +25,6 @@ from .ddim import noisy_row, posterior_sigma
 from .exponential import (
     LambdaStep,
     LowerOrderFinal,
-    check_orders,
     first_usable,
     is_finite,
     midpoint_weight,
@@ -35,6 +35,8 @@ from .exponential import (
     solve_weights,
     step_orders,
 )
+
+Order = Annotated[int, In(1, 3)]
 
 
 def singlestep_orders(evaluations: int, order: int) -> tuple[int, ...]:
@@ -50,7 +52,7 @@ def singlestep_orders(evaluations: int, order: int) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class _DPMSolver:
+class _DPMSolver(Options):
     """Options of ``dpm`` and ``dpmpp``.
 
     ``order`` 1 to 3. ``method="multistep"`` uses earlier steps, ``"singlestep"`` stages inside each
@@ -77,34 +79,24 @@ class _DPMSolver:
     first order, and the history begins after them.
     """
 
-    order: int = 2
+    order: Order = 2
     method: Literal["multistep", "singlestep"] = "multistep"
     variant: Literal["midpoint", "heun"] = "midpoint"
     lower_order_final: LowerOrderFinal = "auto"
     inner: Literal["lambda", "grid"] = "lambda"
-    orders: tuple[int, ...] = ()
-    eta: float = 0.0
+    orders: tuple[Order, ...] = ()
+    eta: Annotated[float, In(0, ends="[)", hint="0 is the ODE, 1 the reverse SDE")] = 0.0
     noise: Literal["sde", "ancestral"] = "sde"
     released: bool = False
     name: ClassVar[str]
     basis: ClassVar[Basis]
     variable: ClassVar[Variable] = "lambda"
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "orders", tuple(self.orders))
-        check_orders(self.name, self.order, self.orders, self.lower_order_final, 3)
-        for option, allowed in (
-            ("method", ("multistep", "singlestep")),
-            ("variant", ("midpoint", "heun")),
-            ("inner", ("lambda", "grid")),
-            ("noise", ("sde", "ancestral")),
-        ):
-            if getattr(self, option) not in allowed:
-                raise unknown(f"{self.name} {option}", str(getattr(self, option)), allowed)
-        if not 0 <= self.eta < math.inf or (self.eta > 1 and self.noise == "ancestral"):
+    def check_together(self) -> None:
+        if self.eta > 1 and self.noise == "ancestral":
             raise UserError(
-                f"{self.name}'s eta must be at least 0, with noise=ancestral at most 1, not"
-                f" {self.eta}."
+                f"{self.name}'s eta must be at most 1 with noise=ancestral, not {self.eta}; at 1"
+                " the noise is that of the posterior."
             )
 
     @property

@@ -6,10 +6,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from diffdescent.base.errors import UserError, unknown
+from diffdescent.base.errors import UserError
 from diffdescent.core.grid import Grid
+from diffdescent.core.options import In, Options
 from diffdescent.core.plan import Output, Plan, Row, euler_row
 from diffdescent.core.process import Point, Process
 
@@ -47,7 +48,7 @@ def _slope(process: Process, at: Point, clock: Clock) -> _Slope:
 
 
 @dataclass(frozen=True)
-class _Churned:
+class _Churned(Options):
     """Options of ``euler`` and ``heun``.
 
     Churn (algorithm 2): where ``s_min`` ≤ σ̃ ≤ ``s_max``, a step first raises σ̃ to σ̂ = (1 + γ)σ̃
@@ -56,22 +57,19 @@ class _Churned:
     constant.
     """
 
-    s_churn: float = 0.0
-    s_min: float = 0.0
-    s_max: float = math.inf
-    s_noise: float = 1.0
+    s_churn: Annotated[float, In(0, hint="0 is deterministic")] = 0.0
+    s_min: Annotated[float, In(0)] = 0.0
+    s_max: Annotated[float, In(0)] = math.inf
+    s_noise: Annotated[float, In(0, ends="[)", hint="1 is the paper's usual")] = 1.0
     clock: Clock = "sigma"
     name: ClassVar[str]
     variable: ClassVar[Variable] = "sigma"
 
-    def __post_init__(self) -> None:
-        if self.clock not in ("sigma", "variance", "time"):
-            raise unknown("clock", self.clock, ("sigma", "variance", "time"))
-        if self.s_churn < 0 or self.s_noise < 0 or not 0 <= self.s_min <= self.s_max:
+    def check_together(self) -> None:
+        if self.s_min > self.s_max:
             raise UserError(
-                f"{self.name} needs s_churn ≥ 0, s_noise ≥ 0 and 0 ≤ s_min ≤ s_max, not"
-                f" s_churn={self.s_churn}, s_noise={self.s_noise}, s_min={self.s_min},"
-                f" s_max={self.s_max}."
+                f"{self.name} adds churn where s_min ≤ σ/α ≤ s_max, and s_min={self.s_min} is above"
+                f" s_max={self.s_max}; exchange them."
             )
 
     @property
@@ -155,18 +153,13 @@ class Euler(_Churned):
     Raises :class:`UserError` for an eta outside [0, 1], or together with churn or another clock.
     """
 
-    eta: float = 0.0
+    eta: Annotated[float, In(0, 1, hint="0 is deterministic, 1 is ancestral")] = 0.0
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"s_churn": 4.0}, {"eta": 1.0})
     order: ClassVar[int] = 1
     cold_order: ClassVar[int] = 1
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.eta <= 1:
-            raise UserError(
-                f"euler's eta must lie in [0, 1], not {self.eta}; 0 is deterministic, 1 is"
-                " ancestral."
-            )
+    def check_together(self) -> None:
+        super().check_together()
         if self.eta and (self.s_churn or self.clock != "sigma"):
             raise UserError(
                 "euler draws the noise of eta, or that of churn, and eta's on the clock sigma;"
@@ -198,18 +191,10 @@ class Heun(_Churned):
     (algorithm 3). ``alpha`` = 1 is Heun, 1/2 the midpoint rule, 2/3 Ralston's.
     """
 
-    alpha: float = 1.0
+    alpha: Annotated[float, In(0, 1, "(]", "1 is Heun, 0.5 the midpoint rule")] = 1.0
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"alpha": 0.75}, {"s_churn": 4.0})
     order: ClassVar[int] = 2
     cold_order: ClassVar[int] = 2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.alpha <= 1:
-            raise UserError(
-                f"heun's alpha must lie in (0, 1], not {self.alpha}; 1 is Heun, 0.5 the midpoint"
-                " rule."
-            )
 
     def _rows(self, grid: Grid, step: int, src: Point, dst: Point) -> list[Row]:
         if dst.sigma == 0:

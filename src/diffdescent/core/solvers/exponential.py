@@ -22,11 +22,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
-from diffdescent.base.errors import UserError, unknown
+from diffdescent.base.errors import UserError
 from diffdescent.core.grid import Grid
 from diffdescent.core.plan import transfer
 from diffdescent.core.predict import Basis
@@ -184,12 +184,3 @@ def step_orders(
         min(p, i - first_usable(grid) + 1) if is_finite(src, dst) else 1
         for i, (p, (src, dst)) in enumerate(zip(orders, pairwise(grid.points), strict=True))
     ]
-
-
-def check_orders(name: str, order: int, orders: Sequence[int], final: str, highest: int) -> None:
-    """Refuse what no multistep solver of the family knows, in one sentence."""
-    for p in (order, *orders):
-        if not isinstance(p, int) or not 1 <= p <= highest:
-            raise UserError(f"{name}'s order must be a whole number from 1 to {highest}, not {p}.")
-    if final not in get_args(LowerOrderFinal):
-        raise unknown("lower_order_final", str(final), get_args(LowerOrderFinal))

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from diffdescent.base.errors import UserError
 from diffdescent.core.grid import Grid
+from diffdescent.core.options import Options
 from diffdescent.core.plan import Plan, Row, euler_row
 from diffdescent.core.process import Point
 
@@ -21,7 +22,7 @@ _START = 3
 
 @register("pndm")
 @dataclass(frozen=True)
-class PNDM:
+class PNDM(Options):
     """F-PNDM: three pseudo Runge–Kutta steps of four evaluations each (eq. 13), then PLMS (eq. 12);
     N + 9 evaluations.
 

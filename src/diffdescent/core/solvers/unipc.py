@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from diffdescent.base.errors import unknown
 from diffdescent.core.grid import Grid
+from diffdescent.core.options import In, Options
 from diffdescent.core.plan import Output, Plan, Row, euler_row
 from diffdescent.core.predict import Basis
 
@@ -23,7 +23,6 @@ from .base import Spacing, Variable, register
 from .exponential import (
     LambdaStep,
     LowerOrderFinal,
-    check_orders,
     first_usable,
     is_finite,
     midpoint_weight,
@@ -33,12 +32,13 @@ from .exponential import (
     step_orders,
 )
 
+Order = Annotated[int, In(1, 6)]
 Variant = Literal["bh1", "bh2", "vary", "vary_released"]
 
 
 @register("unipc")
 @dataclass(frozen=True)
-class UniPC:
+class UniPC(Options):
     """UniPC-p: ``order`` is the p of the predictor; the corrected method is of order p + 1 (theorem
     3.1).
 
@@ -53,13 +53,13 @@ class UniPC:
     are of first order and uncorrected.
     """
 
-    order: int = 2
+    order: Order = 2
     variant: Variant = "bh2"
     basis: Basis = "x0"
     corrector: bool = True
     lower_order_final: LowerOrderFinal = "always"
-    orders: tuple[int, ...] = ()
-    disable_corrector: tuple[int, ...] = ()
+    orders: tuple[Order, ...] = ()
+    disable_corrector: tuple[Annotated[int, In(0)], ...] = ()
     name: ClassVar[str]
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = (
         {},
@@ -74,15 +74,6 @@ class UniPC:
     )
     variable: ClassVar[Variable] = "lambda"
     stochastic: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "orders", tuple(self.orders))
-        object.__setattr__(self, "disable_corrector", tuple(self.disable_corrector))
-        check_orders(self.name, self.order, self.orders, self.lower_order_final, 6)
-        if self.variant not in ("bh1", "bh2", "vary", "vary_released"):
-            raise unknown("unipc variant", self.variant, ("bh1", "bh2", "vary", "vary_released"))
-        if self.basis not in ("x0", "eps"):
-            raise unknown("unipc basis", self.basis, ("x0", "eps"))
 
     @property
     def cold_order(self) -> int:

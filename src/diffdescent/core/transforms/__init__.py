@@ -1,22 +1,46 @@
-"""Transforms: what is done to an estimate or to a step, over any solver that leaves room for it."""
+"""Transforms: what is done to an estimate or to a step, over any solver that leaves room for it.
+Importing the package registers them all."""
 
-from .base import Commit, Displacement, Estimate, Evaluation, Rewrite, StepParts, Transform
+from .apg import APG
+from .base import (
+    TRANSFORMS,
+    Commit,
+    Displacement,
+    Estimate,
+    Evaluation,
+    Rewrite,
+    StepParts,
+    Transform,
+    register,
+)
 from .gradient_estimation import GradientEstimation
-from .momentum import Momentum, PositiveNegative
-from .threshold import DynamicThreshold, Monitor, Threshold
+from .inpaint import Inpaint
+from .momentum import Momentum
+from .monitor import Monitor
+from .pnm import PositiveNegative
+from .pxp import FreePxP, PxP
+from .rescale import Rescale
+from .threshold import DynamicThreshold, Threshold
 
 __all__ = [
+    "APG",
+    "TRANSFORMS",
     "Commit",
     "Displacement",
     "DynamicThreshold",
     "Estimate",
     "Evaluation",
+    "FreePxP",
     "GradientEstimation",
+    "Inpaint",
     "Momentum",
     "Monitor",
     "PositiveNegative",
+    "PxP",
+    "Rescale",
     "Rewrite",
     "StepParts",
     "Threshold",
     "Transform",
+    "register",
 ]

@@ -6,18 +6,27 @@
   nothing (a monitor);
 * a :class:`Displacement` acts once a step on the committed state (momentum, projections).
 
-Each is "base plus correction", so a neutral parameter gives the sampler beneath bit for bit.
+Each is "base plus correction", so a neutral parameter gives the sampler beneath bit for bit. A new
+transform is a frozen dataclass of its options over one of the three, made known to recipes by
+:func:`register`; it then joins the contract suite of the tests.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from torch import Tensor
 
+from diffdescent.base.errors import UserError
+from diffdescent.core.options import Options
 from diffdescent.core.plan import Plan
+from diffdescent.core.predict import Basis
 from diffdescent.core.process import Point
+
+from .declaration import check_declaration
 
 
 @dataclass(frozen=True)
@@ -26,8 +35,8 @@ class Evaluation:
     and where.
 
     ``direction`` is what classifier-free guidance has added to x0 (after earlier transforms that
-    say so by a true attribute ``of_direction``), or None. ``memory`` is the transform's own for the
-    length of one run, empty at first, for what it remembers of each sample.
+    are :attr:`Estimate.of_direction`), or None. ``memory`` is the transform's own for the length of
+    one run, empty at first, for what it remembers of each sample.
     """
 
     x0: Tensor
@@ -59,8 +68,8 @@ class Commit:
     at ``dst``.
 
     ``noise`` is the scaled noise that S contains, or None. ``parts`` are those of a guided step,
-    where a transform has an attribute ``wants_parts`` that names the basis of its denoising part,
-    ``"x0"`` or ``"eps"``; else None.
+    where a transform declares by :attr:`Displacement.wants_parts` the basis of its denoising part;
+    else None.
     """
 
     step: int
@@ -72,48 +81,97 @@ class Commit:
     parts: StepParts | None = None
 
 
-@runtime_checkable
-class Rewrite(Protocol):
-    """A linear transform of the plan itself."""
+class Transform(Options, ABC):
+    """A rewrite, an estimate or a displacement, and what it says of itself.
 
-    name: ClassVar[str]
-    linear: ClassVar[bool]
-
-    def rewrite(self, plan: Plan) -> Plan:
-        """The plan with the transform folded into its coefficients."""
-        ...
-
-
-@runtime_checkable
-class Estimate(Protocol):
-    """A transform of x0, once per evaluation.
-
-    ε follows the new x0, unless the transform has an attribute ``keeps_eps`` that is true.
+    Each class sets ``linear``: whether the result stays a linear function of the evaluations.
+    ``neutral`` are the options with which a registered transform changes no bit, or None where it
+    has none. ``name`` is what :func:`register` sets, or the class itself. What else a transform
+    declares are attributes of the class or properties: ``keeps_eps = True``. Raises
+    :class:`UserError`, when the class is defined, for a public attribute that is neither an option
+    nor declared by a base class (a misspelt one), and where ``linear`` is missing.
     """
 
     name: ClassVar[str]
     linear: ClassVar[bool]
+    neutral: ClassVar[Mapping[str, Any] | None]
 
+    @property
+    def whole_batch(self) -> bool:
+        """Whether a sample's result depends on the others of its batch. Default: no."""
+        return False
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        check_declaration(cls)
+
+
+class Rewrite(Transform):
+    """A linear transform of the plan itself."""
+
+    @abstractmethod
+    def rewrite(self, plan: Plan) -> Plan:
+        """The plan with the transform folded into its coefficients."""
+
+
+class Estimate(Transform):
+    """A transform of x0, once per evaluation."""
+
+    @property
+    def keeps_eps(self) -> bool:
+        """Whether ε stays as the network gave it, in place of following the new x0. Default: no."""
+        return False
+
+    @property
+    def of_direction(self) -> bool:
+        """Whether what it changes is the direction of classifier-free guidance, so that later
+        transforms see the new one. Default: no."""
+        return False
+
+    @abstractmethod
     def correct(self, evaluation: Evaluation) -> Tensor | None:
-        """What to add to x0, or None to leave it."""
-        ...
+        """What to add to x0, or None to leave it. The tensors of ``evaluation`` stay as they
+        are."""
 
 
-@runtime_checkable
-class Displacement(Protocol):
-    """A transform of the committed step. ``update`` is pure: it returns the new state of the sample
-    and its own."""
+class Displacement(Transform):
+    """A transform of the committed step."""
 
-    name: ClassVar[str]
-    linear: ClassVar[bool]
+    @property
+    def wants_parts(self) -> Basis | None:
+        """In which basis it sees the denoising part of each guided step (:attr:`Commit.parts`), or
+        None where it needs no parts. Default: None."""
+        return None
 
+    @abstractmethod
     def init(self, plan: Plan) -> Any:
         """The transform's own state before the first step."""
-        ...
 
+    @abstractmethod
     def update(self, state: Any, commit: Commit) -> tuple[Tensor, Any]:
-        """The state that is committed in place of the proposal, and the transform's next state."""
-        ...
+        """The state of the sample that is committed in place of the proposal, and the transform's
+        next state. Pure: neither ``state`` nor the tensors of ``commit`` change."""
 
 
-Transform = Rewrite | Estimate | Displacement
+TRANSFORMS: dict[str, type[Transform]] = {}
+"""The transforms that a recipe's text can name."""
+T = TypeVar("T", bound=type[Transform])
+
+
+def register(name: str) -> Callable[[T], T]:
+    """Make a transform known by ``name`` to the texts of recipes and to the contract suite.
+
+    Raises :class:`UserError` for a class that does not say what its ``neutral`` options are.
+    """
+
+    def add(cls: T) -> T:
+        if not hasattr(cls, "neutral"):
+            raise UserError(
+                f"{cls.__name__} does not say with which options it changes nothing; set neutral ="
+                " {…}, or neutral = None where there are none."
+            )
+        cls.name = name
+        TRANSFORMS[name] = cls
+        return cls
+
+    return add

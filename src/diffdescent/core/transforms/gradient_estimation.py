@@ -8,18 +8,22 @@ e, after thresholding.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from diffdescent.base.errors import UserError, unknown
+from diffdescent.base.errors import UserError
+from diffdescent.core.options import Filled, finite
 from diffdescent.core.plan import Output, Plan, Row
 from diffdescent.core.predict import Basis
 
+from .base import Rewrite, register
 
+Gamma = Annotated[float, finite("the paper's is 2")]
+
+
+@register("ge")
 @dataclass(frozen=True)
-class GradientEstimation:
+class GradientEstimation(Rewrite):
     """Folds ē into the plan's coefficients.
 
     ``gamma`` is one number or one per step (the last one repeats); 1 is the sampler beneath, bit
@@ -30,28 +34,17 @@ class GradientEstimation:
     the newest evaluation of multistep rows all the same. Raises :class:`UserError` otherwise.
     """
 
-    gamma: float | tuple[float, ...] = 2.0
+    gamma: Gamma | Annotated[tuple[Gamma, ...], Filled("give one number, or one per step")] = 2.0
     last: Literal["correct", "plain"] = "correct"
     force: bool = False
-    name: ClassVar[str] = "ge"
     linear: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        if isinstance(self.gamma, Sequence):
-            object.__setattr__(self, "gamma", tuple(self.gamma))
-            if not self.gamma:
-                raise UserError("ge's gamma is an empty list; give one number, or one per step.")
-        gammas = self.gamma if isinstance(self.gamma, tuple) else (self.gamma,)
-        if not all(map(math.isfinite, gammas)):
-            raise UserError(f"ge's gamma must be finite, not {self.gamma}; the paper's is 2.")
-        if self.last not in ("correct", "plain"):
-            raise unknown("last-step rule", self.last, ("correct", "plain"))
+    neutral: ClassVar = {"gamma": 1.0}
 
     def _gamma(self, step: int) -> float:
         return (
             self.gamma[min(step, len(self.gamma) - 1)]
             if isinstance(self.gamma, tuple)
-            else float(self.gamma)
+            else self.gamma
         )
 
     def rewrite(self, plan: Plan) -> Plan:

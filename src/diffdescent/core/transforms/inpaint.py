@@ -10,11 +10,11 @@ from torch import Tensor
 
 from diffdescent.core.plan import Plan
 
-from .base import Commit
+from .base import Commit, Displacement
 
 
 @dataclass(frozen=True, eq=False)
-class Inpaint:
+class Inpaint(Displacement):
     """x ← m·(α x_known + σ ε) + (1 − m)·x on every committed state.
 
     ``mask`` is 1 where ``known`` is to be kept, ``noise`` the unit noise ε of the known region; all

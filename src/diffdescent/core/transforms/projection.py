@@ -12,14 +12,13 @@ What is computed is the part that is taken away, so that δ = 0 takes away exact
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from diffdescent.base.errors import UserError, unknown
+from diffdescent.core.options import Filled, Options, finite
 
 from .base import StepParts
 
@@ -28,6 +27,8 @@ Scope = Literal["sample", "batch", "channel"]
 Gate = Literal["raw", "pair"]
 Partner = Literal["raw", "projected"]
 ZeroNorm = Literal["own", "batch"]
+Pairs = Annotated[tuple[Pair, ...], Filled("name at least one of cls-den, cls-div and den-div")]
+Share = Annotated[float, finite("1 takes the whole projection away, 0 nothing")]
 
 
 class Delta(NamedTuple):
@@ -38,6 +39,11 @@ class Delta(NamedTuple):
     den: float = 1.0
     cls_div: float = 1.0
     div: float = 1.0
+
+
+def sum_of(x: Tensor) -> Tensor:
+    """The sum over each sample, (B, 1, …)."""
+    return sum_from(x, 1)
 
 
 def sum_from(x: Tensor, first: int) -> Tensor:
@@ -53,14 +59,15 @@ def sum_from(x: Tensor, first: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Conflicts:
-    """Which conflicts are resolved, and how one is told.
+class Conflicts(Options):
+    """Which conflicts are resolved, and how one is found.
 
     ``pairs``: ``"cls-den"``, ``"cls-div"`` (the paper's two) and ``"den-div"`` (an ablation that it
     leaves undefined: last, each current vector loses ``den_div`` times its projection on the
     other's raw vector). ``scope``: one inner product for each sample, for the whole batch, or for
-    each channel of each sample. ``gate``: whether a pair conflicts is told by the ``"raw"`` vectors
-    (the paper) or by the two ``"pair"`` members that are about to be projected (the released code).
+    each channel of each sample. ``gate``: whether a pair conflicts is read off the ``"raw"``
+    vectors (the paper) or off the two ``"pair"`` members that are about to be projected (the
+    released code).
     ``partner``: the noise part is projected on the ``"raw"`` g_cls, or on the one ``"projected"``
     off g_den (one released class). ``zero``: a partner of norm zero disables its ``"own"``
     projection alone, or, as released, that of the whole ``"batch"``.
@@ -68,40 +75,18 @@ class Conflicts:
     Raises :class:`UserError` for unknown options.
     """
 
-    pairs: tuple[Pair, ...] = ("cls-den", "cls-div")
+    pairs: Pairs = ("cls-den", "cls-div")
     scope: Scope = "sample"
     gate: Gate = "raw"
     partner: Partner = "raw"
     zero: ZeroNorm = "own"
-    den_div: float = 1.0
+    den_div: Share = 1.0
+    name: ClassVar[str] = "pxp"
 
     @property
     def whole_batch(self) -> bool:
         """Whether a sample's step depends on the others of its batch."""
         return "batch" in (self.scope, self.zero)
-
-    def __post_init__(self) -> None:
-        if not math.isfinite(self.den_div):
-            raise UserError(
-                f"den_div must be a finite number, not {self.den_div}; 1 takes the whole projection"
-                " away."
-            )
-        for pair in self.pairs:
-            if pair not in get_args(Pair):
-                raise unknown("pair of gradients", pair, get_args(Pair))
-        if not self.pairs:
-            raise UserError(
-                "No pair of gradients is resolved; name at least one of cls-den, cls-div and"
-                " den-div."
-            )
-        for what, value, allowed in (
-            ("scope", self.scope, Scope),
-            ("gate", self.gate, Gate),
-            ("partner", self.partner, Partner),
-            ("zero-norm rule", self.zero, ZeroNorm),
-        ):
-            if value not in get_args(allowed):
-                raise unknown(what, value, get_args(allowed))
 
     def dot(self, a: Tensor, b: Tensor) -> Tensor:
         """⟨a, b⟩ in the scope, of shape (B, C, …) with ones for what was summed, so that it
@@ -112,13 +97,13 @@ class Conflicts:
         """proj(a on ``partner``) where a and it conflict, zero elsewhere; ``inner`` is ⟨a,
         partner⟩, ``raw`` the raw pair's inner product."""
         norm2 = self.dot(partner, partner)
-        told = (raw if self.gate == "raw" else inner) < 0
+        conflicting = (raw if self.gate == "raw" else inner) < 0
         # A square below the smallest normal number has lost its digits: the length of the
         # projection would be wrong.
         defined = (
             norm2 >= torch.finfo(norm2.dtype).tiny if self.zero == "own" else (norm2 > 0).all()
         )
-        return torch.where(told & defined, inner / norm2, 0.0) * partner
+        return torch.where(conflicting & defined, inner / norm2, 0.0) * partner
 
     def removed(self, parts: StepParts, delta: Delta) -> StepParts:
         """What is taken away from each part; ``None`` for the noise part where there is no

@@ -8,72 +8,61 @@ transform.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, get_args
+from typing import Annotated, ClassVar
 
 from torch import Tensor
 
-from diffdescent.base.errors import UserError, unknown
+from diffdescent.base.errors import UserError
+from diffdescent.core.options import Filled
 from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Basis
 
-from .base import Commit, Evaluation, StepParts
-from .definitions import Denoising, basis_of, regrouped
-from .projection import Conflicts, Delta, Gate, Pair, Partner, Scope, ZeroNorm
+from .base import Commit, Displacement, Estimate, Evaluation, StepParts, register
+from .denoising import Denoising, basis_of, regrouped
+from .direction import direction_of
+from .projection import Conflicts, Delta, Gate, Pairs, Partner, Scope, Share, ZeroNorm
 
-Four = tuple[float, float, float, float]
+Four = tuple[Share, Share, Share, Share]
+Fours = Annotated[tuple[Four, ...], Filled("give four numbers, or four for each step")]
 
 
+@register("pxp")
 @dataclass(frozen=True)
-class PxP:
+class PxP(Displacement):
     """x_s = S − (what is taken away from each part of the step S); at δ = 0 exactly S.
 
     ``delta`` is (δ1, δ2, δ3, δ4), or one such for each step (the last one repeats). ``denoising``
-    says what the denoising gradient is (:mod:`.definitions`); the other options are those of
+    says what the denoising gradient is (:mod:`.denoising`); the other options are those of
     :class:`Conflicts`. The default is the paper's algorithm: x0 prediction, both pairs, per sample,
-    told by the raw vectors. It works over any solver, by the parts of each committed step
+    the raw vectors deciding. It works over any solver, by the parts of each committed step
     (:mod:`diffdescent.core.executor.parts`); where a step has no noise there is no diversity part.
     Raises :class:`UserError` for unknown options and δ that are not four finite numbers, and for a
     model without guidance.
     """
 
-    delta: Four | tuple[Four, ...] = (1.0, 1.0, 1.0, 1.0)
-    pairs: tuple[Pair, ...] = ("cls-den", "cls-div")
+    delta: Four | Fours = (1.0, 1.0, 1.0, 1.0)
+    pairs: Pairs = ("cls-den", "cls-div")
     scope: Scope = "sample"
     gate: Gate = "raw"
     partner: Partner = "raw"
     zero: ZeroNorm = "own"
     denoising: Denoising = "x0"
-    den_div: float = 1.0
-    name: ClassVar[str] = "pxp"
+    den_div: Share = 1.0
     linear: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        if self.denoising not in get_args(Denoising):
-            raise unknown("denoising gradient", self.denoising, get_args(Denoising))
-        if not self.deltas:
-            raise UserError(
-                "pxp's delta is an empty list; give four numbers, or four for each step."
-            )
-        if not all(len(four) == 4 and all(map(math.isfinite, four)) for four in self.deltas):
-            raise UserError(
-                f"pxp's delta is four finite numbers, or four for each step, not {self.delta}."
-            )
-        _ = self.conflicts  # refuses unknown options
+    neutral: ClassVar = {"delta": (0.0, 0.0, 0.0, 0.0), "den_div": 0.0}
 
     @cached_property
     def deltas(self) -> tuple[tuple[float, ...], ...]:
         """Four numbers for each step."""
         steps = tuple(d for d in self.delta if isinstance(d, tuple))
-        flat = tuple(d for d in self.delta if not isinstance(d, tuple))
-        return (*steps, flat) if flat else steps
+        return steps or (tuple(d for d in self.delta if not isinstance(d, tuple)),)
 
     @cached_property
     def conflicts(self) -> Conflicts:
-        """The rule by which conflicts are told and resolved."""
+        """The rule by which conflicts are found and resolved."""
         return Conflicts(self.pairs, self.scope, self.gate, self.partner, self.zero, self.den_div)
 
     @property
@@ -111,8 +100,9 @@ class PxP:
         return commit.proposal - total, state + 1
 
 
+@register("pxp_free")
 @dataclass(frozen=True)
-class FreePxP:
+class FreePxP(Estimate):
     """x0 = Â + B̂ for classifier-free guidance: A = D_c and B = w(D_c − D_u), each less its
     projection on the other where ⟨A, B⟩ < 0.
 
@@ -122,23 +112,16 @@ class FreePxP:
     for a model without classifier-free guidance.
     """
 
-    den_weight: float = 1.0
-    cond_weight: float = 1.0
+    den_weight: Share = 1.0
+    cond_weight: Share = 1.0
     scope: Scope = "sample"
     zero: ZeroNorm = "own"
-    name: ClassVar[str] = "pxp_free"
     linear: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.den_weight) and math.isfinite(self.cond_weight)):
-            raise UserError(
-                f"pxp_free's weights must be finite, not {self.den_weight} and {self.cond_weight}."
-            )
-        _ = self.conflicts  # refuses unknown options
+    neutral: ClassVar = {"den_weight": 0.0, "cond_weight": 0.0}
 
     @cached_property
     def conflicts(self) -> Conflicts:
-        """The rule by which a conflict is told and resolved."""
+        """The rule by which a conflict is found and resolved."""
         return Conflicts(("cls-den",), self.scope, zero=self.zero)
 
     @property
@@ -154,12 +137,7 @@ class FreePxP:
     def parts(self, evaluation: Evaluation) -> StepParts:
         """A and B of one evaluation. Raises :class:`UserError` where there is no classifier-free
         guidance."""
-        direction = evaluation.direction
-        if direction is None:
-            raise UserError(
-                "pxp_free needs classifier-free guidance, and this model has none; use"
-                " ClassifierFree(…)."
-            )
+        direction = direction_of(evaluation, self.name)
         return StepParts(evaluation.x0 - direction, None, direction)
 
     def correct(self, evaluation: Evaluation) -> Tensor:

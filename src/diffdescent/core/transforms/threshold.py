@@ -1,23 +1,23 @@
-"""Thresholding of the clean-image estimate, and a monitor that only looks."""
+"""Thresholding of the clean-image estimate, static and dynamic."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal, NamedTuple
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from diffdescent.base.errors import UserError, unknown
+from diffdescent.core.options import In, positive
 
-from .base import Evaluation
+from .base import Estimate, Evaluation, register
 
 EpsRule = Literal["recompute", "keep"]
 
 
-class _Thresholding(ABC):
+class _Thresholding(Estimate):
     """What both thresholds share. ``eps``: whether the noise estimate follows the new x0.
 
     ``"recompute"`` takes ε = (x − α x̂0)/σ from the thresholded x̂0, so that history, gradient
@@ -28,10 +28,6 @@ class _Thresholding(ABC):
 
     eps: EpsRule
     linear: ClassVar[bool] = False
-
-    def _check_eps(self) -> None:
-        if self.eps not in ("recompute", "keep"):
-            raise unknown("eps rule", self.eps, ("recompute", "keep"))
 
     @property
     def keeps_eps(self) -> bool:
@@ -45,6 +41,7 @@ class _Thresholding(ABC):
         return self.bound(evaluation.x0).sub_(evaluation.x0)
 
 
+@register("threshold")
 @dataclass(frozen=True)
 class Threshold(_Thresholding):
     """Static: x0 is clamped to [−value, value]. Where nothing is clamped the sampler beneath is
@@ -53,16 +50,9 @@ class Threshold(_Thresholding):
     Raises :class:`UserError` unless value > 0.
     """
 
-    value: float = 1.0
+    value: Annotated[float, positive("images in [−1, 1] want 1")] = 1.0
     eps: EpsRule = "recompute"
-    name: ClassVar[str] = "threshold"
-
-    def __post_init__(self) -> None:
-        self._check_eps()
-        if not self.value > 0:
-            raise UserError(
-                f"threshold's value must be positive, not {self.value}; images in [−1, 1] want 1."
-            )
+    neutral: ClassVar = {"value": math.inf}
 
     def bound(self, x0: Tensor) -> Tensor:
         return x0.clamp(-self.value, self.value)
@@ -81,6 +71,7 @@ def quantile(values: Tensor, p: float) -> Tensor:
     return torch.lerp(lower, upper, place - low)
 
 
+@register("dynamic_threshold")
 @dataclass(frozen=True)
 class DynamicThreshold(_Thresholding):
     """Dynamic thresholding (Saharia et al. 2022, Imagen, section 2.3): with s = max(quantile(|x0|,
@@ -90,21 +81,10 @@ class DynamicThreshold(_Thresholding):
     :class:`UserError` unless 0 < percentile ≤ 1 and maximum ≥ 1.
     """
 
-    percentile: float = 0.995
+    percentile: Annotated[float, In(0, 1, "(]", "Imagen's is 0.995")] = 0.995
     eps: EpsRule = "recompute"
-    maximum: float = math.inf
-    name: ClassVar[str] = "dynamic_threshold"
-
-    def __post_init__(self) -> None:
-        self._check_eps()
-        if not 0 < self.percentile <= 1:
-            raise UserError(
-                f"The percentile must lie in (0, 1], not {self.percentile}; Imagen's is 0.995."
-            )
-        if not self.maximum >= 1:
-            raise UserError(
-                f"The largest bound must be at least 1, not {self.maximum}; images lie in [−1, 1]."
-            )
+    maximum: Annotated[float, In(1, hint="images lie in [−1, 1]")] = math.inf
+    neutral: ClassVar = None
 
     def bound(self, x0: Tensor) -> Tensor:
         s = (
@@ -113,41 +93,3 @@ class DynamicThreshold(_Thresholding):
             .view(-1, *[1] * (x0.ndim - 1))
         )
         return torch.minimum(torch.maximum(x0, -s), s).div_(s)
-
-
-class Seen(NamedTuple):
-    """One evaluation: its step, time and σ/α, and per sample (B,) the mean, extremes and root mean
-    square of x0."""
-
-    step: int
-    t: float
-    ratio: float
-    mean: Tensor
-    low: Tensor
-    high: Tensor
-    rms: Tensor
-    x0: Tensor | None
-
-
-@dataclass(eq=False)
-class Monitor:
-    """Records every evaluation (at its place in the chain of estimates) and changes nothing.
-
-    The statistics stay on the device until somebody reads them: recording causes no
-    synchronisation. ``images`` keeps x0 itself too.
-    """
-
-    images: bool = False
-    seen: list[Seen] = field(default_factory=list)
-    name: ClassVar[str] = "monitor"
-    linear: ClassVar[bool] = True
-
-    def correct(self, evaluation: Evaluation) -> None:
-        flat = evaluation.x0.flatten(1)
-        low, high = flat.aminmax(dim=1)
-        rms = flat.square().mean(dim=1).sqrt_()
-        kept = evaluation.x0.clone() if self.images else None
-        at = evaluation.at
-        self.seen.append(
-            Seen(evaluation.step, at.t, at.ratio, flat.mean(dim=1), low, high, rms, kept)
-        )

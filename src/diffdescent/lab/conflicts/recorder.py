@@ -10,7 +10,13 @@ from torch import Tensor
 
 from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Basis
-from diffdescent.core.transforms.base import Commit, Evaluation, StepParts
+from diffdescent.core.transforms.base import (
+    Commit,
+    Displacement,
+    Estimate,
+    Evaluation,
+    StepParts,
+)
 from diffdescent.core.transforms.pxp import FreePxP, PxP
 
 if TYPE_CHECKING:
@@ -18,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Recorder:
+class Recorder(Displacement):
     """A displacement transform that measures the parts of each step under ``rule``; it takes rule's
     step if that is ``applied``, the sampler's own otherwise. ``grams`` are (B, 6, 6), one a step,
     on the device."""
@@ -44,7 +50,7 @@ class Recorder:
 
 
 @dataclass
-class FreeRecorder:
+class FreeRecorder(Estimate):
     """``pxp_free`` itself, which measures A and B of each evaluation as it projects them."""
 
     rule: FreePxP

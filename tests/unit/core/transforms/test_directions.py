@@ -19,7 +19,7 @@ from diffdescent.core.process import VE, Point, Process
 from diffdescent.core.solvers.ddim import DDIM, DDPM
 from diffdescent.core.solvers.unipc import UniPC
 from diffdescent.core.transforms import Threshold
-from diffdescent.core.transforms.directions import sum_of
+from diffdescent.core.transforms.projection import sum_of
 from diffdescent.guidance import APG, ClassifierFree, ClassifierFreePlus, FreePxP, Guided, Rescale
 from diffdescent.guidance.wrapper import network_calls
 from diffdescent.models.mixture import Mixture
@@ -387,7 +387,7 @@ def test_mistakes() -> None:
         (lambda: APG(2.0, norm=0.0), "positive"),
         (lambda: APG(2.0, momentum=math.inf), "finite"),
         (lambda: Rescale(1.5), r"\[0, 1\]"),
-        (lambda: Rescale(of="raw"), "output to rescale"),  # type: ignore[arg-type]
+        (lambda: Rescale(of="raw"), "'of' of 'rescale' must be 'v'"),  # type: ignore[arg-type]
         (lambda: run(plan(), exact, estimates=(APG(2.0),)), "apg needs classifier-free"),
         (
             lambda: run(plan(DDPM()), guided(), estimates=(Rescale(),)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -19,8 +19,14 @@ from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Basis, Kind, Prediction, conversion
 from diffdescent.core.solvers import Solver
 from diffdescent.core.solvers.ddim import DDIM, DDPM
-from diffdescent.core.transforms import Commit, GradientEstimation, StepParts, Threshold
-from diffdescent.core.transforms.definitions import Denoising
+from diffdescent.core.transforms import (
+    Commit,
+    Displacement,
+    GradientEstimation,
+    StepParts,
+    Threshold,
+)
+from diffdescent.core.transforms.denoising import Denoising
 from diffdescent.core.transforms.projection import Scope, ZeroNorm
 from diffdescent.guidance import ClassifierFree, FreePxP, Guided, PxP
 from diffdescent.lab.conflicts import Recorder
@@ -44,13 +50,17 @@ def gaussian(count: int, seed: int) -> Tensor:
 
 
 @dataclass
-class Watch:
+class Watch(Displacement):
     """Keeps every step and its parts."""
 
-    wants_parts: Basis = "x0"
-    name: str = "watch"
-    linear: bool = True
+    wanted: Basis = "x0"
     seen: list[tuple[Tensor, StepParts]] = field(default_factory=list)
+    name: ClassVar[str] = "watch"
+    linear: ClassVar[bool] = True
+
+    @property
+    def wants_parts(self) -> Basis:
+        return self.wanted
 
     def init(self, plan: Plan) -> None:
         return None
@@ -339,14 +349,14 @@ def _changed(plan: Plan, move: PxP) -> list[int]:
 
 
 @dataclass
-class _Changes:
+class _Changes(Displacement):
     """Which steps ``inner`` changes."""
 
     inner: PxP
     seen: list[int]
-    name: str = "changes"
-    linear: bool = True
-    wants_parts: Basis = "x0"
+    name: ClassVar[str] = "changes"
+    linear: ClassVar[bool] = True
+    wants_parts: ClassVar[Basis] = "x0"
 
     def init(self, plan: Plan) -> int:
         return self.inner.init(plan)
@@ -384,14 +394,17 @@ def test_text() -> None:
     ("wrong", "message"),
     [
         (lambda: dd.sampler("ddpm | pxp(pairs=cls-deb)"), "cls-den"),
-        (lambda: dd.sampler("ddpm | pxp(delta=1,1)"), "four finite numbers"),
+        (
+            lambda: dd.sampler("ddpm | pxp(delta=1,1)"),
+            "'delta' of 'pxp' must be a list of 4 numbers",
+        ),
         (lambda: dd.sampler("ddpm | pxp(scpe=batch)"), "scope"),
         (lambda: dd.sampler("ddpm | pxp | pxp"), "once in a chain"),
         (lambda: PxP(pairs=("cls-deb",)), "did you mean 'cls-den'"),
         (lambda: PxP(scope="chanel"), "did you mean 'channel'"),
         (lambda: PxP(gate="pairs"), "did you mean 'pair'"),
         (lambda: PxP(denoising="x0-sample"), "did you mean 'x0-sampling'"),
-        (lambda: PxP(den_div=float("nan")), "den_div must be a finite number"),
+        (lambda: PxP(den_div=float("nan")), "'den_div' of 'pxp' must be a finite number"),
         (lambda: dd.sample(mixture(), "ddpm | pxp", steps=3, labels=1), "this model has none"),
         (lambda: run(table(build("heun", {"s_churn": 4.0})), guided()), "inner states"),
         (lambda: _resumed(PxP()), "given its history as eps"),

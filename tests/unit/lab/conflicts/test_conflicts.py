@@ -8,7 +8,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ import diffdescent as dd
 from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Basis
 from diffdescent.core.recipe import Recipe
-from diffdescent.core.transforms import Commit, Momentum, StepParts, Threshold
+from diffdescent.core.transforms import Commit, Displacement, Momentum, StepParts, Threshold
 from diffdescent.guidance import (
     Classifier,
     ClassifierFree,
@@ -105,12 +105,12 @@ def test_steps_without_noise_have_no_such_pair() -> None:
 
 
 @dataclass
-class Watch:
+class Watch(Displacement):
     """Keeps the parts of every step."""
 
-    wants_parts: Basis = "x0"
-    name: str = "watch"
-    linear: bool = True
+    wants_parts: ClassVar[Basis] = "x0"
+    name: ClassVar[str] = "watch"
+    linear: ClassVar[bool] = True
     seen: list[StepParts] = field(default_factory=list, repr=False)
 
     def init(self, plan: Plan) -> None:

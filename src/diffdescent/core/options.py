@@ -1,0 +1,288 @@
+"""Options whose annotations say what they may be, checked when an object is made.
+
+A solver, a transform or an element of guidance is a dataclass of its options. An annotation is
+everything that has to be written::
+
+    eta: Annotated[float, In(0, 1, hint="0 is deterministic, 1 is ancestral")] = 0.0
+    order: Annotated[int, In(1, 4)] = 3
+    variance: Literal["small", "large"] = "small"
+    orders: tuple[int, ...] = ()
+
+A plain ``float`` is a finite number. The same check holds for objects made in Python and from text.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+import numbers
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal
+
+from diffdescent.base.errors import UserError
+
+_TYPES: dict[object, str] = {
+    float: "a number",
+    int: "a whole number",
+    bool: "true or false",
+    str: "a word",
+    type(None): "none",
+}
+
+
+@dataclass(frozen=True)
+class In:
+    """Numbers from ``low`` to ``high``; ``ends`` are the brackets, as in (0, 1]. ``hint`` says what
+    usual values mean."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    ends: Literal["[]", "[)", "(]", "()"] = "[]"
+    hint: str = ""
+
+    def __contains__(self, value: float) -> bool:
+        above = value >= self.low if self.ends[0] == "[" else value > self.low
+        return above and (value <= self.high if self.ends[1] == "]" else value < self.high)
+
+    def __str__(self) -> str:
+        """What completes the sentence "it must …"."""
+        if self.high == math.inf:
+            finite = "finite and " if self.ends[1] == ")" else ""
+            if self.low == -math.inf:
+                return "be a finite number" if finite else "be a number"
+            if self.ends[0] == "[":
+                return f"be {finite}at least {self.low:g}"
+            return f"be {finite}positive" if not self.low else f"be {finite}above {self.low:g}"
+        return f"lie in {self.brackets}"
+
+    @property
+    def brackets(self) -> str:
+        """As an interval: ``[0, 1)``."""
+        text = f"{self.ends[0]}{self.low:g}, {self.high:g}{self.ends[1]}"
+        return text.replace("-", "−")
+
+
+def finite(hint: str = "") -> In:
+    """Any finite number; what a plain ``float`` means, with a hint."""
+    return In(-math.inf, math.inf, "()", hint)
+
+
+def positive(hint: str = "") -> In:
+    """Any number above zero, infinity among them."""
+    return In(0, math.inf, "(]", hint)
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A list that is not empty; ``hint`` says what to put into it."""
+
+    hint: str
+
+
+class _Refused(Exception):
+    """Why a value is not what its annotation says: it must ``expected``, not ``value``."""
+
+    def __init__(
+        self, expected: str, value: object, hint: str = "", *, right_type: bool = False
+    ) -> None:
+        self.expected, self.value, self.hint, self.right_type = expected, value, hint, right_type
+
+
+class Options:
+    """A base of frozen dataclasses that checks their options by the annotations.
+
+    Options that must fit one another are checked in :meth:`check_together`. Raises
+    :class:`UserError` for the first option that its annotation does not allow. Whole numbers become
+    floats, and lists tuples, where the annotation says so.
+    """
+
+    name: ClassVar[str]
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "__post_init__" in vars(cls):
+            raise UserError(
+                f"{cls.__name__} has a __post_init__, which would replace the check of its options;"
+                " name the method check_together."
+            )
+
+    def __post_init__(self) -> None:
+        if not getattr(type(self), "name", ""):
+            raise UserError(
+                f'{type(self).__name__} has no name; put @register("…") over the class, or name ='
+                ' "…" into it.'
+            )
+        for option, hint in options_of(type(self)).items():
+            value = check_option(self.name, option, getattr(self, option), hint)
+            object.__setattr__(self, option, value)
+        self.check_together()
+
+    def check_together(self) -> None:
+        """Raise :class:`UserError` for options that do not fit one another."""
+
+
+def _options_of(cls: type[Any]) -> Mapping[str, Any]:
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}
+
+
+def _keywords_of(function: Callable[..., Any]) -> Mapping[str, Any]:
+    hints = typing.get_type_hints(function, include_extras=True)
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: hints[p.name] for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+options_of: Callable[[Any], Mapping[str, Any]] = cache(_options_of)
+"""The options of a dataclass and their annotations, in order."""
+
+keywords_of: Callable[[Callable[..., Any]], Mapping[str, Any]] = cache(_keywords_of)
+"""The keyword-only options of a function and their annotations, in order."""
+
+
+def check_option(owner: str, option: str, value: object, hint: Any, kind: str = "option") -> Any:
+    """``value`` as its annotation wants it; ``kind`` is what the message calls it.
+
+    Raises :class:`UserError` where it is of another type or outside the range.
+    """
+    try:
+        return _checked(value, hint)
+    except _Refused as refused:
+        more = f"; {refused.hint}" if refused.hint else ""
+        end = "" if more.endswith("?") else "."
+        raise UserError(
+            f"The {kind} {option!r} of {owner!r} must {refused.expected}, not"
+            f" {refused.value!r}{more}{end}"
+        ) from None
+
+
+def domain(hint: Any) -> str:
+    """What an option may be, in short: ``[0, 1]``, ``midpoint | heun``, a list of numbers."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        for limit in arguments[1:]:
+            if isinstance(limit, In) and limit != finite(limit.hint):
+                return limit.brackets
+        return domain(arguments[0])
+    if _is_union(hint):
+        return " | ".join(dict.fromkeys(map(domain, arguments)))
+    if origin is Literal:
+        return " | ".join(map(str, arguments))
+    return describe(hint).removeprefix("a ")
+
+
+def describe(hint: Any) -> str:
+    """The type of an option, in words."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return describe(arguments[0])
+    if _is_union(hint):
+        return " or ".join(dict.fromkeys(map(describe, arguments)))
+    if origin is Literal:
+        return " or ".join(map(repr, arguments))
+    if origin is tuple:
+        count = "" if Ellipsis in arguments else f"{len(arguments)} "
+        return f"a list of {count}{_plural(describe(arguments[0]))}"
+    return _TYPES.get(hint, f"a {getattr(hint, '__name__', hint)}")
+
+
+def _plural(text: str) -> str:
+    text = text.removeprefix("a ")
+    return text.replace("list of", "lists of", 1) if text.startswith("list of") else f"{text}s"
+
+
+def _is_union(hint: Any) -> bool:
+    return typing.get_origin(hint) in (typing.Union, types.UnionType)
+
+
+def _checked(value: object, hint: Any) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        return _limited(value, arguments[0], arguments[1:])
+    if _is_union(hint):
+        return _any_of(value, hint, arguments)
+    if origin is Literal:
+        # A bool equals 0 or 1 and is not one of them.
+        if not any(value == a and type(value) is type(a) for a in arguments):
+            near = get_close_matches(str(value), [str(a) for a in arguments], n=1, cutoff=0.5)
+            raise _Refused(
+                f"be {describe(hint)}", value, f"did you mean {near[0]!r}?" if near else ""
+            )
+        return value
+    if origin is tuple:
+        return _list(value, hint, arguments)
+    if hint is float:
+        return _limited(value, float, (finite(),))
+    if hint is int:
+        return int(typing.cast(int, _number(value, int)))
+    kind = origin or hint
+    if isinstance(kind, type) and kind is not Any and not isinstance(value, kind):
+        raise _Refused(f"be {describe(hint)}", value)
+    return value
+
+
+def _number(value: object, kind: type) -> object:
+    wanted = numbers.Integral if kind is int else numbers.Real
+    if not isinstance(value, wanted) or isinstance(value, bool):
+        raise _Refused(f"be {describe(kind)}", value)
+    return value
+
+
+def _limited(value: object, kind: Any, limits: Sequence[object]) -> Any:
+    """``value`` as the type within ``Annotated``, in the limits that stand beside it."""
+    number: Any = float(typing.cast(float, _number(value, float))) if kind is float else None
+    checked = _checked(value, kind) if number is None else number
+    for limit in limits:
+        if isinstance(limit, Filled) and not checked:
+            raise _Refused("hold at least one value", value, limit.hint, right_type=True)
+        if isinstance(limit, In) and checked not in limit:
+            whole = kind is int and math.isfinite(limit.low + limit.high)
+            expected = (
+                f"be a whole number from {limit.low} to {limit.high}" if whole else str(limit)
+            )
+            raise _Refused(expected, value, limit.hint, right_type=True)
+    return checked
+
+
+def _any_of(value: object, hint: Any, members: Sequence[Any]) -> Any:
+    """``value`` as the first type of a union that takes it; what a type of its own kind says
+    against it counts most."""
+    refusals: list[_Refused] = []
+    for member in members:
+        outcome = _outcome(value, member)
+        if not isinstance(outcome, _Refused):
+            return outcome
+        refusals.append(outcome)
+    for refused in refusals:
+        if refused.right_type:
+            raise refused
+    near = next((r.hint for r in refusals if r.hint), "")
+    raise _Refused(f"be {describe(hint)}", value, near)
+
+
+def _outcome(value: object, hint: Any) -> Any:
+    """The checked value, or why it is refused."""
+    try:
+        return _checked(value, hint)
+    except _Refused as refused:
+        return refused
+
+
+def _list(value: object, hint: Any, members: Sequence[Any]) -> tuple[Any, ...]:
+    """``value`` as a tuple; a single value is a list of one where any length will do."""
+    several = isinstance(value, Sequence) and not isinstance(value, str)
+    items: tuple[object, ...] = tuple(typing.cast(Sequence[object], value)) if several else (value,)
+    kinds = [members[0]] * len(items) if Ellipsis in members else list(members)
+    if len(items) != len(kinds):
+        raise _Refused(f"be {describe(hint)}", value)
+    try:
+        return tuple(_checked(item, kind) for item, kind in zip(items, kinds, strict=True))
+    except _Refused as refused:
+        if refused.right_type or refused.hint:
+            raise
+        raise _Refused(f"be {describe(hint)}", value) from None
