@@ -86,12 +86,14 @@ class Filled:
 
 
 class _Refused(Exception):
-    """Why a value is not what its annotation says: it must ``expected``, not ``value``."""
+    """Why a value is not what its annotation says: it must ``expected``. ``right_type``: it is of
+    the type, but not in the limits."""
 
     def __init__(
         self, expected: str, value: object, hint: str = "", *, right_type: bool = False
     ) -> None:
-        self.expected, self.value, self.hint, self.right_type = expected, value, hint, right_type
+        self.expected, self.hint, self.right_type = expected, hint, right_type
+        self.shown = "an empty list" if value == () else repr(value)
 
 
 class Options:
@@ -157,7 +159,7 @@ def check_option(owner: str, option: str, value: object, hint: Any, kind: str = 
         end = "" if more.endswith("?") else "."
         raise UserError(
             f"The {kind} {option!r} of {owner!r} must {refused.expected}, not"
-            f" {refused.value!r}{more}{end}"
+            f" {refused.shown}{more}{end}"
         ) from None
 
 

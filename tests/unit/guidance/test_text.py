@@ -30,8 +30,8 @@ from diffdescent.guidance import (
     load_guide,
     parse_guidance,
 )
+from diffdescent.guidance.elements import ACTIONS, SOURCES
 from diffdescent.guidance.pretrained import NoiseAware
-from diffdescent.guidance.text import ACTIONS, SOURCES
 from diffdescent.guidance.wrapper import Wrapper
 from diffdescent.models.mixture import Mixture
 from tests.paths import ROOT

@@ -20,7 +20,7 @@ def list_names(as_json: Json = False) -> None:
     from diffdescent.core.grid import GRIDS
     from diffdescent.core.recipe import ALIASES, GRID_ALIASES, SCHEDULERS, TRANSFORMS
     from diffdescent.core.solvers import SOLVERS
-    from diffdescent.guidance.text import ACTIONS, SOURCES
+    from diffdescent.guidance.elements import ACTIONS, SOURCES
     from diffdescent.models import bundled
 
     found = {

@@ -19,8 +19,8 @@ from diffdescent.base.errors import UserError, unknown
 from diffdescent.core.guidance_terms import UNGUIDED, GuidanceTerms
 from diffdescent.core.transforms import Estimate
 from diffdescent.guidance import APG, FreePxP, Rescale, parse_guidance
-from diffdescent.guidance.text import Free as FreeGuidance
-from diffdescent.guidance.text import FreeProjection, Projected
+from diffdescent.guidance.elements import Free as FreeGuidance
+from diffdescent.guidance.elements import FreeProjection, Projected
 
 Form = Literal["uncond-cond", "cond-uncond", "cond, uncond"]
 """How a pipeline asks both questions: in one batch with the unconditional half first; in one batch

@@ -1,0 +1,239 @@
+"""The elements of a guidance text: sources around a model, and what is done with their gradients or
+directions.
+
+A new source is a frozen dataclass of its options over :class:`Element`, made known by
+:func:`source`.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from diffdescent.base.errors import UserError
+from diffdescent.core.model_info import info
+from diffdescent.core.options import In, Options, positive
+from diffdescent.core.predict import Predictor
+from diffdescent.core.transforms.apg import APG, Eta, Momentum, Norm, Scale
+from diffdescent.core.transforms.base import Transform
+from diffdescent.core.transforms.projection import Scope, Share, ZeroNorm
+from diffdescent.core.transforms.pxp import FreePxP, PxP
+from diffdescent.core.transforms.rescale import Rescale
+
+from .cfg import ClassifierFree, ClassifierFreePlus, Clip, FreeScale
+from .classifier import GradientScale, Guide, Guided, Sight
+from .pretrained import default_guide, load_guide
+
+Level = Annotated[float, In(0, hint="noise levels are values of σ/α, such as [0.3, 2]")]
+Interval = tuple[Level, Level]
+Temperature = Annotated[float, positive("1 leaves the classifier as it is")]
+AnyShift = Literal["auto", "mean", "score"]
+Applied = tuple[Predictor, tuple[Transform, ...]]
+
+
+class Element(Options, ABC):
+    """One element of a guidance text: frozen options and what they do to a model."""
+
+    @property
+    def whole_batch(self) -> bool:
+        """Whether an image under it depends on the others of its batch. Default: no."""
+        return False
+
+    @abstractmethod
+    def apply(self, model: Predictor, guide: Guide | None) -> Applied:
+        """The guided model, and the transforms that belong to it."""
+
+
+SOURCES: dict[str, type[Element]] = {}
+"""What can guide a model, by name."""
+ACTIONS: dict[str, type[Transform]] = {cls.name: cls for cls in (Rescale, PxP)}
+"""What can be done with a guidance, by name: registered transforms."""
+E = TypeVar("E", bound=type[Any])
+
+
+def source(name: str) -> Callable[[E], E]:
+    """Make a source of guidance known to texts by ``name``."""
+
+    def add(cls: E) -> E:
+        cls.name = name
+        SOURCES[name] = cls
+        return cls
+
+    return add
+
+
+@source("cfg")
+@dataclass(frozen=True)
+class Free(Element):
+    """``cfg``: :class:`ClassifierFree`; ``unconditional`` names another model."""
+
+    scale: FreeScale = 1.5
+    interval: Interval | None = None
+    clip: Clip | None = None
+    unconditional: str | None = None
+    together: bool = True
+
+    def apply(self, model: Predictor, guide: Guide | None) -> Applied:
+        return self.around(ClassifierFree, model), ()
+
+    def around(self, kind: type[ClassifierFree], model: Predictor) -> ClassifierFree:
+        """``model`` within classifier-free guidance of a kind. Raises :class:`UserError` where it
+        knows no classes."""
+        known = info(model)
+        if not known.conditional:
+            raise UserError(
+                f"{self.name} needs a model with classes, and {known.name!r} knows none; use"
+                " classifier(model=…), or say label_count= where you wrap a network of your own."
+            )
+        other = None if self.unconditional is None else _model(self.unconditional, model)
+        return kind(model, self.scale, other, self.clip, self.together, interval=self.interval)
+
+
+@source("cfgpp")
+@dataclass(frozen=True)
+class FreePlus(Free):
+    """``cfgpp``: :class:`ClassifierFreePlus`."""
+
+    scale: FreeScale = 0.6
+
+    def apply(self, model: Predictor, guide: Guide | None) -> Applied:
+        return self.around(ClassifierFreePlus, model), ()
+
+
+@source("apg")
+@dataclass(frozen=True)
+class Projected(Free):
+    """``apg``: :class:`ClassifierFree` under :class:`APG`."""
+
+    scale: Scale = 4.0
+    eta: Eta = 0.0
+    norm: Norm = math.inf
+    momentum: Momentum = -0.5
+
+    def apply(self, model: Predictor, guide: Guide | None) -> Applied:
+        return self.around(ClassifierFree, model), (
+            APG(self.scale, self.eta, self.norm, self.momentum),
+        )
+
+
+@source("guide")
+@dataclass(frozen=True)
+class Own(Element):
+    """``guide``: :class:`Guided` by the guide that is handed over in Python; for ``shift="auto"``
+    see :meth:`Guidance.settled`."""
+
+    scale: GradientScale = 1.0
+    shift: AnyShift = "auto"
+    on: Sight = "x"
+    interval: Interval | None = None
+    conditional: bool = False
+
+    def apply(self, model: Predictor, guide: Guide | None) -> Applied:
+        assert self.shift != "auto"
+        chosen = self.guide(model, guide)
+        return (
+            Guided(
+                model,
+                chosen,
+                self.scale,
+                self.shift,
+                self.conditional,
+                self.on,
+                interval=self.interval,
+            ),
+            (),
+        )
+
+    def guide(self, model: Predictor, given: Guide | None) -> Guide:
+        """What gives the gradient."""
+        if given is None:
+            raise UserError(
+                "guide() stands for a guide of your own; hand it over in Python, apply_guidance(…,"
+                " guide=…)."
+            )
+        return given
+
+
+@source("classifier")
+@dataclass(frozen=True)
+class Classified(Own):
+    """``classifier``: :class:`Guided` by a classifier: ``model`` names one, else the one handed
+    over in Python, else the bundled one of the model's classes."""
+
+    model: str | None = None
+    temperature: Temperature = 1.0
+
+    def guide(self, model: Predictor, given: Guide | None) -> Guide:
+        if self.model is None and given is not None:
+            return given
+        name = self.model or default_guide(model)
+        channels = None if model.shape is None else model.shape[0]
+        device = info(model).device
+        return load_guide(
+            name, on=self.on, temperature=self.temperature, device=device, channels=channels
+        )
+
+
+@source("clip")
+@dataclass(frozen=True)
+class ImageText(Own):
+    """``clip``: :class:`Guided` by a CLIP folder's similarity with ``prompt``, in which ``{}`` is
+    the label's name."""
+
+    on: Sight = "x0"
+    model: str | None = None
+    prompt: str | None = None
+
+    def guide(self, model: Predictor, given: Guide | None) -> Guide:
+        from .clip import load_clip
+
+        if self.model is None or self.prompt is None:
+            raise UserError(
+                "clip() needs a model and a prompt: clip(model='FOLDER', prompt='a photo of a {}')."
+            )
+        return load_clip(
+            self.model,
+            self.prompt,
+            info(model).classes,
+            info(model).device,
+        )
+
+
+@dataclass(frozen=True)
+class FreeProjection(Element):
+    """``pxp`` after classifier-free guidance: :class:`FreePxP`. Of ``delta`` the first is what the
+    guidance loses and the second what the estimate loses; there is no noise in it, so a third and
+    fourth change nothing.
+    """
+
+    delta: tuple[Share, ...] = (1.0, 1.0)
+    scope: Scope = "sample"
+    zero: ZeroNorm = "own"
+    name: ClassVar[str] = "pxp"
+
+    def check_together(self) -> None:
+        if len(self.delta) not in (2, 4):
+            raise UserError(
+                "pxp's delta has two or four numbers after classifier-free guidance, not"
+                f" {self.delta}."
+            )
+
+    @property
+    def whole_batch(self) -> bool:
+        return self._transform.whole_batch
+
+    @property
+    def _transform(self) -> FreePxP:
+        return FreePxP(self.delta[1], self.delta[0], self.scope, self.zero)
+
+    def apply(self, model: Predictor, guide: Guide | None) -> Applied:
+        return model, (self._transform,)
+
+
+def _model(name: str, like: Predictor) -> Predictor:
+    from diffdescent.models import load_model
+
+    return load_model(name, str(info(like).device))
