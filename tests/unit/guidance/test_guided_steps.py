@@ -277,9 +277,9 @@ def test_mistakes() -> None:
         (lambda: run(plan(DDPM()), NoGradient(exact), displacements=(PxP(),)), "has none"),
         (lambda: run(plan(DDPM()), exact, estimates=(FreePxP(),)), "has none"),
         (lambda: dd.sampler("ddpm | momentum") | PxP(), "before momentum"),
-        (lambda: PxP(()), "empty"),
-        (lambda: PxP((1.0, 1.0, 1.0)), "four finite"),  # type: ignore[arg-type]
-        (lambda: PxP((1.0, 1.0, 1.0, float("inf"))), "four finite"),
+        (lambda: PxP(()), "an empty list"),
+        (lambda: PxP((1.0, 1.0, 1.0)), "must be a list of 4 numbers"),  # type: ignore[arg-type]
+        (lambda: PxP((1.0, 1.0, 1.0, float("inf"))), "must be a finite number"),
         (lambda: PxP(scope="image"), "sample"),  # type: ignore[arg-type]
         (lambda: FreePxP(float("nan")), "finite"),
         (lambda: FreePxP(zero="all"), "own"),  # type: ignore[arg-type]
