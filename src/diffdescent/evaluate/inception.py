@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diffdescent.base.errors import UserError
-from diffdescent.models.tensorfile import read_tensors
+from diffdescent.models.weight_files import read_tensors
 
 from .features import Features
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from diffdescent.base.errors import UserError
 from diffdescent.core.process import Point
-from diffdescent.models.checkpoints import weights_fingerprint
+from diffdescent.models.weight_files import weights_fingerprint
 
 from .classifier import gradient_of
 

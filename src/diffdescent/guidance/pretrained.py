@@ -17,9 +17,9 @@ from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
 from diffdescent.core.process import VP, Point, Process
 from diffdescent.models import ASSETS
-from diffdescent.models.checkpoints import weights_fingerprint
 from diffdescent.models.classifiers import GuideNet, load_classifier
 from diffdescent.models.convert.folder import FORMAT, load_module, read_settings
+from diffdescent.models.weight_files import weights_fingerprint
 
 from .classifier import Classifier, Sight
 

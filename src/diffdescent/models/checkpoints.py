@@ -3,7 +3,6 @@ only."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import pickle
 from pathlib import Path
@@ -17,6 +16,8 @@ from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError
 from diffdescent.core.predict import EDM, Kind, Network
 from diffdescent.core.process import VE, VP, Array, Flow, Point, Process, Schedule, make_betas
+
+from .weight_files import weights_fingerprint
 
 _SCHEDULES: dict[str, Schedule] = {
     "linear": "linear",
@@ -179,16 +180,6 @@ def load_checkpoint(folder: str | Path, device: str | None = None) -> Network | 
         learned_variance=unet.config.out_channels == 2 * unet.config.in_channels,
         **common,
     )
-
-
-def weights_fingerprint(folder: Path) -> str:
-    """SHA-256 of the weight files: a run's record says which weights made it."""
-    digest = hashlib.sha256()
-    for path in sorted((*folder.glob("*.safetensors"), *folder.glob("*.bin"))):
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()[:16]
 
 
 def _null_class(unet: Any, extra: dict[str, Any]) -> int | None:

@@ -17,6 +17,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.files import write_atomically
+
+from .weight_files import load_state, write_tensors
 
 
 class FeatureNet(nn.Module):
@@ -158,20 +161,15 @@ def save_classifier(
 ) -> None:
     """Write ``config.json`` and ``model.safetensors``; ``half`` stores float16, ``about`` joins the
     config under that name."""
-    from safetensors.torch import save_file
-
     folder.mkdir(parents=True, exist_ok=True)
     config = {**network.config, "about": about or {}}
-    (folder / "config.json").write_text(
-        json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    state = {k: _stored(v, half) for k, v in network.state_dict().items()}
-    save_file(state, str(folder / "model.safetensors"), metadata={"format": "pt"})
-
-
-def _stored(value: torch.Tensor, half: bool) -> torch.Tensor:
-    value = value.detach().cpu().contiguous()
-    return value.half() if half and value.is_floating_point() else value
+    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(folder / "config.json", text.encode())
+    state = {
+        k: v.half() if half and v.is_floating_point() else v
+        for k, v in network.state_dict().items()
+    }
+    write_tensors(folder / "model.safetensors", state)
 
 
 def load_classifier(folder: str | Path) -> FeatureNet | GuideNet:
@@ -210,29 +208,3 @@ def load_classifier(folder: str | Path) -> FeatureNet | GuideNet:
             f"The weights in {folder} do not fit its config.json ({str(error).splitlines()[0]})."
         ) from error
     return network.eval()
-
-
-def load_state(folder: Path) -> dict[str, torch.Tensor]:
-    """The weights of a model folder: its own ``.safetensors``, or the one in ``unet/``.
-
-    Raises:
-        UserError: there is none, or it cannot be read.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    names = (
-        "model.safetensors",
-        "diffusion_pytorch_model.safetensors",
-        "unet/diffusion_pytorch_model.safetensors",
-    )
-    found = [folder / name for name in names if (folder / name).is_file()]
-    if not found:
-        raise UserError(f"There are no weights in {folder}; expected one of {', '.join(names)}.")
-    try:
-        state: dict[str, torch.Tensor] = load_file(str(found[0]))
-    except (SafetensorError, OSError) as error:
-        raise UserError(
-            f"{found[0]} is not a whole safetensors file ({error}); write or download it again."
-        ) from error
-    return state

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError, unknown
+from diffdescent.base.files import write_atomically
 from diffdescent.core.process import VE, VP, Flow, Process, VPContinuous
 
 from .coordinates import Cosine
 from .mixture import Mixture
-from .tensorfile import read_tensors, write_tensors
+from .weight_files import read_tensors, write_tensors
 
 FORMAT = 1
 _SIMPLE: dict[str, type[VE] | type[Flow] | type[VPContinuous]] = {
@@ -91,9 +92,8 @@ def save_mixture(
         "notes": dict(notes or {}),
     }
     write_tensors(folder / "mixture.safetensors", tensors)
-    (folder / "mixture.json").write_text(
-        json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    text = json.dumps(about, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(folder / "mixture.json", text.encode())
 
 
 def load_mixture(folder: Path, device: torch.device | str | None = None) -> Mixture:

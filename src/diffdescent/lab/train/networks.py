@@ -9,7 +9,8 @@ from torch import nn
 
 from diffdescent.base.errors import UserError
 from diffdescent.base.image_sets import ImageSet
-from diffdescent.models.classifiers import FeatureNet, GuideNet, load_state
+from diffdescent.models.classifiers import FeatureNet, GuideNet
+from diffdescent.models.weight_files import load_state
 
 from .checkpoint import load_checkpoint
 from .config import TrainConfig

@@ -12,7 +12,7 @@ SCRIPT = """
 import resource, time
 import torch
 from diffdescent.models.dataset import Dataset
-from diffdescent.process import VP, Point
+from diffdescent.core.process import VP, Point
 
 images = torch.randint(0, 256, (50_000, 3, 32, 32), dtype=torch.uint8)
 data = Dataset(images, VP.named())

@@ -1,0 +1,63 @@
+"""Weights on disk: safetensors files, which cannot run code, and what identifies them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from diffdescent.base.errors import UserError
+from diffdescent.base.files import write_atomically
+
+NAMES = (
+    "model.safetensors",
+    "diffusion_pytorch_model.safetensors",
+    "unet/diffusion_pytorch_model.safetensors",
+)
+"""Where a model folder may have its weights."""
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write named ``tensors`` to a safetensors file, whole or not at all."""
+    host = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, save(host, metadata={"format": "pt"}))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file. Raises :class:`UserError` for a missing, cut or foreign
+    one."""
+    try:
+        # Not load_file: its tensors are mapped, and change when the file is written again.
+        found: dict[str, Tensor] = load(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"The weights {path} cannot be read: {error.strerror}.") from error
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is not a whole safetensors file ({error}); copy or download it again."
+        ) from error
+    return found
+
+
+def load_state(folder: Path) -> dict[str, Tensor]:
+    """The weights of a model folder: its own ``.safetensors``, or the one in ``unet/``.
+
+    Raises :class:`UserError` where there is none, or it cannot be read.
+    """
+    found = [folder / name for name in NAMES if (folder / name).is_file()]
+    if not found:
+        raise UserError(f"There are no weights in {folder}; expected one of {', '.join(NAMES)}.")
+    return read_tensors(found[0])
+
+
+def weights_fingerprint(folder: Path) -> str:
+    """SHA-256 of the weight files: a run's record says which weights made it."""
+    digest = hashlib.sha256()
+    for path in sorted((*folder.glob("*.safetensors"), *folder.glob("*.bin"))):
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:16]
