@@ -1,5 +1,5 @@
-"""Confidence intervals by half-sampling: how a statistic of n images varies, told by random halves
-of them.
+"""Confidence intervals by half-sampling: how a statistic of n images varies, as random halves of
+them show.
 
 A half drawn without replacement varies around the whole by Var(half | data) = (1/(n/2) − 1/n)·s² =
 s²/n, to first order exactly as the whole varies around the truth. So the spread of a statistic over
@@ -14,19 +14,20 @@ can only take few values, as precision does.)
 
 The halves of n items are the same for every statistic and every set of n, so the deviations of two
 statistics over them vary together as the statistics do: the spread of their difference is that of
-the difference, whatever their correlation. Sets of images from the same noise are told apart by far
-fewer images in this way.
+the difference, whatever their correlation. Sets of images from the same noise can be told apart by
+far fewer images in this way.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.statistics import Estimate
 from diffdescent.core.noise import integers
 
 _STEP = 0x7FFF0001
@@ -41,16 +42,15 @@ LEAST = 8
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A 95 % interval [``low``, ``high``]; ``bias`` estimates how much the expectation of the value
-    at this number of images exceeds the one at infinitely many, ``draws`` (resamples,) say how the
-    value varies (:func:`deviations`).
+class HalfSampled(Estimate):
+    """A value with the 95 % interval that random halves give it.
+
+    ``bias`` estimates how much the expectation of the value at this number of images exceeds the
+    one at infinitely many, ``draws`` (resamples,) say how the value varies (:func:`deviations`).
     """
 
-    low: float
-    high: float
-    bias: float
-    draws: Tensor
+    bias: float = field(kw_only=True)
+    draws: Tensor = field(kw_only=True, compare=False, repr=False)
 
 
 def check_resamples(resamples: int) -> None:
@@ -80,7 +80,7 @@ def deviations(over_halves: Tensor, n: int) -> Tensor:
     return (values - values.mean()) * smaller
 
 
-def reach(draws: Tensor) -> float:
+def half_width(draws: Tensor) -> float:
     """Half the width of a 95 % interval of a value, or of a sum or difference of values with summed
     draws."""
     return 1.96 * float(draws.std())
@@ -88,11 +88,16 @@ def reach(draws: Tensor) -> float:
 
 def interval(
     value: float, over_halves: Tensor, n: int, bounds: tuple[float, float] = (-math.inf, math.inf)
-) -> Interval:
-    """The 95 % interval of ``value``, cut to ``bounds``, by what it is on the halves of its n items
-    (resamples,)."""
+) -> HalfSampled:
+    """``value`` with its 95 % interval, cut to ``bounds``, by what it is on the halves of its n
+    items (resamples,)."""
     draws = deviations(over_halves, n)
-    low, high = value - reach(draws), value + reach(draws)
-    return Interval(
-        max(low, bounds[0]), min(high, bounds[1]), float(over_halves.double().mean()) - value, draws
+    half = half_width(draws)
+    return HalfSampled(
+        value,
+        max(value - half, bounds[0]),
+        min(value + half, bounds[1]),
+        n=n,
+        bias=float(over_halves.double().mean()) - value,
+        draws=draws,
     )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError, unknown
-from diffdescent.evaluate.half_sampling import LEAST, Interval, check_resamples, halves, interval
+from diffdescent.evaluate.half_sampling import LEAST, HalfSampled, check_resamples, halves, interval
 
 from . import inception_score, kid, precision_recall, wasserstein
 from .features import JSON, Features
@@ -385,7 +385,7 @@ def _singular(metric: Metric, images: Reference) -> bool:
 
 
 def _notes(
-    metric: Metric, images: Reference, reference: Reference, value: float, found: Interval | None
+    metric: Metric, images: Reference, reference: Reference, value: float, found: HalfSampled | None
 ) -> tuple[str, ...]:
     notes = []
     if not reference.protocol:

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from diffdescent.lab.conflicts.rows import PAIRS, SHARES, ConflictRow, Estimated
+from diffdescent.base.statistics import Estimate
+from diffdescent.lab.conflicts.rows import PAIRS, SHARES, ConflictRow
 from diffdescent.lab.conflicts.table import ConflictTable
 
 SHOWN = 10
@@ -63,7 +64,7 @@ def _by_step(found: ConflictTable) -> Table:
     return table
 
 
-def _text(figure: Estimated, percent: bool) -> str:
+def _text(figure: Estimate, percent: bool) -> str:
     """The figure, and its interval beneath."""
     if not figure.n:
         return "–"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from diffdescent.base.statistics import Z95, wilson
+from diffdescent.base.statistics import Estimate, mean_of, wilson
 from diffdescent.core.transforms.projection import Pair
 
 Array = npt.NDArray[np.float64]
@@ -21,42 +21,22 @@ NEGATIVE = -1e-6
 not."""
 
 
-@dataclass(frozen=True)
-class Estimated:
-    """A figure over ``n`` samples and its 95 % interval; NaN where no sample has one."""
-
-    value: float
-    low: float
-    high: float
-    n: int
+NOTHING = Estimate(math.nan, n=0)
+"""Where no sample has a value."""
 
 
-NOTHING = Estimated(math.nan, math.nan, math.nan, 0)
+def mean(values: Array) -> Estimate:
+    """The mean over the values that are not NaN, with its interval (none for a single value)."""
+    kept = values[~np.isnan(values)]
+    if len(kept) > 1:
+        return mean_of(kept)
+    return Estimate(float(kept[0]), n=1) if len(kept) else NOTHING
 
 
-def mean(values: Array) -> Estimated:
-    """The mean over the values that are no NaN, with ±1.96 standard errors (NaN for a single
-    value)."""
-    return _estimated(values, _normal)
-
-
-def share(flags: Array) -> Estimated:
-    """The share of ones among the zeros and ones that are no NaN, with Wilson's interval."""
-    return _estimated(flags, lambda share, kept: wilson(share, len(kept)))
-
-
-def _estimated(values: Array, interval: Callable[[float, Array], tuple[float, float]]) -> Estimated:
-    values = values[~np.isnan(values)]
-    if not len(values):
-        return NOTHING
-    centre = float(values.mean())
-    return Estimated(centre, *interval(centre, values), len(values))
-
-
-def _normal(centre: float, values: Array) -> tuple[float, float]:
-    n = len(values)
-    half = Z95 * float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else math.nan
-    return centre - half, centre + half
+def share(flags: Array) -> Estimate:
+    """The share of ones among the zeros and ones that are not NaN, with Wilson's interval."""
+    kept = flags[~np.isnan(flags)]
+    return wilson(int(kept.sum()), len(kept)) if len(kept) else NOTHING
 
 
 @dataclass(frozen=True)
@@ -68,7 +48,7 @@ class ConflictRow:
     t: float
     ratio: float
     pair: Pair
-    figures: Mapping[str, Estimated]
+    figures: Mapping[str, Estimate]
     """``direction``, ``magnitude``, ``cosine``, ``norm_a``, ``norm_b``, ``negative_after``,
     ``both_negative_after``."""
 

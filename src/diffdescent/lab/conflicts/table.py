@@ -31,12 +31,12 @@ from .figure import draw
 from .rows import (
     FIGURES,
     NEGATIVE,
+    NOTHING,
     PAIRS,
     SHARES,
     VECTORS,
     Array,
     ConflictRow,
-    Estimated,
     mean,
     share,
 )
@@ -92,8 +92,7 @@ class ConflictTable:
         independent."""
         figures = {k: mean(_over_steps(v)) for k, v in self.values(pair).items()}
         for name in SHARES:
-            f = figures[name]
-            figures[name] = Estimated(f.value, max(0.0, f.low), min(1.0, f.high), f.n) if f.n else f
+            figures[name] = figures[name].clipped(0.0, 1.0) if figures[name].n else NOTHING
         return ConflictRow(-1, math.nan, math.nan, pair, figures)
 
     def rows(self) -> Iterator[ConflictRow]:

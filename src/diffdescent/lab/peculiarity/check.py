@@ -19,6 +19,7 @@ import torch
 
 from diffdescent.base.errors import UserError
 from diffdescent.base.images import to_uint8
+from diffdescent.base.statistics import Share, wilson
 from diffdescent.core.predict import Predictor
 from diffdescent.run import sample
 from diffdescent.run.pieces import Arrays, Pieces, model_identity
@@ -28,7 +29,6 @@ from .figures import Figure, draw, make_figures, render
 from .minima import come_back, nearest_distance
 from .points import UNIFORM
 from .species import SPECIES, Species, with_counts
-from .statistics import Share, wilson
 from .study import asked, precision
 from .thresholds import thresholds
 

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from diffdescent.base.files import write_atomically
+from diffdescent.base.statistics import Estimate, Share, paired_difference, sign_test, wilson
 
 from .points import BASE, TEACHER, Point
-from .statistics import Difference, Share, paired_difference, sign_test, wilson
 from .study import Outcome
 
 Reference = Literal["teacher", "ancestral", "base"]
@@ -46,7 +46,7 @@ class Discordant:
         return sign_test(self.here, self.there)
 
     @property
-    def difference(self) -> Difference:
+    def difference(self) -> Estimate:
         """Share here − share there, with its 95 % interval."""
         return paired_difference(self.here, self.there, self.n)
 

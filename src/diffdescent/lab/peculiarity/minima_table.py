@@ -9,9 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffdescent.base.files import write_atomically
+from diffdescent.base.statistics import (
+    Estimate,
+    Share,
+    mean_difference,
+    mean_of,
+    percent,
+    plus_minus,
+    points,
+    share_difference,
+    wilson,
+)
 
 from .minima import Array, Minima
-from .statistics import Difference, Mean, Share, mean_difference, mean_of, share_difference, wilson
 
 
 @dataclass(frozen=True)
@@ -21,9 +31,16 @@ class Line:
 
     figure: str
     at: str
-    peculiar: Mean | Share
-    normal: Mean | Share
-    difference: Mean | Difference
+    peculiar: Estimate
+    normal: Estimate
+    difference: Estimate
+
+    @property
+    def texts(self) -> tuple[str, str, str]:
+        """Peculiar, normal and difference: shares in per cent and points, means with ±."""
+        if isinstance(self.peculiar, Share):
+            return percent(self.peculiar), percent(self.normal), points(self.difference)
+        return plus_minus(self.peculiar), plus_minus(self.normal), plus_minus(self.difference)
 
 
 def compare(peculiar: Minima, normal: Minima) -> list[Line]:

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.statistics import Share, sign_test, wilson
 
 from .clusters import Clusters, distances
 from .poses import COCO17, Array, Poses, convert
-from .statistics import Share, sign_test, wilson
 
 Bools = npt.NDArray[np.bool_]
 _Changed = tuple[Array, Bools]

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from diffdescent.base.images import save_figure
+from diffdescent.base.statistics import Estimate, mean_of, wilson
 
 from .comparison import REFERENCES, Reference, Row
 from .minima import Minima
 from .perturb import Effect
 from .points import BASE, BETAS, SAMPLERS, TEACHER, UNIFORM, Point, momentum
-from .statistics import Difference, Mean, Share, mean_of, wilson
 
 _TEACHERS: tuple[Reference, Reference] = ("teacher", "ancestral")
 
@@ -33,7 +33,7 @@ def _plots(
 
 
 def _bars(
-    shares: Sequence[Share | Difference | Mean], scale: float = 100.0
+    shares: Sequence[Estimate], scale: float = 100.0
 ) -> tuple[list[float], tuple[list[float], list[float]]]:
     """Values, by default in per cent, and the lengths of their intervals below and above."""
     below = [scale * max(0.0, s.value - s.low) for s in shares]

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from diffdescent.base.statistics import holm
+from diffdescent.base.statistics import holm, points
 
 from .comparison import REFERENCES, Paired, Reference, Row
 from .points import BASE, TEACHER, Point
@@ -149,7 +149,7 @@ def _sentence(group: str, found: Sequence[Standing], name: str) -> str:
         told += (
             f"{len(better)} of {len(found)} points have fewer peculiar figures and no more"
             f" unreadable ones, most `{best.row.point.recipe}` with {best.row.point.steps} steps:"
-            f" {best.pair.peculiar.difference} (p = {best.p:.2g})"
+            f" {points(best.pair.peculiar.difference)} (p = {best.p:.2g})"
         )
     else:
         told += f"no point of {len(found)} has fewer peculiar figures without more unreadable ones"

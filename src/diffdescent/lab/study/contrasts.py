@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from diffdescent.base.errors import unknown
-from diffdescent.base.statistics import Z95, holm
+from diffdescent.base.statistics import holm, normal_test
 
 from .config import Contrast, Value
 from .metrics import lower_is_better, title
+from .paired import PairedEstimate
 from .published import selects
-from .summary import Estimate, Line, metrics_in
+from .summary import Line, metrics_in
 
 LEVEL = 0.05
 _FIXED = ("grid", "labels", "nfe_asked", "steps")
@@ -26,9 +27,9 @@ class Gap:
     """``of`` − ``against`` by one metric, paired; ``decided``: it is told from 0 among all gaps of
     the contrast."""
 
-    of: Estimate
-    against: Estimate
-    difference: Estimate
+    of: PairedEstimate
+    against: PairedEstimate
+    difference: PairedEstimate
     decided: bool
     better: bool
 
@@ -96,7 +97,7 @@ def contrast(one: Contrast, lines: Sequence[Line], parameters: Sequence[str]) ->
         if metric in b.metrics
     ]
     differences = [pairs[at][1].metrics[m].minus(pairs[at][2].metrics[m]) for at, m in gaps]
-    decided = [p < LEVEL for p in holm([_p_value(one) for one in differences])]
+    decided = [p < LEVEL for p in holm([normal_test(one) for one in differences])]
     rows: list[dict[str, Gap]] = [{} for _ in pairs]
     for (at, metric), difference, told in zip(gaps, differences, decided, strict=True):
         _, a, b = pairs[at]
@@ -229,11 +230,3 @@ def _setting(name: str, value: Value) -> str:
         return f"{value} {units[name]}"
     text = f"{value:g}" if isinstance(value, (int, float)) else value
     return text if name == "grid" else f"{name} = {text}"
-
-
-def _p_value(difference: Estimate) -> float:
-    """Of no difference, by a normal; 1 where there is no interval."""
-    spread = (difference.high - difference.low) / (2 * Z95)
-    if math.isnan(spread) or difference.value == 0:
-        return 1.0
-    return math.erfc(abs(difference.value) / (spread * math.sqrt(2))) if spread else 0.0

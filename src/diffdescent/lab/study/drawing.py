@@ -9,7 +9,8 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from .metrics import lower_is_better, title
-from .summary import Estimate, Line
+from .paired import PairedEstimate
+from .summary import Line
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6F4E37", "#000000")
 """Okabe and Ito's, which readers with any colour vision tell apart; yellow is replaced, being too
@@ -22,7 +23,7 @@ PANELS = 3
 def draw_series(
     panels: dict[str, list[Line]],
     metric: str,
-    x_of: Callable[[Line], Estimate],
+    x_of: Callable[[Line], PairedEstimate],
     names: Sequence[str],
     x_title: str,
     *,
@@ -106,7 +107,7 @@ def draw_series(
         return _svg(figure, plt)
 
 
-def _half_widths(found: Sequence[Estimate]) -> list[list[float]]:
+def _half_widths(found: Sequence[PairedEstimate]) -> list[list[float]]:
     """How far the intervals reach below and above the values, 0 where there is none."""
     below = [one.value - one.low for one in found]
     above = [one.high - one.value for one in found]

@@ -3,14 +3,14 @@ steps, trade-offs."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from .drawing import axis_title, draw_heat_map, draw_series, line_label
 from .metrics import title
-from .summary import Estimate, Line, varying
+from .paired import PairedEstimate
+from .summary import Line, varying
 
 SERIES = ("name", "sampler", "grid", "guidance", "labels")
 
@@ -146,6 +146,6 @@ def _groups(lines: Sequence[Line], key: Callable[[Line], Hashable]) -> dict[str,
     return groups
 
 
-def _exactly(column: str) -> Callable[[Line], Estimate]:
+def _exactly(column: str) -> Callable[[Line], PairedEstimate]:
     """A column of numbers that are known, not measured."""
-    return lambda line: Estimate(float(line.columns[column]), math.nan, math.nan)
+    return lambda line: PairedEstimate(float(line.columns[column]))

@@ -11,7 +11,8 @@ from typing import Any
 from .config import Line as PublishedLine
 from .config import Published, Value
 from .metrics import lower_is_better
-from .summary import Estimate, Line
+from .paired import PairedEstimate
+from .summary import Line
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Beside:
     """One entry of a published table and ours, None where there is none."""
 
     published: float | None
-    ours: Estimate | None
+    ours: PairedEstimate | None
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def _same(a: Any, b: Any) -> bool:
 
 def _ours(
     table: Published, row: PublishedLine, column: Value, lines: Sequence[Line]
-) -> Estimate | None:
+) -> PairedEstimate | None:
     if row.cells is None:
         return None
     wanted = {**table.cells, **row.cells}

@@ -5,62 +5,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
-
-from diffdescent.evaluate.half_sampling import reach
 
 from .metrics import lower_is_better
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its 95 % interval (NaN where there is none).
-
-    ``draws`` say for each seed how the value varies with the images of that seed, (resamples,).
-    """
-
-    value: float
-    low: float
-    high: float
-    draws: Mapping[int, Tensor] = field(default_factory=dict, compare=False, repr=False)
-
-    def __str__(self) -> str:
-        if not math.isfinite(self.value):
-            return "–"
-        digits = _decimals(self.value)
-        text = f"{self.value:.{digits}f}"
-        return (
-            text
-            if math.isnan(self.low)
-            else f"{text} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
-        )
-
-    def minus(self, other: Estimate) -> Estimate:
-        """The difference, with the interval of a paired one: sample i of both has the same noise.
-
-        Both vary over the same halves of the samples, so Var(a − b) is the variance of the
-        difference of their draws, summed over the seeds, which are independent.
-        """
-        value = self.value - other.value
-        if not (self.draws and other.draws):
-            return Estimate(value, math.nan, math.nan)
-        nothing = torch.zeros(())
-        draws = {
-            seed: self.draws.get(seed, nothing) - other.draws.get(seed, nothing)
-            for seed in {*self.draws, *other.draws}
-        }
-        half = math.hypot(*map(reach, draws.values()))
-        return Estimate(value, value - half, value + half, draws)
-
-
-def _decimals(value: float) -> int:
-    """So many decimals that four digits are shown, at most five."""
-    return 3 if value == 0 else min(5, max(0, 3 - math.floor(math.log10(abs(value)))))
+from .paired import PairedEstimate, mean_over_seeds
 
 
 @dataclass(frozen=True)
@@ -68,7 +20,7 @@ class Line:
     """One cell over all of its seeds."""
 
     columns: dict[str, Any]
-    metrics: dict[str, Estimate]
+    metrics: dict[str, PairedEstimate]
     cells: tuple[str, ...]
     n: int
     seconds: float
@@ -96,7 +48,7 @@ class Ranked:
     """
 
     rank: int
-    behind: Estimate
+    behind: PairedEstimate
     line: Line
 
     @property
@@ -120,7 +72,7 @@ def lines_of(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> list[Lin
         groups.setdefault(tuple(row[name] for name in kept), []).append(row)
     lines = []
     for key, group in groups.items():
-        by_metric: dict[str, list[Estimate]] = {}
+        by_metric: dict[str, list[PairedEstimate]] = {}
         for row in group:
             low, high = (math.nan if row[side] is None else row[side] for side in ("low", "high"))
             draws = (
@@ -128,12 +80,14 @@ def lines_of(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> list[Lin
                 if row["draws"]
                 else {}
             )
-            by_metric.setdefault(row["metric"], []).append(Estimate(row["value"], low, high, draws))
+            by_metric.setdefault(row["metric"], []).append(
+                PairedEstimate(row["value"], low, high, draws)
+            )
         cells = tuple(dict.fromkeys(row["cell"] for row in group))
         lines.append(
             Line(
                 dict(zip(kept, key, strict=True)),
-                {metric: _mean(found) for metric, found in by_metric.items()},
+                {metric: mean_over_seeds(found) for metric, found in by_metric.items()},
                 cells,
                 sum(row["n"] for row in group) // len(by_metric),
                 sum(row["seconds_per_image"] for row in group) / len(group),
@@ -142,17 +96,6 @@ def lines_of(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> list[Lin
             )
         )
     return lines
-
-
-def _mean(found: list[Estimate]) -> Estimate:
-    if len(found) == 1:
-        return found[0]
-    k = len(found)
-    value = sum(e.value for e in found) / k
-    below = math.sqrt(sum((e.value - e.low) ** 2 for e in found)) / k
-    above = math.sqrt(sum((e.high - e.value) ** 2 for e in found)) / k
-    draws = {seed: one / k for e in found for seed, one in e.draws.items()}
-    return Estimate(value, value - below, value + above, draws)
 
 
 def ranked(lines: Sequence[Line], metric: str) -> list[Ranked]:

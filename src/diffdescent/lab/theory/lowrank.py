@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.statistics import Estimate
 from diffdescent.core.grid import Grid
 from diffdescent.core.process import VP, Array
 from diffdescent.core.recipe import parse_grid
@@ -67,12 +68,13 @@ class Row:
     sigma: tuple[float, ...]
     eta: dict[str, tuple[float, ...]]
     nu: dict[str, tuple[float, ...]]
-    gain: dict[str, tuple[float, float, float]]
+    gain: dict[str, Estimate]
     bounds: dict[str, tuple[float, float, float]]
 
     def record(self) -> dict[str, Any]:
-        """JSON-safe."""
-        return asdict(self)
+        """JSON-safe; a gain is (value, low, high)."""
+        gain = {name: (g.value, g.low, g.high) for name, g in self.gain.items()}
+        return {**asdict(self), "gain": gain}
 
     def eta_at(self, metric: str, sigma: float) -> float:
         """η at the step whose σ̃ is nearest to ``sigma`` (in its logarithm); NaN at d = n."""
@@ -191,7 +193,8 @@ def _row(found: Arrays, fraction: float, rank: int, levels: Grid) -> Row:
         for k in ("eta", "nu")
     )
     gain = {
-        name: (a, b, c) for name, (a, b, c) in zip(METRICS, found["gain"].tolist(), strict=True)
+        name: Estimate(*numbers)
+        for name, numbers in zip(METRICS, found["gain"].tolist(), strict=True)
     }
     bounds = {
         name: (a, b, c) for name, (a, b, c) in zip(BOUNDED, found["bounds"].tolist(), strict=False)
@@ -228,9 +231,8 @@ def _measured(
     gains = []
     for matrix in _metrics(covariance, fixed, float(levels.ratio[levels.ratio > 0][-1])):
         missed = [x - exact if matrix is None else (x - exact) @ matrix.T for x in (plain, better)]
-        gains.append(
-            _gain(missed[0].square().sum(1).numpy(), missed[1].square().sum(1).numpy(), seed)
-        )
+        gain = _gain(missed[0].square().sum(1).numpy(), missed[1].square().sum(1).numpy(), seed)
+        gains.append((gain.value, gain.low, gain.high))
     eta, nu = (
         np.array([[np.median(values) for values in table[name]] for name in METRICS])
         for table in (probe.eta, probe.nu)
@@ -253,10 +255,11 @@ def _measured(
     }
 
 
-def _gain(plain: Array, better: Array, seed: int) -> tuple[float, float, float]:
+def _gain(plain: Array, better: Array, seed: int) -> Estimate:
     """√(mean plain/mean better) and its 95 % bootstrap interval; errors are squares, a pair for
     each sample."""
     index = np.random.default_rng(seed).integers(0, len(plain), (_RESAMPLES, len(plain)))
     ratios = np.sqrt(plain[index].mean(1) / better[index].mean(1))
     low, high = np.quantile(ratios, (0.025, 0.975))
-    return float(np.sqrt(plain.mean() / better.mean())), float(low), float(high)
+    value = float(np.sqrt(plain.mean() / better.mean()))
+    return Estimate(value, float(low), float(high), n=len(plain))

@@ -153,7 +153,10 @@ def draw_low_rank(rows: Sequence[Row], path: Path, title: str) -> None:
     )
     left.legend(fontsize=6.5)
     for name, color in zip(METRICS, ("C0", "C2", "C1"), strict=True):
-        gains, lows, highs = (np.array([r.gain[name][i] for r in rows]) for i in range(3))
+        found = [r.gain[name] for r in rows]
+        gains, lows, highs = (
+            np.array([getattr(g, k) for g in found]) for k in ("value", "low", "high")
+        )
         middle.errorbar(
             fractions,
             gains,
@@ -171,7 +174,7 @@ def draw_low_rank(rows: Sequence[Row], path: Path, title: str) -> None:
         ylabel="RMSE of DDIM / RMSE of GE",
         title="gain of gradient estimation",
     )
-    middle.set_ylim(0, max(2.5, 1.2 * max(g[0] for r in rows for g in r.gain.values())))
+    middle.set_ylim(0, max(2.5, 1.2 * max(g.value for r in rows for g in r.gain.values())))
     middle.legend(fontsize=6.5)
     floor = 1e-8
     for name, color in zip(BOUNDED, ("C0", "C1"), strict=True):

@@ -9,11 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diffdescent.base.statistics import holm
-from diffdescent.lab.peculiarity.comparison import Paired, paired, table, write_table
-from diffdescent.lab.peculiarity.counter import Readings
-from diffdescent.lab.peculiarity.points import BASE, Point, default_points, momentum
-from diffdescent.lab.peculiarity.statistics import (
+from diffdescent.base.statistics import (
+    holm,
     mean_difference,
     mean_of,
     paired_difference,
@@ -21,6 +18,9 @@ from diffdescent.lab.peculiarity.statistics import (
     sign_test,
     wilson,
 )
+from diffdescent.lab.peculiarity.comparison import Paired, paired, table, write_table
+from diffdescent.lab.peculiarity.counter import Readings
+from diffdescent.lab.peculiarity.points import BASE, Point, default_points, momentum
 from diffdescent.lab.peculiarity.study import Outcome
 from diffdescent.lab.peculiarity.verdict import group_of, standings, verdict
 

@@ -14,8 +14,9 @@ from diffdescent.base.errors import UserError
 from diffdescent.lab.study import execute, html, markdown, prepare
 from diffdescent.lab.study.config import Contrast
 from diffdescent.lab.study.contrasts import Contrasted, contrast
+from diffdescent.lab.study.paired import PairedEstimate
 from diffdescent.lab.study.report import notes
-from diffdescent.lab.study.summary import Estimate, Line
+from diffdescent.lab.study.summary import Line
 from tests.unit.lab.study.conftest import Make
 from tests.unit.lab.study.test_published import draws
 
@@ -38,7 +39,7 @@ def line(
         "steps": 10,
     }
     metrics = {
-        m: Estimate(v, v - half, v + half, {0: draws(half, seed)}) for m, v in values.items()
+        m: PairedEstimate(v, v - half, v + half, {0: draws(half, seed)}) for m, v in values.items()
     }
     return Line({**columns, "scale": scale}, metrics, ("k",), 10, 1.0, 1.0, "")
 
@@ -165,7 +166,15 @@ def test_decided_by_all_tests_together() -> None:
 
 def test_without_intervals_nothing_is_decided() -> None:
     bare = [
-        Line(line(s, 1).columns, {"fd": Estimate(v, math.nan, math.nan)}, ("k",), 10, 1.0, 1.0, "")
+        Line(
+            line(s, 1).columns,
+            {"fd": PairedEstimate(v, math.nan, math.nan)},
+            ("k",),
+            10,
+            1.0,
+            1.0,
+            "",
+        )
         for s, v in (("a", 9.0), ("b", 1.0))
     ]
     (row,) = contrast(WITH_AND_WITHOUT, bare, ["scale"]).rows

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from diffdescent.lab.study.config import Published
+from diffdescent.lab.study.paired import PairedEstimate
 from diffdescent.lab.study.published import compare
-from diffdescent.lab.study.summary import Estimate, Line, lines_of, ranked
+from diffdescent.lab.study.summary import Line, lines_of, ranked
 
 TABLE = Published.model_validate(
     {
@@ -46,7 +47,7 @@ def line(sampler: str, nfe: int, value: float, half: float = 0.1, metric: str = 
     drawn = {0: draws(half, ord(sampler))}
     return Line(
         columns,
-        {metric: Estimate(value, value - half, value + half, drawn)},
+        {metric: PairedEstimate(value, value - half, value + half, drawn)},
         ("k",),
         10,
         1.0,
@@ -75,7 +76,7 @@ def test_holds_reversed_and_undecided() -> None:
 
 def test_entries_stand_beside_ours() -> None:
     rows = dict(compare(TABLE, [line("a", 5, 2), line("b", 10, 3)]).rows)
-    assert (rows["a"][0].published, rows["a"][0].ours) == (1.0, Estimate(2, 1.9, 2.1))
+    assert (rows["a"][0].published, rows["a"][0].ours) == (1.0, PairedEstimate(2, 1.9, 2.1))
     assert (rows["a"][1].published, rows["a"][1].ours) == (None, None)
     assert rows["elsewhere"][0].ours is None
 
@@ -125,7 +126,7 @@ def test_seeds_are_averaged_and_their_intervals_shrink() -> None:
     assert found.low == pytest.approx(2.5 - 0.15)
     assert found.high == pytest.approx(2.5 + 0.2)
     # A difference from something known exactly is as uncertain as the mean of the four: √4·0.35/4.
-    gap = found.minus(Estimate(0.0, 0.0, 0.0, {0: torch.zeros(4000, dtype=torch.float64)}))
+    gap = found.minus(PairedEstimate(0.0, 0.0, 0.0, {0: torch.zeros(4000, dtype=torch.float64)}))
     assert gap.high - gap.value == pytest.approx(0.175)
 
 
@@ -163,24 +164,24 @@ def test_higher_is_better_and_how_far_behind() -> None:
 
 
 def test_without_intervals_nothing_is_decided() -> None:
-    bare = Estimate(1.0, math.nan, math.nan).minus(Estimate(5.0, math.nan, math.nan))
+    bare = PairedEstimate(1.0, math.nan, math.nan).minus(PairedEstimate(5.0, math.nan, math.nan))
     assert bare.value == -4
     assert math.isnan(bare.low)
     lines = [line("a", 5, 1), line("b", 5, 3)]
     for one in lines:
-        one.metrics["fd"] = Estimate(one.metrics["fd"].value, math.nan, math.nan)
+        one.metrics["fd"] = PairedEstimate(one.metrics["fd"].value, math.nan, math.nan)
     assert len(compare(TABLE, lines).orderings.undecided) == 1
 
 
 @pytest.mark.parametrize(
     ("estimate", "text"),
     [
-        (Estimate(12.3456, 11, 13.98), "12.35 [11.00, 13.98]"),
-        (Estimate(0.0123456, math.nan, math.nan), "0.01235"),
-        (Estimate(math.nan, 1, 2), "–"),
-        (Estimate(0.0, 0.0, 0.0), "0.000 [0.000, 0.000]"),
-        (Estimate(1234.5, 1200, 1300), "1234 [1200, 1300]"),
+        (PairedEstimate(12.3456, 11, 13.98), "12.35 [11.00, 13.98]"),
+        (PairedEstimate(0.0123456, math.nan, math.nan), "0.01235"),
+        (PairedEstimate(math.nan, 1, 2), "–"),
+        (PairedEstimate(0.0, 0.0, 0.0), "0.000 [0.000, 0.000]"),
+        (PairedEstimate(1234.5, 1200, 1300), "1234 [1200, 1300]"),
     ],
 )
-def test_estimates_as_text(estimate: Estimate, text: str) -> None:
+def test_estimates_as_text(estimate: PairedEstimate, text: str) -> None:
     assert str(estimate) == text

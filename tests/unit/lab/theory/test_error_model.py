@@ -168,11 +168,11 @@ def test_a_row_of_the_sweep_recomputed_by_hand() -> None:
         )
     exact = start @ vectors * np.sqrt((values + levels[-1] ** 2) / (values + levels[0] ** 2))
     gain = np.linalg.norm(rows["ddim"] - exact) / np.linalg.norm(rows["ge"] - exact)
-    assert row.gain[METRICS[0]][0] == pytest.approx(gain, rel=1e-4)
+    assert row.gain[METRICS[0]].value == pytest.approx(gain, rel=1e-4)
     in_fixed = [np.linalg.norm((rows[k] - exact) @ vectors.T @ fixed.T) for k in ("ddim", "ge")]
-    assert row.gain[METRICS[2]][0] == pytest.approx(in_fixed[0] / in_fixed[1], rel=1e-4)
-    for _, low, high in row.gain.values():
-        assert low < high < 3 * low
+    assert row.gain[METRICS[2]].value == pytest.approx(in_fixed[0] / in_fixed[1], rel=1e-4)
+    for found in row.gain.values():
+        assert found.low < found.high < 3 * found.low
     # On a subspace DDIM's distance falls exactly as σ does, in any fixed metric.
     beta = 1 - levels[1:] / levels[:-1]
     for name in BOUNDED:
@@ -184,9 +184,11 @@ def test_a_row_of_the_sweep_recomputed_by_hand() -> None:
 
 
 def test_the_gain_is_a_ratio_of_rmse_with_an_interval() -> None:
-    assert _gain(np.array([4.0, 8, 12]), np.array([1.0, 2, 3]), 0) == pytest.approx((2, 2, 2))
+    same = _gain(np.array([4.0, 8, 12]), np.array([1.0, 2, 3]), 0)
+    assert (same.value, same.low, same.high) == pytest.approx((2, 2, 2))
     squares = np.random.default_rng(3).chisquare(4, (2, 400))
-    gain, low, high = _gain(4 * squares[0], squares[1], 0)
+    found = _gain(4 * squares[0], squares[1], 0)
+    gain, low, high = found.value, found.low, found.high
     assert gain == pytest.approx(2 * math.sqrt(squares[0].mean() / squares[1].mean()))
     # The delta method: √(Var(a)/mean² + Var(b)/mean²)/2 of the gain is its standard error, 1.96 of
     # it each way.

@@ -22,8 +22,8 @@ def count(
 ) -> None:
     """Count heads, arms, legs and fingers of figures: normal, peculiar or unreadable."""
     from diffdescent.base.image_sets import read_images
+    from diffdescent.base.statistics import wilson
     from diffdescent.lab.peculiarity.counter import count_limbs
-    from diffdescent.lab.peculiarity.statistics import wilson
 
     found = read_images(images)
     readings = count_limbs(found.images)

@@ -79,9 +79,7 @@ def minima(
         "figure", "at", f"peculiar ({odd.n})", f"normal ({good.n})", "difference", show_edge=False
     )
     for line in lines:
-        shown.add_row(
-            line.figure, line.at, str(line.peculiar), str(line.normal), str(line.difference)
-        )
+        shown.add_row(line.figure, line.at, *line.texts)
     wide_console().print(shown)
     write_lines(lines, study / "minima.csv")
     draw_minima(odd, good, study / "minima.png")

@@ -77,8 +77,9 @@ def lowrank(
         table.add_column(name, justify="right")
     for row in rows:
         etas = (row.eta_at(METRICS[0], 30.0), *(row.eta_at(metric, 0.3) for metric in METRICS))
-        gain, low, high = row.gain[METRICS[0]]
+        gain = row.gain[METRICS[0]]
         cells = ("–" if math.isnan(e) else f"{e:.3g}" for e in etas)
-        table.add_row(f"{row.fraction:.3f}", *cells, f"{gain:.3f} [{low:.3f}, {high:.3f}]")
+        shown = f"{gain.value:.3f} [{gain.low:.3f}, {gain.high:.3f}]"
+        table.add_row(f"{row.fraction:.3f}", *cells, shown)
     Console().print(table)
     typer.echo(f"Wrote {out}/lowrank.json and lowrank.png")

@@ -10,7 +10,7 @@ from ..config import StudyConfig
 from ..contrasts import Contrasted, Gap
 from ..gather import Results
 from ..published import Beside, Compared
-from ..summary import Estimate, Line, flops_text, metrics_in, spreads, varying
+from ..summary import Line, flops_text, metrics_in, spreads, varying
 from .ranking import DESCRIBING
 
 PAIRED = (
@@ -113,12 +113,8 @@ def contrast_rows(one: Contrasted, metrics: Sequence[str]) -> list[tuple[str, li
 
 def _difference(gap: Gap) -> Difference:
     verdict = ("better" if gap.better else "worse") if gap.decided else ""
-    values = f"{_bare(gap.of)}, {_bare(gap.against)}"
+    values = f"{gap.of.bare()}, {gap.against.bare()}"
     return Difference(f"{'+' if gap.difference.value > 0 else ''}{gap.difference}", verdict, values)
-
-
-def _bare(estimate: Estimate) -> str:
-    return str(estimate).split(" [")[0]
 
 
 def described(line: Line, lines: Sequence[Line]) -> str:
