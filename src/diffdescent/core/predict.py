@@ -123,7 +123,7 @@ class Predictor(Protocol):
 
 
 def _check_output(raw: object, x: Tensor) -> None:
-    """Refuse what is no tensor of the input's shape."""
+    """Refuse what is not a tensor of the input's shape."""
     if not isinstance(raw, Tensor):
         raise UserError(
             f"The model returned a {type(raw).__name__}, not a tensor; wrap it, for example "
@@ -174,7 +174,7 @@ class Network(_Described):
     """Wraps any ``module(x, t, cond) → raw`` as a :class:`Predictor`.
 
     ``kind`` is what the raw output means. ``time`` maps a noise level to the number that the module
-    is told (default: the process's own ``t``, the index of a discrete VP process). With
+    is given (default: the process's own ``t``, the index of a discrete VP process). With
     ``learned_variance`` the module returns 2C channels, of which the second half is the variance.
     The module sees tensors of its own ``dtype``; the raw output comes back as it left the module.
 

@@ -1,5 +1,5 @@
-"""Guidance: models with a gradient or a direction beside their estimate, and what is done where
-these conflict."""
+"""Guidance: models that leave a gradient or a direction with their estimate. What is done where
+these conflict are transforms, which have their names here too."""
 
 from diffdescent.core.transforms.apg import APG
 from diffdescent.core.transforms.projection import Conflicts, Delta
@@ -7,9 +7,11 @@ from diffdescent.core.transforms.pxp import PAPER, RELEASED, FreePxP, PxP
 from diffdescent.core.transforms.rescale import Rescale
 
 from .cfg import ClassifierFree, ClassifierFreePlus
-from .classifier import Classifier, Guide, Guided
+from .classifier import Classifier
 from .clip import CLIP
 from .energy import Energy
+from .guide import Guide
+from .guided import Guided
 from .pretrained import load_guide
 from .text import apply_guidance, parse_guidance
 

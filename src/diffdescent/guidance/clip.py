@@ -16,7 +16,7 @@ from diffdescent.base.errors import UserError
 from diffdescent.core.process import Point
 from diffdescent.models.weight_files import weights_fingerprint
 
-from .classifier import gradient_of
+from .guide import gradient_of
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -154,7 +154,7 @@ def load_clip(
     """A CLIP folder (``transformers``: weights in safetensors, and its tokenizer) with a prompt.
 
     ``{}`` in the prompt stands for the label's name, one text for each of ``classes``. Raises
-    :class:`UserError` for a folder that is no CLIP, missing extras, and ``{}`` without names of
+    :class:`UserError` for a folder that is not a CLIP, missing extras, and ``{}`` without names of
     classes.
     """
     try:
@@ -179,7 +179,7 @@ def load_clip(
         )
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
-            f"{folder} is no CLIP folder with its tokenizer ({str(error).splitlines()[0]})."
+            f"{folder} is not a CLIP folder with its tokenizer ({str(error).splitlines()[0]})."
         ) from error
     model = model.to(device).eval().requires_grad_(False)
     ids, mask = (tokens[key].to(device) for key in ("input_ids", "attention_mask"))

@@ -24,7 +24,8 @@ from diffdescent.core.transforms.pxp import FreePxP, PxP
 from diffdescent.core.transforms.rescale import Rescale
 
 from .cfg import ClassifierFree, ClassifierFreePlus, Clip, FreeScale
-from .classifier import GradientScale, Guide, Guided, Sight
+from .guide import Guide
+from .guided import GradientScale, Guided, Sight
 from .pretrained import default_guide, load_guide
 
 Level = Annotated[float, In(0, hint="noise levels are values of σ/α, such as [0.3, 2]")]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from diffdescent.core.process import Point
 
-from .classifier import gradient_of
+from .guide import gradient_of
 
 
 @dataclass(frozen=True)

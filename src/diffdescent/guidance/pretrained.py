@@ -3,7 +3,6 @@ wrote."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,13 @@ from diffdescent.base.errors import UserError, unknown
 from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
 from diffdescent.core.process import VP, Point, Process
-from diffdescent.models import ASSETS
+from diffdescent.models import ASSETS, read_config
 from diffdescent.models.classifiers import GuideNet, load_classifier
 from diffdescent.models.convert.folder import FORMAT, load_module, read_settings
 from diffdescent.models.weight_files import weights_fingerprint
 
-from .classifier import Classifier, Sight
+from .classifier import Classifier
+from .guided import Sight
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class NoiseAware:
     """A network p(y | x_t) of one ``process``, asked at the noise levels of any other.
 
     The level is found by its σ/α, and x is scaled to the size that it has there; below and above
-    the trained levels the nearest one is told.
+    the trained levels it is asked at the nearest one.
     """
 
     network: nn.Module
@@ -100,11 +100,7 @@ def load_guide(
     if config.get("format") == FORMAT:
         return _converted(folder, on, temperature, device, channels)
     network = load_classifier(folder).to(device).requires_grad_(False)
-    if channels not in (None, config.get("channels")):
-        raise UserError(
-            f"The classifier {name!r} looks at images with {config.get('channels')} channels, and"
-            f" the model's have {channels}; name one that was trained on such images."
-        )
+    _check_channels(name, config.get("channels"), channels)
     logits: Callable[[Tensor, Point], Tensor]
     if isinstance(network, GuideNet):
         trained = config.get("about", {}).get("process", {})
@@ -142,11 +138,8 @@ def _converted(
             f"{str(folder)!r} holds a {settings.network}, not a classifier; name the folder of a"
             " converted classifier."
         )
-    if settings.shape is not None and channels not in (None, settings.shape[0]):
-        raise UserError(
-            f"The classifier {folder.name!r} looks at images with {settings.shape[0]} channels, and"
-            f" the model's have {channels}; name one that was trained on such images."
-        )
+    if settings.shape is not None:
+        _check_channels(folder.name, settings.shape[0], channels)
     network = load_module(folder, device)
     return Classifier(
         NoiseAware(network, settings.make_process()),
@@ -167,12 +160,17 @@ class _Clean:
         return logits
 
 
+def _check_channels(name: str, seen: int | None, channels: int | None) -> None:
+    """Refuse a classifier of images with ``seen`` channels for a model with other ``channels``."""
+    if channels not in (None, seen):
+        raise UserError(
+            f"The classifier {name!r} looks at images with {seen} channels, and the model's have"
+            f" {channels}; name one that was trained on such images."
+        )
+
+
 def _config(folder: Path) -> dict[str, Any]:
-    try:
-        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    return read_config(folder / "config.json")
 
 
 def _classes(config: dict[str, Any]) -> Sequence[str] | None:

@@ -27,8 +27,8 @@ from diffdescent.core.recipe import Recipe, default_grid, parse_grid
 from diffdescent.core.recipe.grammar import Reader, bind, print_element
 from diffdescent.core.transforms import PxP, Transform
 
-from .classifier import Guide
 from .elements import ACTIONS, SOURCES, Element, Free, FreePlus, FreeProjection, Own
+from .guide import Guide
 
 _TRIED = 4
 """Steps of the plan that tells whether a recipe's steps have a mean to move."""

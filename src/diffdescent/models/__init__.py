@@ -30,14 +30,14 @@ def _kind(folder: Path) -> str | None:
     if (folder / "unet" / "config.json").is_file():
         return "diffusers"
     if (folder / "config.json").is_file():
-        config = _read_config(folder / "config.json")
+        config = read_config(folder / "config.json")
         if config.get("format") == "diffdescent-network":
             return "converted"
         return "classifier" if "kind" in config else "diffusers"
     return None
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
     """A JSON object; an empty one where it is damaged, which is said on loading."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -108,7 +108,7 @@ def load_model(name: str, device: str | None = None) -> Predictor:
             f" models, --guidance \"classifier(model='{name}')\", or judges images, --features."
         )
     raise UserError(
-        f"The folder {name!r} is no model: expected a diffusers checkpoint (model_index.json, or"
-        " config.json beside safetensors weights). For the exact denoiser of its images write"
+        f"The folder {name!r} is not a model: expected a diffusers checkpoint (model_index.json, or"
+        " config.json with safetensors weights). For the exact denoiser of its images write"
         f" images:{name}."
     )

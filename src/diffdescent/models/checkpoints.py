@@ -38,7 +38,7 @@ def process_from_config(config: dict[str, Any]) -> Process:
 
     A discrete VP process by ``beta_schedule``, ``beta_start``, ``beta_end``, ``trained_betas``,
     ``num_train_timesteps``, ``rescale_betas_zero_snr``; a :class:`VE` one for ``EDM…`` schedulers;
-    a :class:`Flow` for flow matching (``shift``). Without any of it (no scheduler beside the
+    a :class:`Flow` for flow matching (``shift``). Without any of it (no scheduler with the
     network) the linear 1000-step process is taken. Raises :class:`UserError` for a scheduler or
     schedule that is not known.
     """
@@ -106,7 +106,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 def load_checkpoint(folder: str | Path, device: str | None = None) -> Network | EDM:
     """The network of a pipeline folder (``unet/``, ``scheduler/``) or of a bare UNet2DModel folder.
 
-    An EDM scheduler beside it makes it an :class:`EDM`, any other a :class:`Network`. Without a
+    An EDM scheduler with it makes it an :class:`EDM`, any other a :class:`Network`. Without a
     scheduler config the linear 1000-step process is taken. A class-conditional network whose label
     count has one more entry than ``classes`` (or says so by ``null_class`` in ``diffdescent.json``)
     is given that last label when no label is asked for. Half-precision weights run in float32 on a
@@ -170,7 +170,7 @@ def load_checkpoint(folder: str | Path, device: str | None = None) -> Network | 
     trained_steps = int(sampling.get("num_train_timesteps", 1000))
 
     def flow_time(at: Point) -> float:
-        return at.t * trained_steps  # a flow network is told 1000 t
+        return at.t * trained_steps  # a flow network takes 1000 t
 
     return Network(
         module,

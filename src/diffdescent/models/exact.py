@@ -41,7 +41,7 @@ def float64_device(device: torch.device) -> torch.device:
 
 
 def check_point(point: Point) -> None:
-    """Refuse a noise level that is no noise level: α, σ ≥ 0, finite, not both 0."""
+    """Refuse what is not a noise level: α, σ ≥ 0, finite, not both 0."""
     _, alpha, sigma = point
     if not (
         math.isfinite(alpha)

@@ -238,7 +238,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(pictures: Path, tmp_path: Pat
         (["sample", "cifar11", *out], "Unknown model 'cifar11'"),
         (["sample", tmp_path / "nowhere", *out], "There is no folder"),
         (["sample", tmp_path / "weights.pt", *out], "single weights file"),
-        (["sample", tmp_path / "empty", *out], "is no model"),
+        (["sample", tmp_path / "empty", *out], "is not a model"),
         (["sample", f"images:{tmp_path / 'empty'}", *out], "no readable image"),
         (["sample", f"images:{tmp_path / 'nowhere.zip'}", *out], "nowhere.zip"),
         (["sample", f"images:{truncated(tmp_path)}", *out], "b.png"),

@@ -9,13 +9,13 @@ from torch import Tensor
 
 import diffdescent as dd
 from diffdescent.core.executor import Executor
+from diffdescent.core.guidance_terms import Shift
 from diffdescent.core.noise import Keyed
 from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Prediction
 from diffdescent.core.process import Point
 from diffdescent.core.transforms import Displacement, Estimate
 from diffdescent.guidance import Classifier, Guided
-from diffdescent.guidance.classifier import Shift
 from diffdescent.models.mixture import Mixture
 from diffdescent.run import evaluate
 

@@ -269,7 +269,7 @@ def test_clip_from_a_folder(tmp_path: Path, clip: Any) -> None:
         ("", "needs a model and a prompt"),
         ("model=nowhere, prompt=dog", "no folder 'nowhere'"),
         (f"model='{folder}', prompt='a {{}}'", "names no classes"),
-        (f"model='{tmp_path}', prompt=dog", "no CLIP folder"),
+        (f"model='{tmp_path}', prompt=dog", "not a CLIP folder"),
     ):
         with pytest.raises(dd.UserError, match=message):
             apply_guidance(f"clip({options})", mixture(), dd.sampler("ddpm"))

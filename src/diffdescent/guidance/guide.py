@@ -1,0 +1,55 @@
+"""What a guide is: a gradient in an image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from diffdescent.base.errors import UserError
+from diffdescent.core.process import Point
+
+
+class Guide(Protocol):
+    """A gradient: (image, point, labels) ↦ ∇ log p(y | image), of the image's shape, in float32 or
+    better.
+
+    ``point`` is the image's noise level, with σ = 0 for an estimate of x0. A guide may say what its
+    labels mean by attributes ``label_count`` and ``classes``, and which weights it has by
+    ``fingerprint``.
+    """
+
+    def __call__(self, x: Tensor, point: Point, labels: Tensor | None) -> Tensor: ...
+
+
+def gradient_of(
+    value: Callable[[Tensor], Tensor], x: Tensor, dtype: torch.dtype | None, what: str
+) -> Tensor:
+    """∇_x Σ_i value(x)_i in float32 or better, x handed over in ``dtype`` (None: its own), the
+    graph freed at once.
+
+    Each sample's value depends on its own x alone, so that the sum's gradient is every sample's
+    own. ``what`` is what the message calls the function. Raises :class:`UserError` for values that
+    are not one number a sample, and for ones that x has no part in.
+    """
+    with torch.enable_grad():
+        leaf = x.detach().to(dtype or x.dtype).requires_grad_()
+        values = value(leaf)
+        if values.shape != x.shape[:1]:
+            raise UserError(
+                f"{what} must give one number a sample, shape ({len(x)},), not"
+                f" {tuple(values.shape)}."
+            )
+        gradient = (
+            torch.autograd.grad(values.sum(), leaf, allow_unused=True)[0]
+            if values.requires_grad
+            else None
+        )
+    if gradient is None:
+        raise UserError(
+            f"{what} has no gradient: its output does not depend on x; let it compute without"
+            " no_grad, detach or integers."
+        )
+    return gradient.to(torch.promote_types(gradient.dtype, torch.float32))
