@@ -63,7 +63,8 @@ class Cosine:
     ``shape`` is (C, H, W); ``order`` (C·H·W,) int64 is a permutation of the flattened coefficients,
     None for none.
 
-    Raises :class:`UserError` for a shape that is not (C, H, W) or an order that is not a permutation.
+    Raises :class:`UserError` for a shape that is not (C, H, W) or an order that is not a
+    permutation.
     """
 
     def __init__(self, shape: tuple[int, ...], order: Tensor | None = None) -> None:
