@@ -1,0 +1,42 @@
+"""The examples of a page that says how to write something of one's own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.paths import DOCS, ROOT
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """The page's blocks of code in ``language``, in order."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def put(page: str, name: str, folder: Path) -> str:
+    """Write the page's first Python block to ``folder/name.py``, as its reader would; its text."""
+    code = blocks(page, "python")[0]
+    (folder / f"{name}.py").write_text(code, encoding="utf-8")
+    return code
+
+
+def command(line: str, folder: Path) -> str:
+    """What a command of the page prints, run in the checkout with ``folder`` on the path."""
+    words = shlex.split(line)
+    assert words[0] == "python"
+    path = os.pathsep.join([str(folder), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, *words[1:]],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
