@@ -20,7 +20,8 @@ from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Prediction, conversion
 from diffdescent.core.process import Flow, VPContinuous
 from diffdescent.core.solvers import Solver
-from diffdescent.core.solvers.ddim import DDIM, DDPM, forward_sigma
+from diffdescent.core.solvers.ddim import DDIM, DDPM
+from diffdescent.core.solvers.fresh_noise import forward_sigma
 from diffdescent.core.weights import effective_weights
 from tests.contract.setups import GRIDS
 from tests.order.marginals import propagate

@@ -11,7 +11,8 @@ from diffdescent.core.grid import explicit
 from diffdescent.core.process import VP, Array, ArrayLike, VPContinuous
 from diffdescent.core.solvers import Solver
 from diffdescent.core.solvers.adams import IPNDM
-from diffdescent.core.solvers.deis import DEIS, RhoRK
+from diffdescent.core.solvers.deis import DEIS
+from diffdescent.core.solvers.runge_kutta import RhoRK
 from tests.parity.golden import Case, cases, compare, error, run, start
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from diffdescent.core.grid import Grid, make_grid
 from diffdescent.core.process import VP, Point
-from diffdescent.core.solvers.dpm import DPM, DPMpp, singlestep_orders
+from diffdescent.core.solvers.dpm import DPM, DPMpp
+from diffdescent.core.solvers.single_steps import singlestep_orders
 from tests.parity.golden import Case, cases, compare, run, start
 from tests.parity.multistep import diffusers_grid, run_committed
 

@@ -44,6 +44,7 @@ def test_the_example_and_its_use(folder: Path) -> None:
         dd.grid(f"{NAME}(begin=3)", dd.VE(), 5)
 
 
+@pytest.mark.slow
 def test_the_commands(folder: Path) -> None:
     line, suite = blocks(PAGE, "bash")
     assert NAME in command(line, folder)

@@ -1,7 +1,7 @@
 """Solvers: how an estimate is built from past evaluations. Importing the package registers them
 all."""
 
-from . import adams, analytic, calibrated, ddim, deis, dpm, edm, pndm, unipc
+from . import adams, analytic, calibrated, ddim, deis, dpm, edm, pndm, runge_kutta, unipc
 from .base import FILE_SOLVERS, SOLVERS, Solver, Spacing, Variable, fixed_coefficients, register
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "fixed_coefficients",
     "pndm",
     "register",
+    "runge_kutta",
     "unipc",
 ]

@@ -3,36 +3,20 @@ the real ones."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from diffdescent.core.grid import Grid
 from diffdescent.core.options import In, Options
 from diffdescent.core.plan import Plan
-from diffdescent.core.process import Point
 
 from .base import Spacing, Variable, fixed_coefficients, register
-from .quadrature import ADAMS_BASHFORTH, gauss, lagrange
+from .quadrature import equal_step_weights, variable_step_weights
 from .sigma_space import finite, multistep_rows, stage_rows, steps
 
 Order = Annotated[int, In(1, 4)]
 """As many past evaluations as there are coefficients for."""
-
-
-def equal_step_weights(nodes: Sequence[Point], dst: Point) -> list[float]:
-    """w_j = (σ̃_s − σ̃_t)·(Adams–Bashforth coefficient for equal steps), whatever the steps are."""
-    change = dst.ratio - nodes[0].ratio
-    return [change * c for c in ADAMS_BASHFORTH[len(nodes) - 1]]
-
-
-def variable_step_weights(nodes: Sequence[Point], dst: Point) -> list[float]:
-    """w_j = ∫ ℓ_j(σ̃) dσ̃ over the step, ℓ_j the Lagrange polynomials of the evaluations' σ̃.
-
-    The integrand is a polynomial of degree at most 3, which two Gauss points integrate exactly.
-    """
-    rule = gauss((nodes[0].ratio, dst.ratio), 2)
-    return [float(w) for w in lagrange([p.ratio for p in nodes], rule.points) @ rule.weights]
 
 
 @register("plms")

@@ -21,7 +21,7 @@ from diffdescent.core.predict import Predictor
 from diffdescent.core.process import Point, points
 
 from .base import Variable, register
-from .ddim import noisy_plan, posterior_sigma
+from .fresh_noise import noisy_plan, posterior_sigma
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ class Solver(Protocol):
     What a solver declares is what the tests hold it to; every registered name joins them, with each
     of its ``variants`` (option sets; say ``({}, {"order": 3})`` to test the default and order 3).
     :func:`register` fills in what a class leaves out: ``variants = ({},)``, ``keeps_variance =
-    True``, and an :meth:`order_on` that gives ``order`` and ``cold_order`` on every grid.
+    True``, a ``cold_order`` that is the order, and an :meth:`order_on` that gives the two on every
+    grid.
 
     :meth:`order_on` is the order of convergence: in the interior (history seeded from the exact
     flow, no start-up or closing rows), or of a whole run from a cold start (any first-order start
@@ -106,6 +107,7 @@ def register(name: str) -> Callable[[S], S]:
         for attribute, default in (
             ("variants", ({},)),
             ("keeps_variance", True),
+            ("cold_order", property(lambda solver: solver.order)),
             ("order_on", _order_on),
         ):
             if not hasattr(cls, attribute):

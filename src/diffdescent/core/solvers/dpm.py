@@ -21,7 +21,6 @@ from diffdescent.core.predict import Basis
 from diffdescent.core.process import Point
 
 from .base import Spacing, Variable, register
-from .ddim import noisy_row, posterior_sigma
 from .exponential import (
     LambdaStep,
     LowerOrderFinal,
@@ -35,20 +34,10 @@ from .exponential import (
     solve_weights,
     step_orders,
 )
+from .fresh_noise import noisy_row, posterior_sigma
+from .single_steps import Span, grid_spans, lambda_spans, singlestep_orders
 
 Order = Annotated[int, In(1, 3)]
-
-
-def singlestep_orders(evaluations: int, order: int) -> tuple[int, ...]:
-    """The orders of single steps that spend exactly ``evaluations``: as many full ones as fit, then
-    the rest.
-
-    Order 3 ends with …, 2, 1 when three divides the budget (arXiv 2206.00927, section 3.4).
-    """
-    if order == 3 and evaluations % 3 == 0:
-        return (3,) * (evaluations // 3 - 1) + (2, 1)
-    rest = evaluations % order
-    return (order,) * (evaluations // order) + ((rest,) if rest else ())
 
 
 @dataclass(frozen=True)
@@ -203,38 +192,13 @@ class _DPMSolver(Options):
             )
         return rows
 
-    def _spans(self, grid: Grid) -> list[tuple[Point, Point, list[Point]]]:
-        """Every step's start, end and inner levels."""
-        points = grid.points
-        if self.inner == "lambda":
-            return [
-                (src, dst, self._thirds(grid, src, dst, p) if is_finite(src, dst) else [])
-                for (src, dst), p in zip(
-                    pairwise(points), orders_for(grid, self.order, self.orders), strict=True
-                )
-            ]
-        orders = self.orders or singlestep_orders(grid.steps, self.order)
-        if sum(orders) != grid.steps:
-            raise UserError(
-                f"Single steps on the grid's own levels need orders that add up to its {grid.steps}"
-                f" steps, not to {sum(orders)}."
-            )
-        spans, at = [], 0
-        for p in orders:
-            inside = list(points[at : at + p + 1])
-            if is_finite(inside[0], inside[-1]):
-                spans.append((inside[0], inside[-1], inside[1:-1]))
-            else:  # what goes from or to infinite λ is stepped by itself
-                spans += [(a, b, []) for a, b in pairwise(inside)]
-            at += p
-        return spans
+    def _spans(self, grid: Grid) -> list[Span]:
+        if self.inner == "grid":
+            return grid_spans(grid, self.orders or singlestep_orders(grid.steps, self.order))
+        orders = orders_for(grid, self.order, self.orders)
+        return lambda_spans(grid, orders, lambda src, dst: self._target(src, dst)[0].lam)
 
-    def _thirds(self, grid: Grid, src: Point, dst: Point, order: int) -> list[Point]:
-        """Inner levels at equal fractions of the ODE's step in λ."""
-        h = self._target(src, dst)[0].lam - src.lam
-        return [grid.at_ratio(math.exp(-(src.lam + h * k / order))) for k in range(1, order)]
-
-    def _stages(self, index: int, src: Point, dst: Point, stages: list[Point]) -> list[Row]:
+    def _stages(self, index: int, src: Point, dst: Point, stages: Sequence[Point]) -> list[Row]:
         """The rows of one single step; ``evals`` run from the newest stage back to the step's
         start."""
         target, up = self._target(src, dst)

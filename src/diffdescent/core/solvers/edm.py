@@ -15,7 +15,7 @@ from diffdescent.core.plan import Output, Plan, Row, euler_row
 from diffdescent.core.process import Point, Process
 
 from .base import Variable, register
-from .ddim import forward_sigma, noisy_plan, posterior_sigma
+from .fresh_noise import forward_sigma, noisy_plan, posterior_sigma
 
 Clock = Literal["sigma", "variance", "time"]
 """The variable along which steps are straight: σ̃; σ̃² (the VE equation of Song et al. 2021); or

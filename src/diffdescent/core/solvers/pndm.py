@@ -12,8 +12,8 @@ from diffdescent.core.options import Options
 from diffdescent.core.plan import Plan, Row, euler_row
 from diffdescent.core.process import Point
 
-from .adams import equal_step_weights
 from .base import Spacing, Variable, fixed_coefficients, register
+from .quadrature import equal_step_weights
 from .sigma_space import finite, multistep_rows, output, stage_rows, steps
 
 _START = 3

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from diffdescent.core.process import Array
+from diffdescent.core.process import Array, Point
 
 ADAMS_BASHFORTH: tuple[tuple[float, ...], ...] = (
     (1.0,),
@@ -63,3 +63,18 @@ def lagrange(nodes: Sequence[float], x: Array) -> Array:
             if i != j:
                 basis[j] *= (x - u[i]) / (u[j] - u[i])
     return basis
+
+
+def equal_step_weights(nodes: Sequence[Point], dst: Point) -> list[float]:
+    """w_j = (σ̃_s − σ̃_t)·(Adams–Bashforth coefficient for equal steps), whatever the steps are."""
+    change = dst.ratio - nodes[0].ratio
+    return [change * c for c in ADAMS_BASHFORTH[len(nodes) - 1]]
+
+
+def variable_step_weights(nodes: Sequence[Point], dst: Point) -> list[float]:
+    """w_j = ∫ ℓ_j(σ̃) dσ̃ over the step, ℓ_j the Lagrange polynomials of the evaluations' σ̃.
+
+    The integrand is a polynomial of degree at most 3, which two Gauss points integrate exactly.
+    """
+    rule = gauss((nodes[0].ratio, dst.ratio), 2)
+    return [float(w) for w in lagrange([p.ratio for p in nodes], rule.points) @ rule.weights]

@@ -21,9 +21,10 @@ from diffdescent.core.solvers import Solver
 from diffdescent.core.solvers.adams import IPNDM, LMS, PLMS, AdamsBashforth
 from diffdescent.core.solvers.analytic import Analytic, Gamma, estimate_gamma
 from diffdescent.core.solvers.ddim import DDIM
-from diffdescent.core.solvers.deis import DEIS, TABLEAUS, RhoRK
+from diffdescent.core.solvers.deis import DEIS
 from diffdescent.core.solvers.pndm import PNDM
 from diffdescent.core.solvers.quadrature import ADAMS_BASHFORTH, gauss, lagrange, left_sum
+from diffdescent.core.solvers.runge_kutta import TABLEAUS, RhoRK
 from diffdescent.core.transforms.threshold import Threshold
 
 MEAN, VARIANCE = 0.3, 0.25
