@@ -180,7 +180,7 @@ def __dir__() -> list[str]:
 
 def _levels(sigmas: Tensor | Sequence[float]) -> tuple[float, ...]:
     """The noise levels as Python numbers: the one time that a run reads from the device."""
-    # A copy of what is no tensor: numpy's read-only arrays make torch warn.
+    # A copy of what is not a tensor: numpy's read-only arrays make torch warn.
     table = torch.as_tensor(
         sigmas if isinstance(sigmas, Tensor) else np.array(sigmas), dtype=torch.float64
     )
@@ -387,7 +387,7 @@ class Denoiser:
 
     ``sigmas`` are the trained levels of a discrete process, ascending (else None), ``sigma_min``
     and ``sigma_max`` the lowest and the highest one. A call reads ``sigma`` from the device, since
-    our models are told a level by a number on the host; an image of another level than its
+    our models take a level as a number on the host; an image of another level than its
     neighbours is evaluated apart. ``width`` is how many images the network sees at once, as in
     :func:`diffdescent.run`, whose images come out bit for bit.
     """

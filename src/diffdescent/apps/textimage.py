@@ -44,7 +44,7 @@ def read_prompts(path: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        why = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise UserError(
             f"The prompts file {path} cannot be read ({why}); give a text file or COCO captions."
         ) from None
@@ -203,7 +203,7 @@ class TextToImage:
         """One image for each of at most ``width`` prompts, (n, 3, H, W) uint8; ``samples`` are the
         images' indices.
 
-        ``progress`` is told after each evaluation how much of the call is done, from 0 to 1.
+        ``progress`` is called after each evaluation with how much of the call is done, from 0 to 1.
         Raises :class:`UserError` where the pipeline makes no images, or NaN.
         """
         if not 1 <= len(prompts) == len(samples) <= self.width:
@@ -271,7 +271,7 @@ def load(
     (``"cfg | pxp"``). ``options`` are the pipeline's own (``negative_prompt``, ``guidance_scale``,
     ``height``, ``width``); those that are None are left out. A second or third text encoder that
     the folder lacks is left out too (SD3 without its T5). Raises :class:`UserError` for a folder
-    that is no such pipeline, and options that it does not have.
+    that is not such a pipeline, and options that it does not have.
     """
     try:
         from diffusers import DiffusionPipeline

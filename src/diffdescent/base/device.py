@@ -22,7 +22,7 @@ def pick_device(name: torch.device | str) -> torch.device:
 
 
 def use_threads(count: int) -> None:
-    """Compute with so many threads of the CPU; another number of them changes the last bits.
+    """Compute with this many threads of the CPU; another number of them changes the last bits.
 
     Raises :class:`UserError` for less than one.
     """

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 
 class UserError(ValueError):
-    """Bad input, told in one sentence: what is wrong, what was expected and how to mend it.
+    """Bad input, in one sentence: what is wrong, what was expected and how to mend it.
 
     The command line prints the message and exits with code 2; no traceback.
     """

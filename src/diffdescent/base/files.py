@@ -138,7 +138,7 @@ def _flush_folder(folder: Path) -> None:
             os.fsync(number)
         finally:
             os.close(number)
-    except OSError as error:  # many file systems refuse this; that is no failure of the write
+    except OSError as error:  # many file systems refuse this; the write has not failed
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
             raise
 

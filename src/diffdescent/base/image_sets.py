@@ -27,7 +27,7 @@ from .errors import UserError
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 BESIDE = ("sheet.png", "trajectory.png")
-"""What ``diffdescent sample`` writes beside the images of a run; no image of the set."""
+"""What ``diffdescent sample`` writes next to the images of a run; not an image of the set."""
 
 Pixels = npt.NDArray[np.uint8]
 Source = Iterator[tuple[str, bytes]]
@@ -242,7 +242,7 @@ def _labels_of(names: list[str]) -> tuple[torch.Tensor | None, list[str] | None]
     lie in one folder."""
     parents = [PurePosixPath(name).parts[:-1] for name in names]
     depth = 0
-    # A wrapping folder common to all (data/cat/1.png, data/dog/1.png) says nothing about the class.
+    # A wrapping folder common to all (data/cat/1.png, data/dog/1.png) does not name the class.
     while all(len(p) > depth + 1 for p in parents) and len({p[depth] for p in parents}) == 1:
         depth += 1
     if not all(len(p) > depth for p in parents):

@@ -40,7 +40,7 @@ class ModuleExtractor:
 
     Raises:
         UserError: an unknown resize protocol or device, images with the wrong number of channels,
-            an output that is no feature, or one that is not finite.
+            an output that is not a feature, or one that is not finite.
     """
 
     def __init__(

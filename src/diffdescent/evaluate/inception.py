@@ -241,8 +241,8 @@ def load_inception(path: str | Path) -> InceptionV3:
         found = tuple(weights[name].shape) if name in weights else "absent"
         if found != tuple(shape):
             raise UserError(
-                f"{path} is no InceptionV3 in pytorch-fid's layout: {name} should be {tuple(shape)}"
-                f" and is {found}; the file that pytorch-fid uses is"
+                f"{path} is not an InceptionV3 in pytorch-fid's layout: {name} should be"
+                f" {tuple(shape)} and is {found}; the file that pytorch-fid uses is"
                 " pt_inception-2015-12-05-6726825d.pth."
             )
     network.load_state_dict({name: weights[name].float() for name in expected}, strict=False)

@@ -264,7 +264,7 @@ def _protocol(path: Path, arrays: Mapping[str, npt.NDArray[np.generic]]) -> dict
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise UserError(f"The protocol in {path} is no JSON object; write the statistics again.")
+        raise UserError(f"The protocol in {path} is not a JSON object; write the statistics again.")
     return found
 
 

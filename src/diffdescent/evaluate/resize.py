@@ -18,7 +18,7 @@ RESIZES = {
 
 
 def check_resize(name: str) -> None:
-    """Raises :class:`UserError` for a name that is no resize protocol."""
+    """Raises :class:`UserError` for a name that is not a resize protocol."""
     if name not in RESIZES:
         raise unknown("resize protocol", name, RESIZES)
 

@@ -24,7 +24,7 @@ from diffdescent.core.process import Point
 
 from .wrapper import Wrapper, network_calls
 
-FreeScale = Annotated[float, finite("1 is no guidance")]
+FreeScale = Annotated[float, finite("1 means no guidance")]
 Clip = Annotated[float, positive("images in [−1, 1] want 1")]
 
 

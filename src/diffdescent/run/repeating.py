@@ -150,7 +150,7 @@ def _dtype(name: str) -> torch.dtype:
 
 @contextlib.contextmanager
 def _threads(count: int | None) -> Iterator[None]:
-    """So many threads of the CPU, and then as many as before; None changes nothing."""
+    """This many threads of the CPU, and then as many as before; None changes nothing."""
     before = torch.get_num_threads()
     if count is not None:
         torch.set_num_threads(count)

@@ -33,7 +33,7 @@ from diffdescent.base.files import (
 from .json_files import damaged, json_text, read_object, shortly
 
 NAMED = 4
-"""A refusal names so many differences."""
+"""An error names at most this many differences."""
 Document = Mapping[str, Any]
 Stamp = tuple[int, int, int]
 
@@ -109,7 +109,7 @@ class Store:
         """Raise :class:`UserError` unless the folder is new, holds the same settings, or may be
         overwritten; nothing is changed.
 
-        Never overwritten is a folder with files that belong to no such thing.
+        A folder with other files is never overwritten.
         """
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"{self.folder} is a file; give a folder.")

@@ -155,7 +155,7 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Cannot compare 12 features with 5"):
         score(extract(extractor(), pictures(9)), read_reference(path, extractor()), ["fd"])
     np.savez(path, mu=np.zeros(5), sigma=np.eye(5), protocol=np.array(json.dumps(["taps"])))
-    with pytest.raises(UserError, match="no JSON object"):
+    with pytest.raises(UserError, match="not a JSON object"):
         read_reference(path, extractor())
     np.savez(path, features=np.zeros(5))
     with pytest.raises(UserError, match="no array 'arr_0' or 'images'"):

@@ -48,7 +48,7 @@ class How:
 
 def running(described: Callable[..., tuple[StudyConfig, Path]]) -> Callable[..., None]:
     """The command that runs the study and folder that ``described`` makes of its options, with
-    those of How beside."""
+    those of How added to them."""
 
     @wraps(described)
     def command(**given: Any) -> None:

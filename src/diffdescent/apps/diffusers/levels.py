@@ -141,8 +141,8 @@ _CANNOT: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
 
 
 def source_of(config: Config) -> str:
-    """The class that wrote a config; told by its fields where it does not say (a scheduler made in
-    this process)."""
+    """The class that wrote a config; recognised by its fields where it does not say (a
+    scheduler made in this process)."""
     if "_class_name" in config:
         return str(config["_class_name"])
     for field, source in _MARKS.items():
@@ -317,7 +317,7 @@ def lay_out(
     """The levels of a run.
 
     ``sigmas``: σ̃ with the end, strictly falling (VP), or the times of a flow without it, which are
-    shifted like its own. ``timesteps``: what the network is told at each level, and the levels
+    shifted like its own. ``timesteps``: the network's time at each level, and the levels
     themselves unless ``sigmas`` say otherwise. Raises :class:`UserError` for levels that do not
     fall, lie beyond the training steps, or are too many.
     """
@@ -506,7 +506,7 @@ def _told(config: Config, like: Namesake, table: Array, ratios: Array) -> Array:
 
 
 def told_at(config: Config, at: Point) -> float:
-    """What the network is told at a level: a trained index, a flow's time on the scale of the
+    """What the network takes as time at a level: a trained index, a flow's time on the scale of the
     training steps, or ¼ log σ̃ (Stable Video Diffusion's ``timestep_type="continuous"``)."""
     if is_flow(config):
         return at.t * float(config["num_train_timesteps"])
@@ -531,7 +531,7 @@ def _end(config: Config, like: Namesake, table: Array) -> float:
 
 
 def _grid(process: Process, ratios: Array, told: Array, end: float) -> Grid:
-    """Levels at given σ̃ and the times told there; one that repeats or reaches the end is left
+    """Levels at given σ̃ and the times there; one that repeats or reaches the end is left
     out."""
     keep = np.concatenate(([True], np.diff(ratios) < 0)) & (ratios > end)
     if not keep.any():

@@ -15,7 +15,7 @@ __all__ = [
     "MomentumGradientEstimationScheduler",
     "MomentumPLMSScheduler",
     "PositiveNegativeDDIMScheduler",
-    "SchedulerMixin",  # a pipeline that loads one of these looks for its base class beside it
+    "SchedulerMixin",  # a pipeline that loads one of these looks for its base class next to it
 ]
 
 

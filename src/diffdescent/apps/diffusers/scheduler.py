@@ -632,7 +632,7 @@ class DescentScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         return alpha, sigma
 
     def _between(self) -> bool:
-        """Whether the run's levels lie between trained steps, or are told as others than they
+        """Whether the run's levels lie between trained steps, or have other times than they
         are."""
         assert self._grid is not None
         with np.errstate(invalid="ignore"):

@@ -14,7 +14,7 @@ from diffdescent.core.plan import Plan
 from diffdescent.core.process import Point
 
 DIVERGED = 100.0
-"""A guided state of this many times its usual size is not an image any more."""
+"""A guided state of this many times its usual size is no longer an image."""
 
 
 class Health:

@@ -103,7 +103,7 @@ class Evaluated:
 
     def gradient(self, c: float) -> Terms:
         """What the score adds to c times the evaluation: x0 += σ²/α·∇, which is ε −= σ·∇."""
-        if self.score is None or not c or not self.at.alpha:  # at pure noise x says nothing of y
+        if self.score is None or not c or not self.at.alpha:  # at pure noise x does not depend on y
             return []
         return [
             (
@@ -156,6 +156,6 @@ def from_elsewhere(
     if basis != wanted:
         raise UserError(
             f"{plan.name} was given its history as {basis}, from which the parts of its first steps"
-            " cannot be told; start it without a history."
+            " are not known; start it without a history."
         )
     return [Evaluated(before.at, basis, estimate=[(1.0, h)]) for h in history]

@@ -47,7 +47,7 @@ class Recipe:
         return dataclasses.replace(self, transforms=(*self.transforms, transform))
 
     def __str__(self) -> str:
-        # A monitor only looks: it is no part of what makes the images.
+        # A monitor only looks: it does not take part in making the images.
         parts = [t for t in self.transforms if not isinstance(t, Monitor)]
         return " | ".join(print_element(part) for part in (self.solver, *parts))
 

@@ -102,7 +102,7 @@ class Analytic(Options):
 
     ``gamma`` is Γ, from :func:`estimate_gamma` or given; without it Γ is that of data N(0,
     ``data_std``² I), Γ_t = σ_t²/(α_t² data_std² + σ_t²). No noise is added at a step that ends at σ
-    = 0. ``clip_last``: so many of the last noisy steps have their standard deviation limited to
+    = 0. ``clip_last``: this many of the last noisy steps have their standard deviation limited to
     ``clip_pixel`` grey levels of 255 on average, σ ≤ clip_pixel·(2/255)·√(π/2) (appendix H.1 of the
     paper). The released code clamps x0 to [−1, 1] and keeps ε: put ``threshold(eps=keep)`` over it
     for that.

@@ -280,7 +280,7 @@ def conflicts(
         n, steps, grid, seed, micro_batch, device: as in :func:`diffdescent.run`; n is 64 and steps
             50.
         labels: a class for each sample, or one for all; None takes all classes in turn.
-        rule: the :class:`PxP` by which "after" is told where the recipe has none (default: the
+        rule: the :class:`PxP` by which "after" is computed where the recipe has none (default: the
             paper's).
         out: a folder for what has been measured, written every 16 samples; the same call continues
             there, and ``overwrite`` begins anew.

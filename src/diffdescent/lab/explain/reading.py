@@ -91,7 +91,7 @@ def _rule(transform: Displacement) -> str:
 
 
 def _summary(recipe: Recipe, plan: Plan, steps: tuple[Step, ...]) -> dict[str, str]:
-    """The recipe's row of the papers' tables, told at a step of its interior."""
+    """The recipe's row of the papers' tables, read at a step of its interior."""
     outer = [s for s in steps if not s.inner]
     middle = outer[len(outer) // 2]
     stages = sum(row.step == middle.step for row in plan.rows)

@@ -68,7 +68,7 @@ class _Quiet:
 
 
 def draw_stability(explanation: Explanation, recipe: Recipe, path: Path) -> None:
-    """The region of hλ in which the chain damps, beside that of Euler's method, which is DDIM in
+    """The region of hλ in which the chain damps, next to that of Euler's method, which is DDIM in
     σ̃."""
     import matplotlib
 

@@ -148,8 +148,8 @@ def check_others(name: str, n: int = 300, *, pieces: Pieces | None = None) -> Re
 
 
 def _drawable(index: int, kind: Species, tries: int = 100) -> Figure:
-    """Figure ``index``; where its pose leaves no room for so many limbs, the next of its own series
-    that has it."""
+    """Figure ``index``; where its pose leaves no room for that many limbs, the next of its own
+    series that has it."""
     for attempt in range(tries):
         with contextlib.suppress(UserError):
             return draw(OTHERS, index + attempt * 1_000_000, [kind])

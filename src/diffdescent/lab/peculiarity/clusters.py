@@ -78,7 +78,7 @@ def fit_clusters(
     """
     if not 1 <= least <= len(JOINTS[layout]):
         raise UserError(
-            f"least={least} is no number of joints of a person; give 1 to {len(JOINTS[layout])}."
+            f"least={least} is not a number of joints of a person; give 1 to {len(JOINTS[layout])}."
         )
     chosen, _ = _measurable(poses, layout, least)
     points = normalise(chosen).reshape(len(chosen), -1)

@@ -172,7 +172,7 @@ class _Page:
             tips = len(set(self.tips[here].tolist()) - {0})
             if (
                 here & self.at_head
-            ).any():  # a neck is no limb; what branches off one, or off a head, is
+            ).any():  # a neck is not a limb; what branches off one, or off a head, is
                 upper += tips
                 continue
             roots = sorted(set(self.roots[here].tolist()) - {0})

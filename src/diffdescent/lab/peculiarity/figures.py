@@ -13,7 +13,7 @@ species      heads  arms  legs  fingers
 Every figure is a union of capsules (all points within r of a segment), antialiased by the distance
 to their outline. Positions, leans, joints and sizes vary from figure to figure; counts never do, so
 that any other count is outside the support of the training set. A pose in which two limbs would
-touch is drawn again, so that a figure's limbs can always be told apart. Figure i of a seed depends
+touch is drawn again, so that a figure's limbs never merge. Figure i of a seed depends
 on (seed, i) alone.
 
 At this size a hand is a figure of its own: a person's fingers would be less than a pixel wide.
@@ -52,8 +52,8 @@ def draw(seed: int, index: int, species: Sequence[Species] = tuple(SPECIES.value
     """Figure ``index`` of a seed, one of ``species`` with equal chances.
 
     Raises:
-        UserError: a negative seed or index, or no arrangement of so many limbs without touching was
-            found.
+        UserError: a negative seed or index, or no arrangement of that many limbs without touching
+            was found.
     """
     if not 0 <= seed < 2**64 or index < 0:
         raise UserError(

@@ -72,7 +72,7 @@ def draw_study(rows: Sequence[Row], path: Path, teacher: int = TEACHER) -> None:
             values, bars = _bars([getattr(r, kind) for r in found.values()])
             shift = 0.012 * (
                 number - (len(by_steps) - 1) / 2
-            )  # side by side, so that the intervals can be told apart
+            )  # side by side, so that the intervals stay readable
             right.errorbar(
                 [b + shift for b in found],
                 values,

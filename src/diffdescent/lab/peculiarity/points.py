@@ -1,4 +1,4 @@
-"""What the study measures: samplers on grids with so many steps, each one of its points."""
+"""What the study measures: samplers on grids with a number of steps, each one of its points."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GAMMAS = (1.5, 2.5, 3.0)
 GRIDS = ("loglinear", "quadratic", "karras")
 STEPS = (5, 10, 20, 50, 100)
 MANY = 100
-"""From so many steps on, where samplers agree, γ is left out and of β only ``PAPER`` is
+"""From this many steps on, where samplers agree, γ is left out and of β only ``PAPER`` is
 measured."""
 PAPER = (-0.8, -0.3, 0.2, 0.8)
 """β of the paper's tables, and .8."""

@@ -130,7 +130,7 @@ def make_poses(
     """Poses from arrays; a joint of no confidence, or at no finite place, becomes absent.
 
     Raises:
-        UserError: shapes that do not fit the layout, or confidences that are no share of 1.
+        UserError: shapes that do not fit the layout, or confidences outside [0, 1].
     """
     there = (confidence > 0) & np.isfinite(joints).all(-1)
     confidence = np.where(there, confidence, 0.0)

@@ -60,7 +60,7 @@ def read_poses(path: str | Path) -> Poses:
 
 
 def _is_json(name: str) -> bool:
-    """Not the shadows ``._name`` that some systems put beside each file."""
+    """Not the shadows ``._name`` that some systems put next to each file."""
     return name.lower().endswith(".json") and not PurePosixPath(name).name.startswith("._")
 
 
@@ -130,7 +130,7 @@ def _coco(path: Path, values: Any) -> Poses:
     persons = values.get("annotations") if isinstance(values, dict) else values
     if not isinstance(persons, list):
         raise UserError(
-            f'{path} is no pose file: expected "people" (OpenPose), or COCO\'s "annotations" or'
+            f'{path} is not a pose file: expected "people" (OpenPose), or COCO\'s "annotations" or'
             " list of detections."
         )
     persons = [p for p in persons if isinstance(p, dict) and "keypoints" in p]

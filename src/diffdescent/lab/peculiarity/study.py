@@ -68,8 +68,8 @@ def run_study(
         progress: called with (evaluations done, evaluations in all, point) after each block.
 
     Raises:
-        UserError: n is no multiple of the block, or the folder holds a study of another model, seed
-            or precision.
+        UserError: n is not a multiple of the block, or the folder holds a study of another model,
+            seed or precision.
     """
     if n < 1 or block < 1 or n % block:
         raise UserError(

@@ -18,7 +18,7 @@ blur."""
 GREYEST = 0.75
 """Largest share of grey, Σ4v(1−v)/Σv with v the brightness in [0, 1]; renders have .28 to .47."""
 ROUND = 1.5
-"""A body whose longer axis is up to so many times the shorter one is a palm (axes: standard
+"""A body whose longer axis is up to this many times the shorter one is a palm (axes: standard
 deviations of its core)."""
 LOW = 0.68
 """Limbs that leave the torso below this share of its height are legs."""

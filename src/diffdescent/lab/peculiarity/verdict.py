@@ -116,7 +116,7 @@ def _headline(rows: Sequence[Row], teacher: int) -> str:
     }
     tried = [s for some in found.values() for s in some]
     if not tried:
-        return "**No momentum beside a teacher yet, so there is no verdict.**"
+        return "**No momentum next to a teacher yet, so there is no verdict.**"
     points = {s.row.point for s in tried}
     below = {s.row.point for s in tried if s.result == "fewer"}
     told = (

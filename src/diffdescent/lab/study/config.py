@@ -99,7 +99,7 @@ class Axes(Section):
 
 
 class Line(Section):
-    """One row of a published table: its name, which of our cells stand beside it, and a value for
+    """One row of a published table: its name, which of our cells stand next to it, and a value for
     each column."""
 
     name: str
@@ -111,7 +111,7 @@ class Published(Section):
     """A published table. ``by`` says what its columns are: ``metric``, ``nfe``, ``steps``, ``seed``
     or a parameter.
 
-    With another ``by`` than ``metric``, ``metric`` is ours that stands beside all of it. A line's
+    With another ``by`` than ``metric``, ``metric`` is ours that stands next to all of it. A line's
     ``cells`` select our cells by any column of the tidy table, and so do the table's own ``cells``,
     which hold for every line; a line without any has no counterpart here.
     """
@@ -137,7 +137,7 @@ class Published(Section):
                 f"{len(self.shown)} column titles are shown for {len(self.columns)} columns"
             )
         if self.by != "metric" and self.metric is None:
-            raise ValueError("a table whose columns are no metrics says its metric")
+            raise ValueError("a table whose columns are not metrics names its metric")
         return self
 
 
@@ -145,7 +145,7 @@ class Contrast(Section):
     """Two methods to compare: each selects cells by columns of the tidy table, such as ``template``
     or ``sampler``.
 
-    Cells of the two that are equal in everything else are told apart by paired differences, and so
+    Cells of the two that are equal in everything else are compared by paired differences, and so
     are the best ones.
     """
 

@@ -19,12 +19,12 @@ from .summary import Line, metrics_in
 
 LEVEL = 0.05
 _FIXED = ("grid", "labels", "nfe_asked", "steps")
-"""Settings that are no parameters."""
+"""Settings that are not parameters."""
 
 
 @dataclass(frozen=True)
 class Gap:
-    """``of`` − ``against`` by one metric, paired; ``decided``: it is told from 0 among all gaps of
+    """``of`` − ``against`` by one metric, paired; ``decided``: it differs from 0 among all gaps of
     the contrast."""
 
     of: PairedEstimate
@@ -168,7 +168,7 @@ def _rows(
         for name in parameters
         if len({str(line.columns[name]) for line in (*ours, *theirs)}) > 1
     ]
-    # A choice for one alone would be no fair one.
+    # A choice for one alone would not be fair.
     bests = _bests(ours, theirs, metrics) if len(ours) > 1 and len(theirs) > 1 else {}
     equal, others = [], []
     for a, b in ((a, b) for a, b in itertools.product(ours, theirs) if a is not b):

@@ -37,8 +37,8 @@ DEFAULT = ("fd", "precision", "recall")
 
 @dataclass(frozen=True)
 class Needs:
-    """What the shards of a study must hold beside the first images, and whether there must be a
-    reference."""
+    """What the shards of a study must hold in addition to the first images, and whether there must
+    be a reference."""
 
     squares: bool = False
     slices: bool = False
@@ -160,7 +160,7 @@ def scores(
     if others:
         names = [field.name for field in fields(Features) if field.name in payloads[0]]
         kept: dict[str, Any] = {name: _joined(payloads, name) for name in names}
-        # A cell without labels (an unguided one beside guided ones) has no score of them.
+        # A cell without labels (an unguided one among guided ones) has no score of them.
         others = [
             metric for metric in others if METRICS[metric].needs != "labels" or "labels" in kept
         ]

@@ -1,4 +1,4 @@
-"""Published tables beside ours, and which of their orderings hold here."""
+"""Published tables next to ours, and which of their orderings hold here."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Compared:
 
 
 def compare(table: Published, lines: Sequence[Line]) -> Compared:
-    """Set our lines beside ``table``."""
+    """Set our lines next to ``table``."""
     rows = []
     for row in table.rows:
         entries = [

@@ -34,7 +34,7 @@ from .worker import Worker
 RECORD = "study.json"
 CACHE = "cache"
 NAMED = 4
-"""A refusal names so many differences between two protocols."""
+"""An error names at most this many differences between two protocols."""
 Watch = Callable[[Task], None]
 """Called after each shard that was written."""
 
@@ -144,7 +144,7 @@ def _recorded(out: Path) -> dict[str, Any] | None:
 
 
 def _check(out: Path, protocol: dict[str, Any]) -> None:
-    """Refuse a folder of another protocol, naming what differs, and one that is no study's."""
+    """Refuse a folder of another protocol, naming what differs, and one without a study."""
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; give a folder as --out.")
     before = _recorded(out)
@@ -154,7 +154,7 @@ def _check(out: Path, protocol: dict[str, Any]) -> None:
             not p.name.startswith(".") and p.name != CACHE for p in out.iterdir()
         ):
             raise UserError(
-                f"{out} holds files but no {RECORD}, so it is no study's folder; choose another"
+                f"{out} holds files but no {RECORD}, so it is not a study's folder; choose another"
                 " --out."
             )
         return

@@ -35,7 +35,7 @@ DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float1
 TOLERANCE = 1e-5
 """Of the exact solution, relative and absolute: far below any sampler's distance to it."""
 KEPT = 32
-"""Exact solutions of so many shards stay in memory."""
+"""Exact solutions of this many shards stay in memory."""
 
 
 def cast(model: Predictor, dtype: str) -> Predictor:

@@ -16,7 +16,7 @@ _BINS = 40
 
 
 def _shade() -> Any:
-    """Shares from 0 to 1, the small ones told apart."""
+    """Shares from 0 to 1, the small ones distinguishable."""
     from matplotlib.colors import PowerNorm
 
     return PowerNorm(0.5, vmin=0, vmax=1)

@@ -93,8 +93,8 @@ def read_set(
         index = torch.linspace(0, len(images) - 1, limit).round().long()
         images, labels = images[index], None if labels is None else labels[index]
     numel = math.prod(images.shape[1:])
-    # A chunk lives as float64 twice (its square too), beside about eight arrays of the size of the
-    # batch.
+    # A chunk lives as float64 twice (its square too), in addition to about eight arrays of the
+    # size of the batch.
     bytes_left = room - 8 * rows * numel * 8
     chunk = int(min(CHUNK_BYTES, max(bytes_left, 0) / 4) // (8 * numel))
     if chunk < 1:

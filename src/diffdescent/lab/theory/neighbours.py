@@ -51,7 +51,7 @@ def neighbour_distances(
 
     ``pieces``, whose base tells the set, keep what was found, 256 points at a time.
 
-    Points that another one repeats exactly are left out: their distance 0 says nothing of the
+    Points that another one repeats exactly are left out: their distance 0 says nothing about the
     manifold. Raises :class:`UserError` for a set with fewer than k + 2 points.
     """
     if len(points) < k + 2:

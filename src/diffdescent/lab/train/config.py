@@ -32,7 +32,7 @@ class DataConfig(Section):
     flip: bool = True  # mirror half of the images
     shift: int = Field(
         default=0, ge=0
-    )  # random translation by up to so many pixels, borders reflected
+    )  # random translation by up to this many pixels, borders reflected
     cutout: int = Field(default=0, ge=0)  # side of a random square set to grey
 
 

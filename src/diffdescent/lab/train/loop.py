@@ -168,10 +168,10 @@ class _Run:
                 self._look()
             started += (
                 time.perf_counter() - paused
-            )  # saving and looking are no part of the throughput
+            )  # saving and looking do not count in the throughput
 
     def _due(self, every: int) -> bool:
-        """Whether something that happens every so many steps, and at the end, happens now; never
+        """Whether something that happens every ``every`` steps, and at the end, happens now; never
         for 0."""
         return every > 0 and (self.step == self.config.run.steps or self.step % every == 0)
 

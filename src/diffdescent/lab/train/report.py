@@ -1,4 +1,4 @@
-"""What a run says: a live bar on a terminal or plain lines in a file, ``log.jsonl`` beside the
+"""What a run says: a live bar on a terminal or plain lines in a file, ``log.jsonl`` next to the
 checkpoint, TensorBoard when asked."""
 
 from __future__ import annotations

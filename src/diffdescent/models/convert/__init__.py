@@ -1,5 +1,5 @@
 """Published checkpoints as model folders: the file is recognised by its tensors' names and shapes,
-its weights get our networks' names, and what it says of process and labels is written beside
+its weights get our networks' names, and what it says of process and labels is written next to
 them."""
 
 from .convert import Converted, convert, recognise

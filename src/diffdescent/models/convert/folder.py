@@ -90,7 +90,7 @@ def load_module(folder: str | Path, device: str | torch.device = "cpu") -> nn.Mo
 def load_converted(folder: str | Path, device: str | None = None) -> Network | EDM:
     """The denoiser of a folder, ready to be sampled from.
 
-    Labels run from 0; −1 is no label for EDM's networks, which learned without; ADM's
+    Labels run from 0; −1 means no label for EDM's networks, which learned without; ADM's
     class-conditional ones need a label. Raises :class:`UserError` for a damaged folder and for a
     network that is not a denoiser of x alone.
     """
@@ -107,7 +107,7 @@ def load_converted(folder: str | Path, device: str | None = None) -> Network | E
         )
     if settings.options.get("low_res"):
         raise UserError(
-            f"{str(folder)!r} enlarges images and needs a small one beside the noise; use"
+            f"{str(folder)!r} enlarges images and needs a small one in addition to the noise; use"
             " diffdescent.models.convert.load_module."
         )
     where = pick_device(device) if device else torch.device("cpu")

@@ -225,7 +225,7 @@ class ADMUNet(_Trunk):
 
     The options have the names and meanings of the released command lines; ``attention_resolutions``
     are factors of downsampling. ``num_head_channels``, unless −1, replaces ``num_heads``. With
-    ``low_res`` the network takes a smaller image beside x, which is enlarged bilinearly
+    ``low_res`` the network takes a smaller image in addition to x, which is enlarged bilinearly
     (super-resolution): ``in_channels`` then counts x alone.
     """
 

@@ -64,8 +64,8 @@ class GLIDEUNet(ADMUNet):
     """(x, t, tokens, mask) → ε and the variance's fraction, 2C channels.
 
     ``tokens`` (B, text_ctx) int64, ``mask`` True at real ones; elsewhere the padding embedding
-    takes a token's and its position's place. ``inpaint``: beside x the network takes an image and
-    a mask of what is kept (1); missing ones are zero.
+    takes a token's and its position's place. ``inpaint``: in addition to x the network takes an
+    image and a mask of what is kept (1); missing ones are zero.
     """
 
     def __init__(

@@ -114,7 +114,7 @@ def _write(path: Path, content: Any) -> Path:
         ),
         ("a.json", "", "is empty"),
         ("a.json", '{"people": [', "not valid JSON"),
-        ("a.json", "{}", "no pose file"),
+        ("a.json", "{}", "not a pose file"),
         ("a.json", "[]", "no person with keypoints"),
         ("a.npz", {"points": np.zeros(3)}, "no array 'kp'"),
         ("a.npz", {"kp": np.zeros((2, 13, 3))}, "17 or 25"),

@@ -5,7 +5,7 @@ unique (arXiv 2306.04848, proposition 3.1). Everything is in the coordinates of 
 float64.
 
 The smoothed squared distance at σ is −σ² log Σ exp(−‖x − y‖²/2σ²) over the points y of K, an
-integral over its surface measure where K is no finite set. Its gradient is x − x̂0 = σε of the
+integral over its surface measure where K is not a finite set. Its gradient is x − x̂0 = σε of the
 exact denoiser of K, and as σ → 0 it tends to x − proj(x).
 """
 

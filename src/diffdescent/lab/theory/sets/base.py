@@ -1,4 +1,4 @@
-"""What a set is: projections, distances, and how one set is told from another."""
+"""What a set is: projections, distances, and how one set is distinguished from another."""
 
 from __future__ import annotations
 
