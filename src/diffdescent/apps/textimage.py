@@ -279,7 +279,7 @@ def load(
         from diffdescent.guidance.text import parse_guidance
 
         from .diffusers import DescentScheduler, attach
-        from .diffusers.levels import process_of
+        from .diffusers.config import process_of
     except ImportError:
         raise UserError(
             "Text to image needs diffusers and transformers; install them with: pip install"

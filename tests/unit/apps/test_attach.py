@@ -14,7 +14,7 @@ pytest.importorskip("transformers")
 
 from diffdescent import UserError, sampler  # noqa: E402
 from diffdescent.apps.diffusers import DescentScheduler, attach, detach  # noqa: E402
-from diffdescent.apps.diffusers.attach import Guidance  # noqa: E402
+from diffdescent.apps.diffusers.guidance import Guidance  # noqa: E402
 from diffdescent.core.executor import Executor  # noqa: E402
 from diffdescent.core.guidance_terms import GuidanceTerms  # noqa: E402
 from diffdescent.core.predict import Prediction, conversion  # noqa: E402

@@ -97,13 +97,13 @@ def test_pndm_steps_meet() -> None:
     ours = DescentScheduler.from_config(theirs.config, recipe=PNDM)
     off = apart(loop(ours, 7), loop(theirs, 7))
     assert 2e-5 < off < 0.02, off
-    assert ours._plan is not None
+    assert ours._laid is not None
     begins = [
         r.at.t
-        for r, before in zip(ours._plan.rows[1:], ours._plan.rows, strict=False)
+        for r, before in zip(ours._laid.plan.rows[1:], ours._laid.plan.rows, strict=False)
         if r.step != before.step
     ]
-    ends = [o.point.t for row in ours._plan.rows for o in row.outputs if o.commit]
+    ends = [o.point.t for row in ours._laid.plan.rows for o in row.outputs if o.commit]
     assert begins == ends[:-1]
 
 
@@ -478,7 +478,7 @@ def test_begun_later_is_the_engine_on_the_levels_that_are_left(
     assert scheduler.grid is not None
     left = str(scheduler.recipe).replace("plms(start=heun)", "plms")
     kind = "flow" if config else "eps"
-    tail = scheduler.grid.tail(scheduler.grid.points.index(scheduler._rows()[first].at))
+    tail = scheduler.grid.tail(scheduler.grid.points.index(scheduler._known().plan.rows[first].at))
     expected = Executor(
         sampler(left).plan(tail), latents(), displacements=sampler(left).displacements
     )

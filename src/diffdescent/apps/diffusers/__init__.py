@@ -18,7 +18,8 @@ from .presets import (
     MomentumPLMSScheduler,
     PositiveNegativeDDIMScheduler,
 )
-from .scheduler import DescentScheduler, DescentSchedulerOutput
+from .run import DescentSchedulerOutput
+from .scheduler import DescentScheduler
 
 __all__ = [
     "DescentScheduler",
