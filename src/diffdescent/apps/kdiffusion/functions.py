@@ -15,10 +15,10 @@ from diffdescent.base.errors import UserError, unknown
 from diffdescent.core.executor import Executor
 from diffdescent.core.grid import Grid
 from diffdescent.core.noise import NoiseSource
+from diffdescent.core.options import options_of
 from diffdescent.core.predict import Prediction, conversion
 from diffdescent.core.process import VE, Process
 from diffdescent.core.recipe import ALIASES, Recipe, parse
-from diffdescent.core.options import options_of
 from diffdescent.core.solvers import SOLVERS
 from diffdescent.core.transforms import GradientEstimation
 
