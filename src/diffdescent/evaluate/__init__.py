@@ -6,29 +6,21 @@ reference = read_reference("photos.zip", extractor)
 scores = score(extract(extractor, images), reference, ["fd", "precision", "recall"])
 """
 
+from .exact_errors import rmse_score, score_exact, swd_score
 from .extractors import ModuleExtractor, load_extractor
 from .features import Extractor, Features, extract, join
 from .frechet import frechet_distance
+from .metric import ALIASES, METRICS, Metric, Task, Values, metric_name, register
+from .metrics import BUILT_IN
 from .moments import Moments, RunningMoments, moments_of
 from .reference import Reference, make_reference, read_reference, summarise, write_statistics
 from .resize import RESIZES
-from .scores import (
-    ALIASES,
-    METRICS,
-    Metric,
-    Score,
-    check_against,
-    metric_name,
-    possible,
-    rmse_score,
-    score,
-    score_exact,
-    swd_score,
-)
+from .scores import Score, check_against, possible, score
 from .wasserstein import rmse, sliced_wasserstein
 
 __all__ = [
     "ALIASES",
+    "BUILT_IN",
     "METRICS",
     "RESIZES",
     "Extractor",
@@ -39,6 +31,8 @@ __all__ = [
     "Reference",
     "RunningMoments",
     "Score",
+    "Task",
+    "Values",
     "check_against",
     "extract",
     "frechet_distance",
@@ -49,6 +43,7 @@ __all__ = [
     "moments_of",
     "possible",
     "read_reference",
+    "register",
     "rmse",
     "rmse_score",
     "score",

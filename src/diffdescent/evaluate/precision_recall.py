@@ -46,23 +46,23 @@ def radii(x: Tensor, k: int = K) -> Tensor:
     return nearest(x, k)[0][:, k - 1]
 
 
-def inside(points: Tensor, centres: Tensor, reach: Tensor) -> Tensor:
-    """Which of ``points`` (n, d) lie in a ball around ``centres`` (m, d) of radius ``reach`` (m,):
-    bool (n,)."""
+def inside(points: Tensor, centres: Tensor, radius: Tensor) -> Tensor:
+    """Which of ``points`` (n, d) lie in a ball around ``centres`` (m, d) of ``radius`` (m,): bool
+    (n,)."""
     shift = centres.mean(0)
     centres = centres - shift
     return torch.cat(
-        [(_distances(p - shift, centres) <= reach).any(1) for p in torch.split(points, _ROWS)]
+        [(_distances(p - shift, centres) <= radius).any(1) for p in torch.split(points, _ROWS)]
     )
 
 
-def precision(samples: Tensor, reference: Tensor, *, reach: Tensor | None = None) -> Tensor:
+def precision(samples: Tensor, reference: Tensor, *, radius: Tensor | None = None) -> Tensor:
     """Which of the samples (n, d) lie in the reference's manifold, bool (n,); its mean is the
     precision.
 
-    ``reach`` is ``radii(reference)`` where that is known.
+    ``radius`` is ``radii(reference)`` where that is known.
     """
-    return inside(samples, reference, radii(reference) if reach is None else reach)
+    return inside(samples, reference, radii(reference) if radius is None else radius)
 
 
 class Coverage(NamedTuple):
@@ -83,12 +83,12 @@ def coverage(samples: Tensor, reference: Tensor, k: int = K) -> Coverage:
     """Looks at every pair of ``samples`` (n, d), and of them and ``reference`` (m, d), once."""
     near, near_index = nearest(samples, min(_NEAR, len(samples) - 1))
     shift = samples.mean(0)
-    centres, reach = samples - shift, near[:, k - 1]
+    centres, radius = samples - shift, near[:, k - 1]
     balls, distances = [], []
     for part in torch.split(reference, _ROWS):
         d = _distances(part - shift, centres)
         # How deep in each ball: a ball of radius 0 holds what lies at its centre.
-        depth = (d / reach).nan_to_num_(nan=0.0)
+        depth = (d / radius).nan_to_num_(nan=0.0)
         best = depth.topk(min(_COVER, len(samples)), dim=1, largest=False).indices
         balls.append(best)
         distances.append(d.gather(1, best))
@@ -98,8 +98,8 @@ def coverage(samples: Tensor, reference: Tensor, k: int = K) -> Coverage:
 def recall(found: Coverage, mask: Tensor | None = None, k: int = K) -> float:
     """The part of the reference in the manifold of the samples, or of those in ``mask``, bool
     (n,)."""
-    reach = found.near[:, k - 1] if mask is None else _radii_within(found, mask, k)
-    covers = found.distance <= reach[found.ball]
+    radius = found.near[:, k - 1] if mask is None else _radii_within(found, mask, k)
+    covers = found.distance <= radius[found.ball]
     if mask is not None:
         covers &= mask[found.ball]
     return float(covers.any(1).double().mean())

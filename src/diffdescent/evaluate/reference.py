@@ -50,7 +50,7 @@ class Reference:
 
     @cached_property
     def radii(self) -> Tensor:
-        """How far each image's ball of the manifold reaches (precision)."""
+        """The radius of each image's ball of the manifold (precision)."""
         return precision_recall.radii(self.pool)
 
     @cached_property

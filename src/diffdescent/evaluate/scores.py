@@ -5,18 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from diffdescent.base.errors import UserError, unknown
-from diffdescent.evaluate.half_sampling import LEAST, HalfSampled, check_resamples, halves, interval
+from diffdescent.base.errors import UserError
+from diffdescent.base.statistics import Estimate
 
-from . import inception_score, kid, precision_recall, wasserstein
 from .features import JSON, Features
-from .frechet import factor, frechet_distance, over_halves
+from .half_sampling import LEAST, HalfSampled, check_resamples, halves, interval
+from .metric import METRICS, Metric, Task, metric_name
 from .moments import Moments
+from .notes import (
+    BiasBeyondInterval,
+    Note,
+    SingularCovariance,
+    SingularReference,
+    UncheckedReference,
+    note_from_json,
+)
 from .reference import Reference, make_reference, require_same
 
 OnScore = Callable[[str, int, int], None]
@@ -24,183 +32,55 @@ OnScore = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Score:
-    """One metric of a set of images.
+class Score(Estimate):
+    """One ``metric`` of a set of ``n`` images.
 
-    ``low`` and ``high`` are its 95 % interval (None where there is none), for its expectation at
-    this ``count`` against this reference; ``bias`` estimates how much that expectation exceeds the
+    ``low`` and ``high`` are its 95 % interval (NaN where there is none), for its expectation at
+    this ``n`` against this reference; ``bias`` estimates how much that expectation exceeds the
     one at infinitely many images. ``protocol`` is all that the value depends on besides the images;
     ``notes`` is what a reader should beware of. ``draws`` (one for each half, or none) say how the
     value varies, together with those of any other score of as many images: of samplers that start
     from the same noise, the difference varies like the difference of their draws.
     """
 
-    metric: str
-    value: float
-    low: float | None
-    high: float | None
-    count: int
-    protocol: dict[str, JSON]
-    bias: float | None = None
-    notes: tuple[str, ...] = ()
-    draws: tuple[float, ...] = field(default=(), repr=False)
+    metric: str = field(kw_only=True)
+    protocol: dict[str, JSON] = field(kw_only=True)
+    bias: float | None = field(default=None, kw_only=True)
+    notes: tuple[Note, ...] = field(default=(), kw_only=True)
+    draws: tuple[float, ...] = field(default=(), repr=False, kw_only=True)
 
+    @property
+    def count(self) -> int:
+        """Of how many images."""
+        return self.n or 0
 
-class Task(NamedTuple):
-    """What a metric is computed from: the statistics of the images and of the reference.
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the draws as plain data; a note is its kind and its facts."""
+        found = super().to_json()
+        return {
+            "metric": self.metric,
+            **{name: found[name] for name in ("value", "low", "high")},
+            "count": self.n,
+            "protocol": self.protocol,
+            "bias": self.bias,
+            "notes": [note.to_json() for note in self.notes],
+        }
 
-    ``masks`` are the halves of its interval, None where there are none.
-    """
-
-    images: Reference
-    reference: Reference
-    masks: Tensor | None
-    report: Callable[[int, int], None]
-
-
-Values = tuple[float, Tensor | None]
-"""A metric on all images, and on each half."""
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A metric by name: its ``title``, whether ``higher`` is better, and how it is computed.
-
-    ``needs`` and ``against`` are what it looks at in the images and in the reference: their
-    "moments", "spatial" moments, "pool" (single features), "probs" or "labels" (with probs).
-    ``biased``: its expectation depends on the number of images, like 1/n. No value lies beyond
-    ``bounds``, and ``options`` are its part of the protocol.
-    """
-
-    title: str
-    higher: bool
-    needs: str
-    against: str | None
-    compute: Callable[[Task], Values] = field(repr=False)
-    bounds: tuple[float, float] = (0.0, math.inf)
-    biased: bool = False
-    options: Mapping[str, JSON] = field(default_factory=dict)
-
-
-def _frechet(x: Tensor | None, a: Moments, b: Moments, task: Task) -> Values:
-    value = frechet_distance(a, b)
-    if x is None or task.masks is None:
-        return value, None
-    return value, over_halves(x, b, factor(b.sigma), task.masks, task.report)
-
-
-def _fd(task: Task) -> Values:
-    x = task.images.features
-    return _frechet(
-        None if x is None else x.pool, task.images.moments, task.reference.moments, task
-    )
-
-
-def _sfd(task: Task) -> Values:
-    x, a, b = task.images.features, task.images.spatial, task.reference.spatial
-    assert a is not None
-    assert b is not None
-    return _frechet(None if x is None else x.spatial, a, b, task)
-
-
-def _is(task: Task) -> Values:
-    assert task.images.features is not None
-    probs = task.images.features.probs
-    assert probs is not None
-    value = inception_score.inception_score(probs)
-    return value, None if task.masks is None else inception_score.over_halves(probs, task.masks)
-
-
-def _agreement(task: Task) -> Values:
-    assert task.images.features is not None
-    probs, labels = task.images.features.probs, task.images.features.labels
-    assert probs is not None
-    assert labels is not None
-    right = (probs.argmax(1) == labels).double()
-    return float(right.mean()), (
-        None if task.masks is None else task.masks.double() @ right / task.masks.sum(1)
-    )
-
-
-def _kid(task: Task) -> Values:
-    x, y, known = task.images.pool, task.reference.pool, task.reference.kernel_mean
-    if task.masks is None:
-        return kid.kid(x, y, pairs_y=known), None
-    # The whole is one more mask, so that the kernel's blocks are made once.
-    values = kid.over_halves(
-        x, y, torch.cat([task.masks, torch.ones_like(task.masks[:1])]), pairs_y=known
-    )
-    return float(values[-1]), values[:-1]
-
-
-def _precision(task: Task) -> Values:
-    real = precision_recall.precision(
-        task.images.pool, task.reference.pool, reach=task.reference.radii
-    ).double()
-    masks = task.masks
-    return float(real.mean()), None if masks is None else masks.double() @ real / masks.sum(1)
-
-
-def _recall(task: Task) -> Values:
-    found = precision_recall.coverage(task.images.pool, task.reference.pool)
-    value = precision_recall.recall(found)
-    if task.masks is None:
-        return value, None
-    return value, torch.tensor(
-        [precision_recall.recall(found, mask) for mask in task.masks], dtype=torch.float64
-    )
-
-
-_FRECHET: dict[str, JSON] = {"covariance": "n − 1", "trace": "eigenvalues, float64"}
-_NEIGHBOURS: dict[str, JSON] = {"k": precision_recall.K}
-
-METRICS: dict[str, Metric] = {
-    "fd": Metric(
-        "Fréchet distance", False, "moments", "moments", _fd, biased=True, options=_FRECHET
-    ),
-    "sfd": Metric(
-        "Spatial Fréchet distance", False, "spatial", "spatial", _sfd, biased=True, options=_FRECHET
-    ),
-    "is": Metric(
-        "Inception Score",
-        True,
-        "probs",
-        None,
-        _is,
-        (1.0, math.inf),
-        True,
-        {"split": inception_score.SPLIT},
-    ),
-    "agreement": Metric(
-        "Agreement with the class asked for", True, "labels", None, _agreement, (0.0, 1.0)
-    ),
-    "precision": Metric(
-        "Precision", True, "pool", "pool", _precision, (0.0, 1.0), options=_NEIGHBOURS
-    ),
-    "recall": Metric("Recall", True, "pool", "pool", _recall, (0.0, 1.0), options=_NEIGHBOURS),
-    "kid": Metric(
-        "Kernel distance (KID)",
-        False,
-        "pool",
-        "pool",
-        _kid,
-        (-math.inf, math.inf),
-        options={"kernel": "(x·y/d + 1)³", "estimator": "unbiased, all pairs"},
-    ),
-}
-"""Every metric that looks at features."""
-
-ALIASES = {"fid": "fd", "sfid": "sfd", "inception_score": "is", "p": "precision", "r": "recall"}
-
-
-def metric_name(name: str) -> str:
-    """The name in :data:`METRICS` of a metric or alias. Raises :class:`UserError` for any other,
-    with the nearest."""
-    plain = name.strip().lower()
-    plain = ALIASES.get(plain, plain)
-    if plain not in METRICS:
-        raise unknown("metric", name.strip(), METRICS, ALIASES)
-    return plain
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Score:
+        """What :meth:`to_json` gave, with ``draws`` where they were added."""
+        found = Estimate.from_json({**data, "level": 0.95, "n": data["count"]})
+        return Score(
+            found.value,
+            found.low,
+            found.high,
+            n=found.n,
+            metric=data["metric"],
+            protocol=data["protocol"],
+            bias=data["bias"],
+            notes=tuple(map(note_from_json, data["notes"])),
+            draws=tuple(data.get("draws", ())),
+        )
 
 
 def possible(images: Features | Reference, reference: Reference | None) -> list[str]:
@@ -312,16 +192,29 @@ def _one(
         **metric.options,
         "features": dict(images.protocol),
     }
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     if metric.against is not None:
         protocol["reference"] = {"name": reference.name, "count": reference.count}
         notes = _notes(metric, images, reference, value, found)
     if masks is not None:
-        protocol["interval"] = _how(masks, seed)
-    if found is None:
-        return Score(name, value, None, None, n, protocol, bias, notes)
+        protocol["interval"] = how(masks, seed)
+    return scored(name, value, n, protocol, found, bias, notes)
+
+
+def scored(
+    name: str,
+    value: float,
+    n: int,
+    protocol: dict[str, JSON],
+    found: HalfSampled | None,
+    bias: float | None = None,
+    notes: tuple[Note, ...] = (),
+) -> Score:
+    """The score of a metric; ``found`` is its interval, if there is one."""
+    sides = (math.nan, math.nan) if found is None else (found.low, found.high)
+    draws = () if found is None else tuple(found.draws.tolist())
     return Score(
-        name, value, found.low, found.high, n, protocol, bias, notes, tuple(found.draws.tolist())
+        value, *sides, n=n, metric=name, protocol=protocol, bias=bias, notes=notes, draws=draws
     )
 
 
@@ -340,13 +233,10 @@ def _lacking(name: str, images: Reference, reference: Reference | None) -> str |
         return _lacks(name, reference)
     if metric.against != "pool":
         return None
-    least, fewest = (
-        2 if name == "kid" else precision_recall.K + 1,
-        min(len(images.pool), len(reference.pool)),
-    )
-    return (
-        f"it needs at least {least} images on each side, not {fewest}" if fewest < least else None
-    )
+    fewest = min(len(images.pool), len(reference.pool))
+    if fewest >= metric.least:
+        return None
+    return f"it needs at least {metric.least} images on each side, not {fewest}"
 
 
 _WHAT = {
@@ -386,95 +276,21 @@ def _singular(metric: Metric, images: Reference) -> bool:
 
 def _notes(
     metric: Metric, images: Reference, reference: Reference, value: float, found: HalfSampled | None
-) -> tuple[str, ...]:
-    notes = []
+) -> tuple[Note, ...]:
+    notes: list[Note] = []
     if not reference.protocol:
-        notes.append(
-            f"{reference.name} does not say how it was made; that it fits these features is not"
-            " checked"
-        )
+        notes.append(UncheckedReference(reference.name))
     if metric.biased:
-        dimension = _dimension(metric, images)
-        if _singular(metric, images):
-            notes.append(
-                f"{images.count} images for {dimension} features: their covariance is singular and"
-                " the distance is too large, by how much they cannot tell; compare with equal"
-                f" numbers of images only, or give more than {dimension}"
-            )
-        elif found is not None and found.bias > found.high - value:
-            notes.append(
-                f"with {images.count} images the distance is too large by more than its interval"
-                f" reaches, here by about {found.bias:.3g}; compare with equal numbers of images"
-                " only"
-            )
+        dimension, count = _dimension(metric, images), images.count
+        if count is not None and _singular(metric, images):
+            notes.append(SingularCovariance(count, dimension))
+        elif count is not None and found is not None and found.bias > found.high - value:
+            notes.append(BiasBeyondInterval(count, found.bias))
         if reference.count is not None and reference.count <= dimension:
-            notes.append(
-                f"the reference has {reference.count} images for {dimension} features: its"
-                " covariance is singular and the distance is too large"
-            )
+            notes.append(SingularReference(reference.count, dimension))
     return tuple(notes)
 
 
-def score_exact(
-    images: Tensor, exact: Tensor, *, seed: int = 0, resamples: int = 200, directions: int = 256
-) -> list[Score]:
-    """On exact models: :func:`rmse_score` and :func:`swd_score` of ``images`` (n, …) by the exact
-    solutions ``exact`` (n, …) from the same noise
-    (:func:`diffdescent.models.flowmap.exact_solution`).
-
-    Both in pixel units. RMSE judges the path of each image, the sliced Wasserstein distance only
-    where all of them end up. Raises :class:`UserError` for different shapes.
-    """
-    errors = wasserstein.squared_errors(images, exact)
-    f, g = wasserstein.projections(images, exact, directions, seed)
-    return [
-        rmse_score(errors, seed=seed, resamples=resamples),
-        swd_score(f, g, seed=seed, resamples=resamples),
-    ]
-
-
-def rmse_score(squared_errors: Tensor, *, seed: int = 0, resamples: int = 200) -> Score:
-    """ "rmse", the root of the mean of ``squared_errors`` (n,), one of each image, to the exact
-    solution."""
-    errors = squared_errors.double()
-    return _exact(
-        "rmse", len(errors), lambda mask: float(errors[mask].mean().sqrt()), {}, seed, resamples
-    )
-
-
-def swd_score(f: Tensor, g: Tensor, *, seed: int = 0, resamples: int = 200) -> Score:
-    """ "swd", the sliced Wasserstein distance (p = 2) by the projections (n, directions) of the
-    images and (m, directions) of the exact solutions on the same directions."""
-    options = {"directions": f.shape[1], "p": 2, "seed": seed}
-    return _exact(
-        "swd", len(f), lambda mask: wasserstein.distance_along(f[mask], g), options, seed, resamples
-    )
-
-
-def _exact(
-    name: str,
-    n: int,
-    of: Callable[[Tensor], float],
-    options: dict[str, JSON],
-    seed: int,
-    resamples: int,
-) -> Score:
-    check_resamples(resamples)
-    value = of(torch.ones(n, dtype=torch.bool))
-    protocol: dict[str, JSON] = {
-        "metric": name,
-        "against": "exact solutions from the same noise",
-        **options,
-    }
-    if resamples < 1 or n < LEAST:
-        return Score(name, value, None, None, n, protocol)
-    masks = halves(n, resamples, seed)
-    found = interval(
-        value, torch.tensor([of(mask) for mask in masks], dtype=torch.float64), n, (0.0, math.inf)
-    )
-    protocol["interval"] = _how(masks, seed)
-    return Score(name, value, found.low, found.high, n, protocol, draws=tuple(found.draws.tolist()))
-
-
-def _how(masks: Tensor, seed: int) -> dict[str, JSON]:
+def how(masks: Tensor, seed: int) -> dict[str, JSON]:
+    """How an interval was made, for the protocol."""
     return {"method": "random halves", "resamples": len(masks), "seed": seed}

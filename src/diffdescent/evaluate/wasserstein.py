@@ -71,12 +71,12 @@ def projections(x: Tensor, y: Tensor, directions: int, seed: int) -> tuple[Tenso
 def distance_along(f: Tensor, g: Tensor, p: int = 2) -> float:
     """The sliced distance of two sets of projections (n, directions) and (m, directions)."""
     f, g = f.sort(0).values, g.sort(0).values
-    i, j, width = _pieces(len(f), len(g))
+    i, j, width = _constant_parts(len(f), len(g))
     return float(((f[i] - g[j]).abs() ** p * width[:, None]).sum(0).mean() ** (1 / p))
 
 
-def _pieces(n: int, m: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The pieces of [0, 1] on which both quantile functions are constant: indices into each, and
+def _constant_parts(n: int, m: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The parts of [0, 1] on which both quantile functions are constant: indices into each, and
     widths.
 
     Jumps are at i/n and j/m; on the common scale n·m they are the integers i·m and j·n.

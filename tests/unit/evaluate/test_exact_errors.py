@@ -57,7 +57,7 @@ def test_rmse_and_its_interval() -> None:
     assert found["rmse"].value == pytest.approx(error)
     assert found["swd"].value == pytest.approx(sliced_wasserstein(images, exact, directions=16))
     for one in found.values():
-        assert one.low is not None
+        assert one.known
         assert one.high is not None
         assert one.low < one.value < one.high
     # The delta method's standard error of a root mean square.
@@ -67,7 +67,7 @@ def test_rmse_and_its_interval() -> None:
     assert low is not None
     assert high is not None
     assert high - low == pytest.approx(2 * 1.96 * standard, rel=0.3)
-    assert all(s.low is None for s in score_exact(images[:5], exact[:5]))
+    assert all(not s.known for s in score_exact(images[:5], exact[:5]))
 
 
 def test_sets_that_do_not_belong_together_are_refused() -> None:

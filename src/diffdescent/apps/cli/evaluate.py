@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -104,9 +103,7 @@ def evaluate(
             else []
         )
     if as_json:
-        records = [
-            {name: value for name, value in asdict(s).items() if name != "draws"} for s in scores
-        ]
+        records = [{**s.to_json(), "notes": [str(note) for note in s.notes]} for s in scores]
         typer.echo(json.dumps({"images": str(images), "scores": records}, indent=2))
     elif scores:
         print_scores(scores, images, reference, extractor)

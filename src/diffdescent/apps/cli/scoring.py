@@ -45,11 +45,7 @@ def print_scores(
     table.add_column("better")
     for found in scores:
         metric = METRICS[found.metric]
-        between = (
-            "–"
-            if found.low is None or found.high is None
-            else f"{found.low:.4g} … {found.high:.4g}"
-        )
+        between = f"{found.low:.4g} … {found.high:.4g}" if found.known else "–"
         bias = "" if found.bias is None else f"{found.bias:+.2g}"
         table.add_row(
             metric.title,
@@ -76,7 +72,7 @@ def print_scores(
             "Bias: by how much this number of images alone moves the value; compare at equal"
             " numbers."
         )
-    for note in dict.fromkeys(note for found in scores for note in found.notes):
+    for note in dict.fromkeys(str(note) for found in scores for note in found.notes):
         typer.echo(f"Note: {note}.", err=True)
 
 

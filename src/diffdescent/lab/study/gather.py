@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
-import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,10 @@ import numpy.typing as npt
 from diffdescent import evaluate
 from diffdescent.base.errors import UserError
 from diffdescent.base.files import make_folder, write_atomically
+from diffdescent.evaluate import METRICS, Features, Score, make_reference
+from diffdescent.evaluate import read_reference as read_images
+from diffdescent.evaluate.exact_errors import EXACT
+from diffdescent.evaluate.notes import texts
 
 from . import metrics, shards, table
 from .cells import Cell
@@ -32,8 +36,6 @@ if TYPE_CHECKING:
 
 Scoring = Callable[[int, int], None]
 """Called with (cells scored, in all)."""
-_ABOUT = re.compile(r", here by about ([-+.\de]*\d)")
-"""The part of a metric's note that differs from cell to cell: how large a bias is."""
 
 
 @dataclass(frozen=True)
@@ -93,25 +95,8 @@ def gather(
     beside = tuple(compare(one, lines) for one in study.config.published)
     contrasts = tuple(contrast(one, lines, study.parameters) for one in study.config.contrasts)
     unfinished = tuple(cell for cell in study.cells if cell.key in lacking)
-    return Results(
-        study, frame, tuple(lines), beside, contrasts, pictures, unfinished, _remarks(scored)
-    )
-
-
-def _remarks(scored: list[table.Scored]) -> tuple[str, ...]:
-    """The notes of all scores, each once, with the range of the biases that they tell."""
-    amounts: dict[str, list[float]] = {}
-    for note in (note for one in scored for score in one.scores for note in score.notes):
-        about = _ABOUT.search(note)
-        amounts.setdefault(_ABOUT.sub("{}", note), []).extend([float(about[1])] if about else [])
-    return tuple(
-        (
-            text.replace("{}", f", here by about {min(found):.3g} to {max(found):.3g}")
-            if found
-            else text
-        )
-        for text, found in amounts.items()
-    )
+    remarks = texts(note for one in scored for score in one.scores for note in score.notes)
+    return Results(study, frame, tuple(lines), beside, contrasts, pictures, unfinished, remarks)
 
 
 def read_reference(study: Study) -> StudyReference:
@@ -123,9 +108,7 @@ def read_reference(study: Study) -> StudyReference:
     """
     found = StudyReference(study)
     if (reference := found()) is not None:
-        evaluate.check_against(
-            [name for name in study.metrics if name not in metrics.EXACT], reference
-        )
+        evaluate.check_against([name for name in study.metrics if name not in EXACT], reference)
     return found
 
 
@@ -152,8 +135,6 @@ class StudyReference:
 
     def _load(self) -> Any:
         """What an earlier run kept; None where there is nothing, or it is damaged."""
-        from diffdescent.evaluate import Features, make_reference
-
         if not shards.is_whole(self.path):
             return None
         kept = _tensors(shards.read(self.path))
@@ -162,9 +143,7 @@ class StudyReference:
         return make_reference(features, str(self.study.protocol["reference"]))
 
     def _read(self) -> Any:
-        from diffdescent.evaluate import read_reference
-
-        reference = read_reference(str(self.study.config.reference), self.study.worker.extractor)
+        reference = read_images(str(self.study.config.reference), self.study.worker.extractor)
         if reference.features is not None and reference.count == len(reference.features):
             features = reference.features
             kept = {"pool": features.pool, "spatial": features.spatial, "probs": features.probs}
@@ -181,36 +160,40 @@ def _tensors(payload: Payload) -> dict[str, Any]:
 
 
 @cache
-def _formulas() -> str:
+def _formulas(names: tuple[str, ...]) -> str:
     """A hash of the programs that score, so that what others have computed is not taken for
     theirs."""
-    sources = (*sorted(Path(evaluate.__file__).parent.glob("*.py")), Path(metrics.__file__))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    folder = Path(evaluate.__file__).parent
+    own = {inspect.getsourcefile(METRICS[name].compute) for name in names if name in METRICS}
+    files = {*folder.rglob("*.py"), Path(metrics.__file__), *map(Path, filter(None, own))}
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()
 
 
 def _scores(
     study: Study, cell: Cell, payloads: list[Payload], reference: StudyReference
-) -> list[Any]:
+) -> list[Score]:
     """The scores of a cell, from the folder where they are known."""
-    from diffdescent.evaluate import Score
-
     what = [
         cell.key,
         study.config.n,
         study.config.resamples,
         study.metrics,
         study.protocol,
-        _formulas(),
+        _formulas(study.metrics),
     ]
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
     path = study.out / "scores" / f"{digest}.json"
     try:
-        return [Score(**one) for one in json.loads(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError):
-        found = metrics.scores(
-            study.config, cell, study.metrics, payloads, reference(), study.worker
-        )
+        return _read_scores(path)
+    except (OSError, ValueError, TypeError, KeyError):
+        protocol = study.worker.extractor.protocol if study.worker.needs.features else {}
+        found = metrics.scores(study.config, cell, study.metrics, payloads, reference(), protocol)
         make_folder(path.parent)
-        write_atomically(path, json.dumps([asdict(one) for one in found]).encode())
+        data = [{**one.to_json(), "draws": one.draws} for one in found]
+        write_atomically(path, json.dumps(data).encode())
         # What is read back later is what is used now.
-        return [Score(**one) for one in json.loads(path.read_text(encoding="utf-8"))]
+        return _read_scores(path)
+
+
+def _read_scores(path: Path) -> list[Score]:
+    return [Score.from_json(one) for one in json.loads(path.read_text(encoding="utf-8"))]

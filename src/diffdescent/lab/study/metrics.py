@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from diffdescent.base.errors import UserError, unknown
+from diffdescent.base.errors import UserError
 from diffdescent.core import recipe as recipes
 from diffdescent.core.predict import Predictor
+from diffdescent.evaluate import (
+    METRICS,
+    Features,
+    Reference,
+    Score,
+    metric_name,
+    rmse_score,
+    score,
+    swd_score,
+)
+from diffdescent.evaluate.exact_errors import EXACT
+from diffdescent.evaluate.features import JSON
+from diffdescent.evaluate.notes import Note
 from diffdescent.models.exact import Exact
 
 from .cells import Cell
 from .config import StudyConfig
 from .shards import Payload
 
-if TYPE_CHECKING:
-    from .worker import Worker
-
-EXACT = {
-    "rmse": "RMSE to the exact solution",
-    "swd": "Sliced Wasserstein distance to the exact solutions",
-}
-"""Distances to the exact solution from the same noise, with their titles; only exact models have
-them."""
 DIRECTIONS = 256
 """Of the sliced Wasserstein distance."""
 _OF_CLASSES = {"probs", "labels"}
@@ -59,14 +63,8 @@ def metrics_of(config: StudyConfig, model: Predictor) -> tuple[str, ...]:
 
     Raises :class:`UserError` for an unknown one.
     """
-    from diffdescent.evaluate import ALIASES, METRICS
-
     if config.metrics:
-        known = {**{name: name for name in (*METRICS, *EXACT)}, **ALIASES}
-        for metric in config.metrics:
-            if metric.lower() not in known:
-                raise unknown("metric", metric, (*METRICS, *EXACT), ALIASES)
-        return tuple(dict.fromkeys(known[metric.lower()] for metric in config.metrics))
+        return tuple(dict.fromkeys(metric_name(metric, EXACT) for metric in config.metrics))
     return ("rmse",) if isinstance(model, Exact) and config.reference is None else DEFAULT
 
 
@@ -74,8 +72,6 @@ def lower_is_better(metric: str) -> bool:
     """The direction of a metric. Raises ``KeyError`` for one that is not ours."""
     if metric in EXACT:
         return True
-    from diffdescent.evaluate import METRICS
-
     return not METRICS[metric].higher
 
 
@@ -83,8 +79,6 @@ def title(metric: str) -> str:
     """A metric as a reader knows it."""
     if metric in EXACT:
         return EXACT[metric]
-    from diffdescent.evaluate import METRICS
-
     return METRICS[metric].title
 
 
@@ -95,8 +89,6 @@ def needs_of(config: StudyConfig, model: Predictor) -> Needs:
     and rmse on a model without an exact solution or with anything that the exact solution does not
     follow.
     """
-    from diffdescent.evaluate import METRICS
-
     wanted = metrics_of(config, model)
     others = [metric for metric in wanted if metric not in EXACT]
     needed = {METRICS[metric].needs for metric in others}
@@ -144,13 +136,11 @@ def scores(
     cell: Cell,
     wanted: Sequence[str],
     payloads: Sequence[Payload],
-    reference: Any,
-    worker: Worker,
-) -> list[Any]:
+    reference: Reference | None,
+    protocol: Mapping[str, JSON],
+) -> list[Score]:
     """The :class:`~diffdescent.evaluate.Score` of each metric, from the shards of ``cell`` in
-    order."""
-    from diffdescent.evaluate import METRICS, Features, score
-
+    order, whose features have ``protocol``."""
     found = [
         _exact_score(metric, cell, payloads, config.resamples)
         for metric in wanted
@@ -164,7 +154,7 @@ def scores(
         others = [
             metric for metric in others if METRICS[metric].needs != "labels" or "labels" in kept
         ]
-        features = Features(**kept, protocol=worker.extractor.protocol)
+        features = Features(**kept, protocol=protocol)
         found += score(features, reference, others, seed=0, resamples=config.resamples)
     return sorted(found, key=lambda one: list(wanted).index(one.metric))
 
@@ -173,9 +163,7 @@ def _joined(payloads: Sequence[Payload], name: str) -> Tensor:
     return torch.from_numpy(np.concatenate([payload[name] for payload in payloads]))
 
 
-def _exact_score(metric: str, cell: Cell, payloads: Sequence[Payload], resamples: int) -> Any:
-    from diffdescent.evaluate import rmse_score, swd_score
-
+def _exact_score(metric: str, cell: Cell, payloads: Sequence[Payload], resamples: int) -> Score:
     if metric == "swd":
         return swd_score(
             _joined(payloads, "slices"), _joined(payloads, "exact_slices"), resamples=resamples
@@ -183,8 +171,18 @@ def _exact_score(metric: str, cell: Cell, payloads: Sequence[Payload], resamples
     found = rmse_score(_joined(payloads, "squared_errors"), resamples=resamples)
     if not recipes.parse(cell.sampler).solver.stochastic:
         return found
-    note = (
-        f"{cell.sampler} draws noise on the way, so that however good its images are, they are not"
-        " the exact solutions from the same start: rmse says little of it, swd judges the set"
-    )
-    return replace(found, notes=(note,))
+    return replace(found, notes=(NoisySampler(cell.sampler),))
+
+
+@dataclass(frozen=True)
+class NoisySampler(Note, kind="noisy sampler"):
+    """An error to the exact solution, of a sampler that draws noise on the way."""
+
+    sampler: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.sampler} draws noise on the way, so that however good its images are, they are"
+            " not the exact solutions from the same start: rmse says little of it, swd judges the"
+            " set"
+        )

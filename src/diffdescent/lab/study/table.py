@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from diffdescent.base.errors import UserError
 from diffdescent.base.files import write_atomically
 from diffdescent.core import recipe as recipes
+from diffdescent.evaluate import Score
+from diffdescent.evaluate.metric import full_name
 
 from .cells import NONE, Cell
 from .config import Value
@@ -40,7 +42,14 @@ def command(study: Study, cell: Cell) -> str:
         words += ["--guidance", cell.guidance]
     if cell.labels != NONE:
         words += ["--labels", cell.labels]
-    words += ["--seeds", cell.seed, "--n", config.n, "--metrics", ",".join(study.metrics)]
+    words += [
+        "--seeds",
+        cell.seed,
+        "--n",
+        config.n,
+        "--metrics",
+        ",".join(map(full_name, study.metrics)),
+    ]
     if study.worker.needs.features:
         words += ["--features", config.features, "--resize", config.resize]
     if study.protocol["reference"] is not None:
@@ -64,7 +73,7 @@ class Scored:
     """One cell with its scores and its cost."""
 
     cell: Cell
-    scores: tuple[Any, ...]
+    scores: tuple[Score, ...]
     seconds: float
     flops: float
 
@@ -79,8 +88,8 @@ def rows_of(study: Study, scored: Sequence[Scored]) -> list[dict[str, Any]]:
             **{name: _number(dict(one.cell.parameters).get(name)) for name in study.parameters},
             "metric": score.metric,
             "value": score.value,
-            "low": score.low,
-            "high": score.high,
+            "low": score.low if score.known else None,
+            "high": score.high if score.known else None,
             "draws": score.draws,
             "n": score.count,
             "seconds_per_image": one.seconds,

@@ -17,8 +17,7 @@ REFERENCE = make_reference(
 
 
 def estimate(found: Score) -> PairedEstimate:
-    assert found.low is not None
-    assert found.high is not None
+    assert found.known
     return PairedEstimate(
         found.value, found.low, found.high, {0: torch.tensor(found.draws, dtype=torch.float64)}
     )
@@ -79,7 +78,7 @@ def test_the_paired_interval_is_narrow_and_covers_the_truth(
 def test_independent_seeds_add_their_variances() -> None:
     found = [frechet(seed)[0] for seed in range(2)]
     one, two = (
-        PairedEstimate(f.value, f.low or 0, f.high or 0, {seed: torch.tensor(f.draws)})
+        PairedEstimate(f.value, f.low, f.high, {seed: torch.tensor(f.draws)})
         for seed, f in enumerate(found)
     )
     gap = two.minus(one)

@@ -184,7 +184,9 @@ def test_other_formulas_do_not_reuse_scores(
     execute(config, tmp_path)
     execute(config, tmp_path)
     assert len(list((tmp_path / "scores").iterdir())) == 1
-    monkeypatch.setattr(sys.modules["diffdescent.lab.study.gather"], "_formulas", lambda: "other")
+    monkeypatch.setattr(
+        sys.modules["diffdescent.lab.study.gather"], "_formulas", lambda names: "other"
+    )
     execute(config, tmp_path)
     assert len(list((tmp_path / "scores").iterdir())) == 2
 
