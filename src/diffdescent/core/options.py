@@ -164,7 +164,7 @@ def check_option(owner: str, option: str, value: object, hint: Any, kind: str = 
 
 
 def domain(hint: Any) -> str:
-    """What an option may be, in short: ``[0, 1]``, ``midpoint | heun``, a list of numbers."""
+    """What an option may be, in short: ``[0, 1]``, ``midpoint or heun``, ``list of numbers``."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         for limit in arguments[1:]:
@@ -172,10 +172,17 @@ def domain(hint: Any) -> str:
                 return limit.brackets
         return domain(arguments[0])
     if _is_union(hint):
-        return " | ".join(dict.fromkeys(map(domain, arguments)))
+        return " or ".join(dict.fromkeys(map(domain, arguments)))
     if origin is Literal:
-        return " | ".join(map(str, arguments))
+        return " or ".join(map(str, arguments))
+    if origin is tuple and limited(arguments[0]):
+        return f"list of {domain(arguments[0])}"
     return describe(hint).removeprefix("a ")
+
+
+def limited(hint: Any) -> bool:
+    """Whether an option has limits or choices beyond its type."""
+    return domain(hint) != describe(hint).removeprefix("a ")
 
 
 def describe(hint: Any) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import typing
-from dataclasses import MISSING, fields
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import typer
@@ -58,14 +59,30 @@ def list_names(as_json: Json = False) -> None:
 
 
 def _class_options(cls: type[Any]) -> str:
-    return ", ".join(
-        f"{f.name}={_show(f.default)}" for f in fields(cls) if f.init and f.default is not MISSING
-    )
+    from diffdescent.core.options import options_of
+
+    return _written({f.name: f.default for f in fields(cls)}, options_of(cls))
 
 
 def _function_options(builder: typing.Callable[..., Any]) -> str:
+    from diffdescent.core.options import keywords_of
+
     parameters = inspect.signature(builder).parameters.values()
-    return ", ".join(f"{p.name}={_show(p.default)}" for p in parameters if p.kind is p.KEYWORD_ONLY)
+    return _written({p.name: p.default for p in parameters}, keywords_of(builder))
+
+
+def _written(defaults: Mapping[str, Any], options: Mapping[str, Any]) -> str:
+    """Every option with its default, and its range or choices where it has any."""
+    from diffdescent.core.options import domain, limited
+
+    def described(name: str) -> str:
+        text, hint = f"{name}={_show(defaults[name])}", options[name]
+        if not limited(hint):
+            return text
+        within = domain(hint)
+        return f"{text} in {within}" if within[0] in "[(" else f"{text} ({within})"
+
+    return ", ".join(map(described, options))
 
 
 def _show(value: object) -> str:
