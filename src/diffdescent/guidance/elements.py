@@ -93,17 +93,6 @@ class Free(Element):
         return kind(model, self.scale, other, self.clip, self.together, interval=self.interval)
 
 
-@source("cfgpp")
-@dataclass(frozen=True)
-class FreePlus(Free):
-    """``cfgpp``: :class:`ClassifierFreePlus`."""
-
-    scale: FreeScale = 0.6
-
-    def apply(self, model: Predictor, guide: Guide | None) -> Applied:
-        return self.around(ClassifierFreePlus, model), ()
-
-
 @source("apg")
 @dataclass(frozen=True)
 class Projected(Free):
@@ -120,11 +109,21 @@ class Projected(Free):
         )
 
 
-@source("guide")
+@source("cfgpp")
 @dataclass(frozen=True)
-class Own(Element):
-    """``guide``: :class:`Guided` by the guide that is handed over in Python; for ``shift="auto"``
-    see :meth:`Guidance.settled`."""
+class FreePlus(Free):
+    """``cfgpp``: :class:`ClassifierFreePlus`."""
+
+    scale: FreeScale = 0.6
+
+    def apply(self, model: Predictor, guide: Guide | None) -> Applied:
+        return self.around(ClassifierFreePlus, model), ()
+
+
+@dataclass(frozen=True)
+class Gradient(Element):
+    """:class:`Guided` by a gradient; for ``shift="auto"`` see
+    :meth:`~diffdescent.guidance.text.Guidance.settled`."""
 
     scale: GradientScale = 1.0
     shift: AnyShift = "auto"
@@ -148,19 +147,14 @@ class Own(Element):
             (),
         )
 
+    @abstractmethod
     def guide(self, model: Predictor, given: Guide | None) -> Guide:
-        """What gives the gradient."""
-        if given is None:
-            raise UserError(
-                "guide() stands for a guide of your own; hand it over in Python, apply_guidance(…,"
-                " guide=…)."
-            )
-        return given
+        """What gives the gradient; ``given`` is handed over in Python."""
 
 
 @source("classifier")
 @dataclass(frozen=True)
-class Classified(Own):
+class Classified(Gradient):
     """``classifier``: :class:`Guided` by a classifier: ``model`` names one, else the one handed
     over in Python, else the bundled one of the model's classes."""
 
@@ -180,7 +174,7 @@ class Classified(Own):
 
 @source("clip")
 @dataclass(frozen=True)
-class ImageText(Own):
+class ImageText(Gradient):
     """``clip``: :class:`Guided` by a CLIP folder's similarity with ``prompt``, in which ``{}`` is
     the label's name."""
 
@@ -201,6 +195,21 @@ class ImageText(Own):
             info(model).classes,
             info(model).device,
         )
+
+
+@source("guide")
+@dataclass(frozen=True)
+class Own(Gradient):
+    """``guide``: :class:`Guided` by the guide that is handed over in Python."""
+
+    def guide(self, model: Predictor, given: Guide | None) -> Guide:
+        """What gives the gradient."""
+        if given is None:
+            raise UserError(
+                "guide() stands for a guide of your own; hand it over in Python, apply_guidance(…,"
+                " guide=…)."
+            )
+        return given
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from diffdescent.core.recipe import Recipe, default_grid, parse_grid
 from diffdescent.core.recipe.grammar import Reader, bind, print_element
 from diffdescent.core.transforms import PxP, Transform
 
-from .elements import ACTIONS, SOURCES, Element, Free, FreePlus, FreeProjection, Own
+from .elements import ACTIONS, SOURCES, Element, Free, FreePlus, FreeProjection, Gradient
 from .guide import Guide
 
 _TRIED = 4
@@ -53,12 +53,12 @@ class Guidance:
         """The same with ``shift=auto`` as what it means under ``recipe``: ``mean`` where every step
         but the last draws noise around a mean that can be moved (``ddpm``, ``ddim(eta=1)``), else
         ``score``."""
-        if not any(isinstance(e, Own) and e.shift == "auto" for e in self.elements):
+        if not any(isinstance(e, Gradient) and e.shift == "auto" for e in self.elements):
             return self
         shift = _shift(recipe, process)
         return Guidance(
             tuple(
-                replace(e, shift=shift) if isinstance(e, Own) and e.shift == "auto" else e
+                replace(e, shift=shift) if isinstance(e, Gradient) and e.shift == "auto" else e
                 for e in self.elements
             )
         )
@@ -129,7 +129,7 @@ def _check_place(elements: list[Element | Transform]) -> None:
         raise UserError(f"{last.name} stands twice for one guidance; write it once.")
     if before and before[-1].name == "pxp" and last.name in ACTIONS:
         raise UserError(f"pxp takes the finished guidance apart, so it comes after {last.name}.")
-    if isinstance(last, Own) and any(isinstance(e, PxP) for e in before):
+    if isinstance(last, Gradient) and any(isinstance(e, PxP) for e in before):
         raise UserError(
             f"pxp resolves the conflicts of all gradients together; put it after {last.name}."
         )
