@@ -94,5 +94,5 @@ class PNDM(Options):
         if not self.released:
             middle = grid.at_time((src.t + dst.t) / 2)
             return middle, middle
-        half = (src.t - dst.t) // 2
+        half = round(src.t - dst.t) // 2
         return grid.at_time(src.t - half), grid.at_time(dst.t + half)
