@@ -9,9 +9,10 @@ from diffdescent.core.transforms.rescale import Rescale
 from .cfg import ClassifierFree, ClassifierFreePlus
 from .classifier import Classifier
 from .clip import CLIP
+from .elements import Gradient, source
 from .energy import Energy
 from .guide import Guide
-from .guided import Guided
+from .guided import Guided, Sight
 from .pretrained import load_guide
 from .text import apply_guidance, parse_guidance
 
@@ -27,11 +28,14 @@ __all__ = [
     "Delta",
     "Energy",
     "FreePxP",
+    "Gradient",
     "Guide",
     "Guided",
     "PxP",
     "Rescale",
+    "Sight",
     "apply_guidance",
     "load_guide",
     "parse_guidance",
+    "source",
 ]
