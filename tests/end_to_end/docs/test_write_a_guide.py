@@ -53,7 +53,7 @@ def test_the_name_in_texts(page: dict[str, Any]) -> None:
     assert str(parse_guidance(text)) == text
     with pytest.raises(dd.UserError, match=r"images lie in \[−1, 1\]"):
         parse_guidance("bright(level=2)")
-    with pytest.raises(dd.UserError, match="no option 'lvel'"):
+    with pytest.raises(dd.UserError, match="'lvel'; did you mean 'level'"):
         parse_guidance("bright(lvel=0.2)")
 
 
