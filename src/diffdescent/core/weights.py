@@ -16,8 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from dataclasses import dataclass, field, replace
+from itertools import product
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -219,17 +220,29 @@ def _split(
     )
 
 
+def _mean(found: Sequence[Weights]) -> Weights:
+    """The mean of weights that differ in their numbers alone."""
+    start, evals, noise = (
+        np.mean([getattr(one, name) for one in found], axis=0)
+        for name in ("start", "evals", "noise")
+    )
+    return replace(found[0], start=start, evals=evals, noise=noise)
+
+
 def effective_weights(
     sampler: Plan | Chain,
     grid: Grid | None = None,
     *,
     transforms: Sequence[Transform] = (),
     basis: Basis = "x0",
+    band: tuple[int, int] | None = None,
 ) -> Weights:
     """How much each past evaluation counts in every committed state of a linear sampler.
 
     ``sampler`` is a recipe with its ``grid``, or a plan; ``transforms`` are appended to the chain.
-    ``basis`` says whether the evaluations are estimates of x0 or of ε.
+    ``basis`` says whether the evaluations are estimates of x0 or of ε. Where coefficients depend on
+    the spatial frequency, ``band`` = (group of channel axes, knot) reads the weights there; without
+    it they are the mean over the axes and knots.
 
     Example::
 
@@ -250,6 +263,13 @@ def effective_weights(
     rewrites, estimates, displacements = _split(transforms)
     for rewrite in rewrites:
         plan = rewrite.rewrite(plan)
+
+    if plan.spectral is not None:
+        options: Any = {"transforms": transforms, "basis": basis}
+        if band is None:
+            every = product(plan.spectral.axes.groups, range(plan.spectral.bands.count))
+            return _mean([effective_weights(plan.at_band(*one), **options) for one in every])
+        return effective_weights(plan.at_band(*band), **options)
 
     draws = _draws(plan)
     width = 1 + plan.nfe + len(draws)

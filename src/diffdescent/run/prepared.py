@@ -23,6 +23,7 @@ from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import Recipe
 
+from .fitted_for import require_fit
 from .inputs import Inputs, Labels, image_like, image_shape, in_turn, resolve_labels
 from .levels import from_level, resolve_grid
 from .micro_batch import micro_batch_width
@@ -190,7 +191,7 @@ def prepare(
     """
     net = resolve(model)
     chosen = make_recipe(recipe, steps)
-    called = name or (model if isinstance(model, str) else info(net).name)
+    plain, called = net, name or (model if isinstance(model, str) else info(net).name)
     asked, under = str(chosen), None
     if guidance is not None:
         from diffdescent.guidance import apply_guidance, parse_guidance
@@ -207,6 +208,7 @@ def prepare(
     where = pick_device(device if device is not None else info(net).device)
     form = image_shape(shape, net.shape, init, start)
     _check_choices(noise, blend, by, init, mask)
+    require_fit(chosen, plain, under, form)
     levels = resolve_grid(grid, chosen, net.process, steps)
     noised = init is not None and (mask is None or strength < 1)
     plan = chosen.plan(from_level(levels, strength) if noised else levels)

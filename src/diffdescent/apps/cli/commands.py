@@ -30,6 +30,7 @@ class Commands(LazyGroup):
         "demo": Entry("demo:demo", "Sample from the bundled network and compare eight samplers."),
         "train": Entry("train:train", "Train a denoiser or a classifier, or continue training."),
         "convert": Entry("convert:convert", "Turn a published checkpoint into a model folder."),
+        "calibrate": Entry("calibrate:calibrate", "Fit a sampler of few evaluations to a model."),
         "conflicts": Entry(
             "conflicts:conflicts", "Measure where guidance, denoising and noise conflict."
         ),

@@ -29,8 +29,10 @@ def weights(
 ) -> None:
     """Print the effective weights of a linear sampler.
 
-    The table has a row for each committed state and a column for each evaluation.
+    The table has a row for each committed state and a column for each evaluation. Of a calibrated
+    sampler it is the mean over all frequencies, and a second table has a row for each band.
     """
+    from diffdescent.core.band_weights import band_weights
     from diffdescent.core.predict import Basis
     from diffdescent.core.recipe import default_grid, parse, parse_grid
     from diffdescent.core.weights import effective_weights
@@ -41,13 +43,25 @@ def weights(
     recipe = parse(sampler)
     levels = parse_grid(grid or default_grid(recipe, kind), kind, steps)
     found = effective_weights(recipe, levels, basis=cast(Basis, basis))
+    over_bands = None
+    if recipe.solver.plan(levels).spectral is not None:
+        over_bands = band_weights(recipe, levels, basis=cast(Basis, basis))
     if as_json:
         arrays = {"start": found.start, "evals": found.evals, "noise": found.noise}
         record = {"name": found.name, "basis": basis, "grid": levels.t.tolist()}
         record |= {key: value.tolist() for key, value in arrays.items()}
+        if over_bands is not None:
+            record["bands"] = {
+                "groups": over_bands.groups,
+                "knots": over_bands.knots,
+                "start": over_bands.start.tolist(),
+                "evals": over_bands.evals.tolist(),
+            }
         typer.echo(json.dumps(record, indent=2))
     else:
         typer.echo(f"{found.summary}\ngrid: {levels.name}\n\n{found.table()}")
+        if over_bands is not None:
+            typer.echo(f"\nIn the result, by radial frequency ρ:\n{over_bands.table()}")
     if plot is not None:
         from .draw_weights import draw_weights
 

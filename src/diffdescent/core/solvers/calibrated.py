@@ -41,7 +41,7 @@ def plan_of(fitted: FittedSolver, grid: Grid, name: str = "calibrated") -> Plan:
         raise UserError(
             f"{fitted.name!r} was fitted for its own {len(fitted.levels)} noise levels"
             f" ({', '.join(f'{r:.4g}' for r in fitted.levels)}) and cannot run on the grid"
-            f" {grid.name!r}; leave the grid out."
+            f" {grid.name!r}; leave the grid out (and start from noise, not from an image)."
         )
     points = grid.points
     rows = []

@@ -1,0 +1,86 @@
+"""``diffdescent calibrate``: a sampler of few evaluations fitted to one model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import AnyModel, Device, Json, MicroBatch, Quiet
+
+
+def calibrate(
+    model: AnyModel,
+    out: Annotated[Path, typer.Option(help="The JSON file to write.")],
+    nfe: Annotated[int, typer.Option(help="Network evaluations of the sampler, 3 to 12.")] = 5,
+    guidance: Annotated[
+        str | None, typer.Option(help='Guidance in the estimate, e.g. "cfg(scale=4)".')
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="Labels in turn, or none; default: all classes of the model."),
+    ] = None,
+    trajectories: Annotated[int, typer.Option(help="Noises that are fitted to.")] = 40,
+    held_out: Annotated[int, typer.Option(help="Other noises that it is judged on.")] = 32,
+    teacher: Annotated[int, typer.Option(help="Evaluations of the exact solution.")] = 64,
+    bands: Annotated[int, typer.Option(help="Knots over the spatial frequency; 1: none.")] = 8,
+    axes: Annotated[str, typer.Option(help="Channel axes: usual, opponent or identity.")] = "usual",
+    seed: Annotated[int, typer.Option(help="Of the noises.")] = 0,
+    micro_batch: MicroBatch = None,
+    device: Device = "cpu",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Fit a sampler to a model, from its own trajectories and without any gradient of it.
+
+    What it learns is written as a small JSON file; sample with --sampler "calibrated('FILE')". It
+    is never worse than the best fixed sampler: unless it is nearer to the model's own solution on
+    held-out noises, the file holds that one. Stop it at any moment and give the same command
+    again: the trajectories are kept next to the file until it is written.
+    """
+    from diffdescent.base.errors import UserError
+    from diffdescent.run.calibrate import calibrate as run
+
+    from .progress import Meter
+
+    if out.exists() and not overwrite:
+        raise UserError(f"{out} exists; choose another --out, or --overwrite to replace it.")
+    if out.suffix != ".json":
+        raise UserError(f"--out is a JSON file; write {out.with_suffix('.json')} for {out}.")
+    parts = out.with_name(f".{out.stem}.parts")
+    with Meter("calibrating", "evaluations", hidden=quiet or as_json) as meter:
+
+        def note(line: str) -> None:
+            if not (quiet or as_json):
+                meter.progress.console.print(line, highlight=False)
+
+        found = run(
+            model,
+            nfe=nfe,
+            guidance=guidance,
+            labels=labels,
+            seed=seed,
+            trajectories_count=trajectories,
+            held_out=held_out,
+            teacher_levels=teacher,
+            bands=bands,
+            axes=axes,
+            micro_batch=micro_batch,
+            device=device,
+            folder=parts,
+            name=out.stem,
+            note=note,
+            progress=meter.to,
+        )
+    found.write(out)
+    shutil.rmtree(parts, ignore_errors=True)
+    if as_json:
+        report = {"out": str(out), "evaluations": found.evaluations, **found.solver.report}
+        typer.echo(json.dumps(report))
+    elif not quiet:
+        typer.echo(found.summary)
+        typer.echo(f"Wrote {out}; sample with --sampler \"calibrated('{out}')\".")

@@ -1,0 +1,316 @@
+"""Fitting a sampler of few evaluations to one model: teacher, opponent, levels, rows, decision."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffdescent.base.device import pick_device
+from diffdescent.base.errors import UserError
+from diffdescent.base.files import write_atomically
+from diffdescent.base.version import __version__
+from diffdescent.core.model_info import info
+from diffdescent.core.predict import Predictor
+from diffdescent.core.recipe import parse
+from diffdescent.core.solvers.calibrated import plan_of
+from diffdescent.core.spectrum import Bands, Curves, named_axes
+from diffdescent.core.spectrum.fitted import FittedRow, FittedSolver
+from diffdescent.run.inputs import resolve_labels
+from diffdescent.run.micro_batch import micro_batch_width
+from diffdescent.run.pieces import Pieces, model_identity
+from diffdescent.run.prepared import resolve
+from diffdescent.run.record import ProcessRecord
+
+from .fixed import Rival, as_rows, best_fixed
+from .judge import Interval, distances, nearer
+from .local import LocalFit, Shape, fit_rows
+from .search import search_levels
+from .subject import Subject
+from .teacher import TEACHER, Trajectories, teacher_error, trajectories
+
+FEWEST, MOST = 3, 12
+FIT_SAMPLES, HELD_SAMPLES = 1_000_000, 2_000_000
+"""The first sample numbers of the fit and of the held-out noises: far from those of ordinary
+runs."""
+DIGITS = 8
+"""Coefficients are rounded to so many significant digits before they are judged: what is judged is
+what is written."""
+
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What :func:`calibrate` found.
+
+    ``solver`` is what to sample with: the fitted rows, or the best fixed sampler as rows where
+    these are not nearer to the teacher (``fixed``). ``fitted`` and ``opponent`` are the mean
+    distances of both on the held-out noises, ``difference`` their paired difference.
+    """
+
+    solver: FittedSolver
+    fixed: bool
+    fitted: Interval
+    opponent: Interval
+    difference: Interval
+    rival: Rival
+    evaluations: int
+
+    @property
+    def summary(self) -> str:
+        """Two or three lines for people."""
+        report, ratio = self.solver.report, self.fitted.value / self.opponent.value
+        lines = [
+            f"{self.solver.nfe} evaluations, distance to the model's own solution on"
+            f" {report['held_out']} held-out noises: {_shown(self.fitted)} calibrated,"
+            f" {_shown(self.opponent)} with {self.rival.recipe} on {self.rival.grid}"
+            f" ({ratio:.2f} of it).",
+        ]
+        if self.fixed:
+            lines.append(
+                "The difference may be chance, so the file holds that fixed sampler: calibration"
+                " does not help here."
+            )
+        lines.append(
+            f"{self.evaluations} evaluations of one image were spent; the teacher's own error is"
+            f" about {report['teacher_error']:.2g}."
+        )
+        return "\n".join(lines)
+
+    def write(self, path: Path) -> None:
+        """Write the file, atomically."""
+        write_atomically(path, self.solver.to_json().encode())
+
+
+def _shown(interval: Interval) -> str:
+    half = (interval.high - interval.low) / 2
+    return f"{interval.value:.4f} ± {half:.4f}"
+
+
+def calibrate(
+    model: Predictor | str,
+    *,
+    nfe: int = 5,
+    guidance: str | None = None,
+    labels: str | None = None,
+    seed: int = 0,
+    trajectories_count: int = 40,
+    held_out: int = 32,
+    teacher_levels: int = 64,
+    bands: int = 8,
+    axes: str = "usual",
+    history: int | None = None,
+    shape: tuple[int, ...] | None = None,
+    micro_batch: int | None = None,
+    device: torch.device | str | None = None,
+    folder: Path | None = None,
+    name: str | None = None,
+    note: Note | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Calibration:
+    """Fit a sampler of ``nfe`` evaluations to ``model``; no gradient of the model is needed.
+
+    Args:
+        model: a :class:`Predictor`, a bundled name, a checkpoint folder or ``images:PATH``.
+        nfe: network evaluations of the sampler, 3 to 12.
+        guidance: a guidance text that is a part of the estimate, such as ``cfg(scale=4)``.
+        labels: labels of the samples in turn, as a text; None goes round over all classes that the
+            model names, ``"none"`` gives none.
+        seed: of the noises. Their sample numbers begin at 1,000,000 (the fit) and 2,000,000 (the
+            held-out ones).
+        trajectories_count, held_out: how many noises are fitted to, and judged on.
+        teacher_levels: evaluations of the teacher that is to be reached.
+        bands, axes: knots of the coefficients over the radial frequency, and channel axes (usual,
+            opponent, identity).
+        history: how many evaluations a row sees; None: all.
+        folder: where trajectories are kept, so that an interrupted call goes on.
+        note, progress: called with a line when a stage ends, and with the number of evaluations.
+
+    The result is never worse than the best fixed sampler: that is what it holds unless the paired
+    95 % interval on held-out noises says that the fit is nearer to the teacher. Raises
+    :class:`UserError` for other numbers of evaluations, too few trajectories, a model whose answers
+    are not deterministic, and guidance that is not a part of the estimate.
+    """
+    _check(nfe, trajectories_count, held_out, teacher_levels)
+    say: Note = note or (lambda line: None)
+    net = resolve(model)
+    called = model if isinstance(model, str) else info(net).name
+    described = _described(net, called, guidance, labels)
+    if guidance is not None:
+        net = _guided(net, guidance)
+    subject = _subject(net, labels, shape, micro_batch, device, progress)
+    subject.check()
+    described["shape"] = list(subject.shape)
+    pieces = Pieces(folder, {"calibrate": 1, **described, "identity": model_identity(net)})
+    fit_range = range(FIT_SAMPLES, FIT_SAMPLES + trajectories_count)
+    held_range = range(HELD_SAMPLES, HELD_SAMPLES + held_out)
+    with torch.no_grad():
+        data, held = (
+            trajectories(subject, some, seed=seed, levels=teacher_levels, keep=keep, pieces=pieces)
+            for some, keep in ((fit_range, True), (held_range, False))
+        )
+        error = teacher_error(subject, held, held_range[:4], seed=seed, levels=teacher_levels)
+        say(f"{len(data)} + {len(held)} trajectories of {teacher_levels} levels, error {error:.2g}")
+        rival = best_fixed(subject, data, nfe, say)
+        form = Shape(
+            named_axes(axes, subject.shape[0]),
+            Bands.for_size(min(subject.shape[-2:]), bands),
+            history,
+        )
+        asked = [row.at.ratio for row in rival.plan.rows]
+        places = search_levels(subject, data.first(24), nfe, form, [asked], say)
+        fit = fit_rows(subject, data, places, form)
+        report, fixed, numbers = _decide(subject, held, fit, form, rival)
+    report |= {
+        "samples": [held_range.start, held_range.stop],
+        "seed": seed,
+        "teacher_error": float(f"{error:.4g}"),
+    }
+    how = {
+        "method": "fixed" if fixed else "local least squares on the own path",
+        "teacher": f"{TEACHER} on {teacher_levels} levels",
+        "trajectories": len(data),
+        "samples": [fit_range.start, fit_range.stop],
+        "seed": seed,
+        "ridge": form.ridge,
+        "opponent": {"recipe": rival.recipe, "grid": rival.grid},
+        "evaluations": subject.calls,
+    }
+    title = name or f"{Path(called).name}-n{nfe}"
+    if fixed:
+        plain = as_rows(rival.plan, subject.shape[0])
+        solver = FittedSolver(
+            title, plain.levels, plain.end, plain.axes, plain.bands, plain.start, plain.rows,
+            described, how, report, __version__,
+        )  # fmt: skip
+    else:
+        solver = _solver(title, fit, form, described, how, report)
+    return Calibration(solver, fixed, *numbers, rival, subject.calls)
+
+
+def _check(nfe: int, count: int, held_out: int, levels: int) -> None:
+    if not FEWEST <= nfe <= MOST:
+        raise UserError(
+            f"A calibrated sampler has {FEWEST} to {MOST} evaluations, not {nfe}; with more a fixed"
+            " sampler is as good, with fewer no sampler is."
+        )
+    if count < max(8, 2 * nfe) or held_out < 8:
+        raise UserError(
+            f"{count} trajectories and {held_out} held-out ones are too few for {nfe} evaluations;"
+            f" give at least {max(8, 2 * nfe)} and 8."
+        )
+    if levels < 4 * nfe:
+        raise UserError(
+            f"A teacher of {levels} levels is too coarse for {nfe} evaluations; give at least"
+            f" {4 * nfe}."
+        )
+
+
+def _described(
+    net: Predictor, called: str, guidance: str | None, labels: str | None
+) -> dict[str, Any]:
+    """What the sampler is fitted for."""
+    process = ProcessRecord.of(net.process)
+    return {
+        "model": called,
+        "fingerprint": info(net).fingerprint,
+        "process": {"kind": process.kind, "sha256": process.sha256},
+        "guidance": None if guidance is None else _settled(guidance, net),
+        "labels": labels,
+    }
+
+
+def _settled(guidance: str, net: Predictor) -> str:
+    """The guidance's text with what it leaves open filled in."""
+    from diffdescent.guidance import parse_guidance
+
+    return str(parse_guidance(guidance).settled(parse("ddim"), net.process))
+
+
+def _guided(net: Predictor, guidance: str) -> Predictor:
+    """The model under guidance. Raises :class:`UserError` for one that brings transforms along."""
+    from diffdescent.guidance import apply_guidance
+
+    guided, recipe = apply_guidance(guidance, net, parse("ddim"))
+    if recipe.transforms:
+        raise UserError(
+            f"The guidance {guidance!r} acts on the sampler's steps too, which no fit can foresee;"
+            " calibrate with cfg alone."
+        )
+    return guided
+
+
+def _subject(
+    net: Predictor,
+    labels: str | None,
+    shape: tuple[int, ...] | None,
+    micro_batch: int | None,
+    device: torch.device | str | None,
+    progress: Callable[[int], None] | None,
+) -> Subject:
+    known = info(net)
+    where = pick_device(device if device is not None else known.device)
+    form = tuple(shape or net.shape or ())
+    if not form:
+        raise UserError(
+            "The model does not say how large its images are; give shape=(channels, height, width)."
+        )
+    count = len(known.classes) if known.classes else (known.label_count or 0)
+
+    def label(samples: range) -> Tensor | None:
+        if labels == "none" or (labels is None and not count):
+            return None
+        found: Any = [i % count for i in samples] if labels is None else labels
+        made = resolve_labels(found, samples, net)
+        return None if made is None else made.to(where)
+
+    width = micro_batch_width(net, where, micro_batch or (16 if known.width is None else None))
+    return Subject(net, form, where, width, label, progress)
+
+
+def _solver(
+    title: str,
+    fit: LocalFit,
+    form: Shape,
+    described: dict[str, Any],
+    how: dict[str, Any],
+    report: dict[str, Any],
+) -> FittedSolver:
+    rows = tuple(FittedRow(_rounded(r.base), tuple(map(_rounded, r.evals))) for r in fit.rows)
+    return FittedSolver(
+        title, fit.asked, fit.end, form.axes, form.bands, _rounded(fit.start), rows,
+        described, how, report, __version__,
+    )  # fmt: skip
+
+
+def _rounded(curves: Curves) -> Curves:
+    return tuple(tuple(float(f"{v:.{DIGITS}g}") for v in curve) for curve in curves)
+
+
+def _decide(
+    subject: Subject, held: Trajectories, fit: LocalFit, form: Shape, rival: Rival
+) -> tuple[dict[str, Any], bool, tuple[Interval, Interval, Interval]]:
+    """The report, whether the fixed sampler stays, and the three intervals."""
+    solver = _solver("fit", fit, form, {}, {}, {})
+    plan = plan_of(solver, subject.grid((*solver.levels, solver.end)))
+    ours = distances(subject.run(plan, held.noise, held.cond)[-1], held.end)
+    theirs = distances(subject.run(rival.plan, held.noise, held.cond)[-1], held.end)
+    finite = bool(torch.isfinite(ours).all())
+    difference, better = nearer(ours, theirs)
+    fitted, opponent = Interval.of(ours), Interval.of(theirs)
+    fixed = not (finite and better and math.isfinite(fitted.value))
+    report: dict[str, Any] = {
+        "measure": "mean over held-out noises of the root mean square distance to the teacher",
+        "held_out": len(held),
+        "rmse": fitted.entries(),
+        "fixed": {"recipe": rival.recipe, "grid": rival.grid, "rmse": opponent.entries()},
+        "difference": difference.entries(),
+        "kept": "fixed" if fixed else "calibrated",
+    }
+    return report, fixed, (fitted, opponent, difference)

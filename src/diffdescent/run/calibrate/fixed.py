@@ -1,0 +1,159 @@
+"""The opponent: the best of the fixed samplers on the best of their grids, and any of them as
+rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+
+from diffdescent.base.errors import UserError
+from diffdescent.core.executor import Executor
+from diffdescent.core.plan import Plan
+from diffdescent.core.predict import Prediction, conversion
+from diffdescent.core.recipe import default_grid, parse, parse_grid
+from diffdescent.core.spectrum import Bands
+from diffdescent.core.spectrum.axes import Axes, identity
+from diffdescent.core.spectrum.fitted import FittedRow
+
+from .judge import distances
+from .subject import Subject
+from .teacher import Trajectories
+
+RECIPES = (
+    "ge", "unipc", "unipc(order=3)", "dpmpp(order=2)", "dpmpp(order=3)", "plms", "ipndm", "ab",
+    "deis(order=3)",
+)  # fmt: skip
+FAMILIES = ("loglinear", "exponential", "karras")
+STARTS = (80.0, 40.0, 20.0, 12.0)
+LASTS = (0.4, 0.2, 0.1, 0.05)
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A fixed sampler: its recipe's text, its grid's text, and its mean distance to the teacher."""
+
+    recipe: str
+    grid: str
+    plan: Plan
+    distance: float
+
+
+def best_fixed(
+    subject: Subject, data: Trajectories, nfe: int, note: Callable[[str], None]
+) -> Rival:
+    """The nearest of all recipes and grids, found in three rounds of fewer candidates and more
+    trajectories.
+
+    Raises :class:`UserError` where none runs on this process at all.
+    """
+    first = [(r, g) for r in RECIPES for g in _usual(subject, r)]
+    found = _round(subject, data.first(6), nfe, first)
+    if not found:
+        raise UserError(
+            f"No fixed sampler runs on this model with {nfe} evaluations, so there is nothing to"
+            " compare with; check the model's noise levels."
+        )
+    note(f"{len(found)} fixed samplers measured, {found[0].recipe} on {found[0].grid} leads")
+    leaders = list(dict.fromkeys(r.recipe for r in found[:6]))[:3]
+    second = [(r, g) for r in leaders for g in _searched(subject)]
+    second += [(r.recipe, r.grid) for r in found[:3]]
+    found = _round(subject, data.first(12), nfe, second)
+    last = [(r.recipe, r.grid) for r in found[:3]]
+    best = _round(subject, data, nfe, last)[0]
+    note(f"the best fixed sampler is {best.recipe} on {best.grid}")
+    return best
+
+
+def _usual(subject: Subject, recipe: str) -> list[str]:
+    """A recipe's own grid and one of each family, all of which end without noise."""
+    high, low = subject.span
+    return [
+        default_grid(parse(recipe), subject.process),
+        "uniform(spacing=trailing, end=zero)",
+        f"loglinear(start={min(high, 40.0)!r}, end=zero)",
+        f"exponential(start={min(high, 80.0)!r}, last={max(low, 0.05)!r})",
+        f"karras(start={min(high, 80.0)!r}, last={max(low, 0.02)!r})",
+    ]
+
+
+def _searched(subject: Subject) -> list[str]:
+    """Log-uniform and Karras levels between many firsts and lasts."""
+    high, low = subject.span
+    starts = sorted({min(high, s) for s in (high, *STARTS)}, reverse=True)
+    lasts = sorted({max(low, v) for v in LASTS}, reverse=True)
+    return [f"loglinear(start={s!r}, end=zero)" for s in starts] + [
+        f"{family}(start={s!r}, last={v!r})"
+        for family in ("exponential", "karras")
+        for s in starts
+        for v in lasts
+    ]
+
+
+def _round(
+    subject: Subject, data: Trajectories, nfe: int, candidates: Iterable[tuple[str, str]]
+) -> list[Rival]:
+    """The candidates that take ``nfe`` evaluations, the nearest first."""
+    found = []
+    for recipe, grid in dict.fromkeys(candidates):
+        try:
+            plan = parse(recipe).plan(parse_grid(grid, subject.process, nfe))
+            if plan.nfe != nfe or plan.stochastic or not _falls(plan):
+                continue
+            images = subject.run(plan, data.noise, data.cond)[-1]
+        except UserError:
+            continue
+        if bool(torch.isfinite(images).all()):
+            distance = float(distances(images, data.end).mean())
+            found.append(Rival(recipe, grid, plan, distance))
+    return sorted(found, key=lambda rival: rival.distance)
+
+
+def _falls(plan: Plan) -> bool:
+    """Whether the network is asked at falling finite levels, so that the plan is one of rows."""
+    asked = [row.at.ratio for row in plan.rows]
+    return all(a > b for a, b in pairwise(asked)) and asked[0] < 1e4
+
+
+@dataclass(frozen=True)
+class PlainRows:
+    """Rows of plain numbers, in the form of a fitted solver."""
+
+    levels: tuple[float, ...]
+    end: float
+    start: tuple[tuple[float, ...], ...]
+    rows: tuple[FittedRow, ...]
+    axes: Axes
+    bands: Bands
+
+
+def as_rows(plan: Plan, channels: int) -> PlainRows:
+    """A deterministic plan with one evaluation at each of falling levels as rows over the states
+    that the network is asked at.
+
+    Every such state is linear in the start and the evaluations, y_n = u_n·y_T + Σ_i v_{n,i}·ε_i;
+    the numbers come from the executor on basis vectors. With base_n = u_{n+1}/u_n the rest are the
+    coefficients of the evaluations.
+    """
+    width = 1 + plan.nfe
+    unit = torch.eye(width, dtype=torch.float64)
+    executor = Executor(plan, unit[:1], dtype=torch.float64, record=False)
+    states = []
+    while not executor.done:
+        query = executor.ask()
+        states.append(query.x[0] / query.at.alpha)
+        answer = unit[1 + query.index : 2 + query.index]
+        executor.tell(Prediction(answer, conversion("eps", query.at)))
+    states.append(executor.x[0] / executor.point.alpha)
+    rows = []
+    for n, (here, there) in enumerate(pairwise(states)):
+        base = float(there[0] / here[0])
+        weights = (there - base * here)[1 : n + 2].flip(0)
+        rows.append(FittedRow(((base,),), tuple(((float(w),),) for w in weights)))
+    start = float(states[0][0]) * plan.grid.points[0].alpha
+    one = identity(channels)
+    axes = Axes(one.name, one.matrix, (0,) * channels)
+    levels = tuple(row.at.ratio for row in plan.rows)
+    return PlainRows(levels, executor.point.ratio, ((start,),), tuple(rows), axes, Bands((1.0,)))

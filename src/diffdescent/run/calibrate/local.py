@@ -1,0 +1,112 @@
+"""Rows by least squares: at every step the teacher's next state, from what the sampler has on its
+own path.
+
+In the cosine domain the next state is Σ_k θ_k(f)·φ_k(f) with φ = (ŷ_n, ê_n, ê_{n−1}, …) and
+θ_k(f) = Σ_b hat_b(f)·θ_kb: one linear problem for each group of channel axes, with K·B unknowns. A
+ridge draws it to the solution that has one number for all frequencies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffdescent.core.spectrum import Axes, Bands, Curves, from_axes, to_axes
+from diffdescent.core.spectrum.fitted import FittedRow
+
+from .subject import Subject
+from .teacher import Trajectories
+
+RIDGE = 1e-4
+"""Relative to each unknown's own curvature."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the rows may look like: channel axes, frequency bands, and how many evaluations a row
+    sees (None: all)."""
+
+    axes: Axes
+    bands: Bands
+    history: int | None = None
+    ridge: float = RIDGE
+
+
+@dataclass(frozen=True)
+class LocalFit:
+    """Rows over the levels ``asked`` and ``end``; ``start`` scales y of the library's own start.
+    ``images`` are what they make of the trajectories that they were fitted to."""
+
+    asked: tuple[float, ...]
+    end: float
+    start: Curves
+    rows: tuple[FittedRow, ...]
+    images: Tensor
+
+
+def fit_rows(subject: Subject, data: Trajectories, places: Sequence[int], shape: Shape) -> LocalFit:
+    """Fit the rows that walk the teacher's levels number ``places`` and then its end."""
+    matrix = shape.axes.tensor(data.noise)
+    height, width = subject.shape[-2:]
+    hats = torch.from_numpy(shape.bands.hats(height, width)).flatten(1).to(data.noise.device)
+
+    def hat(x: Tensor) -> Tensor:
+        return to_axes(x, matrix, shape.axes)
+
+    def solved(features: list[Tensor], target: Tensor) -> tuple[list[Curves], Tensor]:
+        theta = _solve(features, hat(target), hats, shape)
+        maps = torch.einsum("gkb,bf->gkf", theta, hats).to(target.dtype)
+        made = torch.zeros_like(features[0])
+        for axis, group in enumerate(shape.axes.groups):
+            for k, feature in enumerate(features):
+                made[:, axis] += maps[group, k].view(height, width) * feature[:, axis]
+        return [tuple(tuple(map(float, row)) for row in one) for one in theta.unbind(1)], made
+
+    ratios = [data.levels[i] for i in places]
+    begin = data.noise * subject.scale(ratios[0])
+    start, state = solved([hat(begin)], data.states[places[0]])
+    evals: list[Tensor] = []
+    rows = []
+    for n, ratio in enumerate(ratios):
+        newest = subject.eps(from_axes(state, matrix, shape.axes), ratio, data.cond)
+        evals = [hat(newest), *evals][: shape.history]
+        following = data.states[places[n + 1]] if n + 1 < len(ratios) else data.end
+        curves, state = solved([state, *evals], following)
+        rows.append(FittedRow(curves[0], tuple(curves[1:])))
+    images = from_axes(state, matrix, shape.axes)
+    return LocalFit(tuple(ratios), data.levels[-1], start[0], tuple(rows), images)
+
+
+def _solve(features: list[Tensor], target: Tensor, hats: Tensor, shape: Shape) -> Tensor:
+    """θ, (groups, K, B), float64."""
+    count, bands = len(features), len(hats)
+    stacked = torch.stack([f.flatten(2) for f in features])  # (K, T, C, F)
+    goal = target.flatten(2)
+    grams, sides = [], []
+    for group in range(shape.axes.count):
+        axes = [i for i, g in enumerate(shape.axes.groups) if g == group]
+        phi = stacked[:, :, axes].flatten(1, 2).permute(2, 0, 1).double()  # (F, K, samples)
+        wanted = goal[:, axes].flatten(0, 1).T.double()  # (F, samples)
+        grams.append(phi @ phi.transpose(1, 2))
+        sides.append((phi @ wanted[..., None])[..., 0])
+    whole = torch.stack([g.sum(0) for g in grams]).sum(0)
+    plain = _ridge_solve(whole, torch.stack([s.sum(0) for s in sides]).sum(0), 1e-8)
+    prior = plain[:, None].expand(count, bands).reshape(-1)
+    found = []
+    for gram, side in zip(grams, sides, strict=True):
+        normal = torch.einsum("bf,cf,fkl->kblc", hats, hats, gram).reshape(count * bands, -1)
+        right = torch.einsum("bf,fk->kb", hats, side).reshape(-1)
+        change = _ridge_solve(normal, right - normal @ prior, shape.ridge)
+        found.append((prior + change).reshape(count, bands))
+    return torch.stack(found)
+
+
+def _ridge_solve(normal: Tensor, right: Tensor, ridge: float) -> Tensor:
+    """(N + ridge·diag N)⁻¹ r, scaled by the diagonal."""
+    size = normal.diagonal().clamp_min(1e-12 * float(normal.diagonal().max())).sqrt()
+    scaled = normal / size[:, None] / size + ridge * torch.eye(len(size)).to(normal)
+    found: Tensor = torch.linalg.solve(scaled, right / size) / size
+    return found

@@ -1,0 +1,135 @@
+"""The model that is calibrated: asked for ε at levels σ/α, with its evaluations counted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from diffdescent.base.errors import UserError
+from diffdescent.core.executor import Executor, Query
+from diffdescent.core.grid import Grid
+from diffdescent.core.grid.tables import explicit_ratios
+from diffdescent.core.plan import Plan
+from diffdescent.core.predict import Predictor
+from diffdescent.core.process import Point, Process
+from diffdescent.run.levels import noise_for
+from diffdescent.run.micro_batch import evaluate
+
+HIGHEST, LOWEST = 160.0, 0.002
+"""Levels σ/α beyond which a process's range is not used."""
+AGAIN = 1e-6
+"""How far two answers of a deterministic model may lie apart, relative to their size."""
+
+
+@dataclass
+class Subject:
+    """A model with its guidance in it, the shape of its images (C, H, W) and the labels of samples.
+
+    ``label`` gives the labels of sample numbers. States are y = x/α, float32, on the model's
+    device. ``calls`` counts evaluations of one image; ``progress`` is called after each batch with
+    their number.
+    """
+
+    model: Predictor
+    shape: tuple[int, ...]
+    device: torch.device
+    width: int
+    label: Callable[[range], Tensor | None]
+    progress: Callable[[int], None] | None = None
+    calls: int = field(default=0, init=False)
+
+    @property
+    def process(self) -> Process:
+        """The model's process."""
+        return self.model.process
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The highest and the lowest level σ/α that the model knows, within sensible bounds."""
+        low, high = (float(self.process.ratio(t)) for t in (self.process.t_min, self.process.t_max))
+        return min(high, HIGHEST), max(low, LOWEST)
+
+    def point(self, ratio: float) -> Point:
+        """The process's level at σ/α = ``ratio``."""
+        alpha, sigma = self.process.scaled(ratio)
+        return Point(float(self.process.t_of_ratio(ratio)), float(alpha), float(sigma))
+
+    def grid(self, ratios: tuple[float, ...]) -> Grid:
+        """The grid of exactly these levels, the end included."""
+        return explicit_ratios(self.process, ratios, "calibrated")
+
+    def noise(self, seed: int, samples: range) -> Tensor:
+        """The unit noise that these samples start from."""
+        return noise_for(seed, samples, self.shape).to(self.device)
+
+    def scale(self, ratio: float) -> float:
+        """The size of a start y at this level, where sampling begins with unit noise times it."""
+        at = self.point(ratio)
+        return self.process.start_scale(at) / at.alpha
+
+    def eps(self, y: Tensor, ratio: float, cond: Tensor | None) -> Tensor:
+        """ε of the states y (B, C, H, W) at one level.
+
+        Raises :class:`UserError` for guidance that is not part of the estimate, and for NaN or Inf.
+        """
+        at = self.point(ratio)
+        x = y * at.alpha
+        found = evaluate(self.model, Query(x, at, 0, 0), cond, self.width)
+        told = found.guidance
+        if told.mean is not None or told.score is not None or told.x0 is not None:
+            raise UserError(
+                "A calibrated sampler needs guidance that is a part of the estimate, as cfg is;"
+                " gradients of a classifier and CFG++ enter a step by other rules."
+            )
+        self.count(len(y))
+        eps = found.to("eps", x).float()
+        if not bool(torch.isfinite(eps).all()):
+            raise UserError(
+                f"The model returned NaN or Inf at σ/α = {ratio:.4g} while it was calibrated; lower"
+                " the guidance scale, or check the model's dtype."
+            )
+        return eps
+
+    def run(
+        self, plan: Plan, noise: Tensor, cond: Tensor | None, keep: bool = False
+    ) -> list[Tensor]:
+        """The images (y at the plan's end) that a plan makes of unit noise, in a list; with
+        ``keep`` the committed states before them too, the start first."""
+        grid = plan.grid
+        x = noise * self.process.start_scale(grid.points[0])
+        executor = Executor(plan, x, record=False)
+        states = [executor.x / grid.points[0].alpha]
+        while not executor.done:
+            query, committed = executor.ask(), executor.committed
+            executor.tell(evaluate(self.model, query, cond, self.width))
+            self.count(len(x))
+            if executor.committed > committed:
+                states.append((executor.x / executor.point.alpha).float())
+        return states if keep else states[-1:]
+
+    def count(self, images: int) -> None:
+        """So many images have been evaluated."""
+        self.calls += images
+        if self.progress is not None:
+            self.progress(self.calls)
+
+    def check(self) -> None:
+        """Raise :class:`UserError` for images that are not (C, H, W) and for a model that answers
+        the same question in two ways."""
+        if len(self.shape) != 3:
+            raise UserError(
+                f"Calibration needs images of shape (channels, height, width), not {self.shape}."
+            )
+        noise = self.noise(0, range(2))
+        middle = math.sqrt(math.prod(self.span))
+        cond = self.label(range(2))
+        one, two = (self.eps(noise * self.scale(middle), middle, cond) for _ in range(2))
+        if float((one - two).norm()) > AGAIN * float(one.norm()):
+            raise UserError(
+                "The model gives two different answers to the same question, so no sampler can be"
+                " fitted to it; switch dropout and other randomness off (module.eval())."
+            )

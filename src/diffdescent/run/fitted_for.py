@@ -1,0 +1,53 @@
+"""Whether a run is what a calibrated sampler was fitted for."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+from diffdescent.base.errors import UserError
+from diffdescent.core.model_info import info
+from diffdescent.core.predict import Predictor
+from diffdescent.core.recipe import Recipe
+from diffdescent.core.solvers.calibrated import Calibrated
+from diffdescent.core.spectrum.fitted import FittedSolver
+
+from .record import ProcessRecord
+
+
+def differences(
+    fitted: FittedSolver, model: Predictor, guidance: str | None, shape: Sequence[int]
+) -> list[str]:
+    """What differs between a run and the fit, each a phrase; ``model`` is without the guidance."""
+    known = fitted.fitted_for
+    found = []
+    if (mine := info(model).fingerprint) != known.get("fingerprint"):
+        found.append(f"another model ({known.get('model')} there, {info(model).name} here, {mine})")
+    process = ProcessRecord.of(model.process)
+    if {"kind": process.kind, "sha256": process.sha256} != known.get("process"):
+        found.append("another noise process")
+    if guidance != known.get("guidance"):
+        found.append(f"other guidance ({known.get('guidance')} there, {guidance} here)")
+    if list(shape) != known.get("shape"):
+        found.append(f"another shape ({known.get('shape')} there, {list(shape)} here)")
+    return found
+
+
+def require_fit(
+    recipe: Recipe, model: Predictor, guidance: str | None, shape: Sequence[int]
+) -> None:
+    """Warn where a calibrated sampler runs on something else than it was fitted for; with
+    ``strict`` raise :class:`UserError`."""
+    solver = recipe.solver
+    if not isinstance(solver, Calibrated):
+        return
+    found = differences(solver.fitted, model, guidance, shape)
+    if not found:
+        return
+    text = (
+        f"{solver.file!r} was fitted for {'; '.join(found)}: it may be worse than a fixed sampler"
+        " here, so calibrate again."
+    )
+    if solver.strict:
+        raise UserError(text)
+    warnings.warn(text, stacklevel=2)

@@ -1,0 +1,273 @@
+"""Calibration on models whose exact solution is known, and the file that it writes."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import diffdescent as dd
+from diffdescent import UserError
+from diffdescent.core.predict import Network
+from diffdescent.core.process import VP, Flow
+from diffdescent.core.recipe import default_grid, parse, parse_grid
+from diffdescent.core.solvers.calibrated import Calibrated, plan_of
+from diffdescent.core.spectrum import from_cosines, to_cosines
+from diffdescent.core.spectrum.bands import radial_frequency
+from diffdescent.core.spectrum.fitted import FittedSolver, load_fitted
+from diffdescent.run.calibrate import Calibration, calibrate
+from diffdescent.run.calibrate.fixed import as_rows
+from diffdescent.run.calibrate.judge import Interval
+
+SIZE = 8
+QUICK: dict[str, Any] = {
+    "nfe": 3, "trajectories_count": 12, "held_out": 12, "teacher_levels": 24, "bands": 5,
+}  # fmt: skip
+
+
+def spectrum_model(slope: float = 2.0, fingerprint: str = "spectrum") -> Network:
+    """The exact denoiser of Gaussian images of power spectrum (4ρ)^−slope, 4 at the mean; one
+    channel."""
+    rho = np.maximum(4 * radial_frequency(SIZE, SIZE), 0.5)
+    power = torch.from_numpy(rho**-slope).float()
+    process = VP.named()
+
+    def eps(x: torch.Tensor, t: torch.Tensor, cond: torch.Tensor | None) -> torch.Tensor:
+        point = process.point(float(t.flatten()[0]))
+        scale = point.sigma / (point.alpha**2 * power + point.sigma**2)
+        return from_cosines(to_cosines(x) * scale)
+
+    return Network(eps, process=process, kind="eps", shape=(1, SIZE, SIZE), fingerprint=fingerprint)
+
+
+def one_image_model() -> Network:
+    """The exact denoiser of a single image: every sampler solves it without an error."""
+
+    def x0(x: torch.Tensor, t: torch.Tensor, cond: torch.Tensor | None) -> torch.Tensor:
+        return torch.full_like(x, 0.25)
+
+    return Network(x0, process=VP.named(), kind="x0", shape=(1, SIZE, SIZE), fingerprint="one")
+
+
+@pytest.fixture(scope="module")
+def found() -> Calibration:
+    return calibrate(spectrum_model(), **QUICK)
+
+
+@pytest.fixture(scope="module")
+def file(found: Calibration, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("calibrated") / "spectrum.json"
+    found.write(path)
+    return path
+
+
+def test_curves_over_the_frequency_solve_a_spectrum(found: Calibration) -> None:
+    assert not found.fixed
+    assert found.fitted.value < 0.3 * found.opponent.value
+    assert found.difference.high < 0
+    assert "calibrated" in found.summary
+
+
+def test_bands_are_what_helps(found: Calibration) -> None:
+    scalar = calibrate(spectrum_model(), **{**QUICK, "bands": 1})
+    assert found.fitted.value < 0.6 * scalar.fitted.value
+    assert scalar.solver.bands.count == 1
+
+
+def test_the_file_says_what_was_found(found: Calibration, file: Path) -> None:
+    again = load_fitted(file)
+    for name in ("levels", "end", "axes", "bands", "start", "rows"):
+        assert getattr(again, name) == getattr(found.solver, name)
+    assert again.to_json() == found.solver.to_json()
+    assert again.report["kept"] == "calibrated"
+    assert again.fitted_for["fingerprint"] == "spectrum"
+    assert again.fit["evaluations"] == found.evaluations
+
+
+def test_the_recipe_samples_what_was_judged(found: Calibration, file: Path) -> None:
+    recipe = f"calibrated('{file}')"
+    assert str(parse(recipe)) == f"calibrated(file='{file}')"
+    samples = range(2_000_000, 2_000_012)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = dd.sample(spectrum_model(), recipe, samples=samples)
+    assert result.plan.nfe == 3
+    exact = dd.sample(
+        spectrum_model(), "unipc(order=3)", samples=samples, dtype=torch.float64,
+        grid="exponential(start=157.0, last=0.011)", steps=400,
+    ).images  # fmt: skip
+    distance = (result.images - exact).square().mean((1, 2, 3)).sqrt().mean()
+    assert float(distance) == pytest.approx(found.fitted.value, abs=1e-4)
+    split = dd.sample(spectrum_model(), recipe, samples=samples, batch_size=5)
+    assert torch.equal(split.images, result.images)
+
+
+def test_effective_weights_band_by_band(file: Path) -> None:
+    from diffdescent.core.band_weights import band_weights
+
+    recipe, process = parse(f"calibrated('{file}')"), VP.named()
+    grid = parse_grid(default_grid(recipe, process), process, 99)
+    weights = band_weights(recipe, grid, basis="eps")
+    assert weights.evals.shape == (1, 5, 3)
+    assert np.ptp(weights.evals, axis=1).max() > 0.01
+    mean = dd.effective_weights(recipe, grid, basis="eps")
+    assert np.allclose(mean.result, weights.evals.mean((0, 1)))
+    assert weights.table().count("\n") == 5
+
+
+def test_other_grids_are_refused(file: Path) -> None:
+    with pytest.raises(UserError, match="leave the grid out"):
+        dd.sample(spectrum_model(), f"calibrated('{file}')", grid="karras", steps=3)
+
+
+def test_another_model_is_a_warning_and_strictly_an_error(file: Path) -> None:
+    other = spectrum_model(1.0, "other")
+    with pytest.warns(UserWarning, match="another model"):
+        dd.sample(other, f"calibrated('{file}')")
+    with pytest.raises(UserError, match="another model"):
+        dd.sample(other, f"calibrated('{file}', strict=true)")
+
+
+def test_another_size_reads_the_curves_there(file: Path) -> None:
+    def eps(x: torch.Tensor, t: torch.Tensor, cond: torch.Tensor | None) -> torch.Tensor:
+        return torch.tanh(x)
+
+    model = Network(eps, process=VP.named(), kind="eps", shape=(1, 12, 20))
+    with pytest.warns(UserWarning, match="another shape"):
+        result = dd.sample(model, f"calibrated('{file}')", n=2)
+    assert result.images.shape == (2, 1, 12, 20)
+
+
+def test_where_nothing_can_be_gained_the_fixed_sampler_stays(tmp_path: Path) -> None:
+    found = calibrate(one_image_model(), **QUICK)
+    assert found.fixed
+    assert found.solver.report["kept"] == "fixed"
+    assert found.solver.bands.count == 1
+    found.write(tmp_path / "fixed.json")
+    recipe = f"calibrated('{tmp_path / 'fixed.json'}')"
+    images = dd.sample(one_image_model(), recipe, n=3).images
+    assert torch.allclose(images, torch.full_like(images, 0.25), atol=1e-4)
+
+
+@pytest.mark.parametrize("recipe", ["ge", "unipc(order=3)", "dpmpp(order=2)", "plms"])
+def test_a_fixed_sampler_as_rows_is_that_sampler(recipe: str) -> None:
+    model, process = spectrum_model(), VP.named()
+    grid = dd.grid("exponential(start=80.0, last=0.1)", process, 5)
+    plan = parse(recipe).plan(grid)
+    plain = as_rows(plan, 1)
+    solver = FittedSolver(
+        "plain", plain.levels, plain.end, plain.axes, plain.bands, plain.start, plain.rows
+    )
+    own = plan_of(solver, dd.core.grid.explicit_ratios(process, (*plain.levels, plain.end)))
+    assert own.spectral is None
+    results = []
+    for one in (plan, own):
+        x = dd.run.noise_for(3, range(2), (1, SIZE, SIZE)).double()
+        executor = dd.Executor(one, x, dtype=torch.float64)
+        while not executor.done:
+            query = executor.ask()
+            executor.tell(model(query.x, query.at))
+        results.append(executor.x)
+    assert torch.allclose(*results, atol=1e-5)
+
+
+def test_an_interrupted_calibration_goes_on(tmp_path: Path) -> None:
+    lines: list[str] = []
+
+    def stop(line: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(spectrum_model(), folder=tmp_path, note=stop, **QUICK)
+    kept = len(list(tmp_path.iterdir()))
+    assert kept > 0
+    whole = calibrate(spectrum_model(), **QUICK)
+    again = calibrate(spectrum_model(), folder=tmp_path, note=lines.append, **QUICK)
+    assert again.evaluations < whole.evaluations
+    assert again.solver.rows == whole.solver.rows
+    assert len(lines) >= 4
+
+
+def test_a_flow_is_calibrated_too() -> None:
+    def velocity(x: torch.Tensor, t: torch.Tensor, cond: torch.Tensor | None) -> torch.Tensor:
+        s = t.flatten()[0]
+        power = torch.linspace(4, 0.1, SIZE)
+        return x * (s - (1 - s) * power) / ((1 - s) ** 2 * power + s**2)
+
+    model = Network(velocity, process=Flow(), kind="flow", shape=(1, SIZE, SIZE), fingerprint="f")
+    found = calibrate(model, **QUICK)
+    assert found.fitted.value <= found.opponent.value
+    assert found.solver.levels[0] <= 160
+
+
+def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
+    class Noisy:
+        def __call__(self, x: torch.Tensor, t: torch.Tensor, cond: Any) -> torch.Tensor:
+            return x + 0.01 * torch.randn_like(x)
+
+    noisy = Network(Noisy(), process=VP.named(), kind="eps", shape=(1, SIZE, SIZE))
+    with pytest.raises(UserError, match="two different answers"):
+        calibrate(noisy, **QUICK)
+    for wrong, match in (
+        ({"nfe": 2}, "3 to 12"),
+        ({"nfe": 13}, "3 to 12"),
+        ({"trajectories_count": 4}, "too few"),
+        ({"held_out": 2}, "too few"),
+        ({"teacher_levels": 5}, "too coarse"),
+        ({"bands": 0}, "at least one"),
+        ({"guidance": "cfg(scale=2) | pxp"}, "steps too|classes|label"),
+    ):
+        with pytest.raises(UserError, match=match):
+            calibrate(spectrum_model(), **{**QUICK, **wrong})
+    flat = Network(lambda x, t, c: x, process=VP.named(), kind="eps", shape=(5,))
+    with pytest.raises(UserError, match="channels, height, width"):
+        calibrate(flat, **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"format": "other"}, "format"),
+        ({"version": 2}, "version 2"),
+        ({"prediction": "x0"}, "prediction"),
+        ({"levels": {"asked": [1.0, 2.0, 3.0], "end": 0.0}}, "must fall"),
+        ({"levels": {"asked": [3.0, 2.0, 1.0], "end": "x"}}, "finite numbers"),
+        ({"levels": None}, "levels is missing"),
+        ({"rows": []}, "0 rows"),
+        ({"rows": [{"base": [[1.0]], "evals": []}]}, "evals"),
+        ({"start": [[1.0]]}, "curves"),
+        ({"bands": {"knots": [1.0, 0.5]}}, "knots"),
+        ({"axes": {"matrix": [[2.0]], "groups": [0]}}, "orthonormal"),
+        ({"axes": {"matrix": [[1.0]], "groups": ["a"]}}, "groups"),
+        ({"fit": 3}, "fit is missing"),
+    ],
+)
+def test_damaged_files_are_refused(
+    file: Path, tmp_path: Path, change: dict[str, Any], match: str
+) -> None:
+    content = {**json.loads(file.read_text()), **change}
+    (tmp_path / "damaged.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=match):
+        Calibrated(str(tmp_path / "damaged.json"))
+
+
+def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        parse(f"calibrated('{tmp_path / 'no.json'}')")
+    (tmp_path / "text.json").write_text("{")
+    with pytest.raises(UserError, match="not JSON"):
+        parse(f"calibrated('{tmp_path / 'text.json'}')")
+    with pytest.raises(UserError, match="reads a file"):
+        parse("calibrated")
+
+
+def test_the_interval_is_students() -> None:
+    values = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], dtype=torch.float64)
+    interval = Interval.of(values)
+    assert interval.value == 4.5
+    assert interval.high - 4.5 == pytest.approx(2.365 * float(values.std()) / 8**0.5)
