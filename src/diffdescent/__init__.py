@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # the table below again, for type checkers and editors
     from diffdescent.core.weights import effective_weights
     from diffdescent.models import load_model
     from diffdescent.run import Progress, Result, RunRecord, invert, repeat, sample
+    from diffdescent.run.calibrate import calibrate
 
 open_doors()
 
@@ -63,6 +64,7 @@ _HOMES = {
     "RunRecord": "run:RunRecord",
     "UserError": "base.errors:UserError",
     "VPContinuous": "core.process:VPContinuous",
+    "calibrate": "run.calibrate:calibrate",
     "dynamic_threshold": "core.transforms:DynamicThreshold",
     "effective_weights": "core.weights:effective_weights",
     "gradient_estimation": "core.transforms:GradientEstimation",
@@ -102,6 +104,7 @@ __all__ = [
     "UserError",
     "VPContinuous",
     "__version__",
+    "calibrate",
     "dynamic_threshold",
     "effective_weights",
     "gradient_estimation",
