@@ -13,7 +13,7 @@ from diffdescent.base.errors import UserError
 from diffdescent.core.executor import Query
 from diffdescent.core.model_info import info
 from diffdescent.core.predict import Prediction, Predictor, conversion
-from diffdescent.core.process import VE, VP, Point, Process
+from diffdescent.core.process import VE, Point, Process
 from diffdescent.run import evaluate, micro_batch_width, resolve
 
 from .sigmas import Space, get_sigmas
@@ -42,9 +42,8 @@ class Denoiser:
 
     def __post_init__(self) -> None:
         self.process = self.model.process
-        if isinstance(self.process, VP):
-            index = torch.arange(len(self.process.betas), dtype=torch.float64)
-            self.sigmas = self.t_to_sigma(index).float()
+        if self.process.trained_times is not None:
+            self.sigmas = self.t_to_sigma(torch.from_numpy(self.process.trained_times)).float()
         self.sigma_min, self.sigma_max = self.t_to_sigma(
             torch.tensor([self.process.t_min, self.process.t_max])
         ).float()

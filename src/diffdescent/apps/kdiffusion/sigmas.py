@@ -13,7 +13,7 @@ from torch import Tensor
 
 from diffdescent.base.errors import UserError
 from diffdescent.core.grid import Grid, explicit, explicit_ratios
-from diffdescent.core.process import VP, Flow, Point, Process
+from diffdescent.core.process import VP, Point, Process
 from diffdescent.core.recipe import parse_grid
 
 
@@ -28,20 +28,20 @@ class Space:
 
     def sigma(self, point: Point) -> float:
         """The level's σ."""
-        return point.sigma if isinstance(self.process, Flow) else point.ratio
+        return point.sigma if self.process.straight else point.ratio
 
     def scale(self, point: Point) -> float:
         """x_t = scale·x."""
-        return 1.0 if isinstance(self.process, Flow) else point.alpha
+        return 1.0 if self.process.straight else point.alpha
 
     def grid(self, sigmas: Sequence[float]) -> Grid:
         """A grid of exactly these levels."""
-        make = explicit if isinstance(self.process, Flow) else explicit_ratios
+        make = explicit if self.process.straight else explicit_ratios
         return make(self.process, sigmas)
 
     def point(self, sigma: float) -> Point:
         """The level at σ."""
-        if isinstance(self.process, Flow):
+        if self.process.straight:
             return self.process.point(sigma)
         alpha, scaled = self.process.scaled(sigma)
         return Point(float(self.process.t_of_ratio(sigma)), float(alpha), float(scaled))
