@@ -15,7 +15,7 @@ PROCESS = VPContinuous()
 HIGH, MIDDLE, LOW = 2.0, 1.0, 0.5
 """The σ̃ between which errors are measured, where the flow bends most for data of variance about
 0.5: HIGH to LOW in the interior; MIDDLE to LOW from a cold start, whose own error is then not small
-beside what the other steps add."""
+against what the other steps add."""
 
 
 def placed(spacing: Spacing, n: int, pad: int = 0) -> Array:

@@ -145,8 +145,7 @@ class LambdaStep:
 
 
 def is_finite(src: Point, dst: Point) -> bool:
-    """Whether both ends of a step have a finite λ; where one has not, only a first-order step
-    exists."""
+    """Whether both ends of a step have a finite λ; otherwise it can be of first order only."""
     return math.isfinite(src.lam) and math.isfinite(dst.lam)
 
 
