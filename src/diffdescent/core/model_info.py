@@ -10,6 +10,8 @@ import torch
 
 from diffdescent.base.errors import UserError
 
+from .process import Point
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo:
@@ -19,8 +21,9 @@ class ModelInfo:
     when nobody says otherwise. ``classes`` are the names of the labels 0, 1, …; ``label_count`` is
     how many labels it checks (0 … ``label_count`` − 1, and −1 for no label unless it
     ``needs_label``); ``labels`` are those that an exact denoiser can be conditioned on. ``width``
-    is the micro-batch at which it is efficient (None: the device's default), ``calls`` how many
-    evaluations of networks one answer costs. ``identity`` is its fingerprint, or a function that
+    is the micro-batch at which it is efficient (None: the device's default). ``calls`` is how many
+    evaluations of networks one answer costs, and ``cost`` says so level by level where that
+    differs; read it as :meth:`calls_at`. ``identity`` is its fingerprint, or a function that
     computes it; read it as :attr:`fingerprint`.
     """
 
@@ -32,6 +35,7 @@ class ModelInfo:
     needs_label: bool = False
     width: int | None = None
     calls: int = 1
+    cost: Callable[[Point], int] | None = field(default=None, repr=False)
     identity: str | Callable[[], str | None] | None = field(default=None, repr=False)
 
     @property
@@ -39,6 +43,10 @@ class ModelInfo:
         """What identifies the model's numbers, None where it does not know: computed when it is
         read, which may take a pass over all weights or images."""
         return self.identity() if callable(self.identity) else self.identity
+
+    def calls_at(self, point: Point) -> int:
+        """How many evaluations of networks an answer at ``point`` costs."""
+        return self.calls if self.cost is None else self.cost(point)
 
     @property
     def conditional(self) -> bool:

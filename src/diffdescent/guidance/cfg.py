@@ -22,7 +22,7 @@ from diffdescent.core.options import check_option, finite, positive
 from diffdescent.core.predict import Prediction, Predictor, conversion
 from diffdescent.core.process import Point
 
-from .wrapper import Wrapper, network_calls
+from .wrapper import Wrapper
 
 FreeScale = Annotated[float, finite("1 means no guidance")]
 Clip = Annotated[float, positive("images in [−1, 1] want 1")]
@@ -92,7 +92,7 @@ class ClassifierFree(Wrapper):
 
     @property
     def calls(self) -> int:
-        return network_calls(self.model) + network_calls(self.unconditional or self.model)
+        return info(self.model).calls + info(self.unconditional or self.model).calls
 
     @property
     def sources(self) -> tuple[object, ...]:

@@ -53,6 +53,7 @@ class Wrapper(ABC):
             inside,
             name=f"{inside.name} | {self.label}{within}",
             calls=self.calls,
+            cost=self.calls_at,
             identity=self._identity,
         )
 
@@ -89,12 +90,13 @@ class Wrapper(ABC):
     @property
     def calls(self) -> int:
         """Evaluations of networks for one guided answer."""
-        return network_calls(self.model)
+        return info(self.model).calls
 
     def calls_at(self, point: Point) -> int:
         """Evaluations of networks for the answer at ``point``."""
-        inside = network_calls(self.model, point)
-        return inside + self.calls - network_calls(self.model) if self.active(point) else inside
+        inside = info(self.model)
+        here = inside.calls_at(point)
+        return here + self.calls - inside.calls if self.active(point) else here
 
     def _identity(self) -> str | None:
         """The fingerprints of the model and of everything that guides it; None where the model
@@ -106,10 +108,3 @@ class Wrapper(ABC):
     def sources(self) -> tuple[object, ...]:
         """What guides the model, where that is a thing of its own."""
         return ()
-
-
-def network_calls(model: Predictor, point: Point | None = None) -> int:
-    """Evaluations of networks for one answer of ``model``, at ``point`` where that matters."""
-    if point is not None and isinstance(model, Wrapper):
-        return model.calls_at(point)
-    return info(model).calls

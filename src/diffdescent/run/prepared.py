@@ -102,9 +102,8 @@ class Run:
     @property
     def network_calls(self) -> int:
         """Evaluations of networks for one image."""
-        from diffdescent.guidance.wrapper import network_calls
-
-        return sum(network_calls(self.model, row.at) for row in self.plan.rows)
+        known = info(self.model)
+        return sum(known.calls_at(row.at) for row in self.plan.rows)
 
     def batches(self, places: Sequence[int] | None = None) -> list[Places]:
         """The places (all, or those asked for) in batches of at most ``batch_size``.

@@ -123,3 +123,13 @@ def test_a_guided_model_speaks_for_the_model_within() -> None:
     energy = Energy(lambda x, at, y: x.sum((1, 2, 3)), label_count=2, fingerprint="e")
     both = Guided(free, energy)
     assert (both.info.calls, both.info.label_count, both.info.fingerprint) == (2, 2, "f+e")
+
+
+def test_the_cost_of_an_answer_by_its_level() -> None:
+    network = dd.Network(lambda x, t, cond: x, VP, shape=(1, 2, 2), label_count=4)
+    low, high = VP.point(10.0), VP.point(900.0)
+    free = ClassifierFree(network, 2.0, interval=(0.0, 1.0))
+    assert [info(free).calls_at(at) for at in (low, high)] == [2, 1]
+    assert [info(network).calls_at(at) for at in (low, high)] == [1, 1]
+    other = ClassifierFree(network, 2.0, unconditional=Bare(info=ModelInfo(calls=3)))
+    assert info(other).calls == 4

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffdescent.base.errors import UserError
 from diffdescent.core.executor import Query
-from diffdescent.core.model_info import info
+from diffdescent.core.model_info import ModelInfo, info
 from diffdescent.core.predict import Prediction, Predictor, conversion
 from diffdescent.core.process import VE, Point, Process
 from diffdescent.run import evaluate, micro_batch_width, resolve
@@ -110,6 +110,11 @@ class Denoised:
     extra_args: Mapping[str, Any] = field(default_factory=dict)
     device: torch.device | str = "cpu"
     name: str = "k-diffusion denoiser"
+
+    @property
+    def info(self) -> ModelInfo:
+        """What it says of itself."""
+        return ModelInfo(name=self.name, device=self.device)
 
     def __call__(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Prediction:
         space, extra = Space(self.process), dict(self.extra_args)

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from functools import cache
 
 from diffdescent.base.errors import UserError
+from diffdescent.core.model_info import info
 from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Predictor
-from diffdescent.guidance.wrapper import network_calls
 
 
 def evaluations(model: Predictor, plan: Plan) -> int:
     """Network evaluations of ``plan`` for one sample: two for each of its own under classifier-free
     guidance."""
-    return sum(network_calls(model, row.at) for row in plan.rows)
+    return sum(info(model).calls_at(row.at) for row in plan.rows)
 
 
 def steps_for(cost_of: Callable[[int], int], budget: int) -> int:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
+from diffdescent.core.model_info import ModelInfo
 from diffdescent.core.predict import Prediction, conversion
 from diffdescent.core.process import Point, Process
 
@@ -30,7 +31,7 @@ class Adversary:
             raise UserError(f"The adversary's relative error must be finite, not {eta}.")
         self.k, self.process, self.eta = k, process, eta
         self.shape: tuple[int, ...] | None = k.shape
-        self.name = f"adversary({eta:+g})"
+        self.info = ModelInfo(name=f"adversary({eta:+g})")
 
     def __call__(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Prediction:
         if point.alpha == 0:

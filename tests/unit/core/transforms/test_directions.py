@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 import diffdescent as dd
+from diffdescent.core.model_info import info
 from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Prediction
 from diffdescent.core.process import VE, Point, Process
@@ -21,7 +22,6 @@ from diffdescent.core.solvers.unipc import UniPC
 from diffdescent.core.transforms import Threshold
 from diffdescent.core.transforms.projection import sum_of
 from diffdescent.guidance import APG, ClassifierFree, ClassifierFreePlus, FreePxP, Guided, Rescale
-from diffdescent.guidance.wrapper import network_calls
 from diffdescent.models.mixture import Mixture
 from tests.unit.guidance.models import LABELS, VP, NoGradient, guided, mixture, run
 from tests.unit.guidance.test_sources import towards
@@ -118,7 +118,7 @@ def test_an_empty_interval_is_the_conditional_model_to_the_bit() -> None:
 def test_what_an_answer_costs() -> None:
     exact = mixture()
     free = ClassifierFree(exact, 2.0)
-    assert [network_calls(m) for m in (exact, free, guided(), Guided(free, towards(0.0)))] == [
+    assert [info(m).calls for m in (exact, free, guided(), Guided(free, towards(0.0)))] == [
         1,
         2,
         1,
