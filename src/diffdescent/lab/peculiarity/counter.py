@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,9 @@ from .regions import (
 from .species import SPECIES
 from .thresholds import GRAIN, GREYEST, LOW, ROUND, SCALE, SHORTEST, THICK
 
+Unreadable = Literal["", "empty", "blurred", "in pieces", "no body"]
+"""Why an image has no counts, "" where it has some."""
+
 
 @dataclass(frozen=True)
 class Readings:
@@ -48,7 +51,7 @@ class Readings:
     """
 
     counts: Ints
-    unreadable: list[str]
+    unreadable: list[Unreadable]
 
     def __len__(self) -> int:
         return len(self.unreadable)
@@ -101,7 +104,7 @@ def count_limbs(images: Tensor | npt.NDArray[Any], batch: int = 250) -> Readings
         else pages.float().cpu().add(1).div(2).clamp(0, 1)
     )
     counts: list[Ints] = []
-    reasons: list[str] = []
+    reasons: list[Unreadable] = []
     for part in torch.split(light, batch):
         found, why = _read(part)
         counts.append(found)
@@ -109,7 +112,7 @@ def count_limbs(images: Tensor | npt.NDArray[Any], batch: int = 250) -> Readings
     return Readings(np.concatenate(counts) if counts else np.empty((0, 4), np.int64), reasons)
 
 
-def _read(light: Tensor) -> tuple[Ints, list[str]]:
+def _read(light: Tensor) -> tuple[Ints, list[Unreadable]]:
     large = F.interpolate(light[:, None], scale_factor=SCALE, mode="bilinear", align_corners=False)[
         :, 0
     ].numpy()
@@ -127,7 +130,7 @@ def _read(light: Tensor) -> tuple[Ints, list[str]]:
     roots = numbered(thin & grow(at_torso))
     at_head = thin & grow(thick & ~torso)
     counts = np.full((len(mask), 4), -1, np.int64)
-    reasons = []
+    reasons: list[Unreadable] = []
     for i in range(len(mask)):
         why = _unreadable(float(grey[i]), pieces[i], bool(torso[i].any()))
         reasons.append(why)
@@ -139,7 +142,7 @@ def _read(light: Tensor) -> tuple[Ints, list[str]]:
     return counts, reasons
 
 
-def _unreadable(grey: float, pieces: int, body: bool) -> str:
+def _unreadable(grey: float, pieces: int, body: bool) -> Unreadable:
     if pieces == 0:
         return "empty"
     if grey > GREYEST:

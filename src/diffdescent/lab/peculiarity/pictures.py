@@ -47,7 +47,7 @@ def _momentum_points(rows: Sequence[Row]) -> dict[int, dict[float, Row]]:
     known = {r.point: r for r in rows}
     found: dict[int, dict[float, Row]] = {}
     for count in sorted(
-        {r.point.steps for r in rows if "momentum" in r.point.recipe and r.point.grid == UNIFORM}
+        {r.point.steps for r in rows if r.point.grid == UNIFORM and r.point.momentum is not None}
     ):
         points = {b: Point(momentum(b) if b else BASE, count) for b in sorted((*BETAS, 0.0))}
         found[count] = {b: known[p] for b, p in points.items() if p in known}

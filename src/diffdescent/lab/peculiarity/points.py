@@ -6,6 +6,9 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from diffdescent.core.recipe import parse
+from diffdescent.core.transforms import GradientEstimation, Momentum
+
 UNIFORM = "uniform(spacing=trailing)"
 SAMPLERS = ("ddim", "ddpm", "ge(gamma=2)", "plms", "dpmpp(order=2)", "unipc")
 BETAS = (-0.8, -0.5, -0.3, -0.1, 0.1, 0.2, 0.5, 0.8)
@@ -43,6 +46,20 @@ class Point:
         grid and steps."""
         sampler, bar, _ = self.recipe.partition(" | momentum")
         return Point(sampler if bar else BASE, self.steps, self.grid)
+
+    @property
+    def momentum(self) -> float | None:
+        """The first β of its momentum, None without momentum. Raises :class:`UserError` for a
+        recipe that cannot be read."""
+        betas = [t.beta for t in parse(self.recipe).transforms if isinstance(t, Momentum)]
+        if not betas:
+            return None
+        return betas[0][0] if isinstance(betas[0], tuple) else betas[0]
+
+    @property
+    def estimates_gradients(self) -> bool:
+        """Whether gradient estimation is part of its recipe."""
+        return any(isinstance(t, GradientEstimation) for t in parse(self.recipe).transforms)
 
 
 def momentum(beta: float, recipe: str = BASE) -> str:

@@ -15,6 +15,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,7 @@ from diffdescent.core.recipe import parse, parse_grid
 from diffdescent.run import sample
 from diffdescent.run.pieces import model_identity
 
-from .counter import Readings, count_limbs
+from .counter import Readings, Unreadable, count_limbs
 from .points import Point
 from .species import SPECIES
 from .thresholds import thresholds
@@ -255,13 +256,14 @@ def outcomes(out: Path) -> list[Outcome]:
 
 
 def _load(paths: list[Path]) -> Outcome:
-    images, counts, labels, reasons = [], [], [], []
+    images, counts, labels = [], [], []
+    reasons: list[Unreadable] = []
     for path in paths:
         with np.load(path, allow_pickle=False) as data:
             images.append(data["images"])
             counts.append(data["counts"].astype(np.int64))
             labels.append(data["labels"])
-            reasons += [str(why) for why in data["unreadable"]]
+            reasons += [cast(Unreadable, str(why)) for why in data["unreadable"]]
             recipe, steps, grid = json.loads(str(data["point"]))
     readings = Readings(np.concatenate(counts), reasons)
     return Outcome(

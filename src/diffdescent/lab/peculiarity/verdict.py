@@ -8,9 +8,11 @@ nothing.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from enum import Enum
+from functools import cache
 
 import numpy as np
 
@@ -22,7 +24,26 @@ from .points import BASE, TEACHER, Point
 LEVEL = 0.05
 
 
-Result = Literal["fewer", "unreadable instead", "more", "no difference"]
+class Result(Enum):
+    """How a point stands against a reference; the values are the columns of the verdict's table."""
+
+    FEWER = "fewer peculiar"
+    UNREADABLE_INSTEAD = "unreadable instead"
+    MORE = "more"
+    NO_DIFFERENCE = "no difference"
+
+
+class Group(Enum):
+    """Points whose p-values are adjusted together."""
+
+    ESTIMATION = "gradient estimation"
+    NEGATIVE_MOMENTUM = "momentum, β < 0"
+    POSITIVE_MOMENTUM = "momentum, β > 0"
+    OTHER = "other samplers"
+
+    @property
+    def has_momentum(self) -> bool:
+        return self in (Group.NEGATIVE_MOMENTUM, Group.POSITIVE_MOMENTUM)
 
 
 @dataclass(frozen=True)
@@ -37,8 +58,8 @@ class Standing:
 
     @property
     def result(self) -> Result:
-        """``fewer`` peculiar figures; fewer, but more ``unreadable instead``; ``more`` abnormal
-        ones; or no difference.
+        """Fewer peculiar figures; fewer, but more unreadable instead; more abnormal ones; or no
+        difference.
 
         That momentum costs something is taken from the abnormal figures without adjustment: a point
         is said to be better only where there is no sign of a price.
@@ -46,27 +67,31 @@ class Standing:
         gap, cost = self.pair.peculiar.difference.value, self.pair.abnormal
         if self.p < LEVEL and gap < 0:
             paid = cost.p < LEVEL and cost.difference.value > 0
-            return "unreadable instead" if paid else "fewer"
+            return Result.UNREADABLE_INSTEAD if paid else Result.FEWER
         worse = self.p < LEVEL and gap > 0
-        return (
-            "more"
-            if worse or (self.p_abnormal < LEVEL and cost.difference.value > 0)
-            else "no difference"
-        )
+        worse = worse or (self.p_abnormal < LEVEL and cost.difference.value > 0)
+        return Result.MORE if worse else Result.NO_DIFFERENCE
 
 
-def group_of(point: Point) -> str | None:
+@cache
+def group_of(point: Point) -> Group | None:
     """The group whose size p-values are adjusted for; None for plain DDIM, which the others are
     compared with."""
-    if "momentum" in point.recipe:
-        return "momentum, β < 0" if "beta=-" in point.recipe else "momentum, β > 0"
-    if point.recipe.startswith("ge"):
-        return "gradient estimation"
-    return None if point.recipe == BASE else "other samplers"
+    if (beta := point.momentum) is not None:
+        return Group.NEGATIVE_MOMENTUM if beta < 0 else Group.POSITIVE_MOMENTUM
+    if point.estimates_gradients:
+        return Group.ESTIMATION
+    return None if point.recipe == BASE else Group.OTHER
+
+
+def _groups(rows: Sequence[Row]) -> list[Group]:
+    """The groups that there are, in the order in which they are shown."""
+    found = {group_of(row.point) for row in rows}
+    return [group for group in Group if group in found]
 
 
 def standings(
-    rows: Sequence[Row], group: str, reference: Reference, teacher: int = TEACHER
+    rows: Sequence[Row], group: Group, reference: Reference, teacher: int = TEACHER
 ) -> list[Standing]:
     """The points of a group that can be compared with the reference; those with as many steps as
     the teacher are left out."""
@@ -83,33 +108,23 @@ def standings(
 def verdict(rows: Sequence[Row], teacher: int = TEACHER) -> str:
     """The study's answer as Markdown: does momentum go below the teacher, groups against
     references, and in words."""
-    groups = list(dict.fromkeys(g for r in rows if (g := group_of(r.point))))
-    lines = [
-        "| points | against | fewer peculiar | unreadable instead | more | no difference |",
-        "|" + " --- |" * 6,
-    ]
-    for group in sorted(groups):
-        for reference, name in REFERENCES.items():
-            found = standings(rows, group, reference, teacher)
-            if found and not (reference == "base" and "momentum" not in group):
-                results: list[Result] = [s.result for s in found]
-                counts = (
-                    results.count(r)
-                    for r in ("fewer", "unreadable instead", "more", "no difference")
-                )
-                lines.append(f"| {group} | {name} | " + " | ".join(map(str, counts)) + " |")
-    sentences = [
-        _sentence(group, standings(rows, group, reference, teacher), name)
-        for group in sorted(groups) if "momentum" in group for reference, name in REFERENCES.items()
-    ]  # fmt: skip
-    return "\n".join(
-        [_headline(rows, teacher), "", *lines, "", *(f"- {s}" for s in sentences if s)]
-    )
+    titles = " | ".join(result.value for result in Result)
+    lines = [f"| points | against | {titles} |", "|" + " --- |" * (2 + len(Result))]
+    sentences = []
+    for group, (reference, name) in itertools.product(_groups(rows), REFERENCES.items()):
+        found = standings(rows, group, reference, teacher)
+        if found and (group.has_momentum or reference != "base"):
+            results = [standing.result for standing in found]
+            counts = " | ".join(str(results.count(result)) for result in Result)
+            lines.append(f"| {group.value} | {name} | {counts} |")
+        if found and group.has_momentum:
+            sentences.append(f"- {_sentence(group, found, name)}")
+    return "\n".join([_headline(rows, teacher), "", *lines, "", *sentences])
 
 
 def _headline(rows: Sequence[Row], teacher: int) -> str:
     """Does momentum go below the teacher, or only approach it?"""
-    groups = sorted({g for r in rows if (g := group_of(r.point)) and "momentum" in g})
+    groups = [group for group in _groups(rows) if group.has_momentum]
     found = {
         g: standings(rows, g, "teacher", teacher) + standings(rows, g, "ancestral", teacher)
         for g in groups
@@ -117,12 +132,12 @@ def _headline(rows: Sequence[Row], teacher: int) -> str:
     tried = [s for some in found.values() for s in some]
     if not tried:
         return "**No momentum next to a teacher yet, so there is no verdict.**"
-    points = {s.row.point for s in tried}
-    below = {s.row.point for s in tried if s.result == "fewer"}
-    told = (
-        f"**Momentum goes below a teacher at {len(below)} of {len(points)} points.**"
+    every = {s.row.point for s in tried}
+    below = {s.row.point for s in tried if s.result is Result.FEWER}
+    text = (
+        f"**Momentum goes below a teacher at {len(below)} of {len(every)} points.**"
         if below
-        else f"**Momentum does not go below the teachers: none of {len(points)} points has fewer"
+        else f"**Momentum does not go below the teachers: none of {len(every)} points has fewer"
         " peculiar figures than one of them without more unreadable ones.**"
     )
     for group in groups:
@@ -130,38 +145,36 @@ def _headline(rows: Sequence[Row], teacher: int) -> str:
         if len(apart) > 1:
             (few, first), (many, last) = min(apart.items()), max(apart.items())
             nears = "approaches" if last < first else "does not approach"
-            told += (
-                f" With more steps, {group.replace('momentum, ', 'momentum with ')} {nears} the"
+            text += (
+                f" With more steps, {group.value.replace(', ', ' with ')} {nears} the"
                 f" DDIM teacher figure by figure: {100 * first:.0f} % are peculiar in one of the"
                 f" two alone at {few} steps, {100 * last:.0f} % at {many}."
             )
-    return told
+    return text
 
 
-def _sentence(group: str, found: Sequence[Standing], name: str) -> str:
-    if not found:
-        return ""
-    better = [s for s in found if s.result == "fewer"]
-    same = [s for s in found if s.result == "no difference"]
-    told = f"{group}, against {name}: "
+def _sentence(group: Group, found: Sequence[Standing], name: str) -> str:
+    better = [s for s in found if s.result is Result.FEWER]
+    same = [s for s in found if s.result is Result.NO_DIFFERENCE]
+    text = f"{group.value}, against {name}: "
     if better:
         best = min(better, key=lambda s: s.pair.peculiar.difference.value)
-        told += (
+        text += (
             f"{len(better)} of {len(found)} points have fewer peculiar figures and no more"
             f" unreadable ones, most `{best.row.point.recipe}` with {best.row.point.steps} steps:"
             f" {points(best.pair.peculiar.difference)} (p = {best.p:.2g})"
         )
     else:
-        told += f"no point of {len(found)} has fewer peculiar figures without more unreadable ones"
+        text += f"no point of {len(found)} has fewer peculiar figures without more unreadable ones"
         if same:
             lowest = min(same, key=lambda s: s.pair.peculiar.difference.low)
             least = -100 * lowest.pair.peculiar.difference.low
-            told += (
+            text += (
                 f"; what the intervals leave open is at most {least:.1f} points less "
                 f"(`{lowest.row.point.recipe}`, {lowest.row.point.steps} steps, n = {lowest.row.n})"
             )
     shares = ", ".join(f"{100 * a:.0f} % at {t}" for t, a in _apart_by_steps(found).items())
-    return told + f". Figures that are peculiar in one of the two alone, by steps: {shares}."
+    return text + f". Figures that are peculiar in one of the two alone, by steps: {shares}."
 
 
 def _apart_by_steps(found: Sequence[Standing]) -> dict[int, float]:

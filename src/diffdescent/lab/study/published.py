@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
 from .config import Line as PublishedLine
 from .config import Published, Value
@@ -24,16 +24,40 @@ class Beside:
 
 
 @dataclass(frozen=True)
+class Ordering:
+    """Two rows that a published table orders in a column, ``better`` before ``worse``, with ours of
+    both and ``gap``, above 0 where ours are in the published order; as text a sentence."""
+
+    column: str
+    better: str
+    worse: str
+    gap: PairedEstimate
+    ours_better: PairedEstimate
+    ours_worse: PairedEstimate
+
+    @property
+    def verdict(self) -> Literal["holds", "reversed", "undecided"]:
+        """Whether our difference lies in the published order, the other way round, or cannot be
+        told: its paired 95 % interval holds 0."""
+        if self.gap.low > 0:
+            return "holds"
+        return "reversed" if self.gap.high < 0 else "undecided"
+
+    def __str__(self) -> str:
+        return (
+            f"{self.column}: {self.better} better than {self.worse} (here by {self.gap}:"
+            f" {self.ours_better} and {self.ours_worse})"
+        )
+
+
+@dataclass(frozen=True)
 class Orderings:
-    """Pairs of rows that a published table orders and we measured too.
+    """Pairs of rows that a published table orders and we measured too, by what they come out as
+    here."""
 
-    ``holds``: our difference lies in the published order, and its paired 95 % interval excludes 0;
-    ``reversed``: the other way round; ``undecided``: the interval holds 0. Each as a sentence.
-    """
-
-    holds: tuple[str, ...]
-    reversed: tuple[str, ...]
-    undecided: tuple[str, ...]
+    holds: tuple[Ordering, ...]
+    reversed: tuple[Ordering, ...]
+    undecided: tuple[Ordering, ...]
 
 
 @dataclass(frozen=True)
@@ -90,9 +114,7 @@ def _ours(
 
 
 def _orderings(table: Published, rows: Sequence[tuple[str, tuple[Beside, ...]]]) -> Orderings:
-    holds: list[str] = []
-    reverse: list[str] = []
-    undecided: list[str] = []
+    found: list[Ordering] = []
     for at, column in enumerate(table.columns):
         metric = str(column) if table.by == "metric" else str(table.metric)
         try:
@@ -114,15 +136,10 @@ def _orderings(table: Published, rows: Sequence[tuple[str, tuple[Beside, ...]]])
             better, worse = (a, b) if first_better else (b, a)
             ours_better, ours_worse = (one.ours, two.ours) if first_better else (two.ours, one.ours)
             gap = ours_worse.minus(ours_better) if sign > 0 else ours_better.minus(ours_worse)
-            name = (table.shown or table.columns)[at]
-            text = (
-                f"{name}: {better} better than {worse} (here by {gap}: {ours_better} and"
-                f" {ours_worse})"
-            )
-            if gap.low > 0:
-                holds.append(text)
-            elif gap.high < 0:
-                reverse.append(text)
-            else:
-                undecided.append(text)
-    return Orderings(tuple(holds), tuple(reverse), tuple(undecided))
+            name = str((table.shown or table.columns)[at])
+            found.append(Ordering(name, better, worse, gap, ours_better, ours_worse))
+    holds, reverse, undecided = (
+        tuple(one for one in found if one.verdict == verdict)
+        for verdict in ("holds", "reversed", "undecided")
+    )
+    return Orderings(holds, reverse, undecided)

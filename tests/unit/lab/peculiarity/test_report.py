@@ -22,7 +22,7 @@ from diffdescent.lab.peculiarity.comparison import Paired, paired, table, write_
 from diffdescent.lab.peculiarity.counter import Readings
 from diffdescent.lab.peculiarity.points import BASE, Point, default_points, momentum
 from diffdescent.lab.peculiarity.study import Outcome
-from diffdescent.lab.peculiarity.verdict import group_of, standings, verdict
+from diffdescent.lab.peculiarity.verdict import Group, Result, group_of, standings, verdict
 
 NORMAL, ODD, NOTHING = (1, 2, 2, 0), (1, 2, 3, 0), (-1, -1, -1, -1)
 
@@ -67,25 +67,25 @@ def test_pairs_are_counted_sample_by_sample() -> None:
     assert pair.abnormal.p == sign_test(5, 0)
 
 
-def _result(odd: int, unreadable: int, others: int = 0) -> str:
+def _result(odd: int, unreadable: int, others: int = 0) -> Result:
     points = [outcome(Point(momentum(-0.3), 20), odd, unreadable)]
     points += [outcome(Point(momentum(-0.1 * (k + 1)), 50), 40) for k in range(others)]
-    found = standings(table([*TEACHERS, *points]), "momentum, β < 0", "teacher")
+    found = standings(table([*TEACHERS, *points]), Group.NEGATIVE_MOMENTUM, "teacher")
     return next(s.result for s in found if s.row.point.steps == 20)
 
 
 def test_a_point_is_better_only_where_figures_do_not_become_unreadable_instead() -> None:
-    assert _result(20, 0) == "fewer"
-    assert _result(20, 20) == "fewer"  # unreadable, but those were peculiar before
-    assert _result(20, 40) == "unreadable instead"
-    assert _result(40, 0) == "no difference"
-    assert _result(60, 0) == "more"
-    assert _result(40, 20) == "more"
+    assert _result(20, 0) is Result.FEWER
+    assert _result(20, 20) is Result.FEWER  # unreadable, but those were peculiar before
+    assert _result(20, 40) is Result.UNREADABLE_INSTEAD
+    assert _result(40, 0) is Result.NO_DIFFERENCE
+    assert _result(60, 0) is Result.MORE
+    assert _result(40, 20) is Result.MORE
 
 
 def test_one_lucky_point_of_many_is_no_discovery() -> None:
-    assert _result(33, 0) == "fewer"  # 7 against 0: p = .016
-    assert _result(33, 0, others=7) == "no difference"
+    assert _result(33, 0) is Result.FEWER  # 7 against 0: p = .016
+    assert _result(33, 0, others=7) is Result.NO_DIFFERENCE
 
 
 def test_the_verdict_says_which_way_it_fell() -> None:
@@ -120,7 +120,7 @@ def test_the_verdict_says_which_way_it_fell() -> None:
     assert "10 % are peculiar in one of the two alone at 10 steps, 2 % at 50" in nearer
     assert "no verdict" in verdict(table(TEACHERS))
     assert (
-        standings(table(TEACHERS), "other samplers", "teacher") == []
+        standings(table(TEACHERS), Group.OTHER, "teacher") == []
     )  # a teacher is no sampler under test
 
 
@@ -157,7 +157,10 @@ def test_the_study_has_what_it_is_to_compare() -> None:
         points
     )  # nothing is without its partner
     assert group_of(Point(BASE, 20)) is None
-    assert group_of(Point(momentum(0.2, "plms"), 20)) == "momentum, β > 0"
+    assert group_of(Point("ge(gamma=2)", 20)) is Group.ESTIMATION
+    assert group_of(Point("plms", 20)) is Group.OTHER
+    assert group_of(Point("plms | momentum(-0.3)", 20)) is Group.NEGATIVE_MOMENTUM
+    assert group_of(Point(momentum(0.2, "plms"), 20)) is Group.POSITIVE_MOMENTUM
 
 
 def test_intervals_of_differences_cover_as_often_as_they_say() -> None:

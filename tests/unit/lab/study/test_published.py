@@ -66,12 +66,12 @@ def test_holds_reversed_and_undecided() -> None:
         line("c", 10, 3.1),
     ]
     found = compare(TABLE, lines).orderings
-    assert [text.split(" (")[0] for text in found.holds] == ["5: a better than b"]
-    assert [text.split(" (")[0] for text in found.reversed] == [
+    assert [str(one).split(" (")[0] for one in found.holds] == ["5: a better than b"]
+    assert [str(one).split(" (")[0] for one in found.reversed] == [
         "5: a better than c",
         "5: b better than c",
     ]
-    assert [text.split(" (")[0] for text in found.undecided] == ["10: c better than b"]
+    assert [str(one).split(" (")[0] for one in found.undecided] == ["10: c better than b"]
 
 
 def test_entries_stand_beside_ours() -> None:
