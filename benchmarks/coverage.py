@@ -16,6 +16,7 @@ import argparse
 
 import torch
 
+from diffdescent.base.statistics import Z95
 from diffdescent.evaluate import (
     Features,
     Score,
@@ -50,7 +51,7 @@ def frechet(shift: float, scale: float, options: argparse.Namespace, d: int = 8)
         over = over_halves(x, truth, root, halves(options.images, options.resamples, i))
         found.append(interval(frechet_distance(moments_of(x), truth), over, options.images))
     covered = sum(one.low <= many.mean() <= one.high for one in found) / options.sets
-    width = sum(one.high - one.low for one in found) / options.sets / (2 * 1.96 * many.std())
+    width = sum(one.high - one.low for one in found) / options.sets / (2 * Z95 * many.std())
     bias, limit = sum(one.bias for one in found) / options.sets, d * (shift**2 + (scale - 1) ** 2)
     print(
         f"fd, shift {shift:g}, scale {scale:g}: {limit:.2f} at infinitely many, coverage"
@@ -80,7 +81,7 @@ def every_metric(options: argparse.Namespace) -> None:
             for k in ("low", "high")
         )
         covered = ((low <= values.mean()) & (values.mean() <= high)).double().mean()
-        width = (high - low).mean() / (2 * 1.96 * values.std())
+        width = (high - low).mean() / (2 * Z95 * values.std())
         print(f"{name}: mean {values.mean():.4f}, coverage {covered:.3f}, width {width:.2f}")
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 import diffdescent as dd
+from diffdescent.base.statistics import Z95
 from diffdescent.core.noise import INITIAL, normals
 
 LEADING = "uniform(spacing=leading)"
@@ -81,9 +82,7 @@ def main() -> None:
     for what, one, other, changes in ROWS:
         gap = (images(model, *one, n, {}) - images(model, *other, n, changes)) * 127.5
         each = gap.square().flatten(1).mean(1).sqrt()
-        print(
-            f"| {what} | {each.mean():.2g} ± {1.96 * each.std() / math.sqrt(n):.1g} |", flush=True
-        )
+        print(f"| {what} | {each.mean():.2g} ± {Z95 * each.std() / math.sqrt(n):.1g} |", flush=True)
 
 
 if __name__ == "__main__":

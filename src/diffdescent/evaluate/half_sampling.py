@@ -6,7 +6,7 @@ s²/n, to first order exactly as the whole varies around the truth. So the sprea
 halves is its sampling spread, and nothing is to be scaled (delete-half jackknife, Shao and Wu
 1989). Unlike the bootstrap no image occurs twice, which would break nearest-neighbour metrics.
 
-A statistic with a bias of c/n is off by a further c/n on a half. The interval, ±1.96 standard
+A statistic with a bias of c/n is off by a further c/n on a half. The interval, ±Z95 standard
 deviations of the halves, is therefore put around the value and not around the halves: it is one for
 the expectation *at this number of images*, and the difference between the halves' mean and the
 value estimates the bias. (Quantiles of the halves would be too narrow where a half of few images
@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
-from diffdescent.base.statistics import Estimate
+from diffdescent.base.statistics import Z95, Estimate
 from diffdescent.core.noise import integers
 
 _STEP = 0x7FFF0001
@@ -83,7 +83,7 @@ def deviations(over_halves: Tensor, n: int) -> Tensor:
 def half_width(draws: Tensor) -> float:
     """Half the width of a 95 % interval of a value, or of a sum or difference of values with summed
     draws."""
-    return 1.96 * float(draws.std())
+    return Z95 * float(draws.std())
 
 
 def interval(
