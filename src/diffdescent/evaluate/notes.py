@@ -102,7 +102,7 @@ class BiasBeyondInterval(Note, kind="bias beyond interval"):
 
     @property
     def group(self) -> Hashable:
-        """Scores of as many images are told together, with the range of their biases."""
+        """Scores of as many images share a note, with the range of their biases."""
         return type(self), self.images
 
     @classmethod

@@ -153,8 +153,9 @@ def check_against(metrics: Sequence[str], reference: Reference) -> None:
 
 
 def _lacks(name: str, reference: Reference) -> str:
+    what = _WHAT[METRICS[name].against or ""]
     return (
-        f"it looks at {_WHAT[METRICS[name].against or '']}, which {reference.name} has not; give a"
+        f"it looks at {what}, which {reference.name} does not have; give a"
         f" folder, zip or npz of images as the reference, or leave {name!r} out"
     )
 
@@ -222,9 +223,8 @@ def _lacking(name: str, images: Reference, reference: Reference | None) -> str |
     """Why a metric cannot be computed; None when it can."""
     metric = METRICS[name]
     if not _has(images, metric.needs):
-        return (
-            f"it looks at {_WHAT[metric.needs]}, which {images.name} have not; leave {name!r} out"
-        )
+        what = _WHAT[metric.needs]
+        return f"it looks at {what}, which {images.name} do not have; leave {name!r} out"
     if metric.against is None:
         return None
     if reference is None:

@@ -117,7 +117,9 @@ def test_statistics_of_pytorch_fid_and_of_adm(tmp_path: Path) -> None:
     fd = score(others, found, ["fid"])[0]
     assert fd.value == score(others, known, ["fd"])[0].value
     assert "does not say how it was made" in str(fd.notes[0])
-    with pytest.raises(UserError, match=r"Spatial Fréchet distance cannot be computed: .*has not"):
+    with pytest.raises(
+        UserError, match=r"Spatial Fréchet distance cannot be computed: .*does not have"
+    ):
         score(others, found, ["sfd"])
     with pytest.raises(UserError, match=r"Precision cannot be computed: it looks at single images"):
         score(others, found, ["precision"])

@@ -56,7 +56,7 @@ def growth(recipe: Recipe, z: Array, steps: int = 64) -> Array:
 
 
 class _Quiet:
-    """Noise that is none: stability is that of the mean."""
+    """Noise that is zero: stability is that of the mean."""
 
     def initial(self, shape: Any) -> torch.Tensor:
         return torch.zeros(tuple(shape))

@@ -99,10 +99,10 @@ def contrast(one: Contrast, lines: Sequence[Line], parameters: Sequence[str]) ->
     differences = [pairs[at][1].metrics[m].minus(pairs[at][2].metrics[m]) for at, m in gaps]
     decided = [p < LEVEL for p in holm([normal_test(one) for one in differences])]
     rows: list[dict[str, Gap]] = [{} for _ in pairs]
-    for (at, metric), difference, told in zip(gaps, differences, decided, strict=True):
+    for (at, metric), difference, sure in zip(gaps, differences, decided, strict=True):
         _, a, b = pairs[at]
         better = (difference.value < 0) == lower_is_better(metric)
-        rows[at][metric] = Gap(a.metrics[metric], b.metrics[metric], difference, told, better)
+        rows[at][metric] = Gap(a.metrics[metric], b.metrics[metric], difference, sure, better)
     return Contrasted(
         one, tuple(Row(where, row) for (where, _, _), row in zip(pairs, rows, strict=True))
     )

@@ -124,11 +124,11 @@ def in_pieces(
     batches = [range(first, min(first + batch_size, n)) for first in range(0, n, batch_size)]
 
     def measured(number: int, batch: range) -> Arrays:
-        def told(at: Progress) -> None:
+        def notify(at: Progress) -> None:
             if callback is not None:
                 callback(replace(at, batch=number, batches=len(batches)))
 
-        return run(batch, told).arrays()
+        return run(batch, notify).arrays()
 
     found = []
     for number, batch in enumerate(batches):
@@ -164,13 +164,13 @@ def measure(
         )
     options = {"dtype": torch.float64, **options}
 
-    def run(told: Callback | None, **which: Any) -> Errors:
+    def run(notify: Callback | None, **which: Any) -> Errors:
         probe = ErrorModel(k)
 
         def both(at: Progress) -> None:
             probe(at)
-            if told is not None:
-                told(at)
+            if notify is not None:
+                notify(at)
 
         sample(model, recipe, callback=both, **which)
         return probe.result()
@@ -181,8 +181,8 @@ def measure(
     n, batch_size = options.get("n", 1), options.get("batch_size", 64)
     rest = {name: value for name, value in options.items() if name not in ("n", "batch_size")}
 
-    def batch_of(batch: range, told: Callback) -> Errors:
-        return run(told, **rest, samples=batch, batch_size=len(batch))
+    def batch_of(batch: range, notify: Callback) -> Errors:
+        return run(notify, **rest, samples=batch, batch_size=len(batch))
 
     return in_pieces(Pieces(cache), settings, k, n, batch_size, batch_of, callback)
 

@@ -73,12 +73,12 @@ def measure_ideal(
         nearest = model.values(model.nearest[: len(x)])
         return Projection((x - nearest).flatten(1).norm(dim=1), nearest)
 
-    def run(batch: range, told: Callback) -> Errors:
+    def run(batch: range, notify: Callback) -> Errors:
         probe = ErrorModel(points, project)
 
         def both(at: Progress) -> None:
             probe(at)
-            told(at)
+            notify(at)
 
         sample(
             model,

@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.statistics import Z95
 from diffdescent.lab.study import execute, html, markdown, prepare
 from diffdescent.lab.study.config import Contrast
 from diffdescent.lab.study.contrasts import Contrasted, contrast
@@ -148,7 +149,7 @@ def test_decided_by_all_tests_together() -> None:
     """Against p-values from scipy and Holm's bounds written out: 1.97, 2 and 4 standard errors in
     three tests."""
     sizes = {1: 1.97, 2: 2.0, 4: 4.0}
-    noise = [line("a", scale, half=1.96, fd=10.0, seed=int(scale)) for scale in sizes]
+    noise = [line("a", scale, half=Z95, fd=10.0, seed=int(scale)) for scale in sizes]
     moved = [line("b", scale, half=0.0, fd=10.0 - size) for scale, size in sizes.items()]
     found = contrast(WITH_AND_WITHOUT, [*noise, *moved], ["scale"])
     equal = [row.gaps["fd"] for row in found.rows]
@@ -156,7 +157,7 @@ def test_decided_by_all_tests_together() -> None:
         2 * stats.norm.sf(size) for size in (*sizes.values(), sizes[4])
     ]  # the last: each at its best
     assert [
-        math.isclose(g.difference.high - g.difference.low, 2 * 1.96, rel_tol=1e-6) for g in equal
+        math.isclose(g.difference.high - g.difference.low, 2 * Z95, rel_tol=1e-6) for g in equal
     ] == [True] * 4
     assert sorted(ps)[0] * 4 < 0.05 < sorted(ps)[2] * 2
     assert [gap.decided for gap in equal] == [False, False, True, True]

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from diffdescent.base.statistics import Z95
 from diffdescent.lab.study.config import Published
 from diffdescent.lab.study.paired import PairedEstimate
 from diffdescent.lab.study.published import compare
@@ -32,7 +33,7 @@ TABLE = Published.model_validate(
 def draws(half: float, seed: int) -> Tensor:
     """Draws of a 95 % interval of this half width, independent for different seeds."""
     found = torch.randn(4000, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return found / found.std() * (half / 1.96)
+    return found / found.std() * (half / Z95)
 
 
 def line(sampler: str, nfe: int, value: float, half: float = 0.1, metric: str = "fd") -> Line:

@@ -91,5 +91,5 @@ def metric_head(metric: str) -> str:
 
 
 def _last(value: float) -> float:
-    """What a number is sorted by; one that is none comes last."""
+    """What a number is sorted by; NaN comes last."""
     return 1e308 if math.isnan(value) else value
