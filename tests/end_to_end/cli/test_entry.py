@@ -58,7 +58,8 @@ def test_as_a_module_it_has_its_own_name_and_exit_code() -> None:
 
 def test_an_unknown_command_is_one_sentence_with_the_nearest_name() -> None:
     error = run("evalute", code=2).stderr
-    assert error.startswith("Error: Unknown command 'evalute'; did you mean 'evaluate' or 'calibrate'?")
+    nearest = "did you mean 'evaluate' or 'calibrate'?"
+    assert error.startswith(f"Error: Unknown command 'evalute'; {nearest}")
 
 
 def all_commands(group: type[LazyGroup], *parents: str) -> list[tuple[str, ...]]:

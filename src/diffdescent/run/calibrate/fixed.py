@@ -26,9 +26,8 @@ RECIPES = (
     "ge", "unipc", "unipc(order=3)", "dpmpp(order=2)", "dpmpp(order=3)", "plms", "ipndm", "ab",
     "deis(order=3)",
 )  # fmt: skip
-FAMILIES = ("loglinear", "exponential", "karras")
 STARTS = (80.0, 40.0, 20.0, 12.0)
-LASTS = (0.4, 0.2, 0.1, 0.05)
+LASTS = {"exponential": (0.3, 0.1), "karras": (0.1, 0.03)}
 
 
 @dataclass(frozen=True)
@@ -57,10 +56,10 @@ def best_fixed(
             " compare with; check the model's noise levels."
         )
     note(f"{len(found)} fixed samplers measured, {found[0].recipe} on {found[0].grid} leads")
-    leaders = list(dict.fromkeys(r.recipe for r in found[:6]))[:3]
+    leaders = list(dict.fromkeys(r.recipe for r in found[:6]))[:2]
     second = [(r, g) for r in leaders for g in _searched(subject)]
     second += [(r.recipe, r.grid) for r in found[:3]]
-    found = _round(subject, data.first(12), nfe, second)
+    found = _round(subject, data.first(8), nfe, second)
     last = [(r.recipe, r.grid) for r in found[:3]]
     best = _round(subject, data, nfe, last)[0]
     note(f"the best fixed sampler is {best.recipe} on {best.grid}")
@@ -83,12 +82,11 @@ def _searched(subject: Subject) -> list[str]:
     """Log-uniform and Karras levels between many firsts and lasts."""
     high, low = subject.span
     starts = sorted({min(high, s) for s in (high, *STARTS)}, reverse=True)
-    lasts = sorted({max(low, v) for v in LASTS}, reverse=True)
     return [f"loglinear(start={s!r}, end=zero)" for s in starts] + [
         f"{family}(start={s!r}, last={v!r})"
-        for family in ("exponential", "karras")
+        for family, lasts in LASTS.items()
         for s in starts
-        for v in lasts
+        for v in sorted({max(low, last) for last in lasts}, reverse=True)
     ]
 
 
