@@ -44,7 +44,7 @@ class Ranked:
     """A line with its rank among those of its budget.
 
     ``behind`` is how much worse than the best it is, above 0 for all metrics; ``tied`` says that it
-    cannot be told from the best: its paired interval holds 0.
+    does not differ measurably from the best: its paired interval holds 0.
     """
 
     rank: int

@@ -32,7 +32,9 @@ def markdown(results: Results) -> str:
     table = ranked_table(results)
     rows = [[f"**{e.text}**" if e.best else e.text for e in row] for row in table.rows]
     parts += ["## Ranked by budget", _markdown_table([c.title for c in table.columns], rows)]
-    parts.append(f"Bold: the best of its budget, and what cannot be told from it. {PAIRED}")
+    parts.append(
+        f"Bold: the best of its budget, and what does not differ from it measurably. {PAIRED}"
+    )
     parts += [f"- {note}" for note in notes(results)]
     for one in results.published:
         parts += [

@@ -43,7 +43,7 @@ def ranked_table(results: Results) -> Table:
     """Cells by budget and rank, and how far behind the best of its budget each is by the first
     metric.
 
-    Of each budget the best of every metric, and what cannot be told from it, is marked.
+    Of each budget the best of every metric, and what does not differ from it measurably, is marked.
     """
     lines = results.lines
     metrics = metrics_in(lines)

@@ -163,7 +163,7 @@ def orderings_text(one: Compared) -> str:
         return "No two rows of it are measured here."
     text = (
         f"Of {total} published orderings {len(found.holds)} hold here, {len(found.reversed)} are"
-        f" reversed and {len(found.undecided)} cannot be told (the interval of the difference"
+        f" reversed and {len(found.undecided)} are undecided (the interval of the difference"
         " holds 0)."
     )
     return text + "".join(f"\n- reversed: {line}" for line in found.reversed)

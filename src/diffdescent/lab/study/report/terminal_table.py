@@ -21,7 +21,7 @@ def terminal(results: Results) -> Any:
     shown = RichTable(
         title=f"{config.title}: {config.model}, {config.n} images a cell",
         caption=(
-            "bold: the best of its budget, and what cannot be told from it (paired 95 % intervals)"
+            "bold: the best of its budget, and what does not differ from it (paired 95 % intervals)"
         ),
         box=box.SIMPLE_HEAD,
     )
