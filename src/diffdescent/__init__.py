@@ -26,8 +26,9 @@ if TYPE_CHECKING:  # the table below again, for type checkers and editors
     from diffdescent.core.executor import Executor, Query
     from diffdescent.core.grid import Grid
     from diffdescent.core.model_info import ModelInfo
+    from diffdescent.core.network import EDM, Network
     from diffdescent.core.plan import Plan
-    from diffdescent.core.predict import EDM, Network, Prediction, Predictor
+    from diffdescent.core.predict import Prediction, Predictor
     from diffdescent.core.process import VE, VP, Flow, Point, VPContinuous
     from diffdescent.core.recipe import Recipe, sampler
     from diffdescent.core.recipe import parse_grid as grid
@@ -45,14 +46,14 @@ if TYPE_CHECKING:  # the table below again, for type checkers and editors
 open_doors()
 
 _HOMES = {
-    "EDM": "core.predict:EDM",
+    "EDM": "core.network:EDM",
     "VE": "core.process:VE",
     "VP": "core.process:VP",
     "Executor": "core.executor:Executor",
     "Flow": "core.process:Flow",
     "Grid": "core.grid:Grid",
     "ModelInfo": "core.model_info:ModelInfo",
-    "Network": "core.predict:Network",
+    "Network": "core.network:Network",
     "Plan": "core.plan:Plan",
     "Point": "core.process:Point",
     "Prediction": "core.predict:Prediction",

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError
-from diffdescent.core.predict import EDM, Kind, Network
+from diffdescent.core.network import EDM, Network
+from diffdescent.core.predict import Kind
 from diffdescent.core.process import VE, VP, Array, Flow, Point, Process, Schedule, make_betas
 
 from .weight_files import weights_fingerprint

@@ -13,7 +13,7 @@ import torch
 
 import diffdescent as dd
 from diffdescent import UserError
-from diffdescent.core.predict import Network
+from diffdescent.core.network import Network
 from diffdescent.core.process import VP, Flow
 from diffdescent.core.recipe import default_grid, parse, parse_grid
 from diffdescent.core.solvers.calibrated import Calibrated, plan_of

@@ -17,7 +17,8 @@ from diffdescent.base.errors import UserError
 from diffdescent.base.images import to_uint8
 from diffdescent.core import recipe as recipes
 from diffdescent.core.grid import Grid
-from diffdescent.core.predict import EDM, Network, Predictor
+from diffdescent.core.network import EDM, Network
+from diffdescent.core.predict import Predictor
 from diffdescent.core.process import Point
 from diffdescent.core.recipe import Recipe
 from diffdescent.guidance.wrapper import Wrapper

@@ -9,7 +9,8 @@ from torch import nn
 
 from diffdescent.base.image_sets import ImageSet
 from diffdescent.base.images import sheet, to_uint8
-from diffdescent.core.predict import EDM, Network, Predictor
+from diffdescent.core.network import EDM, Network
+from diffdescent.core.predict import Predictor
 from diffdescent.core.process import VE
 from diffdescent.run import sample
 

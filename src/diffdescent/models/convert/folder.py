@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError
 from diffdescent.base.files import make_folder, write_atomically
-from diffdescent.core.predict import EDM, Network
+from diffdescent.core.network import EDM, Network
 from diffdescent.core.process import Point, Process
 
 from .settings import Settings, settings_from

@@ -9,8 +9,8 @@ import torch
 
 import diffdescent as dd
 from diffdescent import UserError
+from diffdescent.core.network import Network
 from diffdescent.core.plan import Output, Plan, Row
-from diffdescent.core.predict import Network
 from diffdescent.core.process import VP
 from diffdescent.core.recipe import parse
 from diffdescent.core.spectrum import Bands, Spectral, named_axes

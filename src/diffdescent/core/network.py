@@ -1,0 +1,146 @@
+"""Networks as predictors: what a module returns, wrapped with what it means."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffdescent.base.errors import UserError, unknown
+
+from .model_info import ModelInfo
+from .predict import KINDS, Affine, Conversion, Kind, Prediction, conversion
+from .process import Point, Process
+
+
+def _check_output(raw: object, x: Tensor) -> None:
+    """Refuse what is not a tensor of the input's shape."""
+    if not isinstance(raw, Tensor):
+        raise UserError(
+            f"The model returned a {type(raw).__name__}, not a tensor; wrap it, for example "
+            "lambda x, t, cond: unet(x, t).sample."
+        )
+    if raw.shape != x.shape:
+        raise UserError(
+            f"The model returned shape {tuple(raw.shape)} for an input of shape {tuple(x.shape)};"
+            " they must be equal (a network with twice the channels needs learned_variance=True)."
+        )
+
+
+@dataclass(kw_only=True)
+class _Described:
+    """What is known of a network besides its mathematics.
+
+    ``device`` is where the module lives and ``dtype`` what it is fed with. ``classes`` are the
+    names of its labels, which run from 0 to ``label_count`` − 1 (−1: no label, unless it
+    ``needs_label``). ``width`` is the micro-batch at which it is efficient (None: the device's
+    default). ``name`` and ``fingerprint`` say in a run's record which network it was.
+    """
+
+    dtype: torch.dtype = torch.float32
+    device: torch.device | str = "cpu"
+    name: str = "network"
+    classes: tuple[str, ...] | None = None
+    label_count: int | None = None
+    needs_label: bool = False
+    width: int | None = None
+    fingerprint: str | None = None
+
+    @property
+    def info(self) -> ModelInfo:
+        """All of it as the rest of the library reads it."""
+        return ModelInfo(
+            name=self.name,
+            device=self.device,
+            classes=None if self.classes is None else tuple(self.classes),
+            label_count=self.label_count,
+            needs_label=self.needs_label,
+            width=self.width,
+            identity=self.fingerprint,
+        )
+
+
+@dataclass
+class Network(_Described):
+    """Wraps any ``module(x, t, cond) → raw`` as a :class:`Predictor`.
+
+    ``kind`` is what the raw output means. ``time`` maps a noise level to the number that the module
+    is given (default: the process's own ``t``, the index of a discrete VP process). With
+    ``learned_variance`` the module returns 2C channels, of which the second half is the variance.
+    The module sees tensors of its own ``dtype``; the raw output comes back as it left the module.
+
+    A module in five lines::
+
+        class Mine:                                   # any callable will do
+            def __call__(self, x, t, cond): return unet(x, t)
+        model = dd.Network(Mine(), process=dd.VP.named("linear"), kind="eps", shape=(3, 32, 32))
+        images = dd.sample(model, "ge", steps=10).images
+
+    Raises :class:`UserError` when the output's shape does not fit.
+    """
+
+    module: Callable[[Tensor, Tensor, Tensor | None], Tensor]
+    process: Process
+    kind: Kind = "eps"
+    shape: tuple[int, ...] | None = None
+    time: Callable[[Point], float] | None = None
+    learned_variance: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise unknown("prediction type", self.kind, KINDS)
+
+    def __call__(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Prediction:
+        t = self.time(point) if self.time else point.t
+        raw = self.module(
+            x.to(self.dtype),
+            torch.full((x.shape[0],), t, dtype=torch.float32, device=x.device),
+            cond,
+        )
+        variance = None
+        if self.learned_variance and isinstance(raw, Tensor):
+            if raw.shape[1] != 2 * x.shape[1]:
+                raise UserError(
+                    f"A learned-variance network must return {2 * x.shape[1]} channels for"
+                    f" {x.shape[1]}, but this one returned {raw.shape[1]}; drop learned_variance if"
+                    " it predicts no variance."
+                )
+            raw, variance = raw.chunk(2, dim=1)
+        _check_output(raw, x)
+        return Prediction(raw, conversion(self.kind, point), variance)
+
+
+@dataclass
+class EDM(_Described):
+    """An EDM-preconditioned network: x0 = c_skip x̃ + c_out F(c_in x̃, c_noise) with x̃ = x/α, σ̃ =
+    σ/α.
+
+    c_skip = σd²/(σ̃² + σd²), c_out = σ̃σd/√(σ̃² + σd²), c_in = 1/√(σ̃² + σd²), c_noise = ¼ log σ̃
+    (Karras et al. 2022, table 1). ``module(x, c_noise, cond)`` is the raw F.
+    """
+
+    module: Callable[[Tensor, Tensor, Tensor | None], Tensor]
+    process: Process
+    shape: tuple[int, ...] | None = None
+    sigma_data: float = 0.5
+
+    def __call__(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Prediction:
+        s, d = point.ratio, self.sigma_data
+        if not 0 < s < math.inf:
+            raise UserError(
+                f"An EDM network cannot be evaluated at σ = {s}; end the grid's evaluations"
+                " above 0."
+            )
+        root = math.hypot(s, d)
+        c_noise = torch.full(
+            (x.shape[0],), 0.25 * math.log(s), dtype=torch.float32, device=x.device
+        )
+        raw = self.module((x * (1 / (point.alpha * root))).to(self.dtype), c_noise, cond)
+        _check_output(raw, x)
+        x0 = Affine(d * d / (root * root) / point.alpha, s * d / root)
+        # eps = (x/α − x0)/σ̃
+        eps = Affine((1 / point.alpha - x0.x) / s, -x0.raw / s)
+        return Prediction(raw, Conversion(x0, eps))
