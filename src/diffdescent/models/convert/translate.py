@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from diffdescent.models.networks import DDPMUNet, SongUNet
 from diffdescent.models.networks.ddpm import levels
-from diffdescent.models.networks.edm import Block
+from diffdescent.models.networks.edm_blocks import Block
 
 State = dict[str, Tensor]
 

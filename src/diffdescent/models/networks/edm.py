@@ -8,137 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import attend, sinusoidal
-
-Resample = Literal["down", "up"]
-
-
-class Convolution(nn.Module):
-    """A convolution, before it a resampling by a filter; ``kernel`` 0 is the resampling alone.
-
-    Up: zeros between the pixels, then four times the filter. Down: the filter, every second pixel.
-    ``fused`` filters after the convolution instead, with the borders of both padded at once.
-    """
-
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        kernel: int,
-        resample: Resample | None = None,
-        taps: Sequence[float] = (1, 1),
-        fused: bool = False,
-    ) -> None:
-        super().__init__()
-        self.resample, self.fused = resample, fused
-        self.weight = self.bias = None
-        if kernel:
-            self.weight = nn.Parameter(torch.zeros(outputs, inputs, kernel, kernel))
-            self.bias = nn.Parameter(torch.zeros(outputs))
-        f = torch.tensor(taps, dtype=torch.float32)
-        f = f.outer(f) / f.sum() ** 2
-        self.register_buffer("resample_filter", f[None, None] if resample else None)
-
-    def forward(self, x: Tensor) -> Tensor:
-        f = self.resample_filter
-        pad = 0 if self.weight is None else self.weight.shape[-1] // 2
-        if f is None:
-            return self._convolve(x, pad)
-        assert isinstance(f, Tensor)
-        edge = (f.shape[-1] - 1) // 2
-        if self.fused:  # only ever downwards
-            return self._filter(self._convolve(x, pad + edge), f, 0)
-        return self._convolve(self._filter(x, f, edge), pad)
-
-    def _filter(self, x: Tensor, f: Tensor, padding: int) -> Tensor:
-        channels = x.shape[1]
-        if self.resample == "up":
-            f = 4 * f.expand(channels, 1, -1, -1)
-            return F.conv_transpose2d(x, f.to(x), None, 2, padding, groups=channels)
-        f = f.expand(channels, 1, -1, -1)
-        return F.conv2d(x, f.to(x), None, 2, padding, groups=channels)
-
-    def _convolve(self, x: Tensor, padding: int) -> Tensor:
-        return x if self.weight is None else F.conv2d(x, self.weight, self.bias, padding=padding)
-
-
-def _norm(channels: int, eps: float) -> nn.GroupNorm:
-    return nn.GroupNorm(min(32, channels // 4), channels, eps=eps)
-
-
-@dataclass(frozen=True)
-class Style:
-    """In what the blocks of the two networks differ.
-
-    ``head_width`` None is one head. ``skip_scale`` multiplies each residual sum. ``adaptive``: the
-    embedding scales and shifts after the second normalisation, otherwise it is added before it.
-    ``project``: a resampling skip path always has a convolution.
-    """
-
-    eps: float
-    skip_scale: float
-    adaptive: bool
-    project: bool
-    head_width: int | None
-    taps: tuple[float, ...] = (1, 1)
-
-
-class Block(nn.Module):
-    """Two convolutions with the embedding between them, then self-attention where asked for."""
-
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        embedding: int,
-        style: Style,
-        resample: Resample | None = None,
-        attention: bool = False,
-    ) -> None:
-        super().__init__()
-        self.inputs, self.style = inputs, style
-        self.norm0 = _norm(inputs, style.eps)
-        self.conv0 = Convolution(inputs, outputs, 3, resample, style.taps)
-        self.affine = nn.Linear(embedding, 2 * outputs if style.adaptive else outputs)
-        self.norm1 = _norm(outputs, style.eps)
-        self.conv1 = Convolution(outputs, outputs, 3)
-        self.skip: Convolution | None = None
-        if inputs != outputs or resample:
-            kernel = 1 if style.project or inputs != outputs else 0
-            self.skip = Convolution(inputs, outputs, kernel, resample, style.taps)
-        self.heads = 0
-        if attention:
-            self.heads = outputs // style.head_width if style.head_width else 1
-            self.norm2 = _norm(outputs, style.eps)
-            self.qkv = Convolution(outputs, 3 * outputs, 1)
-            self.proj = Convolution(outputs, outputs, 1)
-
-    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
-        h: Tensor = self.conv0(F.silu(self.norm0(x)))
-        shift = self.affine(embedding)[:, :, None, None]
-        if self.style.adaptive:
-            scale, shift = shift.chunk(2, dim=1)
-            h = torch.addcmul(shift, self.norm1(h), scale + 1)
-        else:
-            h = self.norm1(h + shift)
-        h = self.conv1(F.silu(h))
-        passed: Tensor = x if self.skip is None else self.skip(x)
-        h = (h + passed) * self.style.skip_scale
-        if not self.heads:
-            return h
-        batch, channels = h.shape[:2]
-        rows = self.qkv(self.norm2(h))
-        split = rows.reshape(batch * self.heads, channels // self.heads, 3, -1)
-        mixed = attend(*split.unbind(2)).reshape(h.shape)
-        out: Tensor = (self.proj(mixed) + h) * self.style.skip_scale
-        return out
+from .edm_blocks import Block, Convolution, Style, encoder_and_decoder, joined, norm
+from .layers import sinusoidal
 
 
 class _Fourier(nn.Module):
@@ -197,45 +74,22 @@ class SongUNet(nn.Module):
         self.map_label = nn.Linear(label_dim, noise) if label_dim else None
         self.map_augment = nn.Linear(augment_dim, noise, bias=False) if augment_dim else None
         self.map_layer0, self.map_layer1 = nn.Linear(noise, wide), nn.Linear(wide, wide)
-        self.enc, self.dec = nn.ModuleDict(), nn.ModuleDict()
-        side = img_resolution
-        self.enc[f"{side}x{side}_conv"] = Convolution(img_channels, model_channels, 3)
-        skips, width, aside = [model_channels], model_channels, img_channels
-        for level, mult in enumerate(channel_mult):
-            side = img_resolution >> level
-            name = f"{side}x{side}"
-            if level:
-                self.enc[f"{name}_down"] = Block(width, width, wide, style, "down")
-                skips.append(width)
-                if encoder_type == "residual":
-                    self.enc[f"{name}_aux_residual"] = Convolution(
-                        aside, width, 3, "down", taps, fused=True
-                    )
-                    aside = width
-            for k in range(num_blocks):
-                outputs, attention = mult * model_channels, side in attn_resolutions
-                self.enc[f"{name}_block{k}"] = Block(
-                    width, outputs, wide, style, attention=attention
-                )
-                width = outputs
-                skips.append(width)
-        for level, mult in reversed(list(enumerate(channel_mult))):
-            side = img_resolution >> level
-            name = f"{side}x{side}"
-            if level == len(channel_mult) - 1:
-                self.dec[f"{name}_in0"] = Block(width, width, wide, style, attention=True)
-                self.dec[f"{name}_in1"] = Block(width, width, wide, style)
-            else:
-                self.dec[f"{name}_up"] = Block(width, width, wide, style, "up")
-            for k in range(num_blocks + 1):
-                outputs = mult * model_channels
-                attention = k == num_blocks and side in attn_resolutions
-                self.dec[f"{name}_block{k}"] = Block(
-                    width + skips.pop(), outputs, wide, style, attention=attention
-                )
-                width = outputs
-        self.dec[f"{name}_aux_norm"] = _norm(width, 1e-6)
-        self.dec[f"{name}_aux_conv"] = Convolution(width, img_channels, 3)
+        widths = [mult * model_channels for mult in channel_mult]
+        self.enc, self.dec = encoder_and_decoder(
+            img_resolution,
+            img_channels,
+            model_channels,
+            widths,
+            wide,
+            num_blocks,
+            attn_resolutions,
+            style,
+            attend_up="last",
+            aside=encoder_type == "residual",
+        )
+        name = f"{img_resolution}x{img_resolution}"
+        self.dec[f"{name}_aux_norm"] = norm(widths[0], 1e-6)
+        self.dec[f"{name}_aux_conv"] = Convolution(widths[0], img_channels, 3)
 
     def _embed(self, c_noise: Tensor, labels: Tensor | None, augment: Tensor | None) -> Tensor:
         if self.map_noise is not None:
@@ -267,17 +121,11 @@ class SongUNet(nn.Module):
             skips.append(x)
         for name, layer in self.dec.items():
             if isinstance(layer, Block):
-                x = _joined(x, skips, layer)
+                x = joined(x, skips, layer)
                 x = layer(x, embedding)
             else:
                 x = layer(F.silu(x)) if name.endswith("_aux_conv") else layer(x)
         return x
-
-
-def _joined(x: Tensor, skips: list[Tensor], layer: nn.Module) -> Tensor:
-    """x, joined by the newest skip where the block takes more channels than x has."""
-    assert isinstance(layer, Block)
-    return x if x.shape[1] == layer.inputs else torch.cat([x, skips.pop()], dim=1)
 
 
 class DhariwalUNet(nn.Module):
@@ -305,39 +153,20 @@ class DhariwalUNet(nn.Module):
         )
         self.map_layer0, self.map_layer1 = nn.Linear(model_channels, wide), nn.Linear(wide, wide)
         self.map_label = nn.Linear(label_dim, wide, bias=False) if label_dim else None
-        self.enc, self.dec = nn.ModuleDict(), nn.ModuleDict()
-        width, skips = channel_mult[0] * model_channels, [channel_mult[0] * model_channels]
-        side = img_resolution
-        self.enc[f"{side}x{side}_conv"] = Convolution(img_channels, width, 3)
-        for level, mult in enumerate(channel_mult):
-            side = img_resolution >> level
-            name = f"{side}x{side}"
-            if level:
-                self.enc[f"{name}_down"] = Block(width, width, wide, style, "down")
-                skips.append(width)
-            for k in range(num_blocks):
-                outputs, attention = mult * model_channels, side in attn_resolutions
-                self.enc[f"{name}_block{k}"] = Block(
-                    width, outputs, wide, style, attention=attention
-                )
-                width = outputs
-                skips.append(width)
-        for level, mult in reversed(list(enumerate(channel_mult))):
-            side = img_resolution >> level
-            name = f"{side}x{side}"
-            if level == len(channel_mult) - 1:
-                self.dec[f"{name}_in0"] = Block(width, width, wide, style, attention=True)
-                self.dec[f"{name}_in1"] = Block(width, width, wide, style)
-            else:
-                self.dec[f"{name}_up"] = Block(width, width, wide, style, "up")
-            for k in range(num_blocks + 1):
-                outputs, attention = mult * model_channels, side in attn_resolutions
-                self.dec[f"{name}_block{k}"] = Block(
-                    width + skips.pop(), outputs, wide, style, attention=attention
-                )
-                width = outputs
-        self.out_norm = _norm(width, 1e-5)
-        self.out_conv = Convolution(width, out_channels or img_channels, 3)
+        widths = [mult * model_channels for mult in channel_mult]
+        self.enc, self.dec = encoder_and_decoder(
+            img_resolution,
+            img_channels,
+            widths[0],
+            widths,
+            wide,
+            num_blocks,
+            attn_resolutions,
+            style,
+            attend_up="every",
+        )
+        self.out_norm = norm(widths[0], 1e-5)
+        self.out_conv = Convolution(widths[0], out_channels or img_channels, 3)
 
     def forward(
         self,
@@ -358,6 +187,6 @@ class DhariwalUNet(nn.Module):
             x = layer(x, embedding) if isinstance(layer, Block) else layer(x)
             skips.append(x)
         for layer in self.dec.values():
-            x = layer(_joined(x, skips, layer), embedding)
+            x = layer(joined(x, skips, layer), embedding)
         out: Tensor = self.out_conv(F.silu(self.out_norm(x)))
         return out

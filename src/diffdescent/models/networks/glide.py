@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .adm import ADMUNet, split_heads
+from .adm import ADMUNet
+from .adm_blocks import split_heads
 from .layers import attend
 
 
