@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
 from diffdescent.core.grid import GRIDS
+from diffdescent.core.options import options_of
 from diffdescent.core.process import VE, VP, Flow, Process
 from diffdescent.core.recipe import GRID_ALIASES, Recipe, parse, parse_grid
 from diffdescent.core.transforms import GradientEstimation, Momentum
@@ -217,14 +218,14 @@ class PxPNode:
 
     @classmethod
     def INPUT_TYPES(cls) -> Inputs:
-        weight = {"default": 1.0, "min": 0.0, "max": 1.0, "step": 0.01}
+        weight = {"default": FreePxP().den_weight, "min": 0.0, "max": 1.0, "step": 0.01}
         return {
             "required": {
                 "model": ("MODEL",),
                 "den_weight": ("FLOAT", {**weight, "tooltip": "How much the estimate loses."}),
                 "cond_weight": ("FLOAT", {**weight, "tooltip": "How much the guidance loses."}),
                 "scope": (
-                    ["sample", "channel", "batch"],
+                    list(get_args(options_of(FreePxP)["scope"])),
                     {"tooltip": "One inner product for each of these."},
                 ),
             }
