@@ -17,72 +17,31 @@ import dataclasses
 import inspect
 import math
 import numbers
-import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
+
 from diffdescent.base.errors import UserError
 
-_TYPES: dict[object, str] = {
-    float: "a number",
-    int: "a whole number",
-    bool: "true or false",
-    str: "a word",
-    type(None): "none",
-}
+from .limits import Filled, In, describe, domain, finite, is_union, limited, positive
 
-
-@dataclass(frozen=True)
-class In:
-    """Numbers from ``low`` to ``high``; ``ends`` are the brackets, as in (0, 1]. ``hint`` says what
-    usual values mean."""
-
-    low: float = -math.inf
-    high: float = math.inf
-    ends: Literal["[]", "[)", "(]", "()"] = "[]"
-    hint: str = ""
-
-    def __contains__(self, value: float) -> bool:
-        above = value >= self.low if self.ends[0] == "[" else value > self.low
-        return above and (value <= self.high if self.ends[1] == "]" else value < self.high)
-
-    def __str__(self) -> str:
-        """What completes the sentence "it must …"."""
-        if self.high == math.inf:
-            finite = "finite and " if self.ends[1] == ")" else ""
-            if self.low == -math.inf:
-                return "be a finite number" if finite else "be a number"
-            if self.ends[0] == "[":
-                return f"be {finite}at least {self.low:g}"
-            return f"be {finite}positive" if not self.low else f"be {finite}above {self.low:g}"
-        return f"lie in {self.brackets}"
-
-    @property
-    def brackets(self) -> str:
-        """As an interval: ``[0, 1)``."""
-        text = f"{self.ends[0]}{self.low:g}, {self.high:g}{self.ends[1]}"
-        return text.replace("-", "−")
-
-
-def finite(hint: str = "") -> In:
-    """Any finite number; what a plain ``float`` means, with a hint."""
-    return In(-math.inf, math.inf, "()", hint)
-
-
-def positive(hint: str = "") -> In:
-    """Any number above zero, infinity among them."""
-    return In(0, math.inf, "(]", hint)
-
-
-@dataclass(frozen=True)
-class Filled:
-    """A list that is not empty; ``hint`` says what to put into it."""
-
-    hint: str
+__all__ = [
+    "Filled",
+    "In",
+    "Options",
+    "check_option",
+    "describe",
+    "domain",
+    "finite",
+    "keywords_of",
+    "limited",
+    "options_of",
+    "positive",
+]
 
 
 class _Refused(Exception):
@@ -93,7 +52,8 @@ class _Refused(Exception):
         self, expected: str, value: object, hint: str = "", *, right_type: bool = False
     ) -> None:
         self.expected, self.hint, self.right_type = expected, hint, right_type
-        self.shown = "an empty list" if value == () else repr(value)
+        empty = isinstance(value, (tuple, list)) and not value
+        self.shown = "an empty list" if empty else " ".join(repr(value).split())
 
 
 class Options:
@@ -163,61 +123,14 @@ def check_option(owner: str, option: str, value: object, hint: Any, kind: str = 
         ) from None
 
 
-def domain(hint: Any) -> str:
-    """What an option may be, in short: ``[0, 1]``, ``midpoint or heun``, ``list of numbers``."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Annotated:
-        for limit in arguments[1:]:
-            if isinstance(limit, In) and limit != finite(limit.hint):
-                return limit.brackets
-        return domain(arguments[0])
-    if _is_union(hint):
-        return " or ".join(dict.fromkeys(map(domain, arguments)))
-    if origin is Literal:
-        return " or ".join(map(str, arguments))
-    if origin is tuple and limited(arguments[0]):
-        return f"list of {domain(arguments[0])}"
-    return describe(hint).removeprefix("a ")
-
-
-def limited(hint: Any) -> bool:
-    """Whether an option has limits or choices beyond its type."""
-    return domain(hint) != describe(hint).removeprefix("a ")
-
-
-def describe(hint: Any) -> str:
-    """The type of an option, in words."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Annotated:
-        return describe(arguments[0])
-    if _is_union(hint):
-        return " or ".join(dict.fromkeys(map(describe, arguments)))
-    if origin is Literal:
-        return " or ".join(map(repr, arguments))
-    if origin is tuple:
-        count = "" if Ellipsis in arguments else f"{len(arguments)} "
-        return f"a list of {count}{_plural(describe(arguments[0]))}"
-    return _TYPES.get(hint, f"a {getattr(hint, '__name__', hint)}")
-
-
-def _plural(text: str) -> str:
-    text = text.removeprefix("a ")
-    return text.replace("list of", "lists of", 1) if text.startswith("list of") else f"{text}s"
-
-
-def _is_union(hint: Any) -> bool:
-    return typing.get_origin(hint) in (typing.Union, types.UnionType)
-
-
 def _checked(value: object, hint: Any) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is Annotated:
         return _limited(value, arguments[0], arguments[1:])
-    if _is_union(hint):
+    if is_union(hint):
         return _any_of(value, hint, arguments)
     if origin is Literal:
-        # A bool equals 0 or 1 and is not one of them.
-        if not any(value == a and type(value) is type(a) for a in arguments):
+        if not any(_is_one(value, choice) for choice in arguments):
             near = get_close_matches(str(value), [str(a) for a in arguments], n=1, cutoff=0.5)
             raise _Refused(
                 f"be {describe(hint)}", value, f"did you mean {near[0]!r}?" if near else ""
@@ -235,6 +148,12 @@ def _checked(value: object, hint: Any) -> Any:
     return value
 
 
+def _is_one(value: object, choice: object) -> bool:
+    """Whether the two are equal and of one type; True equals 1 and is another type."""
+    alike = isinstance(value, type(choice)) and isinstance(value, bool) == isinstance(choice, bool)
+    return alike and value == choice
+
+
 def _number(value: object, kind: type) -> object:
     wanted = numbers.Integral if kind is int else numbers.Real
     if not isinstance(value, wanted) or isinstance(value, bool):
@@ -242,10 +161,17 @@ def _number(value: object, kind: type) -> object:
     return value
 
 
+def _float(value: object) -> float:
+    number: Any = _number(value, float)
+    try:
+        return float(number)
+    except OverflowError:  # a whole number of more than 308 digits
+        raise _Refused("be a finite number", value, right_type=True) from None
+
+
 def _limited(value: object, kind: Any, limits: Sequence[object]) -> Any:
-    """``value`` as the type within ``Annotated``, in the limits that stand beside it."""
-    number: Any = float(typing.cast(float, _number(value, float))) if kind is float else None
-    checked = _checked(value, kind) if number is None else number
+    """``value`` as the type within ``Annotated``, in the limits that stand next to it."""
+    checked = _float(value) if kind is float else _checked(value, kind)
     for limit in limits:
         if isinstance(limit, Filled) and not checked:
             raise _Refused("hold at least one value", value, limit.hint, right_type=True)
@@ -284,7 +210,8 @@ def _outcome(value: object, hint: Any) -> Any:
 
 def _list(value: object, hint: Any, members: Sequence[Any]) -> tuple[Any, ...]:
     """``value`` as a tuple; a single value is a list of one where any length will do."""
-    several = isinstance(value, Sequence) and not isinstance(value, str)
+    array = isinstance(value, np.ndarray) and value.ndim > 0
+    several = array or (isinstance(value, Sequence) and not isinstance(value, str))
     items: tuple[object, ...] = tuple(typing.cast(Sequence[object], value)) if several else (value,)
     kinds = [members[0]] * len(items) if Ellipsis in members else list(members)
     if len(items) != len(kinds):

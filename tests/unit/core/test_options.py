@@ -59,6 +59,10 @@ class Mine(Options):
             (),
             "must hold at least one value, not an empty list; give one number, or one",
         ),
+        ("scale", 10**400, "must be a finite number, not 1000"),
+        ("scale", np.ones((2, 2)), "must be a number, not array([[1., 1.], [1., 1.]])."),
+        ("beta", [], "must hold at least one value, not an empty list"),
+        ("rule", np.ones(2), "must be 'keep' or 'recompute', not array([1., 1.])."),
         ("order", 5, "must be a whole number from 1 to 4, not 5."),
         ("order", 2.0, "must be a whole number, not 2.0."),
         ("points", -1, "must be at least 0, not -1."),
@@ -81,6 +85,7 @@ def test_values_become_what_the_annotation_says() -> None:
     given = Mine(scale=2, beta=[0, np.float32(0.5)], order=np.int64(2), orders=3, pair=[1, 2])  # type: ignore[arg-type]
     assert (given.scale, given.beta, given.order) == (2.0, (0.0, 0.5), 2)
     assert (given.orders, given.pair) == ((3,), (1.0, 2.0))
+    assert Mine(beta=np.array([0.1, 0.2]), rule=np.str_("keep")).beta == (0.1, 0.2)  # type: ignore[arg-type]
     for value, kind in ((given.scale, float), (given.beta[0], float), (given.order, int)):  # type: ignore[index]
         assert type(value) is kind
 
