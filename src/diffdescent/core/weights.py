@@ -30,111 +30,10 @@ from .executor import Executor
 from .grid import Grid
 from .plan import Output, Plan
 from .predict import Basis, Prediction, conversion
-from .process import Array, Point
+from .process import Point
 from .solvers.base import Solver
 from .transforms.base import Commit, Displacement, Estimate, Rewrite, Transform
-
-
-@dataclass(frozen=True)
-class Weights:
-    """The coefficients of every committed state; float64.
-
-    ``start`` (S,) multiplies x_T, ``evals`` (S, E) the evaluations in the order in which they are
-    taken, ``noise`` (S, D) the unit noise draws, for S committed states at the levels ``points``.
-    ``at`` are the levels and ``steps`` the steps of the E evaluations, ``draws`` the (step, draw)
-    of the noise. The last state is the result.
-    """
-
-    name: str
-    basis: Basis
-    first: Point
-    points: tuple[Point, ...]
-    at: tuple[Point, ...]
-    steps: tuple[int, ...]
-    draws: tuple[tuple[int, int], ...]
-    start: Array
-    evals: Array
-    noise: Array
-
-    @property
-    def result(self) -> Array:
-        """The weights of the evaluations in the result, (E,)."""
-        return np.asarray(self.evals[-1])
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """One short name per evaluation: ``t=749`` for the step's own, with a prime for every
-        further one."""
-        names: list[str] = []
-        for i, point in enumerate(self.at):
-            earlier = sum(s == self.steps[i] for s in self.steps[:i])
-            names.append(f"t={_short(point.t)}" + "'" * earlier)
-        return tuple(names)
-
-    @property
-    def totals(self) -> Array:
-        """A constant estimate of 1 in each state, over the level's α (x0) or σ (ε): 1 for base
-        plans, (S,).
-
-        x0: (w_T·α_T + Σ w_i)/α_s. ε: (w_T·σ_T + Σ w_i)/σ_s, NaN at σ_s = 0.
-        """
-        x0 = self.basis == "x0"
-        levels = np.array([p.alpha if x0 else p.sigma for p in self.points])
-        first = self.first.alpha if x0 else self.first.sigma
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(
-                np.where(levels > 0, (self.start * first + self.evals.sum(1)) / levels, np.nan)
-            )
-
-    @property
-    def noise_left(self) -> Array:
-        """The standard deviation of the noise in each state over a constant x0: √((w_T·σ_T)² + Σ
-        v_k²), (S,).
-
-        Read it from x0 weights: the estimates then hold no noise.
-        """
-        return np.asarray(np.sqrt((self.start * self.first.sigma) ** 2 + (self.noise**2).sum(1)))
-
-    @property
-    def summary(self) -> str:
-        """Four lines about the result, for people."""
-        w, kind = self.result, "x0" if self.basis == "x0" else "ε"
-        top = int(np.abs(w).argmax())
-        lines = [
-            (
-                f"{self.name}: {len(self.points)} steps, {len(self.at)} evaluations,"
-                f" {len(self.draws)} noise draws"
-            ),
-            (
-                f"result = {self.start[-1]:+.4g}·x_T, {kind} weights summing to {w.sum():+.6g} "
-                f"(negative ones {w[w < 0].sum():+.4g})"
-            ),
-            f"largest weight {w[top]:+.4g} at {self.labels[top]}; Σ|w| = {np.abs(w).sum():.4g}",
-        ]
-        if self.basis == "x0":
-            own = self.points[-1].sigma
-            lines.append(
-                f"noise left at the end: {self.noise_left[-1]:.4g} (the level's own is {own:.4g})"
-            )
-        return "\n".join(lines)
-
-    def table(self, digits: int = 4) -> str:
-        """Plain text: a row per committed state, a column for x_T and for each evaluation (and one
-        for √Σv²)."""
-        head = ["t", "σ/α", "x_T", *self.labels]
-        columns = [self.start[:, None], self.evals]
-        if self.draws:
-            head.append("noise")
-            columns.append(np.sqrt((self.noise**2).sum(1, keepdims=True)))
-        cells = [
-            [_short(p.t), f"{p.ratio:.4g}", *("·" if v == 0 else f"{v:.{digits}f}" for v in row)]
-            for p, row in zip(self.points, np.hstack(columns), strict=True)
-        ]
-        widths = [max(len(row[i]) for row in [head, *cells]) for i in range(len(head))]
-        return "\n".join(
-            "  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True))
-            for row in [head, *cells]
-        )
+from .weight_table import Weights
 
 
 class Chain(Protocol):
@@ -178,11 +77,6 @@ class _UnitNoise:
 
     def __call__(self, x: Tensor, step: int, draw: int, src: Point, dst: Point) -> Tensor:
         return _unit(self.width, self.offset + self.draws.index((step, draw)))
-
-
-def _short(t: float) -> str:
-    """A time for people; the last bits of a level found by inversion are not for them."""
-    return f"{round(t, 9) + 0.0:.4g}"
 
 
 def _unit(width: int, index: int) -> Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from diffdescent.base.images import save_figure
-from diffdescent.core.weights import Weights
+from diffdescent.core.weight_table import Weights
 
 
 def draw_weights(found: Weights, path: Path) -> None:

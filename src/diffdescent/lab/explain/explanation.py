@@ -7,7 +7,7 @@ from typing import Any
 
 from diffdescent.core.grid import Grid
 from diffdescent.core.process import Array, Point
-from diffdescent.core.weights import Weights
+from diffdescent.core.weight_table import Weights
 
 SGD: dict[str, str] = {
     "method": "SGD",

@@ -28,7 +28,8 @@ from diffdescent.core.transforms import (
     Threshold,
     Transform,
 )
-from diffdescent.core.weights import Weights, effective_weights
+from diffdescent.core.weight_table import Weights
+from diffdescent.core.weights import effective_weights
 from tests.contract.setups import GRIDS
 from tests.registry import build, learned, solvers
 
