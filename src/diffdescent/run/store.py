@@ -105,6 +105,16 @@ class Store:
         """The file of the settings."""
         return self.folder / self.kind.record
 
+    @property
+    def claimed(self) -> bool:
+        """Whether :meth:`claim` was called."""
+        return self._stamp is not None
+
+    @property
+    def _pending(self) -> bool:
+        """Whether what is in the folder is about to be removed."""
+        return self.overwrite and not self.claimed
+
     def check(self) -> None:
         """Raise :class:`UserError` unless the folder is new, holds the same settings, or may be
         overwritten; nothing is changed.
@@ -126,8 +136,8 @@ class Store:
         if not self.record.is_file():
             if any(not self.kind.before.fullmatch(path.name) for path in self.folder.iterdir()):
                 raise UserError(
-                    f"{self.folder} holds files but no {self.kind.record}, so it is not the folder"
-                    f" of a {self.kind.what}; choose another folder."
+                    f"{self.folder} holds files but no {self.kind.record}, so it is not a"
+                    f" {self.kind.what}'s folder; choose another folder."
                 )
             return
         self._require_same(read_object(self.record))
@@ -165,13 +175,9 @@ class Store:
         """Where the entry ``name`` is."""
         return self.folder / name
 
-    def names(self) -> list[str]:
-        """The names of the entries that are there, in order."""
-        return sorted(name for name in self._files() if self.kind.entries.fullmatch(name))
-
     def has(self, name: str) -> bool:
-        """Whether the entry is there and whole."""
-        return is_whole(self.path(name))
+        """Whether the entry is there and whole; nothing is, before an overwriting claim."""
+        return not self._pending and is_whole(self.path(name))
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """Those of ``names`` that are not there, or damaged."""
@@ -192,7 +198,7 @@ class Store:
 
     def arrays(self, name: str) -> Arrays | None:
         """The arrays of an .npz entry, None where it is not there; a damaged one is set aside."""
-        return kept_arrays(self.path(name))
+        return None if self._pending else kept_arrays(self.path(name))
 
     def _files(self) -> list[str]:
         if not self.folder.is_dir():

@@ -19,6 +19,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.files import read_arrays
 from diffdescent.lab.study import (
     Results,
     StudyConfig,
@@ -29,7 +30,7 @@ from diffdescent.lab.study import (
     run,
     share,
 )
-from diffdescent.lab.study.shards import Task, read
+from diffdescent.lab.study.shards import Task
 from tests.unit.lab.study.conftest import Make
 
 
@@ -40,7 +41,8 @@ def table(results: Results) -> polars.DataFrame:
 
 def digests(out: Path) -> dict[str, str]:
     return {
-        str(p.relative_to(out)): str(read(p)["sha256"]) for p in sorted(out.glob("shards/*/*.npz"))
+        str(p.relative_to(out)): str(read_arrays(p)["sha256"])
+        for p in sorted(out.glob("shards/*/*.npz"))
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -42,22 +42,16 @@ class Output:
     chosen: Sequence[int]
     overwrite: bool
     begun: float
-    _claimed: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         self.store = Store(self.out, RUN, self.record.entries(), self.overwrite)
         self.store.check()
-        self.todo = (
-            list(self.chosen)
-            if self.overwrite
-            else [i for i in self.chosen if not self.store.has(image_name(i))]
-        )
+        self.todo = [i for i in self.chosen if not self.store.has(image_name(i))]
 
     def claim(self) -> None:
         """Take the folder, once."""
-        if not self._claimed:
+        if not self.store.claimed:
             self.store.claim()
-            self._claimed = True
 
     def keep(self, samples: Iterable[int], images: Tensor) -> None:
         """Write the images (n, C, H, W), uint8, of these samples."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import zipfile
-import zlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +17,14 @@ from torch import Tensor
 
 from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError
-from diffdescent.base.files import make_folder, write_atomically
+from diffdescent.base.files import pack_arrays
 from diffdescent.core.grid import Grid
 from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe.grammar import print_element
 from diffdescent.core.transforms.pxp import FreePxP, PxP
 from diffdescent.guidance.wrapper import Wrapper
+from diffdescent.run.store import Kind, Store
 
 from .rows import Array
 from .table import ConflictTable
@@ -37,7 +37,13 @@ from .recorder import FreeRecorder, Recorder, rule_of, with_recorder
 
 CHUNK = 16
 """Samples that are measured and written together."""
-RECORD = "analysis.json"
+CONFLICTS = Kind(
+    what="conflict analysis",
+    record="analysis.json",
+    entries=re.compile(r"chunk-\d{6,}\.npz"),
+    others=re.compile(r"conflicts\.(csv|png)"),
+    remedy="choose another folder, overwrite, or give the same settings to continue it.",
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ class Analysis:
     device: torch.device
     rule: PxP | FreePxP
     folder: Path | None = None
+    overwrite: bool = False
     held: dict[int, Array] = field(default_factory=dict)
 
     def settings(self) -> dict[str, Any]:
@@ -79,30 +86,12 @@ class Analysis:
             "device": self.device.type,
         }
 
-    def check(self, overwrite: bool = False) -> None:
-        """Whether the folder is free or holds the same analysis; ``overwrite`` removes what was
-        measured there.
-
-        Raises :class:`UserError` for a folder that holds another one.
-        """
+    @cached_property
+    def store(self) -> Store | None:
+        """Where it is kept; None without a folder."""
         if self.folder is None:
-            return
-        record = self.folder / RECORD
-        if overwrite:
-            for path in (*self.folder.glob("chunk-*.npz"), record):
-                path.unlink(missing_ok=True)
-        if not record.is_file():
-            return
-        try:
-            before = json.loads(record.read_text(encoding="utf-8"))
-        except ValueError:
-            raise UserError(f"{record} is damaged; choose another folder, or overwrite.") from None
-        for key, value in self.settings().items():
-            if before.get(key) != value:
-                raise UserError(
-                    f"{self.folder} holds a conflict analysis with another {key}; choose another"
-                    " folder, overwrite, or give the same settings to continue it."
-                )
+            return None
+        return Store(self.folder, CONFLICTS, self.settings(), self.overwrite)
 
     def chunks(self) -> list[range]:
         """The samples of each chunk."""
@@ -110,13 +99,10 @@ class Analysis:
 
     def known(self, chunk: range) -> Array | None:
         """The Gram matrices of a chunk, (steps, samples, 6, 6), if it was measured before."""
-        path = self._path(chunk)
-        if chunk.start not in self.held and path is not None and path.is_file():
-            try:
-                with np.load(path, allow_pickle=False) as file:
-                    self.held[chunk.start] = file["gram"]
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-                return None  # damaged: measured again
+        if chunk.start not in self.held and self.store is not None:
+            kept = self.store.arrays(_name(chunk)) or {}
+            if "gram" in kept:
+                self.held[chunk.start] = kept["gram"]
         found = self.held.get(chunk.start)
         if found is None or found.shape[1] < len(chunk):
             return None
@@ -147,16 +133,11 @@ class Analysis:
         )
         found: Array = torch.stack(recorder.grams).cpu().double().numpy()
         self.held[chunk.start] = found
-        path = self._path(chunk)
-        if path is not None:
+        if self.store is not None:
             # Only now: a mistake that shows when the model runs leaves the folder as it was.
-            make_folder(path.parent)
-            write_atomically(
-                path.parent / RECORD, (json.dumps(self.settings(), indent=2) + "\n").encode()
-            )
-            buffer = io.BytesIO()
-            np.savez_compressed(buffer, gram=found)
-            write_atomically(path, buffer.getvalue())
+            if not self.store.claimed:
+                self.store.claim()
+            self.store.write(_name(chunk), pack_arrays({"gram": found}, compressed=True))
 
     def table(self) -> ConflictTable:
         """The figures, once every chunk has been measured."""
@@ -184,8 +165,10 @@ class Analysis:
         )
         return labels[:period]
 
-    def _path(self, chunk: range) -> Path | None:
-        return None if self.folder is None else self.folder / f"chunk-{chunk.start:06d}.npz"
+
+def _name(chunk: range) -> str:
+    """The entry of a chunk."""
+    return f"chunk-{chunk.start:06d}.npz"
 
 
 def described(thing: Any) -> Any:
@@ -256,8 +239,10 @@ def analysis(
         where,
         own or rule or PxP(),
         None if out is None else Path(out),
+        overwrite,
     )
-    ready.check(overwrite)
+    if ready.store is not None:
+        ready.store.check()
     return ready
 
 

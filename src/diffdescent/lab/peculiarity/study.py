@@ -10,8 +10,8 @@ all points, so that at any moment the table is balanced.
 from __future__ import annotations
 
 import contextlib
-import io
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,20 +22,28 @@ import numpy.typing as npt
 import torch
 
 from diffdescent.base.errors import UserError
-from diffdescent.base.files import make_folder, write_atomically
+from diffdescent.base.files import Arrays, pack_arrays, read_arrays
 from diffdescent.base.images import to_uint8
 from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import parse, parse_grid
 from diffdescent.run import sample
+from diffdescent.run.json_files import read_object
 from diffdescent.run.pieces import model_identity
+from diffdescent.run.store import Kind, Store
 
 from .counter import Readings, Unreadable, count_limbs
 from .points import Point
 from .species import SPECIES
 from .thresholds import thresholds
 
-RECORD = "study.json"
+STUDY = Kind(
+    what="study",
+    record="study.json",
+    entries=re.compile(r"[0-9a-f]{12}-\d{4}\.npz"),
+    before=re.compile(r"(?![0-9a-f]{12}-\d{4}\.npz).*"),
+    remedy="choose another folder, or the same settings.",
+)
 WIDTH = 50
 """Samples that the network sees at once. Part of the record: another width changes the images' last
 bits."""
@@ -87,8 +95,9 @@ def run_study(
         "model": model_identity(model), "seed": seed, "block": block, "bf16": bf16, "width": WIDTH,
         "species": _known(), "counter": thresholds(), "unconditional": unconditional,
     }  # fmt: skip
-    _begin(out, record)
-    todo = [(p, b) for b in range(n // block) for p in points if not _shard(out, p, b).is_file()]
+    store = Store(out, STUDY, record)
+    store.claim()
+    todo = [(p, b) for b in range(n // block) for p in points if not store.has(_block(p, b))]
     total, done = sum(cost[p] for p, _ in todo) * block, 0
     for point, number in todo:
         samples = range(number * block, (number + 1) * block)
@@ -107,7 +116,8 @@ def run_study(
                     micro_batch=WIDTH,
                 ).images
             )
-        _write(_shard(out, point, number), images[:, 0].numpy(), count_limbs(images), labels, point)
+        found = _packed(images[:, 0].numpy(), count_limbs(images), labels, point)
+        store.write(_block(point, number), found)
         done += cost[point] * block
         if progress is not None:
             progress(done, total, point)
@@ -134,71 +144,35 @@ def precision(model: Predictor, bf16: bool) -> Iterator[None]:
         yield
 
 
-def _begin(out: Path, record: dict[str, object]) -> None:
-    make_folder(out)
-    path = out / RECORD
-    if path.is_file():
-        before = _record(path)
-        differ = [k for k in record if before.get(k) != record[k]]
-        if differ:
-            raise UserError(
-                f"{out} holds a study with another {differ[0]}; choose another folder, or the same"
-                " settings."
-            )
-    elif _blocks(out):
-        raise UserError(
-            f"{out} holds blocks of a study, but not the {RECORD} that says of which; choose"
-            " another folder."
-        )
-    else:
-        write_atomically(path, (json.dumps(record, indent=2) + "\n").encode())
-
-
 def same_model(out: Path, model: Predictor) -> None:
     """Raise :class:`UserError` where ``model`` is not the one whose samples the study's folder
     holds."""
-    before = _record(out / RECORD)
+    before = read_object(out / STUDY.record)
     if before.get("model") != model_identity(model):
         raise UserError(
             f"{out} holds samples of another model; name the one that the study was made with."
         )
 
 
-def _record(path: Path) -> dict[str, object]:
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError):
-        found = None
-    if not isinstance(found, dict):
-        raise UserError(f"{path} is damaged or missing; choose another folder.")
-    return found
+def _block(point: Point, number: int) -> str:
+    """The name of a block of samples."""
+    return f"{point.slug}-{number:04d}.npz"
 
 
-def _shard(out: Path, point: Point, number: int) -> Path:
-    return out / f"{point.slug}-{number:04d}.npz"
-
-
-def _blocks(out: Path) -> list[Path]:
-    return sorted(out.glob("*-[0-9][0-9][0-9][0-9].npz")) if out.is_dir() else []
-
-
-def _write(
-    path: Path,
+def _packed(
     images: npt.NDArray[np.uint8],
     readings: Readings,
     labels: npt.NDArray[np.int64] | None,
     point: Point,
-) -> None:
-    buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        images=images,
-        counts=readings.counts.astype(np.int16),
-        unreadable=np.array(readings.unreadable),
-        labels=np.full(len(images), -1) if labels is None else labels,
-        point=json.dumps([point.recipe, point.steps, point.grid]),
-    )
-    write_atomically(path, buffer.getvalue())
+) -> bytes:
+    arrays: Arrays = {
+        "images": images,
+        "counts": readings.counts.astype(np.int16),
+        "unreadable": np.array(readings.unreadable),
+        "labels": np.full(len(images), -1) if labels is None else labels,
+        "point": np.array(json.dumps([point.recipe, point.steps, point.grid])),
+    }
+    return pack_arrays(arrays, compressed=True)
 
 
 @dataclass(frozen=True)
@@ -245,7 +219,7 @@ def outcomes(out: Path) -> list[Outcome]:
         UserError: the folder holds no study.
     """
     groups: dict[str, list[Path]] = {}
-    for path in _blocks(out):
+    for path in sorted(p for p in out.glob("*.npz") if STUDY.entries.fullmatch(p.name)):
         slug, number = path.stem.rsplit("-", 1)
         if int(number) == len(groups.setdefault(slug, [])):
             groups[slug].append(path)
@@ -259,12 +233,12 @@ def _load(paths: list[Path]) -> Outcome:
     images, counts, labels = [], [], []
     reasons: list[Unreadable] = []
     for path in paths:
-        with np.load(path, allow_pickle=False) as data:
-            images.append(data["images"])
-            counts.append(data["counts"].astype(np.int64))
-            labels.append(data["labels"])
-            reasons += [cast(Unreadable, str(why)) for why in data["unreadable"]]
-            recipe, steps, grid = json.loads(str(data["point"]))
+        data = read_arrays(path)
+        images.append(data["images"])
+        counts.append(data["counts"].astype(np.int64))
+        labels.append(data["labels"])
+        reasons += [cast(Unreadable, str(why)) for why in data["unreadable"]]
+        recipe, steps, grid = json.loads(str(data["point"]))
     readings = Readings(np.concatenate(counts), reasons)
     return Outcome(
         Point(recipe, steps, grid), np.concatenate(images), readings, np.concatenate(labels)

@@ -16,7 +16,13 @@ import numpy.typing as npt
 
 from diffdescent import evaluate
 from diffdescent.base.errors import UserError
-from diffdescent.base.files import make_folder, write_atomically
+from diffdescent.base.files import (
+    kept_arrays,
+    make_folder,
+    pack_arrays,
+    read_arrays,
+    write_atomically,
+)
 from diffdescent.evaluate import METRICS, Features, Score, make_reference
 from diffdescent.evaluate import read_reference as read_images
 from diffdescent.evaluate.exact_errors import EXACT
@@ -81,7 +87,7 @@ def gather(
     reference = reference or StudyReference(study)
     scored, pictures = [], {}
     for count, cell in enumerate(finished):
-        payloads = [shards.read(task.path(study.out)) for task in by_cell[cell.key]]
+        payloads = [read_arrays(task.path(study.out)) for task in by_cell[cell.key]]
         found = _scores(study, cell, payloads, reference)
         seconds = float(sum(payload["seconds"] for payload in payloads)) / study.config.n
         scored.append(table.Scored(cell, tuple(found), seconds, float(payloads[0]["flops"])))
@@ -135,9 +141,10 @@ class StudyReference:
 
     def _load(self) -> Any:
         """What an earlier run kept; None where there is nothing, or it is damaged."""
-        if not shards.is_whole(self.path):
+        arrays = kept_arrays(self.path)
+        if arrays is None:
             return None
-        kept = _tensors(shards.read(self.path))
+        kept = _tensors(arrays)
         protocol = self.study.worker.extractor.protocol
         features = Features(**kept, protocol=protocol)
         return make_reference(features, str(self.study.protocol["reference"]))
@@ -147,9 +154,9 @@ class StudyReference:
         if reference.features is not None and reference.count == len(reference.features):
             features = reference.features
             kept = {"pool": features.pool, "spatial": features.spatial, "probs": features.probs}
-            shards.write(
-                self.path, shards.pack({k: v.numpy() for k, v in kept.items() if v is not None})
-            )
+            arrays = {k: v.numpy() for k, v in kept.items() if v is not None}
+            make_folder(self.path.parent)
+            write_atomically(self.path, pack_arrays(arrays))
         return reference
 
 

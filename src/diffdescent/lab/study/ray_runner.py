@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.files import pack_arrays
 
-from . import shards
 from .config import StudyConfig
 from .runner import Study, Watch, begin
 from .shards import Task
@@ -40,7 +40,7 @@ def _worker(config: str) -> Worker:
 def shard(config: str, task: Task, cache: str | None) -> bytes:
     """One shard, in a worker process. ``cache`` is used where this machine has that folder."""
     folder = Path(cache) if cache is not None and Path(cache).parent.is_dir() else None
-    return shards.pack(_worker(config).run(task, folder))
+    return pack_arrays(_worker(config).run(task, folder))
 
 
 @contextmanager
@@ -167,6 +167,6 @@ def run(
                         ) from None
                     waiting.append(task)
                     continue
-                shards.write(task.path(study.out), data)
+                study.store.write(task.name, data)
                 if watch is not None:
                     watch(task)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,10 +20,11 @@ from typing import Any
 
 import torch
 
-from diffdescent.base.errors import UserError
-from diffdescent.base.files import make_folder, write_atomically
+from diffdescent.base.files import pack_arrays
 from diffdescent.base.version import __version__
 from diffdescent.run import fingerprint
+from diffdescent.run.json_files import read_object
+from diffdescent.run.store import Kind, Store
 
 from . import contrasts, shards
 from .cells import Cell, LeftOut, expand
@@ -31,10 +33,17 @@ from .metrics import metrics_of
 from .shards import Task
 from .worker import Worker
 
-RECORD = "study.json"
 CACHE = "cache"
-NAMED = 4
-"""An error names at most this many differences between two protocols."""
+STUDY = Kind(
+    what="study",
+    record="study.json",
+    entries=re.compile(r"shards/[^/]+/\d{6,}-\d{6,}\.npz"),
+    # Another study's cache may be there already: it saves reading the same reference again.
+    before=re.compile(rf"{CACHE}|\..*"),
+    section="protocol",
+    lenient=True,
+    remedy="choose another --out, or the same settings to continue it.",
+)
 Watch = Callable[[Task], None]
 """Called after each shard that was written."""
 
@@ -49,6 +58,7 @@ class Study:
     left_out: tuple[LeftOut, ...]
     protocol: dict[str, Any]
     worker: Worker
+    store: Store
 
     @property
     def tasks(self) -> list[Task]:
@@ -107,8 +117,15 @@ def prepare(config: StudyConfig, out: Path) -> Study:
     )
     for one in config.contrasts:
         contrasts.check(one, names)
-    _check(out, protocol)
-    return Study(config, out, tuple(cells), tuple(left_out), protocol, worker)
+    record = {
+        "protocol": protocol,
+        "study": config.model_dump(mode="json", exclude_none=True),
+        "cells": [asdict(cell) for cell in cells],
+        "left_out": [asdict(left) for left in left_out],
+    }
+    store = Store(out, STUDY, record)
+    store.check()
+    return Study(config, out, tuple(cells), tuple(left_out), protocol, worker, store)
 
 
 def _reference(config: StudyConfig, worker: Worker, out: Path) -> dict[str, str | None]:
@@ -131,62 +148,14 @@ def _reference(config: StudyConfig, worker: Worker, out: Path) -> dict[str, str 
 
 def _recorded(out: Path) -> dict[str, Any] | None:
     """The protocol of the study in ``out``; None where there is none."""
-    record = out / RECORD
-    if not record.is_file():
-        return None
-    try:
-        found: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))["protocol"]
-    except (ValueError, KeyError):
-        raise UserError(
-            f"{record} is damaged; remove it to have it made again, or choose another --out."
-        ) from None
-    return found
-
-
-def _check(out: Path, protocol: dict[str, Any]) -> None:
-    """Refuse a folder of another protocol, naming what differs, and one without a study."""
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file; give a folder as --out.")
-    before = _recorded(out)
-    if before is None:
-        # Another study's cache may be there already: it saves reading the same reference again.
-        if out.is_dir() and any(
-            not p.name.startswith(".") and p.name != CACHE for p in out.iterdir()
-        ):
-            raise UserError(
-                f"{out} holds files but no {RECORD}, so it is not a study's folder; choose another"
-                " --out."
-            )
-        return
-    # What an older record does not say cannot be compared.
-    different = [
-        f"{key} ({_short(value)} there, {_short(protocol.get(key))} now)"
-        for key, value in before.items()
-        if value != protocol.get(key)
-    ]
-    if different:
-        more = f" and {len(different) - NAMED} more differences" if len(different) > NAMED else ""
-        raise UserError(
-            f"{out} holds a study with another {' and another '.join(different[:NAMED])}{more}; "
-            "choose another --out, or the same settings to continue it."
-        )
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 80 else text[:77] + "…"
+    record = out / STUDY.record
+    return STUDY.settings(read_object(record), record) if record.is_file() else None
 
 
 def begin(study: Study) -> None:
-    """Make the folder and write the record. Raises :class:`UserError` where that cannot be done."""
-    make_folder(study.out)
-    record = {
-        "protocol": study.protocol,
-        "study": study.config.model_dump(mode="json", exclude_none=True),
-        "cells": [asdict(cell) for cell in study.cells],
-        "left_out": [asdict(left) for left in study.left_out],
-    }
-    write_atomically(study.out / RECORD, (json.dumps(record, indent=1) + "\n").encode())
+    """Claim the folder, before the first shard. Raises :class:`UserError` where that cannot be done
+    or another study has it."""
+    study.store.claim()
 
 
 def run(study: Study, tasks: list[Task], watch: Watch | None = None) -> None:
@@ -195,6 +164,6 @@ def run(study: Study, tasks: list[Task], watch: Watch | None = None) -> None:
     begin(study)
     for task in tasks:
         payload = study.worker.run(task, study.cache if study.worker.needs.exact else None)
-        shards.write(task.path(study.out), shards.pack(payload))
+        study.store.write(task.name, pack_arrays(payload))
         if watch is not None:
             watch(task)

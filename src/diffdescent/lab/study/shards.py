@@ -1,14 +1,11 @@
 """Shards: ranges of samples of one cell, each in one file that is whole or absent.
 
-``shards/<cell>/<first>-<last>.npz`` holds what the metrics need of these samples. It is written
-under another name and renamed, and a zip's own checksums tell a damaged one, which is run again.
+``shards/<cell>/<first>-<last>.npz`` holds what the metrics need of these samples. It is an entry of
+the study's :class:`~diffdescent.run.store.Store`; a damaged one is run again.
 """
 
 from __future__ import annotations
 
-import io
-import zipfile
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffdescent.base.errors import UserError
-from diffdescent.base.files import make_folder, write_atomically
+from diffdescent.base.files import is_whole
 
 from .cells import Cell
 
@@ -37,9 +34,14 @@ class Task:
         """The sample indices."""
         return range(self.first, self.last + 1)
 
+    @property
+    def name(self) -> str:
+        """The name of its shard in the study's folder."""
+        return f"shards/{self.cell.key}/{self.first:06d}-{self.last:06d}.npz"
+
     def path(self, out: Path) -> Path:
         """Where its shard is written."""
-        return out / "shards" / self.cell.key / f"{self.first:06d}-{self.last:06d}.npz"
+        return out / self.name
 
 
 def tasks_of(cells: Sequence[Cell], n: int, size: int) -> list[Task]:
@@ -53,40 +55,6 @@ def tasks_of(cells: Sequence[Cell], n: int, size: int) -> list[Task]:
         for first in range(0, n, size)
         for cell in distinct
     ]
-
-
-def pack(payload: Payload) -> bytes:
-    """A payload as the bytes of a shard."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **payload)  # type: ignore[arg-type]  # its stub takes the names for keywords of its own
-    return buffer.getvalue()
-
-
-def write(path: Path, data: bytes) -> None:
-    """Write a shard, atomically. Raises :class:`UserError` when the folder is full or cannot be
-    written."""
-    make_folder(path.parent)
-    write_atomically(path, data)
-
-
-def read(path: Path) -> Payload:
-    """The payload of a shard. Raises :class:`UserError` when it is missing or damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(
-            f"The shard {path} is missing or damaged ({error}); run the study again to make it."
-        ) from None
-
-
-def is_whole(path: Path) -> bool:
-    """Whether a shard is there and undamaged."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError):
-        return False
 
 
 def missing(tasks: Iterable[Task], out: Path) -> list[Task]:
