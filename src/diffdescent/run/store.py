@@ -46,8 +46,9 @@ class Kind:
     matches the names of its entries (with / below the folder), ``others`` those of further files
     that belong to it. A folder without a record may hold what ``before`` matches. Of the record,
     ``section`` is compared (None: all of it), but for the entries ``free``; a ``lenient`` kind
-    leaves out what an older record does not say. ``check`` raises for a record that cannot be
-    compared. ``remedy`` ends the sentence of a refusal.
+    leaves out what an older record does not say. ``view`` makes of a record the entries that are
+    compared and named, and raises for one that cannot be. ``remedy`` ends the sentence of a
+    refusal.
     """
 
     what: str
@@ -59,7 +60,7 @@ class Kind:
     free: frozenset[str] = frozenset()
     section: str | None = None
     lenient: bool = False
-    check: Callable[[dict[str, Any], str], None] | None = None
+    view: Callable[[dict[str, Any], str], dict[str, Any]] | None = None
 
     def settings(self, document: Any, path: Path) -> dict[str, Any]:
         """What is compared of a record. Raises :class:`UserError` for a damaged one."""
@@ -68,8 +69,8 @@ class Kind:
             found = document.get(self.section)
         if not isinstance(found, dict):
             raise damaged(path)
-        if self.check is not None:
-            self.check(found, str(path))
+        if self.view is not None:
+            found = self.view(found, str(path))
         return {key: value for key, value in found.items() if key not in self.free}
 
     def ours(self, name: str) -> bool:
@@ -136,8 +137,9 @@ class Store:
         if not self.record.is_file():
             if any(not self.kind.before.fullmatch(path.name) for path in self.folder.iterdir()):
                 raise UserError(
-                    f"{self.folder} holds files but no {self.kind.record}, so it is not a"
-                    f" {self.kind.what}'s folder; choose another folder."
+                    f"{self.folder} holds files, but not the {self.kind.record} that says of"
+                    f" which {self.kind.what}, so it is not a {self.kind.what}'s folder; choose"
+                    " another folder."
                 )
             return
         self._require_same(read_object(self.record))

@@ -112,7 +112,7 @@ def test_folders_that_are_not_ours(tmp_path: Path) -> None:
         fill(tmp_path / "file" / "below")
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.png").write_bytes(b"")
-    with pytest.raises(UserError, match=r"holds files but no run\.json"):
+    with pytest.raises(UserError, match=r"not the run\.json that says of which run, so"):
         fill(tmp_path / "photos")
     for text in ("{", "[]", "", "[" * 5000):
         (tmp_path / "bad").mkdir(exist_ok=True)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,15 @@ from diffdescent.base.images import png_bytes, read_image, save_png, sheet
 from diffdescent.run.record import FREE, RECORD, RunRecord, check_schema
 from diffdescent.run.store import Kind, Store
 
+
+def _compared(entries: dict[str, Any], where: str) -> dict[str, Any]:
+    """The entries of a record of this version, what a pipeline was asked among the others."""
+    check_schema(entries, where)
+    asked = entries.get("text_to_image")
+    plain = {key: value for key, value in entries.items() if key != "text_to_image"}
+    return {**plain, **asked} if isinstance(asked, dict) else plain
+
+
 _IMAGE = re.compile(r"\d{6,}\.png")
 RUN = Kind(
     what="run",
@@ -22,7 +32,7 @@ RUN = Kind(
     entries=_IMAGE,
     others=re.compile(r"(sheet|trajectory)\.png"),
     free=FREE,
-    check=check_schema,
+    view=_compared,
     remedy="use --overwrite to replace it, another --out to keep both, or the same settings to"
     " continue it.",
 )
