@@ -134,8 +134,10 @@ class Store:
                     " empty it yourself or choose another folder."
                 )
             return
+        strange = any(not self.kind.before.fullmatch(path.name) for path in self.folder.iterdir())
+        # Only now: where another process has claimed the folder since, its record came first.
         if not self.record.is_file():
-            if any(not self.kind.before.fullmatch(path.name) for path in self.folder.iterdir()):
+            if strange:
                 raise UserError(
                     f"{self.folder} holds files, but not the {self.kind.record} that says of"
                     f" which {self.kind.what}, so it is not a {self.kind.what}'s folder; choose"
