@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
+from diffdescent.models.weight_files import read_tensors
 
 State = dict[str, Tensor]
 
@@ -32,22 +33,12 @@ def read_state(path: Path, weights: str = "auto") -> State:
     if not path.is_file():
         raise UserError(f"There is no checkpoint file {path}; give the path of one.")
     content: Any
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    content = read_tensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     state = _state(content, weights, path)
     for prefix in ("module.", "_orig_mod."):
         if all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): value for name, value in state.items()}
     return state
-
-
-def _read_safetensors(path: Path) -> State:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return dict(load_file(path))
-    except (SafetensorError, OSError) as error:
-        raise _damaged(path, error) from error
 
 
 def _read_torch(path: Path) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from pathlib import Path
@@ -16,6 +15,7 @@ from diffdescent.base.errors import UserError
 from diffdescent.base.files import make_folder, write_atomically
 from diffdescent.core.network import EDM, Network
 from diffdescent.core.process import Point, Process
+from diffdescent.models.weight_files import read_tensors, weights_fingerprint, write_tensors
 
 from .settings import Settings, settings_from
 
@@ -25,10 +25,8 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 def write_folder(folder: Path, settings: Settings, state: dict[str, Tensor]) -> None:
     """Write weights and settings, the settings last: a folder with a config is whole."""
-    from safetensors.torch import save
-
     make_folder(folder)
-    write_atomically(folder / WEIGHTS, save(state))
+    write_tensors(folder / WEIGHTS, state)
     config = {"format": FORMAT, "version": VERSION, **settings.to_json()}
     write_atomically(folder / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
 
@@ -64,18 +62,9 @@ def load_module(folder: str | Path, device: str | torch.device = "cpu") -> nn.Mo
 
     Raises :class:`UserError` for a damaged folder.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     folder = Path(folder)
     settings = read_settings(folder)
-    try:
-        state = load_file(folder / WEIGHTS)
-    except (SafetensorError, OSError) as error:
-        raise UserError(
-            f"The weights {folder / WEIGHTS} cannot be read ({error}); convert the checkpoint"
-            " again."
-        ) from None
+    state = read_tensors(folder / WEIGHTS)
     network = settings.build("meta").to_empty(device="cpu")
     try:
         network.load_state_dict({k: v.float() for k, v in state.items()})
@@ -113,14 +102,13 @@ def load_converted(folder: str | Path, device: str | None = None) -> Network | E
     where = pick_device(device) if device else torch.device("cpu")
     module = load_module(folder, where)
     process = settings.make_process()
-    identity = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()[:16]
     common: dict[str, Any] = {
         "shape": settings.shape,
         "device": where,
         "name": settings.name or folder.name,
         "label_count": settings.classes,
         "needs_label": settings.classes is not None and settings.network == "ADMUNet",
-        "fingerprint": identity,
+        "fingerprint": weights_fingerprint(folder),
     }
     if settings.process["kind"] == "edm":
         sigma_data = float(settings.process.get("sigma_data", 0.5))

@@ -116,7 +116,7 @@ def test_what_is_not_a_whole_checkpoint(tmp_path: Path, capsys: pytest.CaptureFi
         "cut.pt": "not a whole checkpoint",
         "text.ckpt": "not a whole checkpoint",
         "empty.pt": "not a whole checkpoint",
-        "cut.safetensors": "not a whole checkpoint",
+        "cut.safetensors": "not a whole safetensors file",
         "code.pkl": "runs code, which is refused",
         "none.pt": "holds no weights",
         "missing.pt": "1 tensors are missing, first 'conv_in.weight'",
