@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from diffdescent.base.errors import UserError, unknown
+from diffdescent.core.options import check_option, keywords_of
 from diffdescent.core.process import Array, Point, Process
 
 End = Literal["zero", "first"] | float
@@ -127,10 +128,16 @@ def register(name: str) -> Callable[[Builder], Builder]:
 def make_grid(name: str, process: Process, steps: int, **options: object) -> Grid:
     """The grid ``name`` for ``process`` with ``steps`` steps.
 
-    Raises :class:`UserError` for an unknown name and for fewer than one step.
+    Raises :class:`UserError` for an unknown name, unknown options, values that their annotations do
+    not allow, and for fewer than one step.
     """
     if name not in GRIDS:
         raise unknown("grid", name, GRIDS)
     if not isinstance(steps, int) or steps < 1:
         raise UserError(f"A grid needs at least 1 step, and a whole number of them, not {steps!r}.")
-    return GRIDS[name](process, steps, **options)
+    known = keywords_of(GRIDS[name])
+    for key in options:
+        if key not in known:
+            raise unknown(f"option for {name!r}:", key, known)
+    checked = {key: check_option(name, key, value, known[key]) for key, value in options.items()}
+    return GRIDS[name](process, steps, **checked)

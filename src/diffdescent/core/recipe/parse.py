@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from diffdescent.base.errors import UserError, unknown
 from diffdescent.core.grid import GRIDS, Grid, make_grid
-from diffdescent.core.options import check_option, keywords_of, options_of
+from diffdescent.core.options import keywords_of, options_of
 from diffdescent.core.process import Process
 from diffdescent.core.solvers import FILE_SOLVERS, SOLVERS
 from diffdescent.core.transforms import TRANSFORMS, Transform
@@ -98,7 +98,5 @@ def parse_grid(text: str, process: Process, steps: int) -> Grid:
         raise reader.error("the end")
     if name not in GRIDS:
         raise unknown("grid", name, GRIDS, GRID_ALIASES)
-    options = keywords_of(GRIDS[name])
-    given = bind("The grid", name, options, positional, named)
-    values = {key: check_option(name, key, value, options[key]) for key, value in given.items()}
+    values = bind("The grid", name, keywords_of(GRIDS[name]), positional, named)
     return make_grid(name, process, steps, **values)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import diffdescent as dd
-from diffdescent.core.grid import GRIDS
+from diffdescent.core.grid import GRIDS, make_grid
 from diffdescent.core.process import VP
 from diffdescent.core.recipe import (
     ALIASES,
@@ -177,6 +177,25 @@ def test_grid_mistakes(text: str, steps: int, words: list[str]) -> None:
         parse_grid(text, PROCESS, steps)
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "text"),
+    [
+        ("karras", {"rho": float("inf")}, "karras(rho=inf)"),
+        ("uniform", {"spacing": "middle"}, "uniform(spacing=middle)"),
+        ("uniform", {"snap": 1}, "uniform(snap=1)"),
+        ("karras", {"row": 7}, "karras(row=7)"),
+    ],
+)
+def test_a_grid_from_python_is_refused_as_one_from_text(
+    name: str, options: dict[str, object], text: str
+) -> None:
+    with pytest.raises(dd.UserError) as of_python:
+        make_grid(name, PROCESS, 5, **options)
+    with pytest.raises(dd.UserError) as of_text:
+        parse_grid(text, PROCESS, 5)
+    assert str(of_python.value) == str(of_text.value)
 
 
 def test_duplicates_are_removed_and_reported() -> None:
