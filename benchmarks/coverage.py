@@ -6,7 +6,7 @@ Usage: python benchmarks/coverage.py [--sets 200] [--truth 1500] [--resamples 10
 First the Fréchet distance of sets of images with 8 features to a known normal distribution, where
 the estimated bias can be checked too; the truth is the mean distance of ``--truth`` other sets.
 Then every metric, with 4 features shifted by 0.8 standard deviations, against 150 reference images;
-the truth is the mean over the sets themselves. A width is told in units of the true one, 2·1.96
+the truth is the mean over the sets themselves. A width is in units of the true one, 2·1.96
 standard deviations over the sets. S sets know a coverage to ±1.96·√(.95·.05/S).
 """
 
