@@ -152,7 +152,7 @@ class RunRecord:
     def entries(self) -> dict[str, Any]:
         """The record as a JSON object: ``schema`` first, sample numbers as a text of ranges."""
         found = encode(self)
-        if min(self.samples, default=0) >= 0:
+        if self.samples and min(self.samples) >= 0:
             found["samples"] = ranges(self.samples)
         return {"schema": found.pop("schema"), **found}
 

@@ -1,0 +1,172 @@
+"""The record of a run: written, read back, refused in one sentence, enough to repeat the run."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import diffdescent as dd
+from diffdescent.base.images import read_image, save_png, to_uint8
+from diffdescent.run import RunRecord, collect, prepare, repeat
+from diffdescent.run.record import SCHEMA
+from tests.end_to_end.cli.command import run as command
+from tests.unit.run.test_sample import convolutional, gaussian
+
+NUMBERS = st.floats(allow_nan=False) | st.sampled_from([math.inf, -math.inf, 5e-324])
+LABELS = st.none() | st.integers() | st.lists(st.integers()).map(tuple)
+TEXTS = st.none() | st.text()
+
+
+def a_record() -> RunRecord:
+    return dd.sample(gaussian(), "ge(gamma=1.7)", steps=3, n=2, seed=9).record
+
+
+RECORD = a_record()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    levels=st.lists(NUMBERS).map(tuple),
+    samples=st.lists(st.integers(-3, 2**70)).map(tuple),
+    labels=LABELS,
+    label=TEXTS,
+    guidance=TEXTS,
+    strength=st.none() | NUMBERS,
+    command=st.none() | st.lists(st.text()).map(tuple),
+    versions=st.dictionaries(st.text(), st.text()),
+)
+def test_what_is_written_is_read_back(levels: tuple[float, ...], **entries: Any) -> None:
+    assert RECORD.grid is not None
+    record = replace(RECORD, grid=replace(RECORD.grid, t=levels), **entries)
+    back = json.loads(record.text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert RunRecord.of_entries(back) == record
+
+
+def test_a_file_and_the_folder_of_a_run(tmp_path: Path) -> None:
+    RECORD.write(tmp_path / "run.json")
+    assert RunRecord.read(tmp_path / "run.json") == RunRecord.read(tmp_path) == RECORD
+
+
+MISTAKES = {
+    "newer": ({"schema": SCHEMA + 1}, f"of version {SCHEMA + 1}, .* update diffdescent"),
+    "older": ({"schema": None}, "without a version"),
+    "version": ({"schema": "1"}, "make the run again"),
+    "type": ({"seed": "0"}, 'seed must be a whole number, not "0"'),
+    "bool": ({"seed": True}, "seed must be a whole number, not true"),
+    "range": ({"samples": "3-"}, "Cannot read the sample range '3-'"),
+    "nested": (
+        {"grid": {**RECORD.entries()["grid"], "t": [0, "x"]}},
+        r"grid: t\[1\] must be a num",
+    ),
+    "foreign": ({"colour": 1}, 'has an entry "colour", which is not known'),
+    "choice": ({"blend": "during"}, "blend must be one of 'before', 'after', not \"during\""),
+    "list": ({"shape": 3}, "shape must be a list, not 3"),
+    "object": ({"versions": []}, r"versions must be a JSON object, not \[\]"),
+    "large": ({"strength": 10**400}, "strength is too large"),
+}
+
+
+@pytest.mark.parametrize("case", sorted(MISTAKES))
+def test_a_record_that_is_none_is_refused_in_one_sentence(case: str, tmp_path: Path) -> None:
+    change, words = MISTAKES[case]
+    (tmp_path / "run.json").write_text(json.dumps({**RECORD.entries(), **change}))
+    with pytest.raises(dd.UserError, match=words) as caught:
+        RunRecord.read(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert "run.json" in str(caught.value) or case == "range"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "[" * 5000, "\xff"])
+def test_a_damaged_record(text: str, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(text, encoding="latin-1")
+    with pytest.raises(dd.UserError, match="is damaged"):
+        RunRecord.read(tmp_path)
+    with pytest.raises(dd.UserError, match="There is no record"):
+        RunRecord.read(tmp_path / "none.json")
+
+
+def test_an_entry_that_is_missing() -> None:
+    entries = RECORD.entries()
+    del entries["seed"]
+    with pytest.raises(dd.UserError, match="lacks the entry 'seed'"):
+        RunRecord.of_entries(entries)
+
+
+IMAGE = torch.linspace(-1, 1, 3 * 8 * 8).reshape(1, 3, 8, 8)
+MASK = (torch.arange(64).reshape(1, 8, 8) % 3 == 0).float()
+RUNS: dict[str, dict[str, Any]] = {
+    "plain": {"recipe": "ddim", "n": 3},
+    "noise": {"recipe": "ddpm", "samples": [7, 2, 2], "noise": "brownian"},
+    "default": {"n": 2},
+    "float64": {"recipe": "unipc", "n": 2, "dtype": torch.float64, "micro_batch": 3},
+    "init": {"recipe": "ge", "init": IMAGE, "strength": 0.5, "n": 2},
+    "mask": {"recipe": "ddim | momentum(-0.3)", "init": IMAGE, "mask": MASK, "blend": "before"},
+    "start": {"recipe": "dpmpp(order=2)", "start": IMAGE * 2},
+}
+
+
+@pytest.mark.parametrize("case", sorted(RUNS))
+@pytest.mark.parametrize("network", [False, True])
+def test_a_run_is_repeated_from_its_record(case: str, network: bool, tmp_path: Path) -> None:
+    model = convolutional(8) if network else gaussian()
+    first = dd.sample(model, steps=6, seed=4, batch_size=2, **RUNS[case])
+    first.record.write(tmp_path / "run.json")
+    images = {name: RUNS[case][name] for name in ("init", "mask", "start") if name in RUNS[case]}
+    again = dd.repeat(tmp_path, model, **images)
+    assert torch.equal(first.images, again.images)
+    assert again.record == first.record
+
+
+def test_what_is_not_of_the_record_is_refused() -> None:
+    record = dd.sample(gaussian(), "ddim", steps=3, n=1, init=IMAGE).record
+    for options, words in (
+        ({"model": gaussian()}, "does not say where its init came from"),
+        ({"model": gaussian(), "init": IMAGE / 2}, "images of init are not those of the record"),
+        ({"model": gaussian(), "init": IMAGE, "mask": MASK}, "had no mask"),
+        ({"init": IMAGE}, "cannot be loaded; give it with model="),
+        ({"model": convolutional(8), "init": IMAGE}, "another fingerprint"),
+    ):
+        with pytest.raises(dd.UserError, match=words):
+            repeat(record, **options)
+    with pytest.raises(dd.UserError, match="another process"):
+        repeat(replace(record, process=None), gaussian(), init=IMAGE)
+
+
+def test_a_command_is_repeated_from_its_folder(tmp_path: Path) -> None:
+    """Guidance that looks at whole batches, labels by name, an image to start from: the record has
+    it all."""
+    save_png(torch.arange(3 * 32 * 32).reshape(3, 32, 32).to(torch.uint8), tmp_path / "a.png")
+    out = tmp_path / "run"
+    command(
+        "sample", "cifar10-mixture", "--sampler", "ddpm", "--steps", 4, "--samples", "1-3,6",
+        "--label", "dog,3", "--guidance", "cfg(scale=2) | pxp(scope=batch)", "--batch-size", 3,
+        "--init", tmp_path / "a.png", "--strength", 0.7, "--out", out, "--quiet",
+    )  # fmt: skip
+    record = RunRecord.read(out)
+    assert record.samples == (1, 2, 3, 6)
+    assert record.batches == ((1, 2, 3), (6,))
+    again = repeat(out)
+    for sample, image in zip(record.samples, to_uint8(again.images), strict=True):
+        assert torch.equal(image, read_image(out / f"{sample:06d}.png"))
+    assert replace(again.record, command=record.command, seconds=record.seconds) == record
+
+
+def test_a_folder_of_an_older_version_is_not_continued(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"model": "cifar10-mixture", "seed": 0}))
+    done = command("sample", "cifar10-mixture", "--steps", 2, "--n", 1, "--out", tmp_path, code=2)
+    assert "a record without a version" in done.stderr
+
+
+def test_a_prepared_run_is_what_sample_does() -> None:
+    run = prepare(gaussian(), "ge", steps=4, n=5, batch_size=2)
+    assert run.batches() == [(0, 1), (2, 3), (4,)]
+    assert run.batches([4, 0, 1]) == [(4, 0), (1,)]
+    assert torch.equal(collect(run).images, dd.sample(gaussian(), "ge", steps=4, n=5).images)
