@@ -34,50 +34,6 @@ CPU_WIDTH, GPU_WIDTH = 1, 4
 record."""
 
 
-def read_prompts(path: Path) -> list[str]:
-    """The prompts of a text file (one a line), a JSON list of them, or a COCO captions file
-    (``annotations``).
-
-    Empty lines are left out. Raises :class:`UserError` for a file that is missing, empty or none of
-    these.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise UserError(
-            f"The prompts file {path} cannot be read ({why}); give a text file or COCO captions."
-        ) from None
-    prompts = _captions(path, text) if path.suffix.lower() == ".json" else text.splitlines()
-    found = [prompt.strip() for prompt in prompts if prompt.strip()]
-    if not found:
-        raise UserError(f"The prompts file {path} holds no prompt; write one a line.")
-    return found
-
-
-def _captions(path: Path, text: str) -> list[str]:
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise UserError(
-            f"{path} is not valid JSON ({error}); a list of prompts would be text, one a line."
-        ) from None
-    entries = data.get("annotations") if isinstance(data, dict) else data
-    if not isinstance(entries, list):
-        raise UserError(
-            f"{path} holds no captions; expected COCO's annotations, or a JSON list of prompts."
-        )
-    prompts: list[str] = []
-    for i, entry in enumerate(entries):
-        prompt = entry.get("caption") if isinstance(entry, dict) else entry
-        if not isinstance(prompt, str):
-            raise UserError(
-                f"Entry {i} of {path} has no caption; expected a text, or an object with a caption."
-            )
-        prompts.append(prompt)
-    return prompts
-
-
 def is_pipeline(folder: Path) -> bool:
     """Whether a folder looks like a diffusers pipeline."""
     return (folder / "model_index.json").is_file()

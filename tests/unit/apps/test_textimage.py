@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from diffdescent.apps import textimage
+from diffdescent.apps.prompts import read_prompts
 from diffdescent.base.errors import UserError
 from diffdescent.base.images import read_image
 from diffdescent.core.recipe import parse
@@ -183,9 +184,9 @@ def test_coco_captions(tmp_path: Path) -> None:
     path = tmp_path / "captions_val.json"
     entries = [{"image_id": 7 - i, "id": i, "caption": f"number {i}\n"} for i in range(3)]
     path.write_text(json.dumps({"images": [], "annotations": entries}))
-    assert textimage.read_prompts(path) == ["number 0", "number 1", "number 2"]
+    assert read_prompts(path) == ["number 0", "number 1", "number 2"]
     path.write_text(json.dumps(["one", "two"]))
-    assert textimage.read_prompts(path) == ["one", "two"]
+    assert read_prompts(path) == ["one", "two"]
 
 
 @pytest.mark.parametrize(
@@ -200,7 +201,7 @@ def test_coco_captions(tmp_path: Path) -> None:
 def test_bad_prompts_files(tmp_path: Path, name: str, text: str, message: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=message):
-        textimage.read_prompts(tmp_path / name)
+        read_prompts(tmp_path / name)
 
 
 def test_seeds_and_indices_key_the_generators() -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import typer
 
-from diffdescent.apps.textimage import load, read_prompts
+from diffdescent.apps.prompts import read_prompts
+from diffdescent.apps.textimage import load
 from diffdescent.base.errors import UserError
 from diffdescent.run import make_recipe
 from diffdescent.run.record import PromptFile
