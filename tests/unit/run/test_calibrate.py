@@ -193,6 +193,60 @@ def test_an_interrupted_calibration_goes_on(tmp_path: Path) -> None:
     assert len(lines) >= 4
 
 
+def bent_model() -> Network:
+    """A denoiser that is not linear: every pixel one of two values, blurred a little."""
+    process = VP.named()
+
+    def eps(x: torch.Tensor, t: torch.Tensor, cond: torch.Tensor | None) -> torch.Tensor:
+        point = process.point(float(t.flatten()[0]))
+        y, s = x / point.alpha, point.ratio
+        blurred = (y + 0.5 * y.roll(1, -1) + 0.5 * y.roll(1, -2)) / 1.5
+        return (y - 0.5 * torch.tanh(blurred / (s * s + 0.1))) / s
+
+    return Network(eps, process=process, kind="eps", shape=(1, SIZE, SIZE), fingerprint="bent")
+
+
+def test_all_rows_together_come_nearer_than_one_after_the_other() -> None:
+    lines: list[str] = []
+    local = calibrate(bent_model(), **QUICK, end_to_end=0)
+    whole = calibrate(bent_model(), **QUICK, end_to_end=3, note=lines.append)
+    reached = [float(line.split()[-1]) for line in lines if line.startswith("end to end")]
+    assert reached == sorted(reached, reverse=True)
+    assert len(reached) >= 2
+    assert whole.fitted.value < local.fitted.value * 1.05
+    assert "end to end" in whole.solver.fit["method"] or whole.solver.rows == local.solver.rows
+    assert local.solver.fit["method"] == "local least squares on the own path"
+
+
+def test_derivatives_are_those_of_the_path() -> None:
+    from diffdescent.core.spectrum import Bands
+    from diffdescent.core.spectrum.axes import identity
+    from diffdescent.run.calibrate import refine
+    from diffdescent.run.calibrate.local import Shape, fit_rows, hats_of
+    from diffdescent.run.calibrate.subject import Subject
+    from diffdescent.run.calibrate.teacher import trajectories
+    from diffdescent.run.pieces import Pieces
+
+    subject = Subject(bent_model(), (1, SIZE, SIZE), torch.device("cpu"), 4, lambda _: None)
+    data = trajectories(subject, range(6), seed=0, levels=24, keep=True, pieces=Pieces(None))
+    shape = Shape(identity(1), Bands.for_size(SIZE, 3))
+    fit = fit_rows(subject, data, (5, 12, 18), shape)
+    theta = [refine._tensor((row.base, *row.evals)) for row in fit.rows]
+    start = refine._tensor((fit.start,))
+    rows = refine._Rows(subject, shape, fit.asked, hats_of(subject, shape), start, theta)
+    path = rows.run(data.noise, None)
+    assert torch.allclose(path.images, fit.images, atol=1e-5)
+    lines = refine._lines(shape)
+    columns = torch.cat(list(refine._derivatives(rows, path, None, lines)))
+    assert len(columns) == (2 + 3 + 4) * 2
+    for number in (0, 3, 7, len(columns) - 1):
+        change = torch.zeros(len(columns), dtype=torch.float64)
+        change[number] = 1e-3
+        moved = refine._changed(rows, change, lines).run(data.noise, None).images - path.images
+        wanted = columns[number] * 1e-3
+        assert float((moved - wanted).norm()) < 0.1 * float(moved.norm()) + 1e-5
+
+
 def test_a_flow_is_calibrated_too() -> None:
     def velocity(x: torch.Tensor, t: torch.Tensor, cond: torch.Tensor | None) -> torch.Tensor:
         s = t.flatten()[0]

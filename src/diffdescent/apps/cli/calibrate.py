@@ -27,6 +27,10 @@ def calibrate(
     held_out: Annotated[int, typer.Option(help="Other noises that it is judged on.")] = 32,
     teacher: Annotated[int, typer.Option(help="Evaluations of the exact solution.")] = 64,
     bands: Annotated[int, typer.Option(help="Knots over the spatial frequency; 1: none.")] = 8,
+    end_to_end: Annotated[
+        int | None,
+        typer.Option(help="Rounds that fit all rows together; default: 2 up to 4 evaluations."),
+    ] = None,
     axes: Annotated[str, typer.Option(help="Channel axes: usual, opponent or identity.")] = "usual",
     seed: Annotated[int, typer.Option(help="Of the noises.")] = 0,
     micro_batch: MicroBatch = None,
@@ -69,6 +73,7 @@ def calibrate(
             teacher_levels=teacher,
             bands=bands,
             axes=axes,
+            end_to_end=end_to_end,
             micro_batch=micro_batch,
             device=device,
             folder=parts,

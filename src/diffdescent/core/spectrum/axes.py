@@ -53,6 +53,10 @@ class Axes:
         """How many curves there are."""
         return max(self.groups) + 1
 
+    def members(self, group: int) -> list[int]:
+        """The axes that use the curve of this number."""
+        return [i for i, g in enumerate(self.groups) if g == group]
+
     @property
     def group_names(self) -> tuple[str, ...]:
         """What each curve belongs to, for people."""

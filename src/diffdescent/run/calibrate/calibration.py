@@ -30,14 +30,17 @@ from diffdescent.run.record import ProcessRecord
 from .fixed import Rival, as_rows, best_fixed
 from .judge import Interval, distances, nearer
 from .local import LocalFit, Shape, fit_rows
+from .refine import refine
 from .search import search_levels
 from .subject import Subject
 from .teacher import TEACHER, Trajectories, teacher_error, trajectories
 
 FEWEST, MOST = 3, 12
-FIT_SAMPLES, HELD_SAMPLES = 1_000_000, 2_000_000
-"""The first sample numbers of the fit and of the held-out noises: far from those of ordinary
-runs."""
+FIT_SAMPLES, CHOICE_SAMPLES, HELD_SAMPLES = 1_000_000, 1_500_000, 2_000_000
+"""The first sample numbers of the fit, of the choice between two fits, and of the held-out noises:
+far from those of ordinary runs."""
+CHOICE = 16
+"""Noises on which the end-to-end fit must be nearer than the local one to be taken."""
 DIGITS = 8
 """Coefficients are rounded to so many significant digits before they are judged: what is judged is
 what is written."""
@@ -106,6 +109,7 @@ def calibrate(
     bands: int = 8,
     axes: str = "usual",
     history: int | None = None,
+    end_to_end: int | None = None,
     shape: tuple[int, ...] | None = None,
     micro_batch: int | None = None,
     device: torch.device | str | None = None,
@@ -129,6 +133,9 @@ def calibrate(
         bands, axes: knots of the coefficients over the radial frequency, and channel axes (usual,
             opponent, identity).
         history: how many evaluations a row sees; None: all.
+        end_to_end: rounds in which all rows are fitted together after the step-by-step fit; None: 2
+            up to 4 evaluations, where it is cheap, and 0 above. What it finds is taken if it is
+            nearer to the teacher on noises of its own.
         folder: where trajectories are kept, so that an interrupted call goes on.
         note, progress: called with a line when a stage ends, and with the number of evaluations.
 
@@ -165,7 +172,16 @@ def calibrate(
         )
         asked = [row.at.ratio for row in rival.plan.rows]
         places = search_levels(subject, data.first(24), nfe, form, [asked], say)
-        fit = fit_rows(subject, data, places, form)
+        fit, method = fit_rows(subject, data, places, form), "local least squares on the own path"
+        rounds = (2 if nfe <= 4 else 0) if end_to_end is None else end_to_end
+        if rounds:
+            some = range(CHOICE_SAMPLES, CHOICE_SAMPLES + CHOICE)
+            choice = trajectories(
+                subject, some, seed=seed, levels=teacher_levels, keep=False, pieces=pieces
+            )
+            other = refine(subject, data, fit, form, say, rounds)
+            if _distance(subject, choice, other, form) < _distance(subject, choice, fit, form):
+                fit, method = other, f"{method}, then {rounds} rounds end to end"
         report, fixed, numbers = _decide(subject, held, fit, form, rival)
     report |= {
         "samples": [held_range.start, held_range.stop],
@@ -173,7 +189,7 @@ def calibrate(
         "teacher_error": float(f"{error:.4g}"),
     }
     how = {
-        "method": "fixed" if fixed else "local least squares on the own path",
+        "method": "fixed" if fixed else method,
         "teacher": f"{TEACHER} on {teacher_levels} levels",
         "trajectories": len(data),
         "samples": [fit_range.start, fit_range.stop],
@@ -293,13 +309,24 @@ def _rounded(curves: Curves) -> Curves:
     return tuple(tuple(float(f"{v:.{DIGITS}g}") for v in curve) for curve in curves)
 
 
+def _apart(subject: Subject, held: Trajectories, fit: LocalFit, form: Shape) -> Tensor:
+    """The distances of a fit on other noises, through the file's numbers and the executor."""
+    solver = _solver("fit", fit, form, {}, {}, {})
+    plan = plan_of(solver, subject.grid((*solver.levels, solver.end)))
+    return distances(subject.run(plan, held.noise, held.cond)[-1], held.end)
+
+
+def _distance(subject: Subject, held: Trajectories, fit: LocalFit, form: Shape) -> float:
+    """Their mean; infinite where an image is not finite."""
+    found = float(_apart(subject, held, fit, form).mean())
+    return found if math.isfinite(found) else math.inf
+
+
 def _decide(
     subject: Subject, held: Trajectories, fit: LocalFit, form: Shape, rival: Rival
 ) -> tuple[dict[str, Any], bool, tuple[Interval, Interval, Interval]]:
     """The report, whether the fixed sampler stays, and the three intervals."""
-    solver = _solver("fit", fit, form, {}, {}, {})
-    plan = plan_of(solver, subject.grid((*solver.levels, solver.end)))
-    ours = distances(subject.run(plan, held.noise, held.cond)[-1], held.end)
+    ours = _apart(subject, held, fit, form)
     theirs = distances(subject.run(rival.plan, held.noise, held.cond)[-1], held.end)
     finite = bool(torch.isfinite(ours).all())
     difference, better = nearer(ours, theirs)

@@ -22,6 +22,9 @@ from .teacher import Trajectories
 
 RIDGE = 1e-4
 """Relative to each unknown's own curvature."""
+SHARE = 0.1
+"""Over the number of values that a knot is fitted to: the further ridge of a knot with few of them,
+such as the mean's, which would otherwise follow its noise."""
 
 
 @dataclass(frozen=True)
@@ -50,20 +53,14 @@ class LocalFit:
 def fit_rows(subject: Subject, data: Trajectories, places: Sequence[int], shape: Shape) -> LocalFit:
     """Fit the rows that walk the teacher's levels number ``places`` and then its end."""
     matrix = shape.axes.tensor(data.noise)
-    height, width = subject.shape[-2:]
-    hats = torch.from_numpy(shape.bands.hats(height, width)).flatten(1).to(data.noise.device)
+    hats = hats_of(subject, shape).to(data.noise.device)
 
     def hat(x: Tensor) -> Tensor:
         return to_axes(x, matrix, shape.axes)
 
     def solved(features: list[Tensor], target: Tensor) -> tuple[list[Curves], Tensor]:
         theta = _solve(features, hat(target), hats, shape)
-        maps = torch.einsum("gkb,bf->gkf", theta, hats).to(target.dtype)
-        made = torch.zeros_like(features[0])
-        for axis, group in enumerate(shape.axes.groups):
-            for k, feature in enumerate(features):
-                made[:, axis] += maps[group, k].view(height, width) * feature[:, axis]
-        return [tuple(tuple(map(float, row)) for row in one) for one in theta.unbind(1)], made
+        return curves_of(theta), applied(theta, features, hats, shape)
 
     ratios = [data.levels[i] for i in places]
     begin = data.noise * subject.scale(ratios[0])
@@ -80,6 +77,28 @@ def fit_rows(subject: Subject, data: Trajectories, places: Sequence[int], shape:
     return LocalFit(tuple(ratios), data.levels[-1], start[0], tuple(rows), images)
 
 
+def hats_of(subject: Subject, shape: Shape) -> Tensor:
+    """How much each knot counts at each frequency, (B, H·W), float64."""
+    height, width = subject.shape[-2:]
+    return torch.from_numpy(shape.bands.hats(height, width)).flatten(1)
+
+
+def applied(theta: Tensor, features: Sequence[Tensor], hats: Tensor, shape: Shape) -> Tensor:
+    """Σ_k θ_k(f)·φ_k(f) with θ (groups, K, B); a feature is (T, C, H, W) in the cosine domain."""
+    height, width = features[0].shape[-2:]
+    maps = (theta @ hats)[list(shape.axes.groups)].to(features[0].dtype)  # (C, K, F)
+    maps = maps.transpose(0, 1).reshape(len(features), -1, height, width)
+    made = maps[0] * features[0]
+    for one, feature in zip(maps[1:], features[1:], strict=True):
+        made.addcmul_(one, feature)
+    return made
+
+
+def curves_of(theta: Tensor) -> list[Curves]:
+    """θ (groups, K, B) as one coefficient's curves after the other."""
+    return [tuple(tuple(map(float, row)) for row in one) for one in theta.unbind(1)]
+
+
 def _solve(features: list[Tensor], target: Tensor, hats: Tensor, shape: Shape) -> Tensor:
     """θ, (groups, K, B), float64."""
     count, bands = len(features), len(hats)
@@ -87,7 +106,7 @@ def _solve(features: list[Tensor], target: Tensor, hats: Tensor, shape: Shape) -
     goal = target.flatten(2)
     grams, sides = [], []
     for group in range(shape.axes.count):
-        axes = [i for i, g in enumerate(shape.axes.groups) if g == group]
+        axes = shape.axes.members(group)
         phi = stacked[:, :, axes].flatten(1, 2).permute(2, 0, 1).double()  # (F, K, samples)
         wanted = goal[:, axes].flatten(0, 1).T.double()  # (F, samples)
         grams.append(phi @ phi.transpose(1, 2))
@@ -95,18 +114,20 @@ def _solve(features: list[Tensor], target: Tensor, hats: Tensor, shape: Shape) -
     whole = torch.stack([g.sum(0) for g in grams]).sum(0)
     plain = _ridge_solve(whole, torch.stack([s.sum(0) for s in sides]).sum(0), 1e-8)
     prior = plain[:, None].expand(count, bands).reshape(-1)
-    found = []
+    found: list[Tensor] = []
     for gram, side in zip(grams, sides, strict=True):
         normal = torch.einsum("bf,cf,fkl->kblc", hats, hats, gram).reshape(count * bands, -1)
         right = torch.einsum("bf,fk->kb", hats, side).reshape(-1)
-        change = _ridge_solve(normal, right - normal @ prior, shape.ridge)
+        values = hats.sum(1) * len(shape.axes.members(len(found))) * target.shape[0]
+        ridge = (shape.ridge + SHARE / values).repeat(count)
+        change = _ridge_solve(normal, right - normal @ prior, ridge)
         found.append((prior + change).reshape(count, bands))
     return torch.stack(found)
 
 
-def _ridge_solve(normal: Tensor, right: Tensor, ridge: float) -> Tensor:
+def _ridge_solve(normal: Tensor, right: Tensor, ridge: Tensor | float) -> Tensor:
     """(N + ridge·diag N)⁻¹ r, scaled by the diagonal."""
     size = normal.diagonal().clamp_min(1e-12 * float(normal.diagonal().max())).sqrt()
-    scaled = normal / size[:, None] / size + ridge * torch.eye(len(size)).to(normal)
+    scaled = normal / size[:, None] / size + torch.eye(len(size)).to(normal) * ridge
     found: Tensor = torch.linalg.solve(scaled, right / size) / size
     return found
