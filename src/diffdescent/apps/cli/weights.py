@@ -22,9 +22,7 @@ def weights(
     basis: Annotated[
         str, typer.Option(help="Read the evaluations as estimates of x0 or eps.")
     ] = "x0",
-    plot: Annotated[
-        Path | None, typer.Option(help="Write a heat map of the weights to this file.")
-    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the weights to this file.")] = None,
     as_json: Json = False,
 ) -> None:
     """Print the effective weights of a linear sampler.
@@ -63,7 +61,10 @@ def weights(
         if over_bands is not None:
             typer.echo(f"\nIn the result, by radial frequency ρ:\n{over_bands.table()}")
     if plot is not None:
-        from .draw_weights import draw_weights
+        from .draw_weights import draw_bands, draw_weights
 
-        draw_weights(found, plot)
+        if over_bands is None:
+            draw_weights(found, plot)
+        else:
+            draw_bands(over_bands, plot)
         typer.echo(f"Wrote {plot}", err=True)

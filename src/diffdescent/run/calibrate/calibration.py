@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,22 +17,22 @@ from diffdescent.base.version import __version__
 from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import parse
-from diffdescent.core.solvers.calibrated import plan_of
-from diffdescent.core.spectrum import Bands, Curves, named_axes
-from diffdescent.core.spectrum.fitted import FittedRow, FittedSolver
+from diffdescent.core.spectrum import Bands, named_axes
+from diffdescent.core.spectrum.fitted import FittedSolver
 from diffdescent.run.inputs import resolve_labels
 from diffdescent.run.micro_batch import micro_batch_width
 from diffdescent.run.pieces import Pieces, model_identity
 from diffdescent.run.prepared import resolve
 from diffdescent.run.record import ProcessRecord
 
+from .decide import decide, fitted_solver, mean_distance
 from .fixed import Rival, as_rows, best_fixed
-from .judge import Interval, distances, nearer
-from .local import LocalFit, Shape, fit_rows
+from .judge import Interval
+from .local import Shape, fit_rows
 from .refine import refine
 from .search import search_levels
 from .subject import Subject
-from .teacher import TEACHER, Trajectories, teacher_error, trajectories
+from .teacher import TEACHER, teacher_error, trajectories
 
 FEWEST, MOST = 3, 12
 FIT_SAMPLES, CHOICE_SAMPLES, HELD_SAMPLES = 1_000_000, 1_500_000, 2_000_000
@@ -41,9 +40,6 @@ FIT_SAMPLES, CHOICE_SAMPLES, HELD_SAMPLES = 1_000_000, 1_500_000, 2_000_000
 far from those of ordinary runs."""
 CHOICE = 16
 """Noises on which the end-to-end fit must be nearer than the local one to be taken."""
-DIGITS = 8
-"""Coefficients are rounded to so many significant digits before they are judged: what is judged is
-what is written."""
 
 Note = Callable[[str], None]
 
@@ -180,9 +176,10 @@ def calibrate(
                 subject, some, seed=seed, levels=teacher_levels, keep=False, pieces=pieces
             )
             other = refine(subject, data, fit, form, say, rounds)
-            if _distance(subject, choice, other, form) < _distance(subject, choice, fit, form):
+            apart = [mean_distance(subject, choice, one, form) for one in (other, fit)]
+            if apart[0] < apart[1]:
                 fit, method = other, f"{method}, then {rounds} rounds end to end"
-        report, fixed, numbers = _decide(subject, held, fit, form, rival)
+        report, fixed, numbers = decide(subject, held, fit, form, rival)
     report |= {
         "samples": [held_range.start, held_range.stop],
         "seed": seed,
@@ -206,7 +203,7 @@ def calibrate(
             described, how, report, __version__,
         )  # fmt: skip
     else:
-        solver = _solver(title, fit, form, described, how, report)
+        solver = fitted_solver(title, fit, form, described, how, report)
     return Calibration(solver, fixed, *numbers, rival, subject.calls)
 
 
@@ -288,56 +285,3 @@ def _subject(
 
     width = micro_batch_width(net, where, micro_batch or (16 if known.width is None else None))
     return Subject(net, form, where, width, label, progress)
-
-
-def _solver(
-    title: str,
-    fit: LocalFit,
-    form: Shape,
-    described: dict[str, Any],
-    how: dict[str, Any],
-    report: dict[str, Any],
-) -> FittedSolver:
-    rows = tuple(FittedRow(_rounded(r.base), tuple(map(_rounded, r.evals))) for r in fit.rows)
-    return FittedSolver(
-        title, fit.asked, fit.end, form.axes, form.bands, _rounded(fit.start), rows,
-        described, how, report, __version__,
-    )  # fmt: skip
-
-
-def _rounded(curves: Curves) -> Curves:
-    return tuple(tuple(float(f"{v:.{DIGITS}g}") for v in curve) for curve in curves)
-
-
-def _apart(subject: Subject, held: Trajectories, fit: LocalFit, form: Shape) -> Tensor:
-    """The distances of a fit on other noises, through the file's numbers and the executor."""
-    solver = _solver("fit", fit, form, {}, {}, {})
-    plan = plan_of(solver, subject.grid((*solver.levels, solver.end)))
-    return distances(subject.run(plan, held.noise, held.cond)[-1], held.end)
-
-
-def _distance(subject: Subject, held: Trajectories, fit: LocalFit, form: Shape) -> float:
-    """Their mean; infinite where an image is not finite."""
-    found = float(_apart(subject, held, fit, form).mean())
-    return found if math.isfinite(found) else math.inf
-
-
-def _decide(
-    subject: Subject, held: Trajectories, fit: LocalFit, form: Shape, rival: Rival
-) -> tuple[dict[str, Any], bool, tuple[Interval, Interval, Interval]]:
-    """The report, whether the fixed sampler stays, and the three intervals."""
-    ours = _apart(subject, held, fit, form)
-    theirs = distances(subject.run(rival.plan, held.noise, held.cond)[-1], held.end)
-    finite = bool(torch.isfinite(ours).all())
-    difference, better = nearer(ours, theirs)
-    fitted, opponent = Interval.of(ours), Interval.of(theirs)
-    fixed = not (finite and better and math.isfinite(fitted.value))
-    report: dict[str, Any] = {
-        "measure": "mean over held-out noises of the root mean square distance to the teacher",
-        "held_out": len(held),
-        "rmse": fitted.entries(),
-        "fixed": {"recipe": rival.recipe, "grid": rival.grid, "rmse": opponent.entries()},
-        "difference": difference.entries(),
-        "kept": "fixed" if fixed else "calibrated",
-    }
-    return report, fixed, (fitted, opponent, difference)

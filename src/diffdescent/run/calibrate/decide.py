@@ -1,0 +1,77 @@
+"""Which sampler is written: the fitted one, judged as its file says it, or the best fixed one."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffdescent.base.version import __version__
+from diffdescent.core.solvers.calibrated import plan_of
+from diffdescent.core.spectrum import Curves
+from diffdescent.core.spectrum.fitted import FittedRow, FittedSolver
+
+from .fixed import Rival
+from .judge import Interval, distances, nearer
+from .local import LocalFit, Shape
+from .subject import Subject
+from .teacher import Trajectories
+
+DIGITS = 8
+"""Coefficients are rounded to so many significant digits before they are judged: what is judged is
+what is written."""
+
+
+def decide(
+    subject: Subject, held: Trajectories, fit: LocalFit, form: Shape, rival: Rival
+) -> tuple[dict[str, Any], bool, tuple[Interval, Interval, Interval]]:
+    """The report, whether the fixed sampler stays, and the three intervals."""
+    ours = _apart(subject, held, fit, form)
+    theirs = distances(subject.run(rival.plan, held.noise, held.cond)[-1], held.end)
+    finite = bool(torch.isfinite(ours).all())
+    difference, better = nearer(ours, theirs)
+    fitted, opponent = Interval.of(ours), Interval.of(theirs)
+    fixed = not (finite and better and math.isfinite(fitted.value))
+    report: dict[str, Any] = {
+        "measure": "mean over held-out noises of the root mean square distance to the teacher",
+        "held_out": len(held),
+        "rmse": fitted.entries(),
+        "fixed": {"recipe": rival.recipe, "grid": rival.grid, "rmse": opponent.entries()},
+        "difference": difference.entries(),
+        "kept": "fixed" if fixed else "calibrated",
+    }
+    return report, fixed, (fitted, opponent, difference)
+
+
+def mean_distance(subject: Subject, held: Trajectories, fit: LocalFit, form: Shape) -> float:
+    """Their mean; infinite where an image is not finite."""
+    found = float(_apart(subject, held, fit, form).mean())
+    return found if math.isfinite(found) else math.inf
+
+
+def _apart(subject: Subject, held: Trajectories, fit: LocalFit, form: Shape) -> Tensor:
+    """The distances of a fit on other noises, through the file's numbers and the executor."""
+    solver = fitted_solver("fit", fit, form, {}, {}, {})
+    plan = plan_of(solver, subject.grid((*solver.levels, solver.end)))
+    return distances(subject.run(plan, held.noise, held.cond)[-1], held.end)
+
+
+def fitted_solver(
+    title: str,
+    fit: LocalFit,
+    form: Shape,
+    described: dict[str, Any],
+    how: dict[str, Any],
+    report: dict[str, Any],
+) -> FittedSolver:
+    rows = tuple(FittedRow(_rounded(r.base), tuple(map(_rounded, r.evals))) for r in fit.rows)
+    return FittedSolver(
+        title, fit.asked, fit.end, form.axes, form.bands, _rounded(fit.start), rows,
+        described, how, report, __version__,
+    )  # fmt: skip
+
+
+def _rounded(curves: Curves) -> Curves:
+    return tuple(tuple(float(f"{v:.{DIGITS}g}") for v in curve) for curve in curves)
