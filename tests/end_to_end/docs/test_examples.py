@@ -15,6 +15,10 @@ import torch
 
 from diffdescent.apps.cli.app import main
 from diffdescent.base.images import save_png
+from diffdescent.core.process import VP
+from diffdescent.core.recipe import parse, parse_grid
+from diffdescent.core.spectrum.fitted import FittedSolver
+from diffdescent.run.calibrate.fixed import as_rows
 from tests.paths import ROOT
 
 DOCS = ROOT / "docs"
@@ -53,11 +57,28 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def write_fitted(path: Path) -> None:
+    """A calibrated sampler whose rows are those of a fixed one."""
+    process = VP.named()
+    plain = as_rows(parse("ge").plan(parse_grid("loglinear(end=zero)", process, 5)), 3)
+    solver = FittedSolver(
+        path.stem, plain.levels, plain.end, plain.axes, plain.bands, plain.start, plain.rows
+    )
+    path.write_text(solver.to_json())
+
+
+@pytest.mark.filterwarnings("ignore:.*was fitted for")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands(command: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = shlex.split(command)
     if words[1] == "sample":
         words += ["--n", "2"]
+        for file in re.findall(r"calibrated\('(.*?)'\)", command):  # of an earlier command
+            write_fitted(folder / file)
+    if words[1] == "calibrate":  # a faster model and less of everything, so that the test is quick
+        words[2] = "cifar10-mixture"
+        words += ["--nfe", "3", "--trajectories", "8", "--held-out", "8", "--teacher", "16"]
+        words += ["--bands", "3", "--end-to-end", "0"]
     if words[1] == "evaluate":  # the images of an earlier command
         Path(words[2]).mkdir()
         for i in range(3):
