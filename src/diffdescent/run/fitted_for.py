@@ -16,7 +16,11 @@ from .record import ProcessRecord
 
 
 def differences(
-    fitted: FittedSolver, model: Predictor, guidance: str | None, shape: Sequence[int]
+    fitted: FittedSolver,
+    model: Predictor,
+    guidance: str | None,
+    shape: Sequence[int],
+    labelled: bool,
 ) -> list[str]:
     """What differs between a run and the fit, each a phrase; ``model`` is without the guidance."""
     known = fitted.fitted_for
@@ -28,20 +32,26 @@ def differences(
         found.append("another noise process")
     if guidance != known.get("guidance"):
         found.append(f"other guidance ({known.get('guidance')} there, {guidance} here)")
+    if labelled == (known.get("labels") == "none"):
+        found.append("samples without labels" if labelled else "samples with labels")
     if list(shape) != known.get("shape"):
         found.append(f"another shape ({known.get('shape')} there, {list(shape)} here)")
     return found
 
 
 def require_fit(
-    recipe: Recipe, model: Predictor, guidance: str | None, shape: Sequence[int]
+    recipe: Recipe,
+    model: Predictor,
+    guidance: str | None,
+    shape: Sequence[int],
+    labelled: bool,
 ) -> None:
     """Warn where a calibrated sampler runs on something else than it was fitted for; with
     ``strict`` raise :class:`UserError`."""
     solver = recipe.solver
     if not isinstance(solver, Calibrated):
         return
-    found = differences(solver.fitted, model, guidance, shape)
+    found = differences(solver.fitted, model, guidance, shape, labelled)
     if not found:
         return
     text = (

@@ -207,7 +207,7 @@ def prepare(
     where = pick_device(device if device is not None else info(net).device)
     form = image_shape(shape, net.shape, init, start)
     _check_choices(noise, blend, by, init, mask)
-    require_fit(chosen, plain, under, form)
+    require_fit(chosen, plain, under, form, labels is not None)
     levels = resolve_grid(grid, chosen, net.process, steps)
     noised = init is not None and (mask is None or strength < 1)
     plan = chosen.plan(from_level(levels, strength) if noised else levels)

@@ -23,6 +23,7 @@ from diffdescent.core.spectrum.fitted import FittedSolver, load_fitted
 from diffdescent.run.calibrate import Calibration, calibrate
 from diffdescent.run.calibrate.fixed import as_rows
 from diffdescent.run.calibrate.judge import Interval
+from diffdescent.run.fitted_for import differences
 
 SIZE = 8
 QUICK: dict[str, Any] = {
@@ -125,12 +126,54 @@ def test_other_grids_are_refused(file: Path) -> None:
         dd.sample(spectrum_model(), f"calibrated('{file}')", grid="karras", steps=3)
 
 
+def test_front_ends_walk_the_files_levels(file: Path, tmp_path: Path) -> None:
+    from diffdescent.integrations.diffusers import DescentScheduler
+    from diffdescent.integrations.kdiffusion import sampler
+
+    model = spectrum_model()
+    scheduler = DescentScheduler(recipe=f"calibrated('{file}')")
+    scheduler.set_timesteps(3)
+    x = torch.zeros(1, 1, SIZE, SIZE)
+    with pytest.raises(UserError, match="--plain-start"):
+        scheduler.step(x, scheduler.timesteps[0], x)
+    plain = calibrate(model, **QUICK, plain_start=True)
+    plain.write(tmp_path / "plain.json")
+    file = tmp_path / "plain.json"
+    recipe = f"calibrated('{file}')"
+    ours = dd.sample(model, recipe, n=2).images
+    noise = dd.run.noise_for(0, range(2), (1, SIZE, SIZE))
+    scheduler = DescentScheduler(recipe=recipe)
+    scheduler.set_timesteps(3)
+    x = noise * scheduler.init_noise_sigma
+    for t in scheduler.timesteps:
+        raw = model(x, model.process.point(float(t))).raw
+        x = scheduler.step(raw, t, x).prev_sample
+    assert torch.allclose(x, ours, atol=1e-4)
+
+    def denoised(x: torch.Tensor, sigma: torch.Tensor, **options: Any) -> torch.Tensor:
+        point = dd.core.grid.explicit_ratios(model.process, [float(sigma[0]), 0.0]).points[0]
+        return model(x * point.alpha, point).to("x0", x * point.alpha)
+
+    levels = torch.tensor([*load_fitted(file).levels, 0.0], dtype=torch.float64)
+    start = noise * float((1 + levels[0] ** 2).sqrt())
+    assert torch.allclose(sampler(recipe)(denoised, start, levels), ours, atol=1e-3)
+
+
 def test_another_model_is_a_warning_and_strictly_an_error(file: Path) -> None:
     other = spectrum_model(1.0, "other")
     with pytest.warns(UserWarning, match="another model"):
         dd.sample(other, f"calibrated('{file}')")
     with pytest.raises(UserError, match="another model"):
         dd.sample(other, f"calibrated('{file}', strict=true)")
+
+
+def test_labels_are_part_of_what_it_was_fitted_for(file: Path) -> None:
+    known = load_fitted(file)
+    assert known.fitted_for["labels"] == "none"
+    model = spectrum_model()
+    assert not differences(known, model, None, (1, SIZE, SIZE), False)
+    assert differences(known, model, None, (1, SIZE, SIZE), True) == ["samples without labels"]
+    assert len(differences(known, model, "cfg(scale=2)", (1, 4, 4), False)) == 2
 
 
 def test_another_size_reads_the_curves_there(file: Path) -> None:

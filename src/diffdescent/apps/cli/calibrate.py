@@ -31,6 +31,9 @@ def calibrate(
         int | None,
         typer.Option(help="Rounds that fit all rows together; default: 2 up to 4 evaluations."),
     ] = None,
+    plain_start: Annotated[
+        bool, typer.Option("--plain-start", help="Leave the start's noise alone, for diffusers.")
+    ] = False,
     axes: Annotated[str, typer.Option(help="Channel axes: usual, opponent or identity.")] = "usual",
     seed: Annotated[int, typer.Option(help="Of the noises.")] = 0,
     micro_batch: MicroBatch = None,
@@ -74,6 +77,7 @@ def calibrate(
             bands=bands,
             axes=axes,
             end_to_end=end_to_end,
+            plain_start=plain_start,
             micro_batch=micro_batch,
             device=device,
             folder=parts,

@@ -165,6 +165,11 @@ def begin_run(
     begin = laid.step_from(first)
     recipe = asked(laid.recipe, eta, clipped)
     plan = laid.tail(recipe, begin)
+    if plan.start and plan.spectral is not None:
+        raise UserError(
+            f"{plan.name} scales the noise before the first evaluation, which a pipeline has"
+            " already made; calibrate it with --plain-start."
+        )
     if plan.start:
         raise UserError(
             f"{plan.name} raises the noise before the first evaluation, which a pipeline has"

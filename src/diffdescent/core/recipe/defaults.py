@@ -4,7 +4,6 @@ sampler."""
 from __future__ import annotations
 
 from diffdescent.core.process import Process
-from diffdescent.core.solvers.calibrated import Calibrated
 from diffdescent.core.transforms import GradientEstimation
 
 from .parse import parse
@@ -32,8 +31,6 @@ def default_grid(recipe: Recipe, process: Process) -> str:
     named = recipe.grid or recipe.usual_grid
     if named is not None:
         return named
-    if isinstance(recipe.solver, Calibrated):
-        return recipe.solver.grid
     if process.usual_grid is not None:
         return process.usual_grid
     estimated = any(isinstance(t, GradientEstimation) for t in recipe.transforms)

@@ -9,6 +9,7 @@ from diffdescent.base.errors import UserError
 from diffdescent.core.grid import Grid
 from diffdescent.core.plan import Plan
 from diffdescent.core.solvers import Solver
+from diffdescent.core.solvers.calibrated import Calibrated
 from diffdescent.core.transforms import Displacement, Estimate, Monitor, Rewrite, Transform
 
 from .grammar import print_element
@@ -18,8 +19,9 @@ from .grammar import print_element
 class Recipe:
     """A solver and its transforms, in the order in which they are applied.
 
-    ``grid`` is the text of the grid that its name asks for (``"DPM++ 2M Karras"``), ``usual_grid``
-    that of the scheduler class whose name it is, for where nothing else says the levels.
+    ``grid`` is the text of the grid that its name asks for (``"DPM++ 2M Karras"``) or its file
+    holds, ``usual_grid`` that of the scheduler class whose name it is, for where nothing else says
+    the levels.
 
     ``recipe | transform`` appends. Raises :class:`UserError` for a chain that makes no sense.
     """
@@ -30,6 +32,8 @@ class Recipe:
     usual_grid: str | None = dataclasses.field(default=None, compare=False)
 
     def __post_init__(self) -> None:
+        if self.grid is None and isinstance(self.solver, Calibrated):
+            object.__setattr__(self, "grid", self.solver.grid)
         rewrites = [t for t in self.transforms if isinstance(t, Rewrite)]
         if len(rewrites) > 1:
             raise UserError(

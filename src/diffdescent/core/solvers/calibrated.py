@@ -50,7 +50,8 @@ def plan_of(fitted: FittedSolver, grid: Grid, name: str = "calibrated") -> Plan:
         out = _output(fitted, row, dst, dst.alpha / src.alpha, dst.alpha)
         rows.append(Row(i, src, "eps", (out,), tuple(range(count)), order=len(row.evals)))
     first = _output(fitted, FittedRow(fitted.start), points[0], 1.0, 1.0)
-    start = () if first.spectral is None and first.base == 1 else (first,)
+    unscaled = all(v == 1 for curve in fitted.start for v in curve)
+    start = () if unscaled else (first,)
     return Plan(grid, tuple(rows), start, name)
 
 

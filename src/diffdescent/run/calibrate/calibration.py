@@ -106,6 +106,7 @@ def calibrate(
     axes: str = "usual",
     history: int | None = None,
     end_to_end: int | None = None,
+    plain_start: bool = False,
     shape: tuple[int, ...] | None = None,
     micro_batch: int | None = None,
     device: torch.device | str | None = None,
@@ -132,6 +133,8 @@ def calibrate(
         end_to_end: rounds in which all rows are fitted together after the step-by-step fit; None: 2
             up to 4 evaluations, where it is cheap, and 0 above. What it finds is taken if it is
             nearer to the teacher on noises of its own.
+        plain_start: start from the library's own noise, not from noise that is scaled frequency by
+            frequency: for diffusers pipelines, which make it themselves.
         folder: where trajectories are kept, so that an interrupted call goes on.
         note, progress: called with a line when a stage ends, and with the number of evaluations.
 
@@ -150,6 +153,8 @@ def calibrate(
     subject = _subject(net, labels, shape, micro_batch, device, progress)
     subject.check()
     described["shape"] = list(subject.shape)
+    if subject.label(range(1)) is None:
+        described["labels"] = "none"
     pieces = Pieces(folder, {"calibrate": 1, **described, "identity": model_identity(net)})
     fit_range = range(FIT_SAMPLES, FIT_SAMPLES + trajectories_count)
     held_range = range(HELD_SAMPLES, HELD_SAMPLES + held_out)
@@ -165,6 +170,7 @@ def calibrate(
             named_axes(axes, subject.shape[0]),
             Bands.for_size(min(subject.shape[-2:]), bands),
             history,
+            plain_start=plain_start,
         )
         asked = [row.at.ratio for row in rival.plan.rows]
         places = search_levels(subject, data.first(24), nfe, form, [asked], say)
@@ -235,7 +241,7 @@ def _described(
         "fingerprint": info(net).fingerprint,
         "process": {"kind": process.kind, "sha256": process.sha256},
         "guidance": None if guidance is None else _settled(guidance, net),
-        "labels": labels,
+        "labels": labels or "all in turn",
     }
 
 

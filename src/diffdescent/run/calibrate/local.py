@@ -30,12 +30,13 @@ such as the mean's, which would otherwise follow its noise."""
 @dataclass(frozen=True)
 class Shape:
     """What the rows may look like: channel axes, frequency bands, and how many evaluations a row
-    sees (None: all)."""
+    sees (None: all). With ``plain_start`` the start is not scaled."""
 
     axes: Axes
     bands: Bands
     history: int | None = None
     ridge: float = RIDGE
+    plain_start: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,10 @@ def fit_rows(subject: Subject, data: Trajectories, places: Sequence[int], shape:
 
     ratios = [data.levels[i] for i in places]
     begin = data.noise * subject.scale(ratios[0])
-    start, state = solved([hat(begin)], data.states[places[0]])
+    state = hat(begin)
+    start = [((1.0,) * shape.bands.count,) * shape.axes.count]
+    if not shape.plain_start:
+        start, state = solved([state], data.states[places[0]])
     evals: list[Tensor] = []
     rows = []
     for n, ratio in enumerate(ratios):
