@@ -75,6 +75,4 @@ class _Doors(MetaPathFinder):
 def open_doors() -> None:
     """Make the paths of :data:`DOORS` importable."""
     if not any(isinstance(finder, _Doors) for finder in sys.meta_path):
-        sys.meta_path.insert(
-            0, _Doors()
-        )  # before what an earlier checkout may have left in the folder
+        sys.meta_path.insert(0, _Doors())  # before stray files of those names in the folder

@@ -47,21 +47,6 @@ class Weights:
         return tuple(names)
 
     @property
-    def totals(self) -> Array:
-        """A constant estimate of 1 in each state, over the level's α (x0) or σ (ε): 1 for base
-        plans, (S,).
-
-        x0: (w_T·α_T + Σ w_i)/α_s. ε: (w_T·σ_T + Σ w_i)/σ_s, NaN at σ_s = 0.
-        """
-        x0 = self.basis == "x0"
-        levels = np.array([p.alpha if x0 else p.sigma for p in self.points])
-        first = self.first.alpha if x0 else self.first.sigma
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(
-                np.where(levels > 0, (self.start * first + self.evals.sum(1)) / levels, np.nan)
-            )
-
-    @property
     def noise_left(self) -> Array:
         """The standard deviation of the noise in each state over a constant x0: √((w_T·σ_T)² + Σ
         v_k²), (S,).

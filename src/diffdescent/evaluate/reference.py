@@ -4,7 +4,6 @@ and of ADM."""
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import zipfile
 import zlib
@@ -19,7 +18,8 @@ import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
-from diffdescent.base.files import make_folder, write_atomically
+from diffdescent.base.files import make_folder, pack_arrays, write_atomically
+from diffdescent.base.hashes import files_hash
 from diffdescent.base.image_sets import stream_images
 
 from . import kid, precision_recall
@@ -152,14 +152,12 @@ def check_reference(path: str | Path, extractor: Extractor, *, keep: bool = True
     where they are to be kept (``keep``).
     """
     path = Path(path)
-    digest = hashlib.sha256()
     if path.is_dir():
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
-            digest.update(f"{file.relative_to(path).as_posix()} {file.stat().st_size}\n".encode())
+        found = sorted(p for p in path.rglob("*") if p.is_file())
+        listing = "".join(f"{p.relative_to(path).as_posix()} {p.stat().st_size}\n" for p in found)
+        digest = hashlib.sha256(listing.encode()).hexdigest()
     elif path.is_file():
-        with path.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
+        digest = files_hash([path])
         saved = _saved(path) if path.suffix.lower() == ".npz" else None
         if saved is not None:
             _check_saved(path, *saved, extractor, keep)
@@ -168,7 +166,7 @@ def check_reference(path: str | Path, extractor: Extractor, *, keep: bool = True
             f"There is no reference {path}; give a folder, zip or npz of images, or an npz of"
             " statistics."
         )
-    return digest.hexdigest()[:16]
+    return digest[:16]
 
 
 def _check_saved(
@@ -233,10 +231,8 @@ def write_statistics(path: str | Path, reference: Reference) -> None:
         arrays["count"] = np.array(reference.count)
     if reference.spatial is not None:
         arrays |= {"mu_s": reference.spatial.mu.numpy(), "sigma_s": reference.spatial.sigma.numpy()}
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
     make_folder(path.parent)
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, pack_arrays(arrays))
 
 
 def _saved(path: Path) -> tuple[dict[str, npt.NDArray[np.generic]], bool] | None:

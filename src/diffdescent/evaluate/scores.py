@@ -108,7 +108,7 @@ def score(
         reference: what they are compared with, by the same extractor; the Inception Score alone
             needs none.
         metrics: names of :data:`METRICS` or aliases (fid, sfid); None: all that are possible.
-        seed: keys the halves (:mod:`diffdescent.evaluate.halves`); no value depends on it.
+        seed: keys the halves (:mod:`diffdescent.evaluate.half_sampling`); no value depends on it.
         resamples: how many halves; 0: no intervals.
         progress: called with (metric, done, in all).
 

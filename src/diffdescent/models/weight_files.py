@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from diffdescent.base.errors import UserError
 from diffdescent.base.files import write_atomically
+from diffdescent.base.hashes import files_hash
 
 NAMES = (
     "model.safetensors",
@@ -55,9 +55,4 @@ def load_state(folder: Path) -> dict[str, Tensor]:
 
 def weights_fingerprint(folder: Path) -> str:
     """SHA-256 of the weight files: a run's record says which weights made it."""
-    digest = hashlib.sha256()
-    for path in sorted((*folder.glob("*.safetensors"), *folder.glob("*.bin"))):
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()[:16]
+    return files_hash(sorted((*folder.glob("*.safetensors"), *folder.glob("*.bin"))))[:16]

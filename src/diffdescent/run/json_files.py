@@ -38,7 +38,7 @@ def damaged(path: Path) -> UserError:
     )
 
 
-def shortly(value: object, most: int = 60) -> str:
-    """A value as JSON, cut to ``most`` characters."""
+def shortly(value: object) -> str:
+    """A value as JSON, cut to 60 characters."""
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= most else text[: most - 3] + "…"
+    return text if len(text) <= 60 else text[:57] + "…"

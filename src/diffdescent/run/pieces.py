@@ -8,8 +8,6 @@ ever read.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +23,7 @@ from diffdescent.base.files import (
     pack_arrays,
     write_atomically,
 )
+from diffdescent.base.hashes import json_hash
 from diffdescent.core.grid import Grid
 from diffdescent.core.model_info import info
 from diffdescent.core.noise import normals
@@ -58,8 +57,8 @@ class Pieces:
         if self.folder is None:
             found = make()
         else:
-            text = json.dumps({**self.base, "piece": kind, **settings}, sort_keys=True)
-            path = self.folder / f"{kind}-{hashlib.sha256(text.encode()).hexdigest()[:20]}.npz"
+            name = json_hash({**self.base, "piece": kind, **settings}, 20)
+            path = self.folder / f"{kind}-{name}.npz"
             found = kept_arrays(path)
             if found is None:
                 found = make()

@@ -7,7 +7,6 @@ K-means takes no missing values, hence the short one here.
 
 from __future__ import annotations
 
-import io
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffdescent.base.errors import UserError
-from diffdescent.base.files import write_atomically
+from diffdescent.base.files import pack_arrays, write_atomically
 
 from .poses import JOINTS, Array, Layout, Poses, convert, normalise
 
@@ -175,11 +174,9 @@ def distances(poses: Poses, clusters: Clusters, k: int) -> Distances:
 
 def save_clusters(clusters: Clusters, path: Path) -> None:
     """Write clusters as an npz: ``k5``, ``k10``, …, ``layout``, ``least``, ``persons``."""
-    buffer = io.BytesIO()
     arrays: dict[str, Any] = {f"k{k}": c.astype(np.float32) for k, c in clusters.centres.items()}
     arrays.update(layout=clusters.layout, least=clusters.least, persons=clusters.persons)
-    np.savez_compressed(buffer, **arrays)
-    write_atomically(path, buffer.getvalue())
+    write_atomically(path, pack_arrays(arrays, compressed=True))
 
 
 def load_clusters(path: str | Path | None = None) -> Clusters:

@@ -21,8 +21,7 @@ At this size a hand is a figure of its own: a person's fingers would be less tha
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,12 +29,13 @@ import numpy as np
 import numpy.typing as npt
 
 from diffdescent.base.errors import UserError, unknown
-from diffdescent.base.files import write_atomically
+from diffdescent.base.files import Arrays, pack_arrays, write_atomically
 
 from .body_plans import BODY_PLANS, CLEARANCE, LIMB, SIZE, Array
 from .species import SPECIES, Species
 
 _TRIES = 400
+_BLOCK = 500
 _FREE = 2.2  # a limb's first pixels, where neighbours may be closer, are not held to the clearance
 
 
@@ -134,11 +134,11 @@ def render(figures: Sequence[Figure]) -> npt.NDArray[np.uint8]:
 
 
 def make_figures(
-    n: int, seed: int = 0, start: int = 0, species: Sequence[Species] = tuple(SPECIES.values())
+    n: int, seed: int = 0, start: int = 0
 ) -> tuple[npt.NDArray[np.uint8], list[Figure]]:
     """Figures start … start + n − 1 of a seed: their images (n, 32, 32) and what they are made
     of."""
-    figures = [draw(seed, start + i, species) for i in range(n)]
+    figures = [draw(seed, start + i) for i in range(n)]
     return render(figures), figures
 
 
@@ -154,23 +154,17 @@ def write_figures(
         raise UserError(f"There is no figure to draw with n={n}; ask for at least 1.")
     names = list(SPECIES)
     images, labels, counts = [], [], []
-    for begin, size in _parts(n):
+    for begin in range(0, n, _BLOCK):
+        size = min(_BLOCK, n - begin)
         pages, figures = make_figures(size, seed, begin)
         images.append(pages)
         labels += [names.index(f.species.kind) for f in figures]
         counts += [f.species.counts for f in figures]
         if progress is not None:
             progress(begin + size)
-    buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        arr_0=np.concatenate(images)[..., None],
-        arr_1=np.array(labels, np.int64),
-        counts=np.array(counts),
-    )
-    write_atomically(path, buffer.getvalue())
-
-
-def _parts(n: int, size: int = 500) -> Iterator[tuple[int, int]]:
-    for begin in range(0, n, size):
-        yield begin, min(size, n - begin)
+    arrays: Arrays = {
+        "arr_0": np.concatenate(images)[..., None],
+        "arr_1": np.array(labels, np.int64),
+        "counts": np.array(counts),
+    }
+    write_atomically(path, pack_arrays(arrays, compressed=True))

@@ -169,16 +169,12 @@ def minima(
             f"There are {len(images)} {kind} images, too few to measure; take more samples."
         )
     cond = None if labels is None or (labels < 0).any() else torch.from_numpy(labels)
-    keep, base = (
-        pieces or Pieces(None),
-        {"model": model_identity(model), "seed": seed, "counter": thresholds()},
-    )
+    keep = pieces or Pieces(None)
+    base = {"model": model_identity(model), "seed": seed, "counter": thresholds()}
     found: list[Arrays] = []
     for start in range(0, len(images), BLOCK):
-        some, given = (
-            images[start : start + BLOCK],
-            None if cond is None else cond[start : start + BLOCK],
-        )
+        some = images[start : start + BLOCK]
+        given = None if cond is None else cond[start : start + BLOCK]
         asked = hashlib.sha256(
             some.tobytes() + (b"" if given is None else given.numpy().tobytes())
         ).hexdigest()[:20]

@@ -110,9 +110,7 @@ class Effect:
         return self.caught.low <= 1 - CAUGHT
 
 
-def effects(
-    poses: Poses, clusters: Clusters, *, seed: int = 0, ks: list[int] | None = None
-) -> list[Effect]:
+def effects(poses: Poses, clusters: Clusters, *, seed: int = 0) -> list[Effect]:
     """Every change of :data:`CHANGES` at every number of clusters, on the same persons before and
     after.
 
@@ -134,7 +132,7 @@ def effects(
                 f"None of the {len(people)} persons has all the joints that are needed for: {name}."
             )
         changed = dataclasses.replace(unchanged, joints=joints[able])
-        for k in ks or sorted(clusters.centres):
+        for k in sorted(clusters.centres):
             before, after = (
                 distances(unchanged, clusters, k).rmse,
                 distances(changed, clusters, k).rmse,

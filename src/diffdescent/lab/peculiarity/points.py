@@ -36,9 +36,8 @@ class Point:
     @property
     def slug(self) -> str:
         """A short name for files."""
-        return hashlib.sha256(f"{self.recipe} @ {self.grid} @ {self.steps}".encode()).hexdigest()[
-            :12
-        ]
+        text = f"{self.recipe} @ {self.grid} @ {self.steps}"
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
     def base(self) -> Point:

@@ -3,9 +3,7 @@ comparison."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
 import string
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError, unknown
+from diffdescent.base.hashes import json_hash
 from diffdescent.core import recipe as recipes
 from diffdescent.core.model_info import info
 from diffdescent.core.plan import Plan
@@ -226,7 +225,7 @@ def _key(
 ) -> str:
     levels = [plan.grid.t.tolist(), plan.grid.alpha.tolist(), plan.grid.sigma.tolist()]
     whole = [dict(identity), fingerprint(model), str(recipe), levels, guidance, labels, seed]
-    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:12]
+    return json_hash(whole, 12)
 
 
 def labels_for(text: str, model: Predictor, samples: range) -> Tensor | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from diffdescent.base.files import (
     read_arrays,
     write_atomically,
 )
+from diffdescent.base.hashes import files_hash, json_hash
 from diffdescent.evaluate import METRICS, Features, Score, make_reference
 from diffdescent.evaluate import read_reference as read_images
 from diffdescent.evaluate.exact_errors import EXACT
@@ -136,8 +136,7 @@ class StudyReference:
         protocol = [
             self.study.protocol[key] for key in ("features", "reference", "reference_content")
         ]
-        name = hashlib.sha256(json.dumps(protocol, sort_keys=True).encode()).hexdigest()[:12]
-        return self.study.cache / f"reference-{name}.npz"
+        return self.study.cache / f"reference-{json_hash(protocol, 12)}.npz"
 
     def _load(self) -> Any:
         """What an earlier run kept; None where there is nothing, or it is damaged."""
@@ -173,7 +172,7 @@ def _formulas(names: tuple[str, ...]) -> str:
     folder = Path(evaluate.__file__).parent
     own = {inspect.getsourcefile(METRICS[name].compute) for name in names if name in METRICS}
     files = {*folder.rglob("*.py"), Path(metrics.__file__), *map(Path, filter(None, own))}
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()
+    return files_hash(sorted(files))
 
 
 def _scores(
@@ -188,8 +187,7 @@ def _scores(
         study.protocol,
         _formulas(study.metrics),
     ]
-    digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
-    path = study.out / "scores" / f"{digest}.json"
+    path = study.out / "scores" / f"{json_hash(what, 16)}.json"
     try:
         return _read_scores(path)
     except (OSError, ValueError, TypeError, KeyError):

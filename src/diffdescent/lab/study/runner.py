@@ -10,7 +10,6 @@ The folder of a study:
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from typing import Any
 import torch
 
 from diffdescent.base.files import pack_arrays
+from diffdescent.base.hashes import json_hash
 from diffdescent.base.version import __version__
 from diffdescent.run import fingerprint
 from diffdescent.run.json_files import read_object
@@ -78,7 +78,7 @@ class Study:
     @property
     def protocol_hash(self) -> str:
         """A short name of the protocol."""
-        return hashlib.sha256(json.dumps(self.protocol, sort_keys=True).encode()).hexdigest()[:12]
+        return json_hash(self.protocol, 12)
 
     @property
     def cache(self) -> Path:

@@ -20,8 +20,8 @@ def panels(rows: int, columns: int, width: float = 4.6, height: float = 3.5) -> 
     return figure, axes
 
 
-def save_and_close(figure: Any, path: Path, dpi: int = 80) -> None:
+def save_and_close(figure: Any, path: Path) -> None:
     import matplotlib.pyplot as plt
 
-    save_figure(figure, path, dpi)
+    save_figure(figure, path, dpi=80)
     plt.close(figure)

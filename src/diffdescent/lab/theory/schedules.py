@@ -20,7 +20,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffdescent.base.errors import UserError
-from diffdescent.core.grid import Grid
 from diffdescent.core.grid.admissible import (
     check_error_model,
     greatest_factor,
@@ -33,7 +32,6 @@ __all__ = [
     "Bounds",
     "Check",
     "check",
-    "check_grid",
     "distance_bounds",
     "greatest_factor",
     "greatest_step",
@@ -181,8 +179,3 @@ def least_band(ratios: ArrayLike, eta: float) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         needed = np.maximum(bounds.sigma / bounds.lower, bounds.upper / bounds.sigma)
     return float(np.nan_to_num(needed, nan=1.0, posinf=np.inf).max())
-
-
-def check_grid(grid: Grid, eta: float, nu: float) -> Check:
-    """:func:`check` of a grid of the engine."""
-    return check(grid.ratio, eta, nu)

@@ -145,9 +145,7 @@ class GuideLoss:
         self.smoothing = loss.label_smoothing
 
     def __call__(self, network: nn.Module, batch: Batch) -> torch.Tensor:
-        assert (
-            batch.labels is not None
-        )  # the trainer refuses classifier tasks on data without labels
+        assert batch.labels is not None  # the trainer refuses data without labels
         times = vp_times(self.process, batch.u, self.continuous)
         alpha, sigma = self.process.alpha_sigma(times)
         noisy = _like(alpha, batch.x) * batch.x + _like(sigma, batch.x) * batch.noise
@@ -162,9 +160,7 @@ class FeaturesLoss:
         self.smoothing = loss.label_smoothing
 
     def __call__(self, network: nn.Module, batch: Batch) -> torch.Tensor:
-        assert (
-            batch.labels is not None
-        )  # the trainer refuses classifier tasks on data without labels
+        assert batch.labels is not None  # the trainer refuses data without labels
         return F.cross_entropy(
             network(batch.x).float(), batch.labels, label_smoothing=self.smoothing
         )

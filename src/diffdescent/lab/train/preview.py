@@ -17,7 +17,7 @@ from diffdescent.run import sample
 from .config import TrainConfig
 from .objectives import denoise, make_vp
 
-_STEPS = 25
+_STEPS, _ROWS = 25, 8
 
 
 def sample_sheet(
@@ -25,12 +25,11 @@ def sample_sheet(
     config: TrainConfig,
     shape: tuple[int, int, int],
     null: int | None,
-    rows: int = 8,
 ) -> torch.Tensor:
-    """uint8 (C, rows·H, columns·W): column k shows class k (all of the classes, or 8 unconditional
+    """uint8 (C, 8H, columns·W): column k shows class k (all of the classes, or 8 unconditional
     columns), from fixed noise, by DDIM in ``_STEPS`` steps with x0 clipped to the data's range."""
     columns = 8 if null is None else min(null, 20)
-    n = rows * columns
+    n = _ROWS * columns
     device = next(network.parameters()).device
     images = sample(
         _predictor(network, config, shape, device),

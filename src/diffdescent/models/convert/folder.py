@@ -31,15 +31,6 @@ def write_folder(folder: Path, settings: Settings, state: dict[str, Tensor]) -> 
     write_atomically(folder / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
 
 
-def is_converted(folder: Path) -> bool:
-    """Whether :func:`write_folder` made the folder."""
-    try:
-        found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(found, dict) and found.get("format") == FORMAT
-
-
 def read_settings(folder: Path) -> Settings:
     """The settings of a folder. Raises :class:`UserError` for a newer or a damaged one."""
     path = folder / CONFIG

@@ -33,7 +33,7 @@ class _Trunk(nn.Module):
     ) -> None:
         super().__init__()
         self.model_channels, self.wide = model_channels, 4 * model_channels
-        self.updown, self.scale_shift = resblock_updown, use_scale_shift_norm
+        self.scale_shift = use_scale_shift_norm
         self.heads, self.head_width = num_heads, num_head_channels
         self.new_order, self.context = use_new_attention_order, context
         self.time_embed = nn.Sequential(

@@ -19,10 +19,10 @@ class Points:
     """A finite set of images: the x0 of a :class:`~diffdescent.models.dataset.Dataset`, read in
     chunks.
 
-    d = 0, and the reach is half the least distance between two different images. ``intrinsic``
-    tells the dimension of the manifold that the images are taken to be samples of, where one was
-    estimated (:mod:`.intrinsic`); ``reach`` is theirs, where it is known already. Raises
-    :class:`UserError` for a dimension outside (0, n].
+    d = 0, and the reach is half the least distance between two different images. ``intrinsic`` is
+    the dimension of the manifold that the images are taken to be samples of, where one was
+    estimated (:mod:`diffdescent.lab.theory.intrinsic`); ``reach`` is theirs, where it is known
+    already. Raises :class:`UserError` for a dimension outside (0, n].
     """
 
     def __init__(
