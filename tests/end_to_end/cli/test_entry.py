@@ -83,15 +83,19 @@ def test_what_help_says_without_loading_a_library_is_what_the_library_says() -> 
     """Commands repeat a few names and defaults, so that --help is quick."""
     from diffdescent.apps.cli.landscape import COUNTS
     from diffdescent.apps.cli.peculiarity.clusters import LEAST
+    from diffdescent.apps.cli.peculiarity.minima import BASE
+    from diffdescent.apps.cli.peculiarity.study import STEPS, TEACHER
     from diffdescent.apps.cli.theory.ideal import GRID
     from diffdescent.evaluate import METRICS, RESIZES
     from diffdescent.lab import landscape
-    from diffdescent.lab.peculiarity import clusters
+    from diffdescent.lab.peculiarity import clusters, points
     from diffdescent.lab.theory import ideal
     from diffdescent.lab.theory.sets.by_name import NAMES
 
     assert COUNTS.split(",") == [str(count) for count in landscape.COUNTS]
     assert clusters.LEAST == LEAST
+    assert ",".join(map(str, points.STEPS)) == STEPS
+    assert (points.TEACHER, points.BASE) == (TEACHER, BASE)
     assert ideal.GRID == GRID
     for command, names in (
         (("evaluate",), (*METRICS, *RESIZES)),
@@ -103,6 +107,6 @@ def test_what_help_says_without_loading_a_library_is_what_the_library_says() -> 
             assert name in text
 
 
-@pytest.mark.parametrize("command", sorted(Commands.table.keys() - {"sample"}))
-def test_help_of_a_command_does_not_load_torch(command: str) -> None:
-    assert not loaded_by(command, "--help")
+@pytest.mark.parametrize("command", all_commands(Commands), ids=" ".join)
+def test_help_of_a_command_does_not_load_torch(command: tuple[str, ...]) -> None:
+    assert not loaded_by(*command, "--help")

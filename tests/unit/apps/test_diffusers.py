@@ -25,7 +25,8 @@ from diffdescent.apps.diffusers import (  # noqa: E402
     MomentumDDIMScheduler,
     MomentumPLMSScheduler,
 )
-from diffdescent.apps.testing.conformance import run, smooth  # noqa: E402
+from diffdescent.apps.testing.networks import smooth  # noqa: E402
+from diffdescent.apps.testing.pipeline import run  # noqa: E402
 from diffdescent.core.executor import Executor  # noqa: E402
 from diffdescent.core.noise import Keyed  # noqa: E402
 from diffdescent.core.predict import Prediction, conversion  # noqa: E402

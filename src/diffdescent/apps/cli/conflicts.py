@@ -57,7 +57,7 @@ def conflicts(
     from diffdescent.models import load_model
 
     from .conflict_tables import described, print_conflicts
-    from .sampling import parse_labels
+    from .labels import parse_labels
 
     if n < 1:
         raise UserError("There is no sample to measure; give --n of at least 1.")

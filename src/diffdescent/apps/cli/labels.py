@@ -1,11 +1,18 @@
-"""The class that all trajectories of a command have."""
+"""Labels of the command line: a class for each sample, or one for all trajectories."""
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from diffdescent.base.errors import UserError
 from diffdescent.core.predict import Predictor
+from diffdescent.run.inputs import resolve_labels
 
-from .sampling import parse_labels
+
+def parse_labels(text: str | None, model: Predictor, count: int) -> Tensor | None:
+    """A class name or number for all samples, or a comma-separated list that is repeated over
+    them."""
+    return None if text is None else resolve_labels(text, range(count), model)
 
 
 def one_label(text: str | None, model: Predictor) -> int | None:

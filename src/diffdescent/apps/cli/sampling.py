@@ -7,25 +7,18 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
 
-from diffdescent.apps.textimage import wants_prompt
-from diffdescent.base.device import use_threads
 from diffdescent.base.errors import UserError, unknown
-from diffdescent.base.images import save_png, strip, to_uint8
-from diffdescent.core.predict import Predictor
-from diffdescent.guidance import parse_guidance
-from diffdescent.models import load_model
-from diffdescent.run import NOISES, Run, draw, make_recipe, prepare
-from diffdescent.run.image_files import read_init, read_mask
-from diffdescent.run.inputs import resolve_labels
-from diffdescent.run.record import numbers
 
-from . import output, prompting
 from .progress import Bar
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from diffdescent.run import Run
 
 SHEET_LIMIT = 400
 """A sheet shows at most this many images."""
@@ -35,13 +28,9 @@ STRIP_ROWS = 8
 
 def parse_samples(text: str) -> list[int]:
     """``"0-3,8"`` → [0, 1, 2, 3, 8], each once. Raises :class:`UserError` for anything else."""
+    from diffdescent.run.record import numbers
+
     return sorted(set(numbers(text)))
-
-
-def parse_labels(text: str | None, model: Predictor, count: int) -> torch.Tensor | None:
-    """A class name or number for all samples, or a comma-separated list that is repeated over
-    them."""
-    return None if text is None else resolve_labels(text, range(count), model)
 
 
 def sample(
@@ -132,6 +121,16 @@ def sample(
 
     An interrupted run is continued by the same command: only the missing images are made.
     """
+    from diffdescent.apps.textimage import wants_prompt
+    from diffdescent.base.device import use_threads
+    from diffdescent.base.images import save_png, to_uint8
+    from diffdescent.guidance import parse_guidance
+    from diffdescent.models import load_model
+    from diffdescent.run import NOISES, draw, make_recipe, prepare
+    from diffdescent.run.image_files import read_init, read_mask
+
+    from . import output, prompting
+
     started = time.monotonic()
     if batch_size < 1 or (micro_batch is not None and micro_batch < 1):
         raise UserError("--batch-size and --micro-batch must be at least 1.")
@@ -260,9 +259,14 @@ def sample(
         )
 
 
-def _strip(run: Run, places: Sequence[int]) -> torch.Tensor:
+def _strip(run: Run, places: Sequence[int]) -> Tensor:
     """x0 over the steps of the first samples; they are the same whatever the batches were, but
     where the recipe looks at whole ones."""
+    import torch
+
+    from diffdescent.base.images import strip
+    from diffdescent.run import draw
+
     first = run.batches()[0] if run.recipe.whole_batch else places
     paths = [b.trajectory for b in draw(run, first, trajectory=True) if b.trajectory is not None]
     return strip(torch.cat(paths, dim=1)[:, :STRIP_ROWS], scale=2)

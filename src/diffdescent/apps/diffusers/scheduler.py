@@ -13,13 +13,12 @@ from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers, Sch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
-from diffdescent.core.grid import Grid
-from diffdescent.core.recipe import Recipe
 
 from .config import is_flow, kind_of, told_at
 from .guidance import Guidance
-from .laid_out import LaidOut, evaluations, order_of
-from .layout import initial_scale, lay_out
+from .laid_out import LaidOut
+from .layout import lay_out
+from .levels import RunLevels
 from .quirks import stride
 from .recipe import full_recipe
 from .refusal import check, refuse, source_of, translated
@@ -28,7 +27,7 @@ from .timesteps import Timesteps
 from .training import TrainingNoise
 
 
-class DescentScheduler(TrainingNoise, SchedulerMixin, ConfigMixin):  # type: ignore[misc]
+class DescentScheduler(RunLevels, TrainingNoise, SchedulerMixin, ConfigMixin):  # type: ignore[misc]
     """Any recipe as a diffusers scheduler.
 
     ``pipe.scheduler = DescentScheduler.from_config(pipe.scheduler.config, recipe="ge")`` is all
@@ -142,36 +141,6 @@ class DescentScheduler(TrainingNoise, SchedulerMixin, ConfigMixin):  # type: ign
         return int(self.config["num_train_timesteps"])
 
     @property
-    def recipe(self) -> Recipe:
-        """What is run: the recipe with what the config adds to it. Its text does the same outside
-        diffusers."""
-        return self._recipe
-
-    @property
-    def grid(self) -> Grid | None:
-        """The levels of the run, after ``set_timesteps``."""
-        return None if self._laid is None else self._laid.grid
-
-    @property
-    def order(self) -> int:
-        """Evaluations in a step, where all but the last have as many; else 1 (see
-        :attr:`evaluations`)."""
-        if self._laid is not None:
-            return order_of(self._laid.plan)
-        return order_of(self._recipe.plan(lay_out(self.config, self._recipe, 8, mu=1.0)))
-
-    @property
-    def evaluations(self) -> list[int]:
-        """How many of the :attr:`timesteps` belong to each step; of another number at PNDM's start
-        and Heun's end."""
-        return evaluations(self._known().plan)
-
-    @property
-    def init_noise_sigma(self) -> float:
-        """What pipelines multiply unit noise by."""
-        return initial_scale(self.config, self._recipe, self.grid)
-
-    @property
     def begin_index(self) -> int | None:
         """The first timestep's index that a pipeline has set."""
         return self._begin_index
@@ -180,16 +149,6 @@ class DescentScheduler(TrainingNoise, SchedulerMixin, ConfigMixin):  # type: ign
     def step_index(self) -> int | None:
         """The index of the next timestep; None before the first ``step``."""
         return None if self._run is None else self._run.index
-
-    @property
-    def sigmas(self) -> Tensor:
-        """σ̃ = σ/α (a flow's σ) where each timestep evaluates, and the end; on the CPU."""
-        laid = self._laid
-        if laid is None:
-            raise UserError("The levels are known after set_timesteps; call it first.")
-        points = [*(row.at for row in laid.plan.rows), laid.grid.points[-1]]
-        flow = is_flow(self.config)
-        return torch.tensor([p.sigma if flow else p.ratio for p in points], dtype=torch.float32)
 
     def set_begin_index(self, begin_index: int = 0) -> None:
         """Start at this index of ``timesteps`` (image to image). The history of an earlier run is
@@ -314,11 +273,6 @@ class DescentScheduler(TrainingNoise, SchedulerMixin, ConfigMixin):  # type: ign
             raise self._told.unknown(timestep)
         laid = self._known()
         return next((i for i in places if laid.begins(i)), places[0])
-
-    def _known(self) -> LaidOut:
-        if self._laid is None:
-            raise UserError("No levels are laid out yet; call set_timesteps before step.")
-        return self._laid
 
 
 def _own_recipe(config: Mapping[str, Any], cls: type[DescentScheduler]) -> bool:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from .conformance import CHECKS, Report, check_scheduler
+from .checks import CHECKS
+from .conformance import check_scheduler
+from .findings import Report
 
 V = {"prediction_type": "v_prediction"}
 

@@ -6,31 +6,19 @@ import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from diffdescent.base.errors import UserError
-from diffdescent.base.files import write_atomically
-from diffdescent.lab.peculiarity.check import (
-    OTHER_COUNTS,
-    STRENGTHS,
-    Memory,
-    Reading,
-    check_counter,
-    check_memory,
-    check_others,
-    check_strength,
-    count_pieces,
-)
-from diffdescent.models import load_model
-from diffdescent.run.pieces import Pieces
 
 from ..options import Device, Quiet
 from ..progress import Meter
 from .options import Bf16, TrainingSet, wide_console
-from .training_set import read_training_set
+
+if TYPE_CHECKING:
+    from diffdescent.lab.peculiarity.check import Memory, Reading
 
 
 def check(
@@ -68,6 +56,20 @@ def check(
     With strength 0 alone and without --data no network is needed. A strength costs about 20
     evaluations a figure, --data --steps.
     """
+    from diffdescent.lab.peculiarity.check import (
+        OTHER_COUNTS,
+        STRENGTHS,
+        check_counter,
+        check_memory,
+        check_others,
+        check_strength,
+        count_pieces,
+    )
+    from diffdescent.models import load_model
+    from diffdescent.run.pieces import Pieces
+
+    from .training_set import read_training_set
+
     strengths = list(dict.fromkeys(strength or STRENGTHS))
     for each in strengths:
         check_strength(each)
@@ -115,6 +117,8 @@ def _print(readings: Sequence[Reading], memory: Memory | None) -> None:
 
 
 def _write(readings: Sequence[Reading], path: Path) -> None:
+    from diffdescent.base.files import write_atomically
+
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(("figures", "n", *(f"{what}{x}" for what in ("wrong", "peculiar", "unreadable")

@@ -5,24 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 from rich.table import Table
 
 from diffdescent.base.errors import UserError
-from diffdescent.lab.peculiarity import points as measured
-from diffdescent.lab.peculiarity import study as studies
-from diffdescent.lab.peculiarity.minima import BLOCK
-from diffdescent.lab.peculiarity.minima import minima as measure
-from diffdescent.lab.peculiarity.minima_table import compare, write_lines
-from diffdescent.lab.peculiarity.pictures import draw_minima
-from diffdescent.models import load_model
-from diffdescent.run.pieces import Pieces
 
 from ..options import Device, Quiet
 from ..progress import Meter
 from .options import TrainingSet, wide_console
-from .training_set import read_training_set
+
+BASE = "ddim"
+"""The recipe that the documentation's study compares others with."""
 
 
 def minima(
@@ -32,7 +25,7 @@ def minima(
     ] = Path("study"),
     sampler: Annotated[
         str, typer.Option(help="The recipe whose outputs are measured, each sample once.")
-    ] = measured.BASE,
+    ] = BASE,
     steps: Annotated[int, typer.Option(help="Its steps.")] = 50,
     most: Annotated[int, typer.Option(help="At most this many images of each kind.")] = 200,
     seed: Annotated[int, typer.Option(help="Seed of the noise of the returns.")] = 0,
@@ -47,7 +40,20 @@ def minima(
     Writes minima.csv and minima.png into the study's folder; 85 evaluations an image; an
     interrupted run is continued.
     """
-    point = measured.Point(sampler, steps)
+    import numpy as np
+
+    from diffdescent.lab.peculiarity import study as studies
+    from diffdescent.lab.peculiarity.minima import BLOCK
+    from diffdescent.lab.peculiarity.minima import minima as measure
+    from diffdescent.lab.peculiarity.minima_table import compare, write_lines
+    from diffdescent.lab.peculiarity.pictures import draw_minima
+    from diffdescent.lab.peculiarity.points import Point
+    from diffdescent.models import load_model
+    from diffdescent.run.pieces import Pieces
+
+    from .training_set import read_training_set
+
+    point = Point(sampler, steps)
     outcome = next((o for o in studies.outcomes(study) if o.point == point), None)
     if outcome is None:
         raise UserError(

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from diffdescent.base.errors import UserError
-from diffdescent.base.files import write_atomically
-from diffdescent.lab.peculiarity import points as measured
-from diffdescent.lab.peculiarity import study as studies
-from diffdescent.lab.peculiarity.comparison import REFERENCES, Row, table, write_table
-from diffdescent.lab.peculiarity.pictures import draw_differences, draw_study
-from diffdescent.lab.peculiarity.verdict import verdict
-from diffdescent.models import load_model
 
 from ..options import Device, Quiet
 from ..progress import Meter
 from .options import Bf16, wide_console
+
+if TYPE_CHECKING:
+    from diffdescent.lab.peculiarity.comparison import Row
+    from diffdescent.lab.peculiarity.points import Point
+
+STEPS = "5,10,20,50,100"
+"""The step counts of the documentation's study."""
+TEACHER = 1000
 
 
 def study(
@@ -32,8 +33,8 @@ def study(
     ] = Path("study"),
     n: Annotated[int, typer.Option(help="Figures of each point, a multiple of --block.")] = 500,
     block: Annotated[int, typer.Option(help="Figures a file.")] = 100,
-    steps: Annotated[str, typer.Option(help="Step counts.")] = ",".join(map(str, measured.STEPS)),
-    teacher: Annotated[int, typer.Option(help="Steps of the two teachers.")] = measured.TEACHER,
+    steps: Annotated[str, typer.Option(help="Step counts.")] = STEPS,
+    teacher: Annotated[int, typer.Option(help="Steps of the two teachers.")] = TEACHER,
     sampler: Annotated[
         list[str] | None,
         typer.Option(help="Only these recipes, and the teachers; may be repeated."),
@@ -57,12 +58,19 @@ def study(
     take 95 minutes of a core with --bf16. A study that was stopped goes on where it was, and a
     larger --n adds to it.
     """
+    from diffdescent.base.files import write_atomically
+    from diffdescent.lab.peculiarity import study as studies
+    from diffdescent.lab.peculiarity.comparison import table, write_table
+    from diffdescent.lab.peculiarity.pictures import draw_differences, draw_study
+    from diffdescent.lab.peculiarity.verdict import verdict
+    from diffdescent.models import load_model
+
     points = _points(steps, teacher, sampler)
     if not report_only:
         net = load_model(model, device)
         with Meter("starting", hidden=quiet) as bar:
 
-            def show(done: int, total: int, point: measured.Point) -> None:
+            def show(done: int, total: int, point: Point) -> None:
                 bar.to(done, total, f"{point.recipe}, {point.steps} steps")
 
             studies.run_study(
@@ -91,7 +99,9 @@ def study(
     typer.echo(f"Pictures: {written['png']}, {out / 'differences.png'}")
 
 
-def _points(steps: str, teacher: int, only: list[str] | None) -> list[measured.Point]:
+def _points(steps: str, teacher: int, only: list[str] | None) -> list[Point]:
+    from diffdescent.lab.peculiarity.points import Point, default_points
+
     try:
         counts = [int(part) for part in steps.split(",")]
     except ValueError:
@@ -100,13 +110,15 @@ def _points(steps: str, teacher: int, only: list[str] | None) -> list[measured.P
         ) from None
     if min(counts) < 1 or teacher < 1:
         raise UserError("Step counts and --teacher must be at least 1.")
-    points = measured.default_points(counts, teacher)
+    points = default_points(counts, teacher)
     if only:
-        points = points[:2] + [measured.Point(recipe, count) for recipe in only for count in counts]
+        points = points[:2] + [Point(recipe, count) for recipe in only for count in counts]
     return points
 
 
 def _print_rows(rows: Sequence[Row]) -> None:
+    from diffdescent.lab.peculiarity.comparison import REFERENCES
+
     names = [f"p, {name}" for name in ("DDIM", "ancestral", "base")]
     shown = Table(
         "recipe",

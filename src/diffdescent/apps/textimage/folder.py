@@ -1,0 +1,96 @@
+"""Pipeline folders: what a folder is, its pipeline's class, and its files of weights."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import mmap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from diffdescent.base.errors import UserError
+from diffdescent.models import bundled
+
+
+def is_pipeline(folder: Path) -> bool:
+    """Whether a folder looks like a diffusers pipeline."""
+    return (folder / "model_index.json").is_file()
+
+
+def wants_prompt(folder: Path) -> bool:
+    """Whether a folder is a diffusers pipeline with something that reads text."""
+    if not is_pipeline(folder):
+        return False
+    try:
+        index = json.loads((folder / "model_index.json").read_text())
+    except ValueError:
+        return False
+    return isinstance(index, dict) and any(
+        any(index.get(part) or ()) for part in ("tokenizer", "text_encoder")
+    )
+
+
+def pipeline_class(folder: Path, name: str) -> Any:
+    """The class of a folder's pipeline, which takes prompts.
+
+    Raises :class:`UserError` for another kind of model, a folder that is missing or damaged, and a
+    pipeline that is not known or takes no prompt.
+    """
+    import diffusers
+
+    if (
+        name in bundled()
+        or (folder.is_dir() and not is_pipeline(folder))
+        or name.startswith("images:")
+    ):
+        raise UserError(
+            f"{name!r} takes no prompt: only a diffusers pipeline folder (with model_index.json)"
+            " does; leave it out, or give such a folder."
+        )
+    if not folder.is_dir():
+        raise UserError(
+            f"There is no folder {name!r}; a prompt needs a diffusers pipeline folder on this disk."
+        )
+    try:
+        cls = json.loads((folder / "model_index.json").read_text())["_class_name"]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{folder / 'model_index.json'} is damaged; expected JSON with _class_name."
+        ) from None
+    found = getattr(diffusers, str(cls), None)
+    if found is None:
+        raise UserError(
+            f"{name!r} is a {cls}, which diffusers {diffusers.__version__} does not know; update"
+            " diffusers."
+        )
+    if "prompt" not in inspect.signature(found.__call__).parameters:
+        raise UserError(
+            f"{name!r} is a {cls}, which takes no prompt; leave it out (classes are chosen with"
+            " --label)."
+        )
+    return found
+
+
+def further_encoders(cls: Any) -> set[str]:
+    """The text encoders after the first that a pipeline has room for, and their tokenizers."""
+    parts = inspect.signature(cls.__init__).parameters
+    return {part for part in parts if part.startswith(("text_encoder_", "tokenizer_"))}
+
+
+def weight_files(root: Path) -> list[Path]:
+    """The files of weights in a folder, each kind in the order of their names."""
+    return sorted(path for kind in ("safetensors", "bin") for path in root.rglob(f"*.{kind}"))
+
+
+def fingerprint(weights: Sequence[Path]) -> str:
+    """SHA-256 of the weight files: a run's record says which weights made it."""
+    digest = hashlib.sha256()
+    for path in weights:
+        with (
+            open(path, "rb") as file,
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        ):
+            digest.update(mapped)
+    return digest.hexdigest()[:16]
