@@ -6,13 +6,16 @@ from diffdescent.core.transforms.projection import Conflicts, Delta
 from diffdescent.core.transforms.pxp import PAPER, RELEASED, FreePxP, PxP
 from diffdescent.core.transforms.rescale import Rescale
 
-from .cfg import ClassifierFree, ClassifierFreePlus
-from .classifier import Classifier
-from .clip import CLIP
 from .elements import Gradient, source
 from .energy import Energy
 from .guide import Guide
 from .guided import Guided, Sight
+
+# isort: split
+# What a source's file imports from here stands above; other sources follow.
+from .cfg import ClassifierFree, ClassifierFreePlus
+from .classifier import Classifier
+from .clip import CLIP
 from .pretrained import load_guide
 from .text import apply_guidance, parse_guidance
 

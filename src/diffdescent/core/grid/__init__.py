@@ -6,9 +6,12 @@ there. Builders are plain functions ``f(process, steps, *, end=…, …) → Gri
 :data:`GRIDS`. Importing the package registers them all.
 """
 
-from . import admissible, beta_quantiles, by_ratio, by_time, tables
 from .base import GRIDS, Builder, End, Grid, make_grid, register
 from .build import check_steps, from_ratios, from_times, ratio_range
+
+# isort: split
+# What a grid's file imports from here stands above; the grids follow.
+from . import admissible, beta_quantiles, by_ratio, by_time, tables
 from .tables import AYS, explicit, explicit_ratios
 
 __all__ = [

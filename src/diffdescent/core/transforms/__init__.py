@@ -1,7 +1,6 @@
 """Transforms: what is done to an estimate or to a step, over any solver that leaves room for it.
 Importing the package registers them all."""
 
-from .apg import APG
 from .base import (
     TRANSFORMS,
     Commit,
@@ -13,6 +12,10 @@ from .base import (
     Transform,
     register,
 )
+
+# isort: split
+# What a transform's file imports from here stands above; the transforms follow.
+from .apg import APG
 from .gradient_estimation import GradientEstimation
 from .inpaint import Inpaint
 from .momentum import Momentum
