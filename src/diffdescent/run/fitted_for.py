@@ -60,4 +60,4 @@ def require_fit(
     )
     if solver.strict:
         raise UserError(text)
-    warnings.warn(text, stacklevel=2)
+    warnings.warn(text, stacklevel=4)  # whoever called sample

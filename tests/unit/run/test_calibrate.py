@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import warnings
 from pathlib import Path
@@ -72,6 +73,14 @@ def test_curves_over_the_frequency_solve_a_spectrum(found: Calibration) -> None:
     assert found.fitted.value < 0.3 * found.opponent.value
     assert found.difference.high < 0
     assert "calibrated" in found.summary
+
+
+def test_a_coarse_teacher_is_named(found: Calibration) -> None:
+    coarse = dataclasses.replace(
+        found,
+        solver=dataclasses.replace(found.solver, report={"held_out": 8, "teacher_error": 1.0}),
+    )
+    assert "more levels" in coarse.summary
 
 
 def test_bands_are_what_helps(found: Calibration) -> None:

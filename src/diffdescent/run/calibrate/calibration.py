@@ -80,6 +80,11 @@ class Calibration:
             f"{self.evaluations} evaluations of one image were spent; the teacher's own error is"
             f" about {report['teacher_error']:.2g}."
         )
+        if report["teacher_error"] > self.fitted.value / 4:
+            lines.append(
+                "That is not much less than the sampler's distance: give the teacher more levels"
+                " before you believe these figures."
+            )
         return "\n".join(lines)
 
     def write(self, path: Path) -> None:
