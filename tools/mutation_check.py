@@ -10,6 +10,7 @@ longer in the code.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -112,10 +113,11 @@ def caught(fault: Fault) -> bool | None:
             text=True,
             check=False,
         )
-        failed = " failed" in done.stdout  # with workers, -x ends in "interrupted"
-        if done.returncode and not failed:
+        # With workers -x ends in "interrupted", and a test module may already fail to be read.
+        noticed = re.search(r"\d+ (failed|errors?)\b", done.stdout) is not None
+        if done.returncode and not noticed:
             sys.exit(f"The suites could not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-        return failed
+        return noticed
 
 
 def main() -> None:
