@@ -15,7 +15,7 @@ from diffdescent.base.statistics import Estimate
 
 from .features import JSON, Features
 from .half_sampling import LEAST, HalfSampled, check_resamples, halves, interval
-from .metric import METRICS, Metric, Task, metric_name
+from .metric import METRICS, Metric, Task, compute, metric_name
 from .moments import Moments
 from .notes import (
     BiasBeyondInterval,
@@ -180,7 +180,7 @@ def _one(
             progress(name, done, total)
 
     report(0, 1)
-    value, over = metric.compute(Task(images, reference, masks, report))
+    value, over = compute(metric, Task(images, reference, masks, report))
     report(1, 1)
     found = None if over is None else interval(value, over, n, metric.bounds)
     bias = (

@@ -17,11 +17,12 @@ from diffdescent.apps.cli.app import main
 from diffdescent.base.errors import UserError
 from diffdescent.base.images import save_png
 from diffdescent.evaluate import BUILT_IN, METRICS, Metric, metric_name, register
+from tests.end_to_end.docs.pages import command
 from tests.paths import ROOT
 
 PAGE = (ROOT / "docs" / "write-a-metric.md").read_text()
 FILE, SCORE, STUDY = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-(COMMAND,) = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
+COMMAND, SUITE = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
 
 
 @pytest.fixture
@@ -62,8 +63,7 @@ def test_the_file_serves_python_a_study_and_the_command(
     assert table.filter(polars.col("metric") == "nearest").height == 2
     page = (folder / "results" / "report.md").read_text()
     assert "Distance to the nearest reference image ↓" in page
-    command = table["command"][0]
-    assert "--metrics nearest_image:nearest,fd" in command
+    assert "--metrics nearest_image:nearest,fd" in table["command"][0]
 
     words = shlex.split(COMMAND.replace("\\\n", " "))
     assert words[:2] == ["PYTHONPATH=.", "diffdescent"]
@@ -83,9 +83,13 @@ def test_names_are_of_one_metric(folder: Path) -> None:
     assert metric_name("nearest_image:nearest") == "nearest"
     assert metric_name("nearest_image:nearest") == "nearest"  # a second time changes nothing
     other = Metric("fd", "Another", False, "pool", None, lambda task: (0.0, None))
-    with pytest.raises(UserError, match="of one metric alone"):
+    with pytest.raises(UserError, match="that is the 'Fréchet distance' of diffdescent"):
         register(other)
     with pytest.raises(UserError, match="cannot be imported"):
         metric_name("no_such_module:nearest")
     with pytest.raises(UserError, match="Unknown metric"):
         metric_name("nearest_image:nearer")
+
+
+def test_the_suite_takes_it(folder: Path) -> None:
+    assert "passed" in command(SUITE.strip(), folder)

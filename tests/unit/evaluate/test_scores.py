@@ -4,24 +4,33 @@ computed."""
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 import torch
 
 from diffdescent.base.errors import UserError
 from diffdescent.evaluate import (
+    ALIASES,
     METRICS,
     Features,
+    Metric,
     Reference,
-    Score,
+    Task,
+    Values,
     make_reference,
     metric_name,
     possible,
+    register,
     score,
 )
 from diffdescent.evaluate.half_sampling import halves, interval
 
-NAMES = ("fd", "sfd", "is", "precision", "recall", "kid")
+NAMES = tuple(METRICS)
+"""All metrics that are registered: those of the package, and of modules given by ``pytest -p``."""
+OURS = ("fd", "sfd", "is", "agreement", "precision", "recall", "kid")
+"""Those that the tests name one by one; a new one joins the others by itself."""
 
 
 def features(n: int, seed: int, shift: float = 0.0, d: int = 4) -> Features:
@@ -29,31 +38,35 @@ def features(n: int, seed: int, shift: float = 0.0, d: int = 4) -> Features:
     return Features(x, x.square(), (2 * x).softmax(1))
 
 
+def labelled(n: int, seed: int, shift: float = 0.0, d: int = 4) -> Features:
+    """The same with classes that were asked for, so that every metric can be computed."""
+    return dataclasses.replace(features(n, seed, shift, d), labels=torch.arange(n) % d)
+
+
 @pytest.fixture(scope="module")
 def reference() -> Reference:
     return make_reference(features(150, seed=0))
 
 
-def test_intervals_cover_the_expectation_at_this_number_of_images(reference: Reference) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_intervals_cover_the_expectation_at_this_number_of_images(
+    name: str, reference: Reference
+) -> None:
     """100 sets of images: the 95 % intervals hold the mean score of such sets about as often as
     they say."""
-    scores: dict[str, list[Score]] = {name: [] for name in NAMES}
-    for trial in range(100):
-        drawn = score(
-            features(80, seed=1000 + trial, shift=0.8), reference, NAMES, seed=trial, resamples=50
-        )
-        for found in drawn:
-            scores[found.metric].append(found)
-    for name, found in scores.items():
-        truth = sum(s.value for s in found) / len(found)
-        hits = sum(s.known and s.contains(truth) for s in found)
-        # 100 trials at 95 % have a standard error of 2.2 %.
-        assert hits / len(found) >= 0.88, f"{name} covers {hits / len(found):.3f}"
-        width = sum(s.high - s.low for s in found if s.known) / len(found)
-        spread = torch.tensor([s.value for s in found]).std()
-        assert width < 1.5 * 2 * 1.96 * spread, (
-            f"{name} is too wide: {width:.3g} for ±1.96·{spread:.3g}"
-        )
+    found = [
+        score(labelled(80, 1000 + trial, shift=0.8), reference, [name], seed=trial, resamples=50)[0]
+        for trial in range(100)
+    ]
+    truth = sum(s.value for s in found) / len(found)
+    hits = sum(s.known and s.contains(truth) for s in found)
+    # 100 trials at 95 % have a standard error of 2.2 %.
+    assert hits / len(found) >= 0.88, f"{name} covers {hits / len(found):.3f}"
+    width = sum(s.high - s.low for s in found if s.known) / len(found)
+    spread = torch.tensor([s.value for s in found]).std()
+    assert width < 1.5 * 2 * 1.96 * spread, (
+        f"{name} is too wide: {width:.3g} for ±1.96·{spread:.3g}"
+    )
 
 
 def test_the_bias_of_a_distance_is_found(reference: Reference) -> None:
@@ -88,7 +101,7 @@ def test_an_interval_is_centred_on_the_value() -> None:
 
 
 def test_values_do_not_depend_on_the_seed_and_intervals_do(reference: Reference) -> None:
-    x = features(50, seed=5)
+    x = labelled(50, seed=5)
     a, b, again = (score(x, reference, NAMES, seed=s, resamples=20) for s in (0, 1, 0))
     assert [s.value for s in a] == [s.value for s in b]
     assert [s.low for s in a] != [s.low for s in b]
@@ -109,13 +122,16 @@ def test_names_aliases_and_the_nearest_of_a_wrong_one(reference: Reference) -> N
 def test_what_features_and_reference_allow(reference: Reference) -> None:
     full, pool = features(20, seed=1), Features(features(20, seed=1).pool)
     moments = Reference(reference.moments)
-    asked = dataclasses.replace(full, labels=torch.zeros(20, dtype=torch.int64))
-    assert possible(asked, reference) == list(METRICS)
-    assert possible(full, reference) == [name for name in METRICS if name != "agreement"]
-    assert possible(pool, reference) == ["fd", "precision", "recall", "kid"]
-    assert possible(full, moments) == ["fd", "is"]
-    assert possible(full, None) == ["is"]
-    assert [s.metric for s in score(full, moments)] == ["fd", "is"]
+
+    def ours(names: Iterable[str]) -> list[str]:
+        return [name for name in names if name in OURS]
+
+    assert possible(labelled(20, seed=1), reference) == list(METRICS)
+    assert ours(possible(full, reference)) == [name for name in OURS if name != "agreement"]
+    assert ours(possible(pool, reference)) == ["fd", "precision", "recall", "kid"]
+    assert ours(possible(full, moments)) == ["fd", "is"]
+    assert ours(possible(full, None)) == ["is"]
+    assert ours(s.metric for s in score(full, moments)) == ["fd", "is"]
     with pytest.raises(UserError, match="nothing to compare with; give a reference"):
         score(full, None, ["fd"])
     with pytest.raises(
@@ -168,7 +184,7 @@ def test_a_single_half_has_no_spread(reference: Reference, resamples: int) -> No
 
 
 def test_a_handful_of_images_has_a_value_and_no_interval(reference: Reference) -> None:
-    found = score(features(5, seed=1), reference, NAMES)
+    found = score(labelled(5, seed=1), reference, NAMES)
     assert all(not s.known and s.bias is None for s in found)
     assert all(s.count == 5 for s in found)
 
@@ -199,6 +215,65 @@ def test_progress_is_told(reference: Reference) -> None:
     )
     assert ("fd", 3, 5) in seen
     assert seen[-1] == ("is", 1, 1)
+
+
+def declared(**changed: Any) -> Metric:
+    """A metric of one's own: minus the mean length of an image's features."""
+
+    def length(task: Task) -> Values:
+        each = -task.images.pool.double().norm(dim=1)
+        over = None if task.masks is None else task.masks.double() @ each / task.masks.sum(1)
+        return float(each.mean()), over
+
+    plain = Metric("length", "Length", higher=True, needs="pool", against=None, compute=length)
+    return dataclasses.replace(plain, **changed)
+
+
+def test_a_value_beyond_the_bounds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = features(40, seed=1)
+    monkeypatch.setitem(METRICS, "length", declared())
+    for resamples in (0, 20):
+        with pytest.raises(UserError, match=r"'length' is -\d.* beyond its bounds .* say bounds="):
+            score(x, None, ["length"], resamples=resamples)
+    monkeypatch.setitem(METRICS, "length", declared(bounds=(-100.0, 0.0)))
+    (found,) = score(x, None, ["length"], resamples=20)
+    assert found.low < found.value < found.high < 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"needs": "pol"}, "word for needs= of the metric 'length': 'pol'; did you mean 'pool'"),
+        ({"against": "images"}, "word for against= of the metric 'length': 'images'"),
+        ({"bounds": (1.0, 0.0)}, "lowest and the highest"),
+        ({"name": "Length"}, "lower case.* write 'length'"),
+        ({"aliases": ("l ",)}, "'l '.* lower case.* write 'l'"),
+        ({"aliases": ("fid",)}, "'fid': that is the 'Fréchet distance' of diffdescent"),
+    ],
+)
+def test_a_declaration_is_checked(changed: dict[str, Any], message: str) -> None:
+    known, aliases = dict(METRICS), dict(ALIASES)
+    with pytest.raises(UserError, match=message):
+        register(declared(**changed))
+    assert (known, aliases) == (METRICS, ALIASES)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (None, "a number and its values on the halves .* not None"),
+        (0.5, "a number and its values on the halves .* not a float"),
+        ((torch.tensor([0.5]), None), r".* not a tuple of a tensor of shape \(1,\), None"),
+        ((0.5, [0.1, 0.2]), r"a tensor of shape \(20,\) .* not a list"),
+        ((0.5, torch.zeros(19)), r"a tensor of shape \(20,\) .* not a tensor of shape \(19,\)"),
+    ],
+)
+def test_what_compute_gives_is_checked(
+    given: Any, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METRICS, "length", declared(compute=lambda task: given))
+    with pytest.raises(UserError, match=f"The metric 'length' must give {message}"):
+        score(features(40, seed=1), None, ["length"], resamples=20)
 
 
 def test_equal_sets_score_perfectly(reference: Reference) -> None:

@@ -4,7 +4,7 @@ from ..metric import register
 from .agreement import AGREEMENT
 from .frechet import FRECHET, SPATIAL_FRECHET
 from .inception_score import INCEPTION_SCORE
-from .kernel import KERNEL
+from .kid import KERNEL
 from .precision_recall import PRECISION, RECALL
 
 BUILT_IN = (

@@ -13,7 +13,7 @@ _OPTIONS: dict[str, JSON] = {"covariance": "n − 1", "trace": "eigenvalues, flo
 
 
 def _between(x: Tensor | None, a: Moments, b: Moments, task: Task) -> Values:
-    value = frechet_distance(a, b)
+    value = max(frechet_distance(a, b), 0.0)  # of equal sets, rounding leaves less
     if x is None or task.masks is None:
         return value, None
     return value, over_halves(x, b, factor(b.sigma), task.masks, task.report)
