@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,7 @@ def save_figure(figure: Any, path: Path, dpi: int = 150) -> None:
     Raises :class:`UserError` for a format that matplotlib does not know and a place that cannot be
     written.
     """
-    from io import BytesIO
-
-    buffer = BytesIO()
+    buffer = io.BytesIO()
     try:
         figure.savefig(buffer, dpi=dpi, format=path.suffix.lstrip(".").lower() or "png")
     except ValueError:
@@ -55,12 +54,10 @@ def save_figure(figure: Any, path: Path, dpi: int = 150) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def png_bytes(image: Tensor) -> bytes:
-    """One (C, H, W) uint8 image as the bytes of a PNG file."""
-    from io import BytesIO
-
-    buffer = BytesIO()
-    _picture(image).save(buffer, format="PNG", optimize=False)
+def png_bytes(image: Tensor, optimize: bool = False) -> bytes:
+    """One (C, H, W) uint8 image as the bytes of a PNG file, with ``optimize`` a smaller one."""
+    buffer = io.BytesIO()
+    _picture(image).save(buffer, format="PNG", optimize=optimize)
     return buffer.getvalue()
 
 

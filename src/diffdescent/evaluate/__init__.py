@@ -1,6 +1,7 @@
 """Judging images: features, distances to a reference with intervals, and errors on exact models.
 
-from diffdescent.evaluate import load_extractor, read_reference, extract, score
+from diffdescent.evaluate import extract, load_extractor, read_reference, score
+
 extractor = load_extractor("cifar10-features")
 reference = read_reference("photos.zip", extractor)
 scores = score(extract(extractor, images), reference, ["fd", "precision", "recall"])

@@ -14,7 +14,7 @@ from diffdescent.base.errors import UserError
 @dataclass(frozen=True)
 class Moments:
     """``mu`` (d,) and ``sigma`` (d, d), float64, of ``n`` feature vectors; n is None where a file
-    does not tell it.
+    does not say.
 
     ``sigma`` is the unbiased covariance (division by n − 1), as in pytorch-fid and ADM.
     """

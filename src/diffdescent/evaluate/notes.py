@@ -74,8 +74,8 @@ class SingularCovariance(Note, kind="singular covariance"):
     def __str__(self) -> str:
         return (
             f"{self.images} images for {self.features} features: their covariance is singular and"
-            " the distance is too large, by how much they cannot tell; compare with equal"
-            f" numbers of images only, or give more than {self.features}"
+            " the distance is too large by an unknown amount; compare with equal numbers of"
+            f" images only, or give more than {self.features}"
         )
 
 

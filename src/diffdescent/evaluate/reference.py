@@ -34,7 +34,7 @@ class Reference:
     ``moments`` are those of the pooled features, ``spatial`` those of the spatial ones.
     ``features`` are None where only moments are known (saved files, and sets that were read with
     ``keep=False``). ``protocol`` is that of the extractor; empty for a foreign file, which does not
-    tell how it was made.
+    say how it was made.
     """
 
     moments: Moments
@@ -45,7 +45,7 @@ class Reference:
 
     @property
     def count(self) -> int | None:
-        """How many images there were; None where the file does not tell."""
+        """How many images there were; None where the file does not say."""
         return self.moments.n
 
     @cached_property

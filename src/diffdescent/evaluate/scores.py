@@ -129,8 +129,7 @@ def score(
     n = found.count
     if n is None:
         raise UserError(
-            f"{found.name} does not tell how many images it was made of; give the images"
-            " themselves."
+            f"{found.name} does not say how many images it was made of; give the images themselves."
         )
     masks = (
         halves(n, resamples, seed)
@@ -144,8 +143,8 @@ def score(
 
 
 def check_against(metrics: Sequence[str], reference: Reference) -> None:
-    """Whether ``reference`` has what ``metrics`` look at in it. Raises :class:`UserError` where it
-    has not."""
+    """Whether ``reference`` has what ``metrics`` need. Raises :class:`UserError` where something
+    is missing."""
     for name in metrics:
         against = METRICS[name].against
         if against is not None and not _has(reference, against):

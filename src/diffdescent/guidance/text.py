@@ -31,7 +31,7 @@ from .elements import ACTIONS, SOURCES, Element, Free, FreePlus, FreeProjection,
 from .guide import Guide
 
 _TRIED = 4
-"""Steps of the plan that tells whether a recipe's steps have a mean to move."""
+"""Steps of the plan that shows whether a recipe's steps have a mean to move."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from rich.console import Console
@@ -12,6 +11,8 @@ from rich.table import Table
 from diffdescent.base.statistics import Estimate
 from diffdescent.lab.conflicts.rows import PAIRS, SHARES, ConflictRow
 from diffdescent.lab.conflicts.table import ConflictTable
+
+from .results import finite
 
 SHOWN = 10
 """The table prints at most this many steps; the file has all."""
@@ -86,14 +87,10 @@ def _row(row: ConflictRow) -> dict[str, Any]:
     place = (
         {}
         if row.step < 0
-        else {"step": row.step, "t": row.t, "sigma_over_alpha": _number(row.ratio)}
+        else {"step": row.step, "t": row.t, "sigma_over_alpha": finite(row.ratio)}
     )
     figures = {
-        name: {"value": _number(f.value), "low": _number(f.low), "high": _number(f.high), "n": f.n}
+        name: {"value": finite(f.value), "low": finite(f.low), "high": finite(f.high), "n": f.n}
         for name, f in row.figures.items()
     }
     return {"pair": row.pair, **place, **figures}
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -38,19 +38,18 @@ def explain(
     recipe, kind = parse(sampler), process_named(process)
     levels = parse_grid(grid or default_grid(recipe, kind), kind, steps)
     found = read(recipe, levels)
-    record = json.dumps(found.record(), indent=1)
+    record = found.record()
     if as_json:
-        typer.echo(record)
+        typer.echo(json.dumps(record, indent=1))
     else:
         _print(found)
     if out is not None:
-        from diffdescent.base.files import make_folder, write_atomically
         from diffdescent.lab.explain import draw_stability
 
         from .draw_weights import draw_weights
+        from .results import write_result
 
-        make_folder(out)
-        write_atomically(out / "explain.json", (record + "\n").encode())
+        write_result(out, "explain.json", record)
         draw_weights(found.weights, out / "weights.png")
         draw_stability(found, recipe, out / "stability.png")
         typer.echo(f"Wrote {out}/explain.json, weights.png and stability.png", err=True)

@@ -65,13 +65,13 @@ def landscape(
     Everything computed is kept in OUT/cache; an interrupted or changed command computes only what
     is missing.
     """
-    from diffdescent.base.files import write_atomically
     from diffdescent.core.recipe import parse
     from diffdescent.lab.landscape import REFERENCE, Landscape, draw_landscape, draw_strip
     from diffdescent.models import load_model
     from diffdescent.run import resolve_grid
 
     from .labels import one_label
+    from .results import write_result
 
     recipes = [part.strip() for part in samplers.split(";") if part.strip()]
     if not recipes:
@@ -143,7 +143,7 @@ def landscape(
             for p, row in zip(paths, strip, strict=True)
         },
     }
-    write_atomically(out / "landscape.json", (json.dumps(result, indent=1) + "\n").encode())
+    write_result(out, "landscape.json", result)
     if as_json:
         typer.echo(json.dumps(result))
         return

@@ -27,7 +27,7 @@ def explain(recipe: Recipe, grid: Grid) -> Explanation:
     if crooked:
         raise UserError(
             f"{crooked[0]!r} is not linear: what it does to a step depends on the image, so no"
-            " table of weights tells it; leave it out to read the rest of the chain."
+            " table of weights shows it; leave it out to read the rest of the chain."
         )
     plan = recipe.plan(grid)
     weights = effective_weights(recipe, grid)

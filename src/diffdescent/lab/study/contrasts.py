@@ -143,10 +143,8 @@ def _free(one: Contrast) -> set[str]:
 
     free = {"name", "nfe", *one.of, *one.against}
     if not both("name", "template", "sampler", "guidance"):
-        return free | {
-            "sampler",
-            "guidance",
-        }  # the template, which must agree, tells them but for parameters
+        # The template, which must agree, fixes both but for their parameters.
+        return free | {"sampler", "guidance"}
     free.add("template")
     for part in ("sampler", "guidance"):
         if both("name", "template", part):

@@ -53,7 +53,7 @@ def manifold_reach(
     with the tangent space T_p of ``dimension`` taken from the principal directions of p's
     neighbours. Pairs nearer than three radii of the neighbourhood, whose ratio measures the error
     of T_p, are left out. A finite sample sees only the pairs it has, which raises the estimate;
-    tangents from few neighbours are tilted, which lowers it. ``pieces``, whose base tells the set,
+    tangents from few neighbours are tilted, which lowers it. ``pieces``, whose base names the set,
     keep what was found, a tangent space at a time.
 
     Raises :class:`UserError` for more dimensions than neighbours.

@@ -49,7 +49,7 @@ def neighbour_distances(
     """The k nearest others of ``sample`` points of the set, drawn with ``seed`` (None: of all of
     them).
 
-    ``pieces``, whose base tells the set, keep what was found, 256 points at a time.
+    ``pieces``, whose base names the set, keep what was found, 256 points at a time.
 
     Points that another one repeats exactly are left out: their distance 0 says nothing about the
     manifold. Raises :class:`UserError` for a set with fewer than k + 2 points.

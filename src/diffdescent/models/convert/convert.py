@@ -38,7 +38,7 @@ _FAMILIES: tuple[tuple[str, Callable[[frozenset[str]], bool]], ...] = (
 
 
 def family_of(names: frozenset[str]) -> str | None:
-    """Whose names these tensors have None where nobody's."""
+    """Whose names these tensors have; None where nobody's."""
     return next((family for family, fits in _FAMILIES if fits(names)), None)
 
 

@@ -35,7 +35,7 @@ def lowrank(
     from diffdescent.lab.theory.lowrank import FRACTIONS, METRICS, sweep
     from diffdescent.lab.theory.pictures import draw_low_rank
 
-    from .results import write_result
+    from ..results import write_result
 
     with Meter("measuring", "ranks", total=len(FRACTIONS), hidden=as_json) as bar:
         rows = sweep(

@@ -16,7 +16,7 @@ from diffdescent.base.errors import UserError
 from diffdescent.lab.theory import schedules
 from diffdescent.lab.theory.errors import Errors
 
-from .results import finite, write_result
+from ..results import finite, write_result
 
 
 def report(

@@ -40,7 +40,7 @@ def schedule(
     from diffdescent.core.recipe import parse_grid
     from diffdescent.lab.theory import schedules
 
-    from .results import finite
+    from ..results import finite
 
     beta = schedules.greatest_step(eta, nu, steps)
     factor, limit = schedules.greatest_factor(eta, nu, steps), schedules.greatest_factor(eta, nu)

@@ -46,7 +46,7 @@ def describe(
     from diffdescent.lab.theory.sets.points import Points
     from diffdescent.run.pieces import Pieces
 
-    from .results import finite, write_result
+    from ..results import finite, write_result
 
     if min(neighbours, sample, tangents) < 1:
         raise UserError("--neighbours, --sample and --tangents must be at least 1.")

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import base64
-import io
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
-from diffdescent.base.images import sheet
+from diffdescent.base.images import png_bytes, sheet
 
 from .. import figures
 from ..gather import Results
@@ -32,9 +29,6 @@ from .sections import (
 
 SHOWN = 10
 """Images of a cell in its sample sheet."""
-
-
-# --- HTML
 
 
 def html(results: Results) -> str:
@@ -108,16 +102,7 @@ def _sheets(results: Results) -> list[tuple[str, list[tuple[str, str]]]]:
                 *(str(line.columns[n]) for n in varying(results.lines, ("guidance", "labels"))),
             ]
         )
-        blocks.setdefault(heading, []).append((name, _data("image/png", _png(pictures))))
+        row = sheet(torch.from_numpy(pictures), columns=len(pictures), gap=1)
+        picture = _data("image/png", png_bytes(row, optimize=True))
+        blocks.setdefault(heading, []).append((name, picture))
     return list(blocks.items())
-
-
-def _png(pictures: npt.NDArray[np.uint8]) -> bytes:
-    from PIL import Image
-
-    page = sheet(torch.from_numpy(pictures), columns=len(pictures), gap=1).permute(1, 2, 0).numpy()
-    buffer = io.BytesIO()
-    Image.fromarray(page[:, :, 0] if page.shape[2] == 1 else page).save(
-        buffer, format="PNG", optimize=True
-    )
-    return buffer.getvalue()

@@ -118,7 +118,7 @@ def _difference(gap: Gap) -> Difference:
 
 
 def described(line: Line, lines: Sequence[Line]) -> str:
-    """What tells a line from others with its title."""
+    """What distinguishes a line from others with its title."""
     words = [str(line.columns[name]) for name in varying(lines, DESCRIBING)]
     return ", ".join([*words, f"{line.columns['nfe']} evaluations"])
 

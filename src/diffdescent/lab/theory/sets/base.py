@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -50,6 +50,16 @@ class Set(Protocol):
         ...
 
 
+@runtime_checkable
+class _Smoothable(Protocol):
+    def smoothed(self, x: Tensor, sigma: float) -> Smoothed: ...
+
+
+@runtime_checkable
+class _Fingerprinted(Protocol):
+    def fingerprint(self) -> str: ...
+
+
 def gradient(projection: Projection, x: Tensor) -> Tensor:
     """∇dist(x) = (x − proj(x))/dist(x), a unit vector; 0 on the set itself, where dist has no
     gradient."""
@@ -63,21 +73,18 @@ def smoothed(k: Set, x: Tensor, sigma: float) -> Smoothed:
 
     Raises :class:`UserError` unless σ > 0, and for a set that has no ``smoothed`` of its own.
     """
-    own = getattr(k, "smoothed", None)
-    if own is None:
+    if not isinstance(k, _Smoothable):
         raise UserError(
             f"A {type(k).__name__} knows no smoothed distance; give it a method smoothed(x, sigma)."
         )
-    found: Smoothed = own(x, sigma)
-    return found
+    return k.smoothed(x, sigma)
 
 
 def identity(k: Set) -> str:
     """What tells one set from another: its ``fingerprint()`` if it has one, else a hash of where it
     projects fixed points to."""
-    known = getattr(k, "fingerprint", None)
-    if known is not None:
-        return str(known())
+    if isinstance(k, _Fingerprinted):
+        return k.fingerprint()
     found = k.project(normals(0, torch.arange(8), k.shape, 0, dtype=torch.float64))
     return digest((found.nearest, found.distance), type(k).__name__)
 

@@ -1,4 +1,4 @@
-"""How the commands of ``diffdescent theory`` write their numbers."""
+"""How commands write their numbers as JSON."""
 
 from __future__ import annotations
 
