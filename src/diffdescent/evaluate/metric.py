@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 import numbers
 from collections.abc import Callable, Collection, Mapping
@@ -12,6 +11,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from diffdescent.base.errors import UserError, unknown
+from diffdescent.base.extensions import import_module
 
 from .features import JSON
 from .reference import Reference
@@ -157,7 +157,7 @@ def metric_name(name: str, others: Collection[str] = ()) -> str:
     """
     module, _, plain = name.strip().rpartition(":")
     if module:
-        _import(module)
+        import_module(module)
     plain = ALIASES.get(plain.lower(), plain.lower())
     if plain not in METRICS and plain not in others:
         raise unknown("metric", name.strip(), (*METRICS, *others), ALIASES)
@@ -169,13 +169,3 @@ def full_name(name: str) -> str:
     module = METRICS[name].compute.__module__ if name in METRICS else ""
     ours = not module or module == "__main__" or module.startswith("diffdescent.")
     return name if ours else f"{module}:{name}"
-
-
-def _import(module: str) -> None:
-    try:
-        importlib.import_module(module)
-    except ImportError as error:
-        raise UserError(
-            f"The module {module!r} of a metric cannot be imported ({error}); install it, or put"
-            " its folder on PYTHONPATH."
-        ) from None

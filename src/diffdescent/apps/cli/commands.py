@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 import typer
 from typer.main import get_command
 
+from diffdescent.base.extensions import IMPORTED, extend
 from diffdescent.base.version import __version__
 
 from .lazy import MARKUP, Entry, LazyGroup
@@ -57,8 +58,19 @@ def _options(
             "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
         ),
     ] = False,
+    imports: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--import",
+            metavar="MODULE",
+            help="Import a module or FILE.py of your own first; may be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Diffusion sampling as optimization: compose, run and read any sampler of the family."""
+    IMPORTED.clear()  # of an earlier command in this process
+    for name in imports or ():
+        extend(name)
 
 
 def program() -> Any:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.extensions import IMPORTED, extend
 from diffdescent.base.files import pack_arrays
 
 from .config import StudyConfig
@@ -37,8 +38,11 @@ def _worker(config: str) -> Worker:
     return Worker(StudyConfig.model_validate_json(config))
 
 
-def shard(config: str, task: Task, cache: str | None) -> bytes:
-    """One shard, in a worker process. ``cache`` is used where this machine has that folder."""
+def shard(config: str, task: Task, cache: str | None, extensions: tuple[str, ...] = ()) -> bytes:
+    """One shard, in a worker process, which imports the ``extensions`` first. ``cache`` is used
+    where this machine has that folder."""
+    for name in extensions:
+        extend(name)
     folder = Path(cache) if cache is not None and Path(cache).parent.is_dir() else None
     return pack_arrays(_worker(config).run(task, folder))
 
@@ -139,6 +143,7 @@ def run(
         remote = ray.remote(num_cpus=threads, max_retries=RETRIES, **gpus)(shard)
         config = ray.put(study.config.model_dump_json())
         cache = str(study.cache.resolve()) if study.worker.needs.exact else None
+        extensions = tuple(IMPORTED.values())
         waiting = list(reversed(tasks))
         running: dict[Any, Task] = {}
         lost: dict[Task, int] = {}
@@ -146,7 +151,7 @@ def run(
             ahead = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)) // threads)
             while waiting and len(running) < ahead:
                 task = waiting.pop()
-                running[remote.remote(config, task, cache)] = task
+                running[remote.remote(config, task, cache, extensions)] = task
             done, _ = ray.wait(list(running), num_returns=1)
             for reference in done:
                 task = running.pop(reference)

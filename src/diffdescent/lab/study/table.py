@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.extensions import IMPORTED
 from diffdescent.base.files import write_atomically
 from diffdescent.core import recipe as recipes
 from diffdescent.evaluate import Score
@@ -30,6 +31,7 @@ def command(study: Study, cell: Cell) -> str:
     config = study.config
     words: list[object] = [
         "diffdescent",
+        *(word for name in IMPORTED for word in ("--import", name)),
         "compare",
         config.model,
         "--samplers",
