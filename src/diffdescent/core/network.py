@@ -65,7 +65,7 @@ class _Described:
 
 @dataclass
 class Network(_Described):
-    """Wraps any ``module(x, t, cond) → raw`` as a :class:`Predictor`.
+    """Wraps any ``module(x, t, cond) → raw`` as a :class:`~diffdescent.core.predict.Predictor`.
 
     ``kind`` is what the raw output means. ``time`` maps a noise level to the number that the module
     is given (default: the process's own ``t``, the index of a discrete VP process). With

@@ -30,7 +30,7 @@ class APG(Estimate):
         m ← Δ0 + β m (m = 0 before the first evaluation),   u = m·min(1, r/‖m‖),   u_∥ = ⟨u,
         D_c⟩/‖D_c‖²·D_c, D̃ = D_c + w(u − (1 − η) u_∥).
 
-    ``scale`` is that of the :class:`ClassifierFree` beneath, so that r counts in units of D_c −
+    ``scale`` is that of the classifier-free guidance beneath, so that r counts in units of D_c −
     D_∅ as in the paper. ``momentum`` is β, negative in the paper's settings; ``norm`` is r, which
     grows with the square root of the number of pixels; ``eta`` is η. At β = 0, r = ∞ and η = 1
     nothing changes. A sample whose Δ0 is exactly zero (outside a guidance interval, or with the

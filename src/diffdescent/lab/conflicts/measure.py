@@ -257,8 +257,9 @@ def conflicts(
     PixelAsParam's figure 2.
 
     Args:
-        model: a guided model: :class:`Guided`, :class:`ClassifierFree`, or both (see
-            :func:`apply_guidance`).
+        model: a guided model: :class:`~diffdescent.guidance.Guided`,
+            :class:`~diffdescent.guidance.ClassifierFree`, or both (see
+            :func:`~diffdescent.guidance.apply_guidance`).
         recipe: the sampler; with ``pxp`` in its chain PxP's steps are taken, otherwise its rule is
             only measured. With ``pxp_free`` alone its pair is measured at every evaluation, in
             units of x0.
