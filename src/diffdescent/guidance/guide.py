@@ -53,3 +53,21 @@ def gradient_of(
             " no_grad, detach or integers."
         )
     return gradient.to(torch.promote_types(gradient.dtype, torch.float32))
+
+
+def check_gradient(found: object, x: Tensor) -> Tensor:
+    """What a guide gave for the image ``x``. Raises :class:`UserError` unless it is of the image's
+    shape and in float32 or better."""
+    if isinstance(found, Tensor) and found.shape == x.shape:
+        if found.dtype in (torch.float32, torch.float64):
+            return found
+        what = f"one in {str(found.dtype).removeprefix('torch.')}"
+    elif isinstance(found, Tensor):
+        what = f"a tensor of shape {tuple(found.shape)}"
+    else:
+        what = "None" if found is None else f"a {type(found).__name__}"
+    raise UserError(
+        f"The guide must give a gradient of the image's shape {tuple(x.shape)} in float32 or"
+        f" float64, not {what}; an energy, one number a sample, is Energy(…), and .float() widens a"
+        " gradient."
+    )

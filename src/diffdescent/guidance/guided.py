@@ -20,7 +20,7 @@ from diffdescent.core.options import check_option, finite
 from diffdescent.core.predict import Prediction
 from diffdescent.core.process import Point
 
-from .guide import Guide
+from .guide import Guide, check_gradient
 from .wrapper import Wrapper
 
 Sight = Literal["x", "x0", "x0_frozen"]
@@ -35,7 +35,8 @@ class Guided(Wrapper):
     ``shift``: ``"mean"`` moves the mean of a stochastic step by its variance times the gradient;
     ``"score"`` adds the gradient to the score, ε −= σ·gradient, and serves deterministic steps too.
     Either way the evaluation itself, what thresholds see and what multistep methods remember stay
-    unguided. ``conditional`` hands the labels to the model too. Guided models nest: gradients of
+    unguided. It is asked for here, before the sampler is known, so there is no ``"auto"`` as in
+    texts. ``conditional`` hands the labels to the model too. Guided models nest: gradients of
     one shift add up.
 
     ``on`` is the image that the guide sees:
@@ -48,8 +49,9 @@ class Guided(Wrapper):
     * ``"x0_frozen"``: x̂0 with ε̂ held fixed, so that ∂x̂0/∂x_t = 1/α: no pass through the network,
       and a cruder gradient that is too long where noise is high.
 
-    Raises :class:`UserError` for a scale that is not finite, unknown options, and a network that
-    needs labels and gets none.
+    Raises :class:`UserError` for a scale that is not finite, unknown options, a network that needs
+    labels and gets none, and, when it is asked, a guide that gives no gradient of the image's shape
+    in float32 or better.
     """
 
     guide: Guide
@@ -103,7 +105,7 @@ class Guided(Wrapper):
     def guided(self, x: Tensor, point: Point, cond: Tensor | None) -> Prediction:
         if self.on == "x":
             prediction = self.unguided(x, point, cond)
-            gradient = self.guide(x, point, cond)
+            gradient = check_gradient(self.guide(x, point, cond), x)
         elif self.on == "x0_frozen":
             prediction = self.unguided(x, point, cond)
             slope = 1 / point.alpha if point.alpha else 0.0
@@ -113,7 +115,8 @@ class Guided(Wrapper):
         return replace(prediction, guidance=prediction.guidance + self.terms(gradient * self.scale))
 
     def _on_estimate(self, x0: Tensor, point: Point, cond: Tensor | None) -> Tensor:
-        return self.guide(x0.detach(), Point(self.process.t_min, 1.0, 0.0), cond)
+        clean = Point(self.process.t_min, 1.0, 0.0)
+        return check_gradient(self.guide(x0.detach(), clean, cond), x0)
 
     def _through_network(
         self, x: Tensor, point: Point, cond: Tensor | None

@@ -354,6 +354,23 @@ class Detached:
         return replace(prediction, raw=prediction.raw.detach())
 
 
+@pytest.mark.parametrize("on", ["x", "x0", "x0_frozen"])
+@pytest.mark.parametrize(
+    ("give", "message"),
+    [
+        (lambda x, at, labels: None, "not None"),
+        (lambda x, at, labels: 0.5, "not a float"),
+        (lambda x, at, labels: x.sum(), r"not a tensor of shape \(\)"),
+        (lambda x, at, labels: x.flatten(1).sum(1), r"not a tensor of shape \(5,\)"),
+        (lambda x, at, labels: x.half(), "not one in float16"),
+        (lambda x, at, labels: x.long(), "not one in int64"),
+    ],
+)
+def test_what_a_guide_gives_is_checked(on: Any, give: Any, message: str) -> None:
+    with pytest.raises(dd.UserError, match=f"of the image's shape .* {message}; an energy"):
+        Guided(gaussian(), give, on=on)(image(), AT)
+
+
 def test_mistakes(clip: Any) -> None:
     x, labels = image(), LABELS
     small = pixels()
