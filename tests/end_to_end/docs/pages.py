@@ -28,10 +28,11 @@ def put(page: str, name: str, folder: Path) -> str:
 def command(line: str, folder: Path) -> str:
     """What a command of the page prints, run in the checkout with ``folder`` on the path."""
     words = shlex.split(line)
-    assert words[0] == "python"
+    assert words[0] in ("python", "diffdescent")
+    program = words[1:] if words[0] == "python" else ["-m", *words]
     path = os.pathsep.join([str(folder), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, *words[1:]],
+        [sys.executable, *program],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
