@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -83,3 +84,10 @@ def state(n: int, grid: Grid, dtype: torch.dtype = torch.float64) -> Tensor:
     """n states of an odd shape at the grid's start."""
     x = torch.randn(n, 2, 3, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     return (x * grid.points[0].norm).to(dtype)
+
+
+def first_step(plan: Plan) -> Plan:
+    """The first row of ``plan`` alone, which commits at the second level."""
+    grid = plan.grid
+    short = replace(grid, t=grid.t[:2], alpha=grid.alpha[:2], sigma=grid.sigma[:2])
+    return replace(plan, grid=short, rows=plan.rows[:1])

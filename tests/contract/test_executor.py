@@ -16,7 +16,7 @@ from diffdescent.core.plan import Output, Plan, Row
 from diffdescent.core.predict import Prediction, conversion
 from diffdescent.core.solvers.ddim import DDIM, DDPM
 from diffdescent.core.transforms import Momentum, Threshold
-from tests.contract.setups import GRIDS, answer, run, state
+from tests.contract.setups import GRIDS, answer, first_step, run, state
 from tests.registry import build
 
 GRID = GRIDS["vp continuous"]
@@ -183,11 +183,10 @@ def test_learned_variance_lies_between_small_and_large() -> None:
         executor.tell(replace(answer(x, query.at, "eps"), variance=torch.full_like(x, fraction)))
         low, high = (plan.rows[0].outputs[0].noise for plan in (small, large))
         scale = low ** ((1 - fraction) / 2) * high ** ((1 + fraction) / 2)
+        (row,) = first_step(small).rows
         bare = replace(
-            small,
-            rows=(
-                replace(small.rows[0], outputs=(replace(small.rows[0].outputs[0], noise=scale),)),
-            ),
+            first_step(small),
+            rows=(replace(row, outputs=(replace(row.outputs[0], noise=scale),)),),
         )
         single = Executor(bare, x, noise=noise, dtype=x.dtype)
         single.tell(answer(x, query.at, "eps"))

@@ -33,6 +33,7 @@ __all__ = [
     "Filled",
     "In",
     "Options",
+    "check_frozen",
     "check_option",
     "describe",
     "domain",
@@ -89,6 +90,17 @@ class Options:
         """Raise :class:`UserError` for options that do not fit one another."""
 
 
+def check_frozen(cls: type[Any]) -> None:
+    """Raise :class:`UserError` unless the class itself is a frozen dataclass."""
+    parameters: Any = vars(cls).get("__dataclass_params__")
+    if parameters is None or not parameters.frozen:
+        raise UserError(
+            f"{cls.__name__} is not a frozen dataclass, and its options would be lost or could"
+            " change; put @dataclass(frozen=True) directly over the class, below the line that"
+            " names it."
+        )
+
+
 def _options_of(cls: type[Any]) -> Mapping[str, Any]:
     hints = typing.get_type_hints(cls, include_extras=True)
     return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}
@@ -97,7 +109,14 @@ def _options_of(cls: type[Any]) -> Mapping[str, Any]:
 def _keywords_of(function: Callable[..., Any]) -> Mapping[str, Any]:
     hints = typing.get_type_hints(function, include_extras=True)
     parameters = inspect.signature(function).parameters.values()
-    return {p.name: hints[p.name] for p in parameters if p.kind is p.KEYWORD_ONLY}
+    names = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    for name in names:
+        if name not in hints:
+            raise UserError(
+                f"The option {name!r} of {function.__name__} has no annotation, which says what it"
+                f" may be; write for example {name}: float = 1.0."
+            )
+    return {name: hints[name] for name in names}
 
 
 options_of: Callable[[Any], Mapping[str, Any]] = cache(_options_of)

@@ -17,11 +17,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from typing import get_args
 
 from .grid import Grid
 from .predict import Basis
 from .process import Point
 from .spectrum.rows import Spectral
+
+_SAME = 1e-9
+"""Levels whose σ/α differ relatively by no more are one level: it may be computed in two ways."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,9 @@ class Plan:
     is one step: it is evaluated where the last one ended, and commits once. ``spectral`` is one of
     the outputs' coefficients over the spatial frequency, if any has them. Raises ``ValueError`` on
     construction when a row refers to an evaluation that is not kept, a coefficient is not finite,
-    spectral coefficients are not those of single deterministic steps, or the last row does not
-    commit at the grid's end: those are mistakes in a solver, not in a user's input.
+    spectral coefficients are not those of single deterministic steps, a basis is not "x0" or
+    "eps", or the last row does not commit at the grid's end: those are mistakes in a solver, not in
+    a user's input.
     """
 
     grid: Grid
@@ -102,6 +107,11 @@ class Plan:
         known = 0
         for i, row in enumerate(self.rows):
             known += 1
+            for basis in (row.basis, row.keep_basis or row.basis):
+                if basis not in get_args(Basis):
+                    raise ValueError(
+                        f"{self.name}: row {i} has the basis {basis!r}; it must be 'x0' or 'eps'."
+                    )
             for out in row.outputs:
                 numbers = (out.base, out.current, out.noise, *out.evals)
                 if not all(map(math.isfinite, numbers)):
@@ -119,6 +129,12 @@ class Plan:
             known = len(row.keep)
         if not self.rows or not self.rows[-1].outputs[-1].commit:
             raise ValueError(f"{self.name}: the last row must commit the result.")
+        last, end = self.rows[-1].outputs[-1].point.ratio, float(self.grid.ratio[-1])
+        if not math.isclose(last, end, rel_tol=_SAME):
+            raise ValueError(
+                f"{self.name}: the last row commits at σ/α = {last:.6g}, and must commit at the"
+                f" grid's end, {end:.6g}."
+            )
         noisy = any(
             o.noise or o.log_var
             for o in self.start + tuple(o for r in self.rows for o in r.outputs)

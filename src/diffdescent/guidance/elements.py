@@ -15,7 +15,8 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from diffdescent.base.errors import UserError
 from diffdescent.core.model_info import info
-from diffdescent.core.options import In, Options, positive
+from diffdescent.core.namespace import Namespace
+from diffdescent.core.options import In, Options, check_frozen, positive
 from diffdescent.core.predict import Predictor
 from diffdescent.core.transforms.apg import APG, Eta, Momentum, Norm, Scale
 from diffdescent.core.transforms.base import Transform
@@ -48,19 +49,27 @@ class Element(Options, ABC):
         """The guided model, and the transforms that belong to it."""
 
 
-SOURCES: dict[str, type[Element]] = {}
+_NAMES = Namespace({})
+SOURCES: dict[str, type[Element]] = _NAMES.table("guidance")
 """What can guide a model, by name."""
-ACTIONS: dict[str, type[Transform]] = {cls.name: cls for cls in (Rescale, PxP)}
+ACTIONS: dict[str, type[Transform]] = _NAMES.table("guidance action")
 """What can be done with a guidance, by name: registered transforms."""
+for _action in (Rescale, PxP):
+    _NAMES.add("guidance action", _action.name, _action)
 E = TypeVar("E", bound=type[Any])
 
 
 def source(name: str) -> Callable[[E], E]:
-    """Make a source of guidance known to texts by ``name``."""
+    """Make a source of guidance known to texts by ``name``.
+
+    Raises :class:`UserError` for a name that is taken, and for a class that is not a frozen
+    dataclass.
+    """
 
     def add(cls: E) -> E:
+        check_frozen(cls)
+        _NAMES.add("guidance", name, cls)
         cls.name = name
-        SOURCES[name] = cls
         return cls
 
     return add

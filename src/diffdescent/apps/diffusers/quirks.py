@@ -59,7 +59,7 @@ def stride(config: Config, recipe: Recipe, grid: Grid, steps: int) -> int | None
 
 def unjoined(plan: Plan, length: int) -> Plan:
     """The first-order or PLMS ``plan`` with every step from t to t − ``length``, whatever level
-    comes next.
+    comes next. Its grid ends where its last step does.
 
     An output a·x + Σ b w_j ε_j keeps its weights w_j and takes the transfer (a, b) of the other
     step.
@@ -82,4 +82,5 @@ def unjoined(plan: Plan, length: int) -> Plan:
             )
         )
         base = out.point if out.commit else base
-    return plan.with_rows(tuple(rows), plan.name)
+    last = rows[-1].outputs[-1].point
+    return replace(plan, grid=plan.grid.ending_at(last), rows=tuple(rows))

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from diffdescent.base.errors import UserError, unknown
+from diffdescent.core.namespace import GRID_NAMES
 from diffdescent.core.options import check_option, keywords_of
 from diffdescent.core.process import Array, Point, Process
 
@@ -106,20 +107,28 @@ class Grid:
             name=f"{self.name}, reversed",
         )
 
+    def ending_at(self, end: Point) -> Grid:
+        """The same levels with another end."""
+        levels = zip((self.t, self.alpha, self.sigma), end, strict=True)
+        t, alpha, sigma = (np.append(values[:-1], last) for values, last in levels)
+        return replace(self, t=t, alpha=alpha, sigma=sigma)
+
     def tail(self, start: int) -> Grid:
         """The grid from level ``start`` on."""
         return replace(self, t=self.t[start:], alpha=self.alpha[start:], sigma=self.sigma[start:])
 
 
 Builder = Callable[..., Grid]
-GRIDS: dict[str, Builder] = {}
+GRIDS: dict[str, Builder] = GRID_NAMES.table("grid")
 
 
 def register(name: str) -> Callable[[Builder], Builder]:
-    """Make a builder known by ``name``."""
+    """Make a builder known by ``name``. Raises :class:`UserError` for a name that is taken,
+    and for an option without an annotation."""
 
     def add(builder: Builder) -> Builder:
-        GRIDS[name] = builder
+        keywords_of(builder)
+        GRID_NAMES.add("grid", name, builder)
         return builder
 
     return add
@@ -129,7 +138,7 @@ def make_grid(name: str, process: Process, steps: int, **options: object) -> Gri
     """The grid ``name`` for ``process`` with ``steps`` steps.
 
     Raises :class:`UserError` for an unknown name, unknown options, values that their annotations do
-    not allow, and for fewer than one step.
+    not allow, for fewer than one step, and for a builder that returns something else.
     """
     if name not in GRIDS:
         raise unknown("grid", name, GRIDS)
@@ -140,4 +149,10 @@ def make_grid(name: str, process: Process, steps: int, **options: object) -> Gri
         if key not in known:
             raise unknown(f"option for {name!r}:", key, known)
     checked = {key: check_option(name, key, value, known[key]) for key, value in options.items()}
-    return GRIDS[name](process, steps, **checked)
+    grid: object = GRIDS[name](process, steps, **checked)
+    if not isinstance(grid, Grid):
+        raise UserError(
+            f"The builder of the grid {name!r} must return a Grid, not {type(grid).__name__}; end"
+            " it with from_ratios(…) or from_times(…)."
+        )
+    return grid

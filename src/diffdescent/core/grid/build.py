@@ -12,11 +12,35 @@ from diffdescent.core.process import Array, Point, Process
 
 from .base import End, Grid
 
+_ROUNDING = 1e-9
+"""By how much a level may be off where it was computed, relatively."""
+
 
 def _unique(values: Array, keep_ratio: Array) -> tuple[Array, int]:
     """Drop values that do not lower the ratio further; how many were dropped."""
     keep = np.concatenate(([True], np.diff(keep_ratio) < 0))
     return values[keep], int((~keep).sum())
+
+
+def _check_falling(ratios: Array, name: str) -> None:
+    rises = ratios[1:] > ratios[:-1] * (1 + _ROUNDING)
+    if rises.any():
+        i = int(rises.argmax())
+        raise UserError(
+            f"The levels of the grid {name!r} rise at step {i}, where σ/α = {ratios[i]:.6g} is"
+            f" followed by {ratios[i + 1]:.6g}; give them in falling order, from noise to data."
+        )
+
+
+def check_times(process: Process, times: Array) -> None:
+    """Raise :class:`UserError` for a time outside a process that is bounded."""
+    low, high = process.t_data, process.t_max
+    slack = _ROUNDING * (high - low)
+    if process.bounded and times.size and (times.max() > high + slack or times.min() < low - slack):
+        raise UserError(
+            f"Times must lie between {low:g} (the data) and {high:g}, not {times.min():g} …"
+            f" {times.max():g}."
+        )
 
 
 def from_times(
@@ -26,10 +50,14 @@ def from_times(
 
     ``ratios`` are the exact σ̃ at the times, where these are known better than the process gives
     them. Repeated levels and those below the end are removed, and the grid's notes say so. Raises
-    :class:`UserError` where no level is left.
+    :class:`UserError` for levels that rise, for times outside the process, and where no level is
+    left.
     """
     notes: tuple[str, ...] = ()
+    if ratios is None:
+        check_times(process, times)
     given = process.ratio(times) if ratios is None else ratios
+    _check_falling(given, name)
     times, dropped = _unique(times, given)
     if ratios is not None:
         ratios, _ = _unique(ratios, given)

@@ -8,7 +8,7 @@ from diffdescent.base.errors import UserError, unknown
 from diffdescent.core.process import ArrayLike, Process
 
 from .base import End, Grid, register
-from .build import from_ratios
+from .build import check_times, from_ratios
 
 
 @register("explicit")
@@ -37,12 +37,7 @@ def explicit_values(
 def explicit(process: Process, times: ArrayLike, name: str = "explicit") -> Grid:
     """A grid of exactly the given times, the last one being the end."""
     t = np.asarray(times, dtype=np.float64)
-    lowest = process.t_data
-    if process.bounded and t.size and (t.max() > process.t_max or t.min() < lowest):
-        raise UserError(
-            f"Times must lie between {lowest:g} (the data) and {process.t_max:g}, not {t.min():g} …"
-            f" {t.max():g}."
-        )
+    check_times(process, t)
     alpha, sigma = process.alpha_sigma(t)
     return Grid(process, t, alpha, sigma, name)
 

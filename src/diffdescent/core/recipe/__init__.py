@@ -1,9 +1,9 @@
 """Recipes: one line of text ↔ a solver and its chain of transforms, and the texts of grids."""
 
+from diffdescent.core.aliases import ALIASES, GRID_ALIASES, SCHEDULERS
 from diffdescent.core.transforms import TRANSFORMS
 
 from .defaults import default_grid, default_recipe
-from .names import ALIASES, GRID_ALIASES, SCHEDULERS
 from .parse import parse, parse_grid, sampler
 from .recipe import Recipe
 

@@ -11,6 +11,7 @@ A chain that begins with a transform acts on ``ddim``: ``"ge(gamma=2) | momentum
 from __future__ import annotations
 
 from diffdescent.base.errors import UserError, unknown
+from diffdescent.core.aliases import ALIASES, GRID_ALIASES, SCHEDULERS, normal
 from diffdescent.core.grid import GRIDS, Grid, make_grid
 from diffdescent.core.options import keywords_of, options_of
 from diffdescent.core.process import Process
@@ -18,7 +19,7 @@ from diffdescent.core.solvers import FILE_SOLVERS, SOLVERS
 from diffdescent.core.transforms import TRANSFORMS, Transform
 
 from .grammar import Reader, bind
-from .names import ALIASES, GRID_ALIASES, SCHEDULERS, normal, resolve_alias
+from .names import resolve_alias
 from .recipe import Recipe
 
 

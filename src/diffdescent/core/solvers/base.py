@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
-from diffdescent.base.errors import UserError
 from diffdescent.core.grid import Grid
-from diffdescent.core.options import Options
+from diffdescent.core.namespace import RECIPE_NAMES
 from diffdescent.core.plan import Plan
 
-Variable = Literal["sigma", "lambda", "time"]
-"""In which variable a method is of its order: σ̃ = σ/α, λ = log(α/σ), or the process's time."""
+from .declaration import Variable as Variable
+from .declaration import check_declaration
 
 Spacing = Literal["uniform", "smooth", "alternating"]
 """How a grid lies in the solver's variable: equal steps; steps that vary smoothly; steps in the
@@ -84,8 +83,8 @@ def _order_on(self: Solver, spacing: Spacing, cold: bool = False) -> int:
     return self.cold_order if cold else self.order
 
 
-SOLVERS: dict[str, type[Solver]] = {}
-FILE_SOLVERS: dict[str, type[Any]] = {}
+SOLVERS: dict[str, type[Solver]] = RECIPE_NAMES.table("solver")
+FILE_SOLVERS: dict[str, type[Any]] = RECIPE_NAMES.table("fitted solver")
 """Solvers that are read from a file: named in a recipe like any other, but without a form of their
 own that every suite could test."""
 S = TypeVar("S", bound=type[Any])
@@ -94,15 +93,14 @@ S = TypeVar("S", bound=type[Any])
 def register(name: str) -> Callable[[S], S]:
     """Make a solver known by ``name``; it then joins every suite of the tests.
 
-    Raises :class:`UserError` for a class whose options nobody checks.
+    Raises :class:`UserError` for a name that is taken, for a class that is not a frozen dataclass
+    over :class:`~diffdescent.core.options.Options`, and for one that does not say its ``variable``,
+    ``order`` and whether it is ``stochastic``, or has no ``plan``.
     """
 
     def add(cls: S) -> S:
-        if not issubclass(cls, Options):
-            raise UserError(
-                f"The options of {cls.__name__} would not be checked; derive it from"
-                " diffdescent.core.options.Options."
-            )
+        check_declaration(cls)
+        RECIPE_NAMES.add("solver", name, cls)
         cls.name = name
         for attribute, default in (
             ("variants", ({},)),
@@ -112,8 +110,6 @@ def register(name: str) -> Callable[[S], S]:
         ):
             if not hasattr(cls, attribute):
                 setattr(cls, attribute, default)
-        known: Any = cls
-        SOLVERS[name] = known
         return cls
 
     return add

@@ -13,13 +13,14 @@ import numpy as np
 
 from diffdescent.base.errors import UserError
 from diffdescent.core.grid import Grid
+from diffdescent.core.namespace import RECIPE_NAMES
 from diffdescent.core.options import Options
 from diffdescent.core.plan import Output, Plan, Row
 from diffdescent.core.process import Point
 from diffdescent.core.spectrum.fitted import FittedRow, FittedSolver, load_fitted
 from diffdescent.core.spectrum.rows import Curves, Spectral
 
-from .base import FILE_SOLVERS, Spacing, Variable
+from .base import Spacing, Variable
 
 CLOSE = 1e-6
 """How far the levels of a grid may lie from the file's, relatively."""
@@ -112,4 +113,4 @@ class Calibrated(Options):
         return plan_of(self.fitted, grid, f"calibrated({self.fitted.name})")
 
 
-FILE_SOLVERS[Calibrated.name] = Calibrated
+RECIPE_NAMES.add("fitted solver", Calibrated.name, Calibrated)

@@ -21,7 +21,8 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
-from diffdescent.core.options import Options
+from diffdescent.core.namespace import RECIPE_NAMES
+from diffdescent.core.options import Options, check_frozen
 from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Basis
 from diffdescent.core.process import Point
@@ -153,7 +154,7 @@ class Displacement(Transform):
         next state. Pure: neither ``state`` nor the tensors of ``commit`` change."""
 
 
-TRANSFORMS: dict[str, type[Transform]] = {}
+TRANSFORMS: dict[str, type[Transform]] = RECIPE_NAMES.table("transform")
 """The transforms that a recipe's text can name."""
 T = TypeVar("T", bound=type[Transform])
 
@@ -161,7 +162,8 @@ T = TypeVar("T", bound=type[Transform])
 def register(name: str) -> Callable[[T], T]:
     """Make a transform known by ``name`` to the texts of recipes and to the contract suite.
 
-    Raises :class:`UserError` for a class that does not say what its ``neutral`` options are.
+    Raises :class:`UserError` for a name that is taken, and for a class that is not a frozen
+    dataclass or does not say what its ``neutral`` options are.
     """
 
     def add(cls: T) -> T:
@@ -170,8 +172,9 @@ def register(name: str) -> Callable[[T], T]:
                 f"{cls.__name__} does not say with which options it changes nothing; set neutral ="
                 " {…}, or neutral = None where there are none."
             )
+        check_frozen(cls)
+        RECIPE_NAMES.add("transform", name, cls)
         cls.name = name
-        TRANSFORMS[name] = cls
         return cls
 
     return add

@@ -9,7 +9,16 @@ import pytest
 from scipy import stats
 
 import diffdescent as dd
-from diffdescent.core.grid import GRIDS, Grid, explicit, explicit_ratios, make_grid
+from diffdescent.core.grid import (
+    GRIDS,
+    Grid,
+    explicit,
+    explicit_ratios,
+    from_ratios,
+    from_times,
+    make_grid,
+    register,
+)
 
 LINEAR = dd.VP.named("linear")
 
@@ -173,3 +182,40 @@ def test_mistakes(call: object, words: str) -> None:
 def test_shapes_must_agree() -> None:
     with pytest.raises(dd.UserError, match="shapes"):
         Grid(LINEAR, np.zeros(3), np.zeros(3), np.zeros(2))
+
+
+@pytest.mark.parametrize("process", [dd.VE(), LINEAR, dd.Flow(t_max=0.99)], ids=repr)
+def test_levels_that_rise_are_refused(process: dd.VE) -> None:
+    times = process.t_of_ratio(np.array([5.0, 0.5, 1.0, 2.0]))
+    with pytest.raises(dd.UserError, match=r"'mine' rise at step 1, .* in falling order"):
+        from_times(process, times, "zero", "mine")
+    for snap in (False, True):
+        with pytest.raises(dd.UserError, match=r"'mine' rise at step 1, .* in falling order"):
+            from_ratios(process, np.array([5.0, 0.5, 1.0, 2.0]), "zero", "mine", snap)
+
+
+@pytest.mark.parametrize(("process", "beyond"), [(LINEAR, 1000.0), (dd.Flow(t_max=0.99), 1.0)])
+def test_times_beyond_a_bounded_process_are_refused(process: dd.VP, beyond: float) -> None:
+    low = process.t_min
+    with pytest.raises(dd.UserError, match=r"Times must lie between .* \(the data\) and"):
+        from_times(process, np.array([beyond, low]), "zero", "mine")
+    with pytest.raises(dd.UserError, match=r"Times must lie between"):
+        from_times(process, np.array([process.t_max, low - 3]), "zero", "mine")
+    assert from_times(process, np.array([process.t_max]), "zero", "mine").steps == 1
+    free = dd.VE()
+    assert from_times(free, np.array([2 * free.t_max, 1.0]), "zero", "mine").steps == 2
+
+
+def test_an_option_without_an_annotation() -> None:
+    def mine(process: dd.VE, steps: int, *, start=80) -> Grid:  # type: ignore[no-untyped-def]
+        raise AssertionError
+
+    with pytest.raises(dd.UserError, match=r"'start' of mine has no annotation, .* start: float"):
+        register("mine")(mine)
+    assert "mine" not in GRIDS
+
+
+def test_a_builder_that_returns_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(GRIDS, "mine", lambda process, steps: np.ones(steps))  # type: ignore[arg-type]
+    with pytest.raises(dd.UserError, match="'mine' must return a Grid, not ndarray; end it with"):
+        make_grid("mine", dd.VE(), 3)

@@ -23,6 +23,7 @@ from diffdescent.core.transforms import Threshold
 from diffdescent.core.transforms.projection import sum_of
 from diffdescent.guidance import APG, ClassifierFree, ClassifierFreePlus, FreePxP, Guided, Rescale
 from diffdescent.models.mixture import Mixture
+from tests.contract.setups import first_step
 from tests.unit.guidance.models import LABELS, VP, NoGradient, guided, mixture, run
 from tests.unit.guidance.test_sources import towards
 
@@ -170,7 +171,7 @@ def test_cfgpp_of_an_ancestral_step_and_a_noise_predicting_network() -> None:
     assert torch.allclose(
         ours, run(table, ClassifierFreePlus(_Noise(mixture()), 0.4)), atol=1e-9, rtol=0
     )
-    once = replace(table, rows=table.rows[:1])
+    once = first_step(table)
     x, at, to = start(), table.rows[0].at, table.rows[0].outputs[0].point
     with_label, without = estimates(x, at)
     moved = run(once, ClassifierFreePlus(mixture(), 0.4)) - run(once, NoGradient(mixture()))

@@ -4,7 +4,7 @@ to the bit."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import pytest
@@ -30,6 +30,7 @@ from diffdescent.core.transforms.denoising import Denoising
 from diffdescent.core.transforms.projection import Scope, ZeroNorm
 from diffdescent.guidance import ClassifierFree, FreePxP, Guided, PxP
 from diffdescent.lab.conflicts import Recorder
+from tests.contract.setups import first_step
 from tests.registry import build, learned, solvers
 from tests.unit.guidance.models import LABELS, VP, NoGradient, guided, mixture, run
 
@@ -207,7 +208,7 @@ def test_the_three_definitions(eta: float, steps: int) -> None:
 def test_x0_sampling_joins_the_noise_to_the_estimate() -> None:
     """One projection of guidance against c·x0 + s·z, and none against the noise alone."""
     plan, moves = table(DDPM()), (PxP(denoising="x0-sampling"),)
-    once = replace(plan, rows=plan.rows[:1])
+    once = first_step(plan)
     watch = Watch()
     plain = run(once, guided(3.0), displacements=(watch,))  # type: ignore[arg-type]
     parts = watch.seen[0][1]
@@ -318,7 +319,7 @@ def test_classifier_free_guidance_in_the_step() -> None:
 
 def test_strength_of_the_ablation() -> None:
     plan, model = table(DDPM()), guided(3.0)
-    once = replace(plan, rows=plan.rows[:1])
+    once = first_step(plan)
 
     def off(strength: float) -> Tensor:
         moves = (PxP(pairs=("den-div",), den_div=strength),)
