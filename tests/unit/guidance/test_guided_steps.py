@@ -19,6 +19,7 @@ from diffdescent.core.transforms import Momentum, Threshold
 from diffdescent.core.transforms.projection import Scope
 from diffdescent.guidance import PAPER, Classifier, ClassifierFree, FreePxP, Guided, PxP
 from diffdescent.guidance.classifier import log_probability
+from tests.contract.setups import first_step
 from tests.unit.guidance.models import LABELS, VP, NoGradient, guided, mixture, run
 
 NONE = (0.0, 0.0, 0.0, 0.0)
@@ -97,14 +98,14 @@ def test_the_mean_moves_by_the_variance_times_the_gradient() -> None:
     x = torch.randn(5, 3, 6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     at = table.rows[0].at
     gradient = model(x, at, LABELS).guidance.mean
-    once = replace(table, rows=table.rows[:1])
+    once = first_step(table)
     assert torch.allclose(
         run(once, _Started(model, x)) - run(once, _Started(NoGradient(mixture()), x)),
         table.rows[0].outputs[0].noise ** 2 * gradient,
         atol=1e-12,
         rtol=0,
     )
-    learned = replace(plan(DDPM("learned"), 3), rows=plan(DDPM("learned"), 3).rows[:1])
+    learned = first_step(plan(DDPM("learned"), 3))
     log_var = learned.rows[0].outputs[0].log_var
     assert log_var is not None
     half = (
