@@ -56,3 +56,5 @@ RECIPE_NAMES = Namespace({**ALIASES, **{name: text for name, (text, _) in SCHEDU
 """The names in recipes: solvers and transforms."""
 GRID_NAMES = Namespace(GRID_ALIASES)
 """The names of grids."""
+OPERATOR_NAMES = Namespace({})
+"""The names of measurement operators."""

@@ -22,6 +22,9 @@ from .process import Point
 
 INITIAL = -1
 """The step that keys the initial noise x_T (its draw is 0)."""
+MEASUREMENT = -2
+"""The step that keys a measurement: draw 0 what is random in its operator (sample 0), draw 1 its
+noise."""
 
 _MASK = 0xFFFFFFFF
 _M0, _M1 = 0xD2511F53, 0xCD9E8D57

@@ -3,7 +3,7 @@ directions.
 
 ::
 
-    guidance := element ("|" element)*        # elements as in diffdescent.core.recipe.grammar
+    guidance := element ("|" element)*        # elements as in diffdescent.core.grammar
 
     cfg(scale=1.5)  apg(scale=4)  cfgpp(scale=0.6)   classifier-free; at most one, first
     classifier(scale=1)  clip(model=…, prompt=…)  guide()   gradients; they add up
@@ -19,12 +19,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from diffdescent.base.errors import UserError, unknown
+from diffdescent.core.grammar import Reader, bind, print_element
 from diffdescent.core.guidance_terms import Shift
 from diffdescent.core.options import options_of
 from diffdescent.core.predict import Predictor
 from diffdescent.core.process import Process
 from diffdescent.core.recipe import Recipe, default_grid, parse_grid
-from diffdescent.core.recipe.grammar import Reader, bind, print_element
 from diffdescent.core.transforms import PxP, Transform
 
 from .elements import ACTIONS, SOURCES, Element, Free, FreePlus, FreeProjection, Gradient

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import diffdescent as dd
+from diffdescent.core.grammar import print_element
 from diffdescent.core.model_info import info
 from diffdescent.core.options import options_of
-from diffdescent.core.recipe.grammar import print_element
 from diffdescent.core.transforms import Threshold
 from diffdescent.guidance import (
     APG,

@@ -2,7 +2,7 @@
 
 ::
 
-    recipe := element ("|" element)*    # elements as in diffdescent.core.recipe.grammar
+    recipe := element ("|" element)*    # elements as in diffdescent.core.grammar
 
 A chain that begins with a transform acts on ``ddim``: ``"ge(gamma=2) | momentum(beta=-0.3)"`` is
 ``"ddim | ge | momentum"``.
@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from diffdescent.base.errors import UserError, unknown
 from diffdescent.core.aliases import ALIASES, GRID_ALIASES, SCHEDULERS, normal
+from diffdescent.core.grammar import Reader, bind
 from diffdescent.core.grid import GRIDS, Grid, make_grid
 from diffdescent.core.options import keywords_of, options_of
 from diffdescent.core.process import Process
 from diffdescent.core.solvers import FILE_SOLVERS, SOLVERS
 from diffdescent.core.transforms import TRANSFORMS, Transform
 
-from .grammar import Reader, bind
 from .names import resolve_alias
 from .recipe import Recipe
 

@@ -6,13 +6,12 @@ import dataclasses
 from dataclasses import dataclass
 
 from diffdescent.base.errors import UserError
+from diffdescent.core.grammar import print_element
 from diffdescent.core.grid import Grid
 from diffdescent.core.plan import Plan
 from diffdescent.core.solvers import Solver
 from diffdescent.core.solvers.calibrated import Calibrated
 from diffdescent.core.transforms import Displacement, Estimate, Monitor, Rewrite, Transform
-
-from .grammar import print_element
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from typing import Annotated, ClassVar
 import torch
 from torch import Tensor
 
+from diffdescent.core.linear import sum_of
 from diffdescent.core.options import finite, positive
 
 from .base import Estimate, Evaluation, register
 from .direction import direction_of
-from .projection import sum_of
 
 Scale = Annotated[float, finite("1 is no guidance")]
 Eta = Annotated[float, finite("1 changes nothing, the paper has 0")]

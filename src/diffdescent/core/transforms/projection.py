@@ -18,6 +18,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from diffdescent.core.linear import sum_from
 from diffdescent.core.options import Filled, Options, finite
 
 from .base import StepParts
@@ -39,23 +40,6 @@ class Delta(NamedTuple):
     den: float = 1.0
     cls_div: float = 1.0
     div: float = 1.0
-
-
-def sum_of(x: Tensor) -> Tensor:
-    """The sum over each sample, (B, 1, …)."""
-    return sum_from(x, 1)
-
-
-def sum_from(x: Tensor, first: int) -> Tensor:
-    """The sum over the dimensions from ``first`` on (the last one always), which stay with length
-    one."""
-    # Rows first: a sum of few long rows is split among threads, and its last bits then depend on
-    # the batch.
-    rows = x.sum(-1, keepdim=True)
-    within = tuple(range(first, x.ndim - 1))
-    return (
-        rows.sum(within, keepdim=True) if within else rows
-    )  # torch takes no dimension for all of them
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from diffdescent.core.linear import sum_of
 from diffdescent.core.options import In
 
 from .base import Estimate, Evaluation, register
 from .direction import direction_of
-from .projection import sum_of
 
 Output = Literal["v", "x0", "eps"]
 

@@ -18,10 +18,10 @@ from torch import Tensor
 from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError
 from diffdescent.base.files import pack_arrays
+from diffdescent.core.grammar import print_element
 from diffdescent.core.grid import Grid
 from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
-from diffdescent.core.recipe.grammar import print_element
 from diffdescent.core.transforms.pxp import FreePxP, PxP
 from diffdescent.guidance.wrapper import Wrapper
 from diffdescent.run.store import Kind, Store

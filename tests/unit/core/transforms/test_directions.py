@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 import diffdescent as dd
+from diffdescent.core.linear import sum_of
 from diffdescent.core.model_info import info
 from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Prediction
@@ -20,7 +21,6 @@ from diffdescent.core.process import VE, Point, Process
 from diffdescent.core.solvers.ddim import DDIM, DDPM
 from diffdescent.core.solvers.unipc import UniPC
 from diffdescent.core.transforms import Threshold
-from diffdescent.core.transforms.projection import sum_of
 from diffdescent.guidance import APG, ClassifierFree, ClassifierFreePlus, FreePxP, Guided, Rescale
 from diffdescent.models.mixture import Mixture
 from tests.contract.setups import first_step

@@ -15,10 +15,14 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from diffdescent.base.errors import UserError, unknown
 
+from .aliases import normal
+from .options import options_of
+
+K = TypeVar("K")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_\-+./]*")
 _NUMBER = re.compile(r"[+-]?(?:inf|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?![A-Za-z0-9_.])")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
@@ -171,3 +175,21 @@ def print_element(part: Any) -> str:
         if field.init and value != field.default:
             changed.append(f"{field.name}={_print_value(value)}")
     return f"{part.name}({', '.join(changed)})" if changed else str(part.name)
+
+
+def read_element(text: str, kind: str, table: Mapping[str, type[K]], example: str) -> K:
+    """The one thing of a ``kind`` that ``text`` names, with its options, out of a ``table`` of
+    classes by name.
+
+    Raises :class:`UserError` for wrong syntax, names (with the nearest ones), options and values.
+    """
+    reader = Reader(text, example)
+    name = reader.name()
+    positional, named = reader.arguments()
+    reader.skip()
+    if reader.at != len(text):
+        raise reader.error("the end")
+    if normal(name) not in table:
+        raise unknown(kind, name, table)
+    cls = table[normal(name)]
+    return cls(**bind(f"The {kind}", name, options_of(cls), positional, named))
