@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
@@ -12,8 +13,15 @@ from diffdescent.core.process import Array, Point, Process
 
 from .base import End, Grid
 
+Snap = bool | Literal["up"]
+"""Whether levels move to trained times: to the nearest (True), to the next that is at least as
+noisy ("up"), or not at all (False)."""
+
 _ROUNDING = 1e-9
 """By how much a level may be off where it was computed, relatively."""
+
+_FLOAT32 = 1e-6
+"""By how much a time may be off that went through float32, as a share of the process's length."""
 
 
 def _unique(values: Array, keep_ratio: Array) -> tuple[Array, int]:
@@ -32,15 +40,22 @@ def _check_falling(ratios: Array, name: str) -> None:
         )
 
 
-def check_times(process: Process, times: Array) -> None:
-    """Raise :class:`UserError` for a time outside a process that is bounded."""
+def known_times(process: Process, times: Array) -> Array:
+    """``times`` inside a process that is bounded; the last bits of float32 are cut off.
+
+    Raises :class:`UserError` for a time outside it.
+    """
     low, high = process.t_data, process.t_max
-    slack = _ROUNDING * (high - low)
-    if process.bounded and times.size and (times.max() > high + slack or times.min() < low - slack):
+    if not process.bounded or not times.size:
+        return times
+    slack = _FLOAT32 * (high - low)
+    # The comparison is also false for NaN.
+    if not (times.max() <= high + slack and times.min() >= low - slack):
         raise UserError(
-            f"Times must lie between {low:g} (the data) and {high:g}, not {times.min():g} …"
-            f" {times.max():g}."
+            f"Times must lie between {low:.10g} (the data) and {high:.10g}, not"
+            f" {times.min():.10g} … {times.max():.10g}."
         )
+    return np.asarray(np.clip(times, low, high))
 
 
 def from_times(
@@ -55,7 +70,7 @@ def from_times(
     """
     notes: tuple[str, ...] = ()
     if ratios is None:
-        check_times(process, times)
+        times = known_times(process, times)
     given = process.ratio(times) if ratios is None else ratios
     _check_falling(given, name)
     times, dropped = _unique(times, given)
@@ -129,15 +144,17 @@ def ratio_range(
     return high, low
 
 
-def from_ratios(process: Process, ratios: Array, end: End, name: str, snap: bool) -> Grid:
+def from_ratios(process: Process, ratios: Array, end: End, name: str, snap: Snap) -> Grid:
     """The grid ``name`` that evaluates at the noise-to-signal ``ratios``, falling, and stops at
-    ``end``; with ``snap`` at the trained times nearest to them.
+    ``end``; with ``snap`` at the trained times nearest to them, with ``snap="up"`` at the next
+    ones that are at least as noisy.
 
     Otherwise as :func:`from_times`. Levels above the noisiest trained one are noted.
     """
     times = process.t_of_ratio(ratios)
     if snap and process.trained_times is not None:
-        return from_times(process, process.snapped(times), end, name)
+        snapped = process.snapped(times, "noisier" if snap == "up" else "nearest")
+        return from_times(process, snapped, end, name)
     grid = from_times(process, times, end, name, ratios)
     beyond = int((grid.ratio > process.ratio(process.t_max) * (1 + 1e-9)).sum())
     if not beyond:

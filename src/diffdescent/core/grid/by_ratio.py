@@ -11,7 +11,7 @@ from diffdescent.base.errors import UserError, unknown
 from diffdescent.core.process import Process
 
 from .base import End, Grid, register
-from .build import check_steps, from_ratios, from_times, ratio_range
+from .build import Snap, check_steps, from_ratios, from_times, ratio_range
 
 
 @register("loglinear")
@@ -69,10 +69,16 @@ def karras(
     start: float | None = None,
     last: float | None = None,
     rho: float = 7.0,
-    snap: bool = False,
+    snap: Snap = False,
     end: End = "zero",
 ) -> Grid:
-    """σ̃_i = (start^{1/ρ} + i/(N−1)·(last^{1/ρ} − start^{1/ρ}))^ρ (Karras et al. 2022, eq. 5)."""
+    """σ̃_i = (start^{1/ρ} + i/(N−1)·(last^{1/ρ} − start^{1/ρ}))^ρ (Karras et al. 2022, eq. 5).
+
+    ``snap=up`` takes the first trained index that is at least as noisy. With ``start=80,
+    last=0.002, end=first`` that is the EDM grid of the gradient-estimation paper's experiments
+    (arXiv 2306.04848, section 5); its last value falls on the end, so N evaluations need N + 1
+    ``steps``.
+    """
     high, low = ratio_range(process, start, last, "karras")
     if not rho > 0:
         raise UserError(f"karras' rho must be positive, not {rho}; 7 is the paper's.")
@@ -91,7 +97,7 @@ def exponential(
     *,
     start: float | None = None,
     last: float | None = None,
-    snap: bool = False,
+    snap: Snap = False,
     end: End = "zero",
 ) -> Grid:
     """σ̃ log-uniform from ``start`` to ``last`` (the process's own range), then the end."""
@@ -107,7 +113,7 @@ def logsnr(
     *,
     start: float | None = None,
     last: float | None = None,
-    snap: bool = False,
+    snap: Snap = False,
 ) -> Grid:
     """λ uniform: N + 1 levels from ``start`` to ``last``, which is the end (DPM-Solver's
     ``logSNR``)."""

@@ -8,7 +8,7 @@ from diffdescent.base.errors import UserError, unknown
 from diffdescent.core.process import ArrayLike, Process
 
 from .base import End, Grid, register
-from .build import check_times, from_ratios
+from .build import Snap, from_ratios, known_times
 
 
 @register("explicit")
@@ -36,8 +36,7 @@ def explicit_values(
 
 def explicit(process: Process, times: ArrayLike, name: str = "explicit") -> Grid:
     """A grid of exactly the given times, the last one being the end."""
-    t = np.asarray(times, dtype=np.float64)
-    check_times(process, t)
+    t = known_times(process, np.asarray(times, dtype=np.float64))
     alpha, sigma = process.alpha_sigma(t)
     return Grid(process, t, alpha, sigma, name)
 
@@ -62,7 +61,7 @@ AYS: dict[str, tuple[float, ...]] = {
 
 @register("ays")
 def ays(
-    process: Process, steps: int, *, model: str = "sd1", snap: bool = False, end: End = "zero"
+    process: Process, steps: int, *, model: str = "sd1", snap: Snap = False, end: End = "zero"
 ) -> Grid:
     """Align Your Steps: log σ̃ linear in the step index between the published levels; the end
     replaces the last."""

@@ -28,19 +28,20 @@ class _Tableau:
         return (0.0, *map(math.fsum, self.a))
 
 
-Method = Literal["euler", "heun2", "kutta3", "heun3", "vdh3", "ssprk3", "rk4"]
+Method = Literal["euler", "heun2", "kutta3", "heun3", "ralston3", "vdh3", "ssprk3", "rk4"]
 
 TABLEAUS: dict[Method, _Tableau] = {
     "euler": _Tableau((), (1.0,), 1),
     "heun2": _Tableau(((1.0,),), (1 / 2, 1 / 2), 2),
     "kutta3": _Tableau(((1 / 2,), (-1.0, 2.0)), (1 / 6, 2 / 3, 1 / 6), 3),
     "heun3": _Tableau(((1 / 3,), (0.0, 2 / 3)), (1 / 4, 0.0, 3 / 4), 3),
+    "ralston3": _Tableau(((1 / 2,), (0.0, 3 / 4)), (2 / 9, 1 / 3, 4 / 9), 3),
     "vdh3": _Tableau(((8 / 15,), (1 / 4, 5 / 12)), (1 / 4, 0.0, 3 / 4), 3),
     "ssprk3": _Tableau(((1.0,), (1 / 4, 1 / 4)), (1 / 6, 1 / 6, 2 / 3), 3),
     "rk4": _Tableau(((1 / 2,), (0.0, 1 / 2), (0.0, 0.0, 1.0)), (1 / 6, 1 / 3, 1 / 3, 1 / 6), 4),
 }
-"""Euler, Heun, Kutta, Heun's third-order, van der Houwen's (Wray's), Shu and Osher's SSP and the
-classical method."""
+"""Euler, Heun, Kutta, Heun's third-order, Ralston's third-order, van der Houwen's (Wray's), Shu and
+Osher's SSP and the classical method."""
 
 
 @register("rhork")
@@ -48,8 +49,8 @@ classical method."""
 class RhoRK(Options):
     """ρRK: a classical Runge–Kutta method in σ̃ (Zhang and Chen 2023, section 3.4), no history.
 
-    ``method`` is one of ``euler``, ``heun2``, ``kutta3``, ``heun3``, ``vdh3``, ``ssprk3``, ``rk4``.
-    A step that touches σ̃ = ∞ is of first order, and so is one that would evaluate the network at σ
+    ``method`` is one of ``euler``, ``heun2``, ``kutta3``, ``heun3``, ``ralston3``, ``vdh3``,
+    ``ssprk3``, ``rk4``. A step that touches σ̃ = ∞ is of first order, and so is one that would evaluate the network at σ
     = 0.
 
     Raises :class:`UserError` for an unknown method.

@@ -219,3 +219,24 @@ def test_a_builder_that_returns_something_else(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(GRIDS, "mine", lambda process, steps: np.ones(steps))  # type: ignore[arg-type]
     with pytest.raises(dd.UserError, match="'mine' must return a Grid, not ndarray; end it with"):
         make_grid("mine", dd.VE(), 3)
+
+
+def test_a_time_that_float32_rounded_is_the_last_one() -> None:
+    for t in (999.00006, float(np.float32(999) * (1 + np.float32(6e-8)))):
+        assert explicit(LINEAR, [t, 500, 0]).t[0] == 999.0
+    with pytest.raises(dd.UserError, match=r"not 0 … 999\.01\."):
+        explicit(LINEAR, [999.01, 0])
+    with pytest.raises(dd.UserError, match="Times must lie between"):
+        explicit(LINEAR, [np.nan, 0])
+
+
+def test_snapping_up_takes_the_first_index_that_is_at_least_as_noisy() -> None:
+    options = {"start": 80.0, "last": 0.002, "end": "first"}
+    exact = make_grid("karras", LINEAR, 9, **options, snap=False).ratio[:-1]
+    up = make_grid("karras", LINEAR, 9, **options, snap="up")
+    table = LINEAR.ratio(LINEAR.trained_times)
+    expected = [int(np.argmax(table >= r)) for r in exact if r > table[0]]
+    assert up.t[:-1].tolist() == expected
+    assert up.steps == 8 and (up.t != make_grid("karras", LINEAR, 9, **options, snap=True).t).any()
+    with pytest.raises(dd.UserError, match="true or false or 'up'"):
+        make_grid("karras", LINEAR, 9, snap="down")
