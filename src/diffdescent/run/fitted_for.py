@@ -1,4 +1,4 @@
-"""Whether a run is what a calibrated sampler was fitted for."""
+"""Whether a run is what a calibrated sampler was fitted for, or Γ measured on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from diffdescent.base.errors import UserError
 from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import Recipe
+from diffdescent.core.solvers.analytic import Analytic
 from diffdescent.core.solvers.calibrated import Calibrated
 from diffdescent.core.spectrum.fitted import FittedSolver
 
@@ -49,6 +50,14 @@ def require_fit(
     """Warn where a calibrated sampler runs on something else than it was fitted for; with
     ``strict`` raise :class:`UserError`."""
     solver = recipe.solver
+    if isinstance(solver, Analytic) and solver.curve and solver.curve.model:
+        if (mine := info(model).fingerprint) != solver.curve.model:
+            warnings.warn(
+                f"The Γ of {str(recipe)!r} was measured on another model ({solver.curve.model}"
+                f" there, {mine} here); measure it again with diffdescent gamma.",
+                stacklevel=4,
+            )
+        return
     if not isinstance(solver, Calibrated):
         return
     found = differences(solver.fitted, model, guidance, shape, labelled)

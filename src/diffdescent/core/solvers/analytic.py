@@ -4,80 +4,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
-
-import numpy as np
-import torch
-from torch import Tensor
 
 from diffdescent.base.errors import UserError
 from diffdescent.core.grid import Grid
-from diffdescent.core.noise import normals
 from diffdescent.core.options import In, Options
 from diffdescent.core.plan import Plan
-from diffdescent.core.predict import Predictor
-from diffdescent.core.process import Point, points
+from diffdescent.core.process import Point
 
 from .base import Variable, register
 from .fresh_noise import noisy_plan, posterior_sigma
-
-
-@dataclass(frozen=True)
-class Gamma:
-    """Γ(t) = E‖ε̂(x_t, t)‖²/d at times ``t`` (ascending), linear in between and constant outside.
-
-    It says how much of the noise the network recognises: 1 where it sees all of it (so x0 is
-    certain), less where the data hides it. Raises :class:`UserError` unless there are as many
-    values as ascending times.
-    """
-
-    t: tuple[float, ...]
-    values: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        for name in ("t", "values"):
-            object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
-        ascending = all(b > a for a, b in zip(self.t[:-1], self.t[1:], strict=True))
-        if not self.t or len(self.t) != len(self.values) or not ascending:
-            raise UserError(
-                f"Γ needs one value per ascending time, not {len(self.values)} for {len(self.t)}"
-                " times."
-            )
-
-    @classmethod
-    def of_indices(cls, values: Sequence[float]) -> Gamma:
-        """Γ at the trained indices t = 0, 1, …, T − 1 of a discrete VP process."""
-        return cls(tuple(range(len(values))), tuple(values))
-
-    def __call__(self, t: float) -> float:
-        return float(np.interp(t, self.t, self.values))
-
-
-def estimate_gamma(
-    predictor: Predictor,
-    images: Tensor,
-    times: Sequence[float],
-    *,
-    seed: int = 0,
-    cond: Tensor | None = None,
-) -> Gamma:
-    """Γ from data (eq. 8): the mean of ‖ε̂(α x0 + σ z)‖²/d over ``images`` (B, …) in [−1, 1], at
-    each of ``times``.
-
-    One draw of z per image and time, keyed by (seed, image, time). Call it with a batch that fits
-    the device; average several batches' values for a larger set.
-    """
-    index = torch.arange(len(images), device=images.device)
-    values = []
-    ordered = sorted(times)
-    for i, point in enumerate(points(predictor.process, ordered)):
-        z = normals(seed, index, images.shape[1:], i, dtype=images.dtype)
-        x = images * point.alpha + z * point.sigma
-        eps = predictor(x, point, cond).to("eps", x)
-        values.append(eps.to(torch.float32).square().mean())
-    return Gamma(tuple(ordered), tuple(torch.stack(values).tolist()))
+from .gamma import Gamma, load_gamma
 
 
 def optimal_variance(src: Point, dst: Point, gamma: float, kept_variance: float) -> float:
@@ -100,18 +40,19 @@ class Analytic(Options):
     """Analytic-DDIM (η = 0) and Analytic-DDPM (η = 1): DDIM(η)'s mean with the optimal variance
     σ*².
 
-    ``gamma`` is Γ, from :func:`estimate_gamma` or given; without it Γ is that of data N(0,
-    ``data_std``² I), Γ_t = σ_t²/(α_t² data_std² + σ_t²). No noise is added at a step that ends at σ
-    = 0. ``clip_last``: this many of the last noisy steps have their standard deviation limited to
-    ``clip_pixel`` grey levels of 255 on average, σ ≤ clip_pixel·(2/255)·√(π/2) (appendix H.1 of the
-    paper). The released code clamps x0 to [−1, 1] and keeps ε: put ``threshold(eps=keep)`` over it
-    for that.
+    ``gamma`` is Γ: a :class:`Gamma`, or the file that ``diffdescent gamma`` wrote. Without it Γ is
+    that of data N(0, ``data_std``² I), Γ_t = σ_t²/(α_t² data_std² + σ_t²). Images are far from
+    such data: at little noise this Γ is much too small, and a step adds too much noise, so measure
+    it. No noise is added at a step that ends at σ = 0. ``clip_last``: this many of the last noisy
+    steps have their standard deviation limited to ``clip_pixel`` grey levels of 255 on average,
+    σ ≤ clip_pixel·(2/255)·√(π/2) (appendix H.1 of the paper). The released code clamps x0 to
+    [−1, 1] and keeps ε: put ``threshold(eps=keep)`` over it for that.
 
     Raises :class:`UserError` for options out of range and for a reversed grid.
     """
 
     eta: Annotated[float, In(0, 1, hint="0 is Analytic-DDIM, 1 Analytic-DDPM")] = 0.0
-    gamma: Gamma | None = None
+    gamma: Gamma | str | None = None
     data_std: Annotated[float, In(0, ends="()", hint="images in [−1, 1] have about 0.5")] = 0.5
     clip_last: Annotated[int, In(0, hint="0 limits no step")] = 0
     clip_pixel: Annotated[float, In(0, ends="()", hint="the paper has 2 and 1")] = 2.0
@@ -122,10 +63,16 @@ class Analytic(Options):
     keeps_variance: ClassVar[bool] = False
     order: ClassVar[int] = 1
     cold_order: ClassVar[int] = 1
+    curve: Gamma | None = field(init=False, repr=False, compare=False)
+
+    def check_together(self) -> None:
+        known = self.gamma
+        curve = load_gamma(Path(known)) if isinstance(known, str) else known
+        object.__setattr__(self, "curve", curve)
 
     def _gamma(self, src: Point) -> float:
-        if self.gamma is not None:
-            return self.gamma(src.t)
+        if self.curve is not None:
+            return self.curve(src.t)
         return src.sigma**2 / (src.alpha**2 * self.data_std**2 + src.sigma**2)
 
     def plan(self, grid: Grid) -> Plan:

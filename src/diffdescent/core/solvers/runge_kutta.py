@@ -50,8 +50,8 @@ class RhoRK(Options):
     """ρRK: a classical Runge–Kutta method in σ̃ (Zhang and Chen 2023, section 3.4), no history.
 
     ``method`` is one of ``euler``, ``heun2``, ``kutta3``, ``heun3``, ``ralston3``, ``vdh3``,
-    ``ssprk3``, ``rk4``. A step that touches σ̃ = ∞ is of first order, and so is one that would evaluate the network at σ
-    = 0.
+    ``ssprk3``, ``rk4``. A step that touches σ̃ = ∞ is of first order, and so is one that would
+    evaluate the network at σ = 0.
 
     Raises :class:`UserError` for an unknown method.
     """

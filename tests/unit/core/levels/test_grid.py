@@ -237,6 +237,7 @@ def test_snapping_up_takes_the_first_index_that_is_at_least_as_noisy() -> None:
     table = LINEAR.ratio(LINEAR.trained_times)
     expected = [int(np.argmax(table >= r)) for r in exact if r > table[0]]
     assert up.t[:-1].tolist() == expected
-    assert up.steps == 8 and (up.t != make_grid("karras", LINEAR, 9, **options, snap=True).t).any()
+    assert up.steps == 8
+    assert (up.t != make_grid("karras", LINEAR, 9, **options, snap=True).t).any()
     with pytest.raises(dd.UserError, match="true or false or 'up'"):
         make_grid("karras", LINEAR, 9, snap="down")

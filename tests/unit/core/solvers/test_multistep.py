@@ -19,9 +19,10 @@ from diffdescent.core.predict import Prediction, conversion
 from diffdescent.core.process import VE, VP, Flow, Process, VPContinuous
 from diffdescent.core.solvers import Solver
 from diffdescent.core.solvers.adams import IPNDM, LMS, PLMS, AdamsBashforth
-from diffdescent.core.solvers.analytic import Analytic, Gamma, estimate_gamma
+from diffdescent.core.solvers.analytic import Analytic
 from diffdescent.core.solvers.ddim import DDIM
 from diffdescent.core.solvers.deis import DEIS
+from diffdescent.core.solvers.gamma import Gamma, estimate_gamma
 from diffdescent.core.solvers.pndm import PNDM
 from diffdescent.core.solvers.quadrature import ADAMS_BASHFORTH, gauss, lagrange, left_sum
 from diffdescent.core.solvers.runge_kutta import TABLEAUS, RhoRK
@@ -247,7 +248,8 @@ def test_gamma_from_data() -> None:
     assert gamma.t == (100, 500, 900)
     for t in gamma.t:
         p = process.point(t)
-        assert gamma(t) == pytest.approx(p.sigma**2 / (p.alpha**2 * 0.25 + p.sigma**2), rel=0.02)
+        data = p.alpha**2 * 0.25
+        assert 1 - gamma(t) == pytest.approx(data / (data + p.sigma**2), rel=0.02)
     assert gamma(300) == pytest.approx((gamma(100) + gamma(500)) / 2)
 
 
