@@ -156,11 +156,23 @@ def bind(
     return values
 
 
-def _print_value(value: object) -> str:
+def read_value(text: str) -> object:
+    """One value: a number, ``true``, ``none``, a word, a text in quotes or a list. Raises
+    :class:`UserError` for anything else."""
+    reader = Reader(text)
+    value = reader.value()
+    reader.skip()
+    if reader.at != len(text):
+        raise reader.error("the end")
+    return value
+
+
+def print_value(value: object) -> str:
+    """A value as :func:`read_value` reads it."""
     if isinstance(value, bool) or value is None:
         return str(value).lower()
     if isinstance(value, tuple):
-        return "[" + ", ".join(map(_print_value, value)) + "]"
+        return "[" + ", ".join(map(print_value, value)) + "]"
     if isinstance(value, str) and (not _WORD.fullmatch(value) or value.lower() in _CONSTANTS):
         return f"'{value}'" if "'" not in value else f'"{value}"'
     return repr(value) if isinstance(value, float) else str(value)
@@ -169,12 +181,18 @@ def _print_value(value: object) -> str:
 def print_element(part: Any) -> str:
     """The text of a solver, transform or guidance: its name, and the options that are not the
     default."""
-    changed = []
+    changed: dict[str, object] = {}
     for field in dataclasses.fields(part):
         value = getattr(part, field.name)
         if field.init and value != field.default:
-            changed.append(f"{field.name}={_print_value(value)}")
-    return f"{part.name}({', '.join(changed)})" if changed else str(part.name)
+            changed[field.name] = value
+    return print_call(part.name, changed)
+
+
+def print_call(name: str, values: Mapping[str, object]) -> str:
+    """``name(option=value, …)``, or the name alone where there is no value."""
+    given = ", ".join(f"{option}={print_value(value)}" for option, value in values.items())
+    return f"{name}({given})" if given else name
 
 
 def read_element(text: str, kind: str, table: Mapping[str, type[K]], example: str) -> K:

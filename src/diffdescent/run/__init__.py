@@ -1,7 +1,8 @@
 """Runs: a model, a recipe, a grid, and noise that belongs to each sample.
 
 :func:`prepare` decides everything and gives a :class:`Run`; :func:`draw` makes its batches,
-:func:`sample` all of its images at once; its :class:`RunRecord` is enough to :func:`repeat` it.
+:func:`watch` shows every evaluation, :func:`sample` makes all of its images at once; its
+:class:`RunRecord` is enough to :func:`repeat` it.
 """
 
 from .inversion import invert
@@ -11,7 +12,7 @@ from .prepared import NOISES, Run, fingerprint, make_recipe, noise_source, prepa
 from .progress import Callback, Progress
 from .record import RunRecord
 from .repeating import repeat
-from .sampling import Batch, Result, collect, draw, sample
+from .sampling import Batch, Result, collect, draw, sample, watch
 
 __all__ = [
     "CPU_WIDTH",
@@ -39,4 +40,5 @@ __all__ = [
     "resolve",
     "resolve_grid",
     "sample",
+    "watch",
 ]

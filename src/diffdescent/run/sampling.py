@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -81,7 +81,17 @@ def collect(run: Run, *, callback: Callback | None = None, trajectory: bool = Fa
     )
 
 
-@torch.no_grad()
+def watch(run: Run, places: Sequence[int] | None = None) -> Iterator[Progress | Batch]:
+    """A run as it goes on: a :class:`Progress` after every evaluation, made when it is asked for,
+    and each :class:`Batch` once it is finished; ``places`` for a part of its samples.
+
+    Closing the iterator stops the run. Raises :class:`UserError` for NaN or Inf from the model.
+    """
+    batches = run.batches(places)
+    for number, batch in enumerate(batches):
+        yield from _steps(run, batch, (number, len(batches)), watched=True)
+
+
 def _batch(
     run: Run,
     places: Places,
@@ -89,6 +99,23 @@ def _batch(
     callback: Callback | None,
     trajectory: bool,
 ) -> Batch:
+    kept: list[Tensor] = []
+    watched = callback is not None or trajectory
+    for one in _steps(run, places, number, watched):
+        if isinstance(one, Batch):
+            return replace(one, trajectory=torch.stack(kept)) if kept else one
+        if trajectory:
+            kept.append(one.x0.cpu())
+        if callback is not None:
+            callback(one)
+    raise AssertionError("a batch ends its steps")
+
+
+@torch.no_grad()
+def _steps(
+    run: Run, places: Places, number: tuple[int, int], watched: bool
+) -> Iterator[Progress | Batch]:
+    """The evaluations of a batch, if they are ``watched``, and then the batch."""
     samples = tuple(run.samples[p] for p in places)
     source = noise_source(run.noise, run.seed, samples, run.device)
     given = run.inputs.at(places, run.device)
@@ -105,24 +132,17 @@ def _batch(
         displacements=_displacements(run, given, eps),
         dtype=run.dtype,
     )
-    kept: list[Tensor] = []
     while not executor.done:
         query = executor.ask()
         prediction = evaluate(run.model, query, given.cond, run.micro_batch)
         executor.tell(prediction)
-        if callback is None and not trajectory:
-            continue
-        x0 = prediction.to("x0", query.x).to(run.dtype)
-        if trajectory:
-            kept.append(x0.cpu())
-        if callback is not None:
-            callback(
-                Progress(
-                    query.index, run.plan.nfe, query.step, query.at, query.x, x0, samples, *number
-                )
+        if watched:
+            x0 = prediction.to("x0", query.x).to(run.dtype)
+            yield Progress(
+                query.index, run.plan.nfe, query.step, query.at, query.x, x0, samples, *number
             )
     executor.check(samples)
-    return Batch(places, samples, executor.x, torch.stack(kept) if kept else None)
+    yield Batch(places, samples, executor.x)
 
 
 def _displacements(run: Run, given: Given, eps: Tensor) -> tuple[Displacement, ...]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import diffdescent as dd
 from diffdescent.base.images import to_uint8
 from diffdescent.models.gaussian import Gaussian
-from diffdescent.run import noise_for
+from diffdescent.run import Batch, collect, noise_for, prepare, watch
 
 VP = dd.VP.named("linear")
 
@@ -114,6 +114,30 @@ def test_trajectory_and_callback_see_every_evaluation() -> None:
     assert torch.equal(result.trajectory[:, :2], torch.stack([p.x0 for p in seen[:7]]))
     # At σ = 0 the last x0 is the image itself.
     torch.testing.assert_close(result.trajectory[-1], result.images, atol=1e-5, rtol=0)
+
+
+def test_a_run_is_watched_evaluation_by_evaluation_and_can_be_left() -> None:
+    asked: list[float] = []
+    model = gaussian()
+
+    def counting(x: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
+        asked.append(float(t[0]))
+        return model(x, VP.point(float(t[0]))).to("eps", x)
+
+    net = dd.Network(counting, VP, shape=(3, 8, 8))
+    run = prepare(net, "heun", steps=4, n=3, batch_size=2)
+    *seen, last = watch(run)
+    assert [type(one) for one in [*seen, last]] == [*[dd.Progress] * 7, Batch] * 2
+    assert isinstance(last, Batch)
+    assert torch.equal(last.images, collect(run).images[2:])
+    asked.clear()
+    left = watch(run)
+    first = next(left)
+    assert isinstance(first, dd.Progress)
+    left.close()
+    assert first.index == 0
+    assert len(asked) == 1
+    assert torch.is_grad_enabled()  # also between two evaluations
 
 
 def test_strength_is_a_noise_level() -> None:
