@@ -163,7 +163,7 @@ def load_extractor(
     """
     check_resize(resize)
     if name == BUNDLED:
-        from diffdescent.models import ASSETS
+        from diffdescent.base.assets import ASSETS
         from diffdescent.models.classifiers import load_classifier
 
         network = _ClassifierTaps(load_classifier(ASSETS / BUNDLED))

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from diffdescent.base.assets import ASSETS
 from diffdescent.base.errors import UserError, unknown
 from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
 from diffdescent.core.process import VP, Point, Process
-from diffdescent.models import ASSETS, read_config
+from diffdescent.models import read_config
 from diffdescent.models.classifiers import GuideNet, load_classifier
 from diffdescent.models.convert.folder import FORMAT, load_module, read_settings
 from diffdescent.models.weight_files import weights_fingerprint

@@ -7,11 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from diffdescent.base.assets import ASSETS
 from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError, unknown
 from diffdescent.core.predict import Predictor
-
-ASSETS = Path(__file__).parent.parent / "assets"
 
 _PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin", ".safetensors")
 

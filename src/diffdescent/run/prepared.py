@@ -23,11 +23,12 @@ from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import Recipe
 
+from .chosen import choose
 from .fitted_for import require_fit
 from .inputs import Inputs, Labels, image_like, image_shape, in_turn, resolve_labels
 from .levels import from_level, resolve_grid
 from .micro_batch import micro_batch_width
-from .record import GridRecord, ImagesRecord, ProcessRecord, RunRecord, versions
+from .record import FittedRecord, GridRecord, ImagesRecord, ProcessRecord, RunRecord, versions
 
 Blend = Literal["before", "after"]
 Turn = Literal["place", "sample"]
@@ -70,7 +71,8 @@ class Run:
 
     Sample number ``samples[p]`` stands at place p; batches are tuples of places. ``recipe`` has
     what the guidance adds to it; ``asked`` and ``guidance`` are the texts that the record keeps.
-    ``noised`` says whether the run starts from the noised ``init``, not from noise alone.
+    ``noised`` says whether the run starts from the noised ``init``, not from noise alone, and
+    ``reason`` why this sampler runs where none was named.
     """
 
     model: Predictor
@@ -87,6 +89,7 @@ class Run:
     label: str | None
     strength: float
     noised: bool
+    reason: str | None
     by: Turn
     blend: Blend
     batch_size: int
@@ -124,6 +127,8 @@ class Run:
             fingerprint=fingerprint(self.model),
             guidance=self.guidance,
             recipe=self.asked,
+            reason=self.reason,
+            fitted=FittedRecord.of(self.recipe),
             process=ProcessRecord.of(self.grid.process),
             grid=GridRecord.of(self.grid),
             nfe=self.plan.nfe,
@@ -189,13 +194,20 @@ def prepare(
     Raises :class:`UserError` for bad options, and shapes that do not fit.
     """
     net = resolve(model)
-    chosen = make_recipe(recipe, steps)
+    chosen, reason = make_recipe(recipe, steps), None
     plain, called = net, name or (model if isinstance(model, str) else info(net).name)
-    asked, under = str(chosen), None
+    form = image_shape(shape, net.shape, init, start)
+    under = None
     if guidance is not None:
         from diffdescent.guidance import apply_guidance, parse_guidance
 
         under = str(parse_guidance(guidance).settled(chosen, net.process))
+    if recipe is None:
+        against = _against(grid, start, init)
+        found = choose(net, steps, under, form, labels is not None, against)
+        chosen, reason = found.recipe, found.reason
+    asked = str(chosen)
+    if guidance is not None:
         net, chosen = apply_guidance(guidance, net, chosen)
     if dtype not in (torch.float32, torch.float64):
         raise UserError(
@@ -205,7 +217,6 @@ def prepare(
     if batch_size < 1 or (micro_batch is not None and micro_batch < 1):
         raise UserError("batch_size and micro_batch must be at least 1.")
     where = pick_device(device if device is not None else info(net).device)
-    form = image_shape(shape, net.shape, init, start)
     _check_choices(noise, blend, by, init, mask)
     require_fit(chosen, plain, under, form, labels is not None)
     levels = resolve_grid(grid, chosen, net.process, steps)
@@ -239,6 +250,7 @@ def prepare(
         label=labels if isinstance(labels, str) else None,
         strength=strength,
         noised=noised,
+        reason=reason,
         by=by,
         blend=blend,
         batch_size=batch_size,
@@ -264,6 +276,16 @@ def _samples(
             f"n={n} and samples with {len(index)} indices disagree; give one of the two."
         )
     return index
+
+
+def _against(grid: Grid | str | None, start: Tensor | None, init: Tensor | None) -> str | None:
+    """What keeps a sampler with levels of its own from being the default."""
+    given = {
+        "a grid is named": grid,
+        "the start is given": start,
+        "there are images to begin with": init,
+    }
+    return next((reason for reason, value in given.items() if value is not None), None)
 
 
 def _check_choices(

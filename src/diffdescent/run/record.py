@@ -15,6 +15,8 @@ from diffdescent.base.files import write_atomically
 from diffdescent.base.version import __version__
 from diffdescent.core.grid import Grid
 from diffdescent.core.process import Process
+from diffdescent.core.recipe import Recipe
+from diffdescent.core.solvers.calibrated import Calibrated
 
 from .inputs import Images, digest
 from .json_files import json_text, read_object
@@ -24,7 +26,7 @@ SCHEMA = 1
 """The version of :class:`RunRecord`; it rises whenever an entry changes its meaning."""
 RECORD = "run.json"
 """The name of a record in the folder of its run."""
-FREE = frozenset({"samples", "labels", "command", "seconds", "network_calls"})
+FREE = frozenset({"reason", "samples", "labels", "command", "seconds", "network_calls"})
 """Entries in which a continued run may differ from what is on disk."""
 
 
@@ -81,6 +83,22 @@ class ImagesRecord:
 
 
 @dataclass(frozen=True)
+class FittedRecord:
+    """The file of a calibrated sampler: what its recipe names, and a hash of what was in it."""
+
+    name: str
+    sha256: str
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> FittedRecord | None:
+        """That of ``recipe``; None for a fixed sampler."""
+        solver = recipe.solver
+        if not isinstance(solver, Calibrated):
+            return None
+        return cls(solver.file, solver.fitted.digest)
+
+
+@dataclass(frozen=True)
 class PromptFile:
     """The prompts of a text to image run: the file, how many it holds and a hash of them."""
 
@@ -112,7 +130,9 @@ class RunRecord:
     was given. ``labels`` has one for all samples or one for each, ``label`` the text that they were
     asked for by. ``batches`` are the samples made together, where the recipe looks at whole
     batches; ``threads`` of the CPU change the last bits, and so do ``micro_batch``, ``dtype``,
-    ``device`` and the ``versions`` of the libraries. ``seconds`` is how long the last call took.
+    ``device`` and the ``versions`` of the libraries. ``fitted`` is the file of a calibrated
+    sampler, and ``reason`` says why this sampler ran where none was named. ``seconds`` is how long
+    the last call took.
     """
 
     model: str
@@ -126,6 +146,8 @@ class RunRecord:
     seed: int
     samples: tuple[int, ...]
     shape: tuple[int, ...] | None = None
+    reason: str | None = None
+    fitted: FittedRecord | None = None
     label: str | None = None
     labels: int | tuple[int, ...] | None = None
     start: ImagesRecord | None = None

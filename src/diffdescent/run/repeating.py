@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,9 +15,9 @@ from diffdescent.core.predict import Predictor
 from diffdescent.models import load_model
 
 from .image_files import read_init, read_mask
-from .prepared import Run, prepare
+from .prepared import Run, make_recipe, prepare
 from .progress import Callback
-from .record import ImagesRecord, ProcessRecord, RunRecord
+from .record import FittedRecord, ImagesRecord, ProcessRecord, RunRecord
 from .sampling import Result, collect
 
 
@@ -69,6 +70,12 @@ def prepare_again(
             f"The model has another process ({found.kind}) than the record's ({kind}); give the"
             " model of the record."
         )
+    fitted = FittedRecord.of(make_recipe(record.recipe, 0))
+    if fitted != record.fitted:
+        raise UserError(
+            f"{record.recipe} has changed since the run: the file holds another sampler now; give"
+            " back the file that the run had."
+        )
     channels = (record.shape or (3,))[0]
     labels = record.labels if isinstance(record.labels, (int, type(None))) else [*record.labels]
     first, region = record.init, record.mask
@@ -97,7 +104,7 @@ def prepare_again(
         paths=(first.path if first else None, region.path if region else None),
     )
     _require_same(record, run)
-    return run
+    return replace(run, reason=record.reason)
 
 
 def _load(record: RunRecord) -> Predictor:

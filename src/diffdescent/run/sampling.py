@@ -182,8 +182,10 @@ def sample(
 
     Args:
         model: a :class:`Predictor`, a bundled name, a checkpoint folder or ``images:PATH``.
-        recipe: a recipe or its text; None takes the preset for the step count (GE up to 7, UniPC
-            above).
+        recipe: a recipe or its text; None takes the bundled sampler that was fitted to this model,
+            guidance, shape and number of evaluations (:func:`diffdescent.run.chosen.choose`), and
+            where there is none the preset for the step count (GE up to 7, UniPC above). The
+            record's ``reason`` says which and why.
         steps: steps of the grid; what a step costs is the recipe's affair (``Result.plan.nfe``
             counts evaluations).
         grid: a grid or its text; None takes the recipe's usual one.

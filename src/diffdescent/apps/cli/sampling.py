@@ -38,7 +38,11 @@ def sample(
         str, typer.Argument(help="A bundled name, a diffusers checkpoint folder, or images:PATH.")
     ],
     sampler: Annotated[
-        str | None, typer.Option(help='A recipe, e.g. "ge(gamma=2) | momentum(-0.3)".')
+        str | None,
+        typer.Option(
+            help='A recipe, e.g. "ge(gamma=2) | momentum(-0.3)"; default: one fitted to the model,'
+            " where it is bundled, else ge or unipc."
+        ),
     ] = None,
     steps: Annotated[int, typer.Option(help="Steps of the grid.")] = 20,
     grid: Annotated[
@@ -248,6 +252,8 @@ def sample(
         }
         typer.echo(json.dumps(summary))
     elif not quiet:
+        if run.reason is not None:
+            typer.echo(f"Sampler: {run.reason}.", err=True)
         for note in run.grid.notes:
             typer.echo(f"Note: {note}.", err=True)
         under = "" if record.guidance is None else f" under {record.guidance}"

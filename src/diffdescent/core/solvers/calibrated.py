@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +16,7 @@ from diffdescent.core.namespace import RECIPE_NAMES
 from diffdescent.core.options import Options
 from diffdescent.core.plan import Output, Plan, Row
 from diffdescent.core.process import Point
+from diffdescent.core.spectrum.bundled import sampler_file
 from diffdescent.core.spectrum.fitted import FittedRow, FittedSolver, load_fitted
 from diffdescent.core.spectrum.rows import Curves, Spectral
 
@@ -77,7 +77,8 @@ def _times(curves: Curves, factor: float) -> Curves:
 
 @dataclass(frozen=True)
 class Calibrated(Options):
-    """``calibrated("FILE")``: the sampler that :func:`diffdescent.run.calibrate.calibrate` wrote.
+    """``calibrated("FILE")``: the sampler that :func:`diffdescent.run.calibrate.calibrate` wrote;
+    the name of a bundled one (``calibrated("mnist-5")``) stands for its file.
 
     Its number of evaluations and its noise levels are the file's. With ``strict`` another model,
     guidance or image size than those of the fit is an error; else it is a warning.
@@ -97,7 +98,7 @@ class Calibrated(Options):
     keeps_variance: ClassVar[bool] = False
 
     def check_together(self) -> None:
-        object.__setattr__(self, "fitted", load_fitted(Path(self.file)))
+        object.__setattr__(self, "fitted", load_fitted(sampler_file(self.file)))
 
     @cached_property
     def grid(self) -> str:

@@ -12,6 +12,7 @@ same float64.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -62,6 +63,11 @@ class FittedSolver:
     def nfe(self) -> int:
         """Network evaluations."""
         return len(self.levels)
+
+    @property
+    def digest(self) -> str:
+        """What identifies the file's content."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
 
     def to_json(self) -> str:
         """The text of the file."""
