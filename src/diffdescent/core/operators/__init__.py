@@ -8,8 +8,15 @@ from .parse import parse_operator
 # isort: split
 # What an operator's file imports from here stands above; the operators follow.
 from .blur import Blur, BoxBlur
+from .colour import Gray, Mix, Mixed
+from .compressed import CompressedSensing, Dense
 from .downsample import Downsample
+from .fourier import Circular, Fourier, Frequencies
+from .function import Function
+from .jpeg import Compressed, Jpeg
 from .mask import Mask, Masked
+from .motion import Convolution, MotionBlur, convolution
+from .nonlinear import Cells, Clip, Clipped, Quantised, Quantize
 from .separable import Separable
 
 __all__ = [
@@ -17,12 +24,31 @@ __all__ = [
     "Blur",
     "Bound",
     "BoxBlur",
+    "Cells",
+    "Circular",
+    "Clip",
+    "Clipped",
+    "Compressed",
+    "CompressedSensing",
+    "Convolution",
+    "Dense",
     "Downsample",
+    "Fourier",
+    "Frequencies",
+    "Function",
+    "Gray",
+    "Jpeg",
     "Linear",
     "Mask",
     "Masked",
+    "Mix",
+    "Mixed",
+    "MotionBlur",
     "Operator",
+    "Quantised",
+    "Quantize",
     "Separable",
+    "convolution",
     "parse_operator",
     "register",
 ]

@@ -92,12 +92,11 @@ class Linear(Bound):
 
     @property
     def singular(self) -> Tensor:
-        """s ≥ 0, of a shape that broadcasts to one sample of :meth:`to_spectral`; zero in the null
-        space."""
+        """s ≥ 0, of a shape that broadcasts to ``in_shape``; zero in the null space."""
         raise self._without("singular values")
 
     def to_spectral(self, x: Tensor) -> Tensor:
-        """Vᵀ x, with V orthogonal (n × n): the norm of each sample stays."""
+        """Vᵀ x, of the shape of ``x``, with V orthogonal: the norm of each sample stays."""
         raise self._without("singular values")
 
     def from_spectral(self, s: Tensor) -> Tensor:

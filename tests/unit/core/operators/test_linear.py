@@ -13,6 +13,7 @@ from diffdescent.core.operators import OPERATORS, Linear, parse_operator
 
 SHAPE = (3, 8, 6)
 F64 = torch.float64
+NOT_LINEAR = ("clip", "jpeg", "quantize")
 
 
 def bound(name: str, options: dict[str, Any], dtype: torch.dtype = F64) -> Any:
@@ -24,7 +25,7 @@ def cases() -> list[Any]:
     return [
         pytest.param(name, o, id=f"{name}-{i}")
         for i, (name, o) in enumerate(every)
-        if bound(name, o).linear
+        if name not in NOT_LINEAR
     ]
 
 
@@ -43,6 +44,12 @@ def dense(a: Linear) -> Tensor:
     return a.forward(basis).flatten(1).T
 
 
+def reach(a: Linear) -> float:
+    """How near a pseudo-inverse must come: one that iterates stops after a number of steps, and
+    these small blurs have singular values down to a thousandth of the largest."""
+    return 2e-7 if a.has_pinv else 1e-3
+
+
 @linear
 def test_adjoint_is_the_transpose(name: str, options: dict[str, Any]) -> None:
     a = bound(name, options)
@@ -57,16 +64,19 @@ def test_adjoint_is_the_transpose(name: str, options: dict[str, Any]) -> None:
 
 @linear
 def test_pseudo_inverse_is_that_of_the_matrix(name: str, options: dict[str, Any]) -> None:
-    """Against the pseudo-inverse of the dense matrix, cut at the same singular value."""
+    """Against the pseudo-inverse of the dense matrix, cut at the same singular value; one that
+    iterates is held to A A⁺ A = A."""
     a = bound(name, options)
+    x = drawn(a.in_shape, 1)
+    measured = a.forward(x)
+    assert torch.allclose(a.forward(a.pinv(measured)), measured, atol=reach(a))
+    if not a.has_pinv:
+        return
     y = drawn(a.out_shape, 2)
     matrix = dense(a)
     expected = y.flatten(1) @ torch.linalg.pinv(matrix, rtol=torch.finfo(F64).eps ** 0.5).T
     scale = expected.norm()
     assert (a.pinv(y).flatten(1) - expected).norm() < 1e-6 * scale
-    x = drawn(a.in_shape, 1)
-    measured = a.forward(x)
-    assert torch.allclose(a.forward(a.pinv(measured)), measured, atol=2e-7)
 
 
 @linear
@@ -77,10 +87,13 @@ def test_projection_reaches_the_measurement_and_is_nearest(
     truth, x = drawn(a.in_shape, 4), drawn(a.in_shape, 5)
     y = a.forward(truth)
     p = a.project(x, y)
-    assert torch.allclose(a.forward(p), y, atol=1e-6)
+    assert torch.allclose(a.forward(p), y, atol=reach(a))
+    if not a.has_pinv:
+        return
     # Nearest: what was added is orthogonal to every direction that A does not see.
     unseen = truth - a.pinv(y)
-    assert ((p - x) * unseen).flatten(1).sum(1).abs().max() < 1e-6 * (p - x).norm() * truth.norm()
+    overlap = ((p - x) * unseen).flatten(1).sum(1).abs().max()
+    assert overlap < 1e-6 * (p - x).norm() * truth.norm()
 
 
 @linear
