@@ -25,7 +25,8 @@ from .bound import Linear, Shape, cutoff, reciprocal
 def hartley(x: Tensor) -> Tensor:
     """The orthonormal Hartley transform of the last two axes, (…, H, W), its own inverse."""
     f = torch.fft.fft2(x, norm="ortho")
-    return f.real - f.imag
+    made: Tensor = f.real - f.imag
+    return made
 
 
 class Circular(Linear):

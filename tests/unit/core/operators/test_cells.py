@@ -109,7 +109,7 @@ def test_jpeg_is_that_of_another_codec(quality: int, colour: Any, channels: int)
     mine = Jpeg(quality, colour).bind((channels, 32, 48)).forward(from_uint8(pixels))
     apart = (to_uint8(mine)[0].int() - torch.from_numpy(decoded).int()).abs().float()
     assert apart.mean() < (0.1 if colour == "full" else 1)
-    assert apart.max() <= (1 if colour == "full" else 6)
+    assert apart.max() <= (1 if colour == "full" else 12)
     untouched = (pixels[0].int() - torch.from_numpy(decoded).int()).abs().float()
     assert apart.mean() < 0.25 * untouched.mean()
 
