@@ -7,6 +7,7 @@ from .parse import parse_operator
 
 # isort: split
 # What an operator's file imports from here stands above; the operators follow.
+from .adapter import DeepInv
 from .blur import Blur, BoxBlur
 from .colour import Gray, Mix, Mixed
 from .compressed import CompressedSensing, Dense
@@ -31,6 +32,7 @@ __all__ = [
     "Compressed",
     "CompressedSensing",
     "Convolution",
+    "DeepInv",
     "Dense",
     "Downsample",
     "Fourier",

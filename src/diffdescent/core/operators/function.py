@@ -33,32 +33,18 @@ class Function(Operator):
 
     def fit(self, shape: Shape, seed: int, dtype: torch.dtype, device: torch.device) -> Bound:
         probes = normals(seed, torch.arange(2, device=device), shape, MEASUREMENT, 2, dtype)
-        y = self._tried(probes)
-        bound = (_LinearFunction if self.is_linear else _Smooth)(
-            self.function, shape, tuple(y.shape[1:]), dtype, device
-        )
-        if self.is_linear:
-            self._check_linear(probes, y)
-        return bound
-
-    def _tried(self, probes: Tensor) -> Tensor:
-        try:
-            y = self.function(probes.requires_grad_())
-        except (RuntimeError, ValueError, IndexError, TypeError) as error:
-            raise UserError(
-                f"The function cannot measure images of shape {tuple(probes.shape[1:])}"
-                f" ({' '.join(str(error).split())}); it takes a batch of them, (B, C, H, W)."
-            ) from error
-        if not isinstance(y, Tensor) or y.ndim < 1 or len(y) != len(probes):
-            raise UserError(
-                "The function must give a tensor with an entry for each image, the batch first."
-            )
+        y = tried(self.function, probes.requires_grad_())
         if not y.requires_grad:
             raise UserError(
                 "The function gives no gradient, so the operator has no adjoint; compute it with"
                 " differentiable torch operations."
             )
-        return y.detach()
+        bound = (_LinearFunction if self.is_linear else _Smooth)(
+            self.function, shape, tuple(y.shape[1:]), dtype, device
+        )
+        if self.is_linear:
+            self._check_linear(probes.detach(), y.detach())
+        return bound
 
     def _check_linear(self, probes: Tensor, y: Tensor) -> None:
         mixed = 2 * probes[:1] - 3 * probes[1:]
@@ -68,6 +54,23 @@ class Function(Operator):
                 "The function is not linear: A(2u − 3v) is not 2A(u) − 3A(v); leave out"
                 " is_linear=True, or the constant that it adds."
             )
+
+
+def tried(measure: Measure, probes: Tensor) -> Tensor:
+    """What ``measure`` makes of two images. Raises :class:`UserError` where it fails, or does not
+    keep the batch first."""
+    try:
+        y = measure(probes)
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        raise UserError(
+            f"The operator cannot measure images of shape {tuple(probes.shape[1:])}"
+            f" ({' '.join(str(error).split())}); it takes a batch of them, (B, C, H, W)."
+        ) from error
+    if not isinstance(y, Tensor) or y.ndim < 1 or len(y) != len(probes):
+        raise UserError(
+            "The operator must give a tensor with an entry for each image, the batch first."
+        )
+    return y
 
 
 class _Smooth(Bound):
