@@ -25,6 +25,7 @@ ALIASES: dict[str, str] = {
     "uni_pc": "unipc(order=3, variant=bh1)",
     "uni_pc_bh2": "unipc(order=3, variant=bh2)",
     "gradient_estimation": "ge(last=plain)",
+    "res_multistep": "dpmpp(order=2, variant=heun, lower_order_final=never)",
 }
 
 _SIGMA_LINSPACE = "uniform(spacing=linspace, snap=false, interpolation=linear)"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
 from diffdescent.base.errors import UserError, unknown
+from diffdescent.core.options import In
 from diffdescent.core.process import Process, TimeSpacing
 
 from .base import End, Grid, register
@@ -121,3 +122,28 @@ def simple(process: Process, steps: int, *, end: End = "zero") -> Grid:
         skipped = np.floor(np.arange(steps) * (len(known) / steps)).astype(np.int64)
         times = known[len(known) - 1 - skipped]
     return from_times(process, times, end, "simple")
+
+
+@register("distilled")
+def distilled(
+    process: Process,
+    steps: int,
+    *,
+    of: Annotated[int, In(1, hint="LCM and TCD are distilled at 50 levels")] = 50,
+    end: End = "zero",
+) -> Grid:
+    """N of the ``of`` levels at which a network was distilled, evenly spaced from the noisiest (Luo
+    et al. 2023, arXiv 2310.04378; diffusers' LCM and TCD schedulers, which call it
+    ``original_inference_steps``).
+
+    The levels are those of ``uniform(spacing=trailing)`` in ``of`` steps. Raises
+    :class:`UserError` for more steps than levels.
+    """
+    if steps > of:
+        raise UserError(
+            f"A network distilled at {of} levels has no grid of {steps} steps; ask for at most"
+            f" {of}, or give of=, the levels at which it was distilled."
+        )
+    check_steps(process, steps)
+    chosen = np.floor(np.arange(steps) * (of / steps)).astype(np.int64)
+    return from_times(process, process.uniform_times(of, "trailing")[chosen], end, "distilled")

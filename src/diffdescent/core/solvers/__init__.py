@@ -5,7 +5,21 @@ from .base import FILE_SOLVERS, SOLVERS, Solver, Spacing, Variable, fixed_coeffi
 
 # isort: split
 # What a solver's file imports from here stands above; the solvers follow.
-from . import adams, analytic, calibrated, ddim, deis, dpm, edm, pndm, runge_kutta, unipc
+from . import (
+    adams,
+    analytic,
+    calibrated,
+    ddim,
+    deis,
+    distilled,
+    dpm,
+    edm,
+    er_sde,
+    pndm,
+    runge_kutta,
+    sa,
+    unipc,
+)
 
 __all__ = [
     "FILE_SOLVERS",
@@ -18,11 +32,14 @@ __all__ = [
     "calibrated",
     "ddim",
     "deis",
+    "distilled",
     "dpm",
     "edm",
+    "er_sde",
     "fixed_coefficients",
     "pndm",
     "register",
     "runge_kutta",
+    "sa",
     "unipc",
 ]

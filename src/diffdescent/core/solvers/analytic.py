@@ -63,7 +63,7 @@ class Analytic(Options):
     keeps_variance: ClassVar[bool] = False
     order: ClassVar[int] = 1
     cold_order: ClassVar[int] = 1
-    curve: Gamma | None = field(init=False, repr=False, compare=False)
+    curve: Gamma | None = field(default=None, init=False, repr=False, compare=False)
 
     def check_together(self) -> None:
         known = self.gamma

@@ -30,7 +30,8 @@ class Solver(Protocol):
     :meth:`order_on` is the order of convergence: in the interior (history seeded from the exact
     flow, no start-up or closing rows), or of a whole run from a cold start (any first-order start
     or end caps it at two). ``stochastic`` methods declare the order of the marginal mean and
-    variance from a cold start. ``order`` is the method's number, as its paper counts (UniPC-p
+    variance from a cold start, 0 where they do not converge (samplers of distilled networks).
+    ``order`` is the method's number, as its paper counts (UniPC-p
     converges at p + 1); ``cold_order`` is ``order_on("uniform", cold=True)``.
 
     ``keeps_variance``: over a constant denoiser every committed state has exactly the variance σ_s²

@@ -17,7 +17,7 @@ Variable = Literal["sigma", "lambda", "time"]
 _NEEDED: dict[str, tuple[Any, str]] = {
     "variable": (Variable, 'set variable = "sigma", "lambda" or "time"'),
     "stochastic": (bool, "set stochastic = False, or True where it draws noise"),
-    "order": (Annotated[int, In(1)], "set order = 1, or the order at which it converges"),
+    "order": (Annotated[int, In(0)], "set order = 1, or the order at which it converges"),
 }
 _OTHERS = ("plan", "cold_order", "order_on", "keeps_variance", "variants")
 

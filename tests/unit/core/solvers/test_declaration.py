@@ -39,7 +39,7 @@ def frozen(*left_out: str, **body: Any) -> type[Any]:
         (lambda: frozen(plan=3), "has no plan; give it a method plan"),
         (lambda: frozen(variable="sgima"), "'variable' of 'Mine' must be 'sigma' or 'lambda' or"),
         (lambda: frozen(stochastic="no"), "'stochastic' of 'Mine' must be true or false"),
-        (lambda: frozen(order=0), "'order' of 'Mine' must be at least 1, not 0"),
+        (lambda: frozen(order=-1), "'order' of 'Mine' must be at least 0, not -1"),
         (lambda: frozen(order=1.5), "'order' of 'Mine' must be a whole number"),
         (lambda: frozen(keep_variance=False), "'keep_variance', .* did you mean 'keeps_variance'"),
         (lambda: frozen("order", ordr=2), "'ordr', which no solver knows; did you mean 'order'"),
