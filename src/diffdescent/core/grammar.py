@@ -202,11 +202,33 @@ def read_element(text: str, kind: str, table: Mapping[str, type[K]], example: st
     Raises :class:`UserError` for wrong syntax, names (with the nearest ones), options and values.
     """
     reader = Reader(text, example)
-    name = reader.name()
-    positional, named = reader.arguments()
+    made = _element(reader, kind, table)
     reader.skip()
     if reader.at != len(text):
         raise reader.error("the end")
+    return made
+
+
+def read_elements(
+    text: str, kind: str, table: Mapping[str, type[K]], example: str, between: str
+) -> tuple[K, ...]:
+    """As :func:`read_element` for several things with ``between`` between them; none for an empty
+    text."""
+    if not text.strip():
+        return ()
+    reader = Reader(text, example)
+    made = [_element(reader, kind, table)]
+    while reader.take(between):
+        made.append(_element(reader, kind, table))
+    reader.skip()
+    if reader.at != len(text):
+        raise reader.error(f"{between!r} or the end")
+    return tuple(made)
+
+
+def _element(reader: Reader, kind: str, table: Mapping[str, type[K]]) -> K:
+    name = reader.name()
+    positional, named = reader.arguments()
     if normal(name) not in table:
         raise unknown(kind, name, table)
     cls = table[normal(name)]

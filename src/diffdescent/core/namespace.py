@@ -58,3 +58,5 @@ GRID_NAMES = Namespace(GRID_ALIASES)
 """The names of grids."""
 OPERATOR_NAMES = Namespace({})
 """The names of measurement operators."""
+CONSTRAINT_NAMES = Namespace({})
+"""The names of constraint sets."""

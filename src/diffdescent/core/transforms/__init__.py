@@ -16,6 +16,7 @@ from .base import (
 # isort: split
 # What a transform's file imports from here stands above; the transforms follow.
 from .apg import APG
+from .constrain import Constrain, Constraining, Project
 from .gradient_estimation import GradientEstimation
 from .inpaint import Inpaint
 from .momentum import Momentum
@@ -29,6 +30,8 @@ __all__ = [
     "APG",
     "TRANSFORMS",
     "Commit",
+    "Constrain",
+    "Constraining",
     "Displacement",
     "DynamicThreshold",
     "Estimate",
@@ -39,6 +42,7 @@ __all__ = [
     "Momentum",
     "Monitor",
     "PositiveNegative",
+    "Project",
     "PxP",
     "Rescale",
     "Rewrite",
