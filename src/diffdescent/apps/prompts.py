@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.reading import parse_json, read_text
 
 
 def read_prompts(path: Path) -> list[str]:
@@ -16,11 +16,11 @@ def read_prompts(path: Path) -> list[str]:
     these.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        text = read_text(path)
+    except UserError as error:
         raise UserError(
-            f"The prompts file {path} cannot be read ({why}); give a text file or COCO captions."
+            f"The prompts file {path} cannot be read: {str(error).rstrip('.')}; give a text file or"
+            " COCO captions."
         ) from None
     prompts = _captions(path, text) if path.suffix.lower() == ".json" else text.splitlines()
     found = [prompt.strip() for prompt in prompts if prompt.strip()]
@@ -30,12 +30,7 @@ def read_prompts(path: Path) -> list[str]:
 
 
 def _captions(path: Path, text: str) -> list[str]:
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise UserError(
-            f"{path} is not valid JSON ({error}); a list of prompts would be text, one a line."
-        ) from None
+    data = parse_json(text, str(path))
     entries = data.get("annotations") if isinstance(data, dict) else data
     if not isinstance(entries, list):
         raise UserError(

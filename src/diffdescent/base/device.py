@@ -6,6 +6,8 @@ import torch
 
 from .errors import UserError
 
+MOST_THREADS = 1024
+
 
 def pick_device(name: torch.device | str) -> torch.device:
     """The device called ``name``. Raises :class:`UserError` when there is no such device here."""
@@ -13,12 +15,23 @@ def pick_device(name: torch.device | str) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise UserError(f"Unknown device {name!r}; give cpu, cuda, cuda:1 or mps.") from None
-    missing = {"cuda": not torch.cuda.is_available(), "mps": not torch.backends.mps.is_available()}
-    if missing.get(device.type, False):
+    if (device.index or 0) >= _count(device.type):
         raise UserError(
-            f"The device {name!r} is not available here (PyTorch {torch.__version__}); use cpu."
+            f"The device {str(name)!r} is not available here (PyTorch {torch.__version__}); use"
+            " cpu."
         )
     return device
+
+
+def _count(kind: str) -> int:
+    """How many devices of a kind there are; those that compute nothing (meta) are none."""
+    if kind == "cpu":
+        return 1
+    if kind == "mps":
+        return int(torch.backends.mps.is_available())
+    module = getattr(torch, kind, None)
+    count = getattr(module, "device_count", None)
+    return int(count()) if count is not None else 0
 
 
 def use_threads(count: int) -> None:
@@ -26,6 +39,6 @@ def use_threads(count: int) -> None:
 
     Raises :class:`UserError` for less than one.
     """
-    if count < 1:
-        raise UserError(f"There must be at least 1 thread, not {count}.")
+    if not 1 <= count <= MOST_THREADS:
+        raise UserError(f"There must be 1 to {MOST_THREADS} threads, not {count}.")
     torch.set_num_threads(count)

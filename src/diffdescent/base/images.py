@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -14,6 +16,10 @@ from torch import Tensor
 
 from .errors import UserError
 from .files import make_folder, write_atomically
+from .reading import reason, require_file
+
+MOST_PIXELS = 64 << 20
+"""An image of more pixels is refused before it is decoded: 8192 × 8192."""
 
 
 def to_uint8(images: Tensor) -> Tensor:
@@ -44,6 +50,7 @@ def save_figure(figure: Any, path: Path, dpi: int = 150) -> None:
     written.
     """
     buffer = io.BytesIO()
+    plain_texts(figure)
     try:
         figure.savefig(buffer, dpi=dpi, format=path.suffix.lstrip(".").lower() or "png")
     except ValueError:
@@ -52,6 +59,27 @@ def save_figure(figure: Any, path: Path, dpi: int = 150) -> None:
         ) from None
     make_folder(path.parent)
     write_atomically(path, buffer.getvalue())
+
+
+def plain_texts(figure: Any) -> None:
+    """Show the texts of a figure as they are: a title or a path with "$" in it is not a formula.
+
+    The numbers at an axis, which matplotlib writes as formulas, stay.
+    """
+    from matplotlib.text import Text
+    from matplotlib.ticker import FixedFormatter
+
+    numbers = {
+        id(label)
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        for which in ("major", "minor")
+        if not isinstance(getattr(axis, which).formatter, FixedFormatter)
+        for label in axis.get_ticklabels(which=which)
+    }
+    for text in figure.findobj(Text):
+        if id(text) not in numbers:
+            text.set_parse_math(False)
 
 
 def png_bytes(image: Tensor, optimize: bool = False) -> bytes:
@@ -66,22 +94,49 @@ def save_png(image: Tensor, path: Path) -> None:
     write_atomically(path, png_bytes(image))
 
 
+@contextlib.contextmanager
+def open_image(file: Path | BinaryIO) -> Iterator[Any]:
+    """A Pillow image, opened and not yet decoded.
+
+    Raises :class:`ValueError` for one of more than :data:`MOST_PIXELS`.
+    """
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        # Pillow's own limits are higher, and one of them only warns.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            opened = Image.open(file)
+        except Image.DecompressionBombError:
+            raise ValueError(_too_large("far more")) from None
+    with opened:
+        pixels = opened.width * opened.height
+        if pixels > MOST_PIXELS:
+            raise ValueError(_too_large(f"{opened.width}×{opened.height}"))
+        yield opened
+
+
+def _too_large(found: str) -> str:
+    return (
+        f"it has {found} pixels, and {MOST_PIXELS >> 20} megapixels are the most; make it smaller"
+    )
+
+
 def read_image(path: Path, channels: int = 3) -> Tensor:
     """One image file as (channels, H, W) uint8, grey for 1 channel and RGB for 3 whatever the file
     holds.
 
     Raises :class:`UserError` for a file that is missing, damaged or no image.
     """
-    from PIL import Image
-
+    require_file(path, "image")
     try:
-        with Image.open(path) as picture:
+        with open_image(path) as picture:
             array = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
-    except FileNotFoundError:
-        raise UserError(f"There is no image {path}; give an existing file.") from None
-    except (OSError, ValueError, SyntaxError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # of damaged files Pillow raises anything, by their format
         raise UserError(
-            f"The image {path} cannot be read ({error}); it is damaged or no image."
+            f"The image {path} cannot be read ({reason(error)}); it is damaged or no image."
         ) from None
     return torch.from_numpy(np.array(array[None] if array.ndim == 2 else array.transpose(2, 0, 1)))
 

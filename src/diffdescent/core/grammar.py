@@ -26,6 +26,12 @@ K = TypeVar("K")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_\-+./]*")
 _NUMBER = re.compile(r"[+-]?(?:inf|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?![A-Za-z0-9_.])")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+LENGTH = 200
+"""Characters of a text that messages repeat, at most."""
+DEEPEST = 8
+"""Lists may stand in lists this deep; no option needs more than two."""
+DIGITS = 40
+"""A whole number has at most so many digits."""
 _CONSTANTS: dict[str, object] = {"true": True, "false": False, "none": None}
 
 
@@ -39,9 +45,14 @@ class Reader:
         rest = self.text[self.at : self.at + 12]
         found = repr(rest) if rest else "the end"
         return UserError(
-            f"Cannot read {self.text!r}: expected {expected} at position {self.at}, found {found}; "
+            f"Cannot read {self.shown}: expected {expected} at position {self.at}, found {found}; "
             f'write for example "{self.example}".'
         )
+
+    @property
+    def shown(self) -> str:
+        """The text in quotes, as a message has it: the beginning of a long one."""
+        return repr(self.text if len(self.text) <= LENGTH else f"{self.text[:LENGTH]}…")
 
     def skip(self) -> None:
         while self.at < len(self.text) and self.text[self.at].isspace():
@@ -68,11 +79,13 @@ class Reader:
             raise self.error("a name")
         return word
 
-    def value(self) -> object:
+    def value(self, depth: int = 0) -> object:
         if self.take("["):
+            if depth == DEEPEST:
+                raise self.error(f"lists nested at most {DEEPEST} deep")
             items: list[object] = []
             while not self.take("]"):
-                items.append(self.value())
+                items.append(self.value(depth + 1))
                 if not self.take(","):
                     if not self.take("]"):
                         raise self.error("',' or ']'")
@@ -80,7 +93,11 @@ class Reader:
             return tuple(items)
         number = self.match(_NUMBER)
         if number is not None:
-            return float(number) if re.search(r"[.eEf]", number) else int(number)
+            if re.search(r"[.eEf]", number):
+                return float(number)
+            if len(number) > DIGITS:
+                raise UserError(f"A number in {self.shown} has more than {DIGITS} digits.")
+            return int(number)
         quoted = self.match(_QUOTED)
         if quoted is not None:
             return quoted[1:-1]
@@ -101,7 +118,7 @@ class Reader:
             if key is not None and self.take("="):
                 if key in named:
                     raise UserError(
-                        f"The option {key!r} is given twice in {self.text!r}; give it once."
+                        f"The option {key!r} is given twice in {self.shown}; give it once."
                     )
                 named[key], last = self.value(), key
             else:

@@ -33,6 +33,8 @@ class In:
 
     def __str__(self) -> str:
         """What completes the sentence "it must …"."""
+        if self.low == -math.inf and self.high < math.inf:
+            return f"be at most {self.high:.10g}"
         if self.high == math.inf:
             finite = "finite and " if self.ends[1] == ")" else ""
             if self.low == -math.inf:

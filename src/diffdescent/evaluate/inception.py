@@ -9,8 +9,6 @@ by the maximum. Names of modules are those of the weights file
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from pathlib import Path
 
 import torch
@@ -18,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.reading import reason, require_file
 from diffdescent.models.weight_files import read_tensors
 
 from .features import Features
@@ -252,20 +251,13 @@ def load_inception(path: str | Path) -> InceptionV3:
 def _read(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return read_tensors(path)
+    require_file(path, "file of weights")
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        OSError,
-        EOFError,
-        ValueError,
-        zipfile.BadZipFile,
-    ) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
+    except Exception as error:  # a damaged pickle can raise anything
         raise UserError(
-            f"{path} does not load as plain weights ({reason[0]}); it is damaged, or a pickle that"
-            " needs code: save its state_dict() as a file of tensors."
+            f"{path} does not load as plain weights ({reason(error)}); it is damaged, or a pickle"
+            " that needs code: save its state_dict() as a file of tensors."
         ) from None
     if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
         raise UserError(f"{path} holds no dictionary of tensors; save the network's state_dict().")

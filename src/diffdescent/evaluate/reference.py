@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +19,8 @@ from diffdescent.base.errors import UserError
 from diffdescent.base.files import make_folder, pack_arrays, write_atomically
 from diffdescent.base.hashes import files_hash
 from diffdescent.base.image_sets import stream_images
+from diffdescent.base.npz import array_names, load_arrays
+from diffdescent.base.reading import parse_json
 
 from . import kid, precision_recall
 from .features import JSON, Extractor, Features, OnProgress, differences, join
@@ -134,7 +134,7 @@ def read_reference(
     protocol = _protocol(path, arrays)
     if protocol:
         require_same(extractor.protocol, protocol, str(path))
-    count = int(arrays["count"]) if "count" in arrays else None
+    count = _count(path, arrays["count"]) if "count" in arrays else None
     moments, spatial = _moments(path, arrays, "mu", "sigma", count), None
     if "mu_s" in arrays and "sigma_s" in arrays:
         spatial = _moments(path, arrays, "mu_s", "sigma_s", count)
@@ -238,30 +238,40 @@ def write_statistics(path: str | Path, reference: Reference) -> None:
 def _saved(path: Path) -> tuple[dict[str, npt.NDArray[np.generic]], bool] | None:
     """The statistics in an npz, and whether it holds images too; None where it holds no
     statistics."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if not {"mu", "sigma"} <= set(file.files):
-                return None
-            wanted = {"mu", "sigma", "mu_s", "sigma_s", "count", "protocol"} & set(file.files)
-            return {key: file[key] for key in wanted}, "arr_0" in file.files
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error):
-        # numpy's own words speak of pickles, whatever the file is.
-        raise UserError(
-            f"{path} cannot be read as an npz of plain arrays; it may be cut short: write or"
-            " download it again."
-        ) from None
+    names = array_names(path)
+    if not {"mu", "sigma"} <= set(names):
+        return None
+    wanted = {"mu", "sigma", "mu_s", "sigma_s", "count", "protocol"}
+    return load_arrays(path, wanted), "arr_0" in names
 
 
 def _protocol(path: Path, arrays: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, JSON]:
     if "protocol" not in arrays:
         return {}
-    try:
-        found = json.loads(str(arrays["protocol"]))
-    except ValueError:
-        found = None
+    found = parse_json(str(arrays["protocol"]), f"The protocol in {path}")
     if not isinstance(found, dict):
         raise UserError(f"The protocol in {path} is not a JSON object; write the statistics again.")
     return found
+
+
+def _count(path: Path, value: npt.NDArray[np.generic]) -> int:
+    whole = value.ndim == 0 and np.issubdtype(value.dtype, np.integer)
+    count = int(value.astype(np.int64)) if whole else 0
+    if not 2 <= count < 1 << 40:
+        raise UserError(
+            f"The count in {path} must be a whole number of at least 2, not {str(value)[:40]};"
+            " write the statistics again."
+        )
+    return count
+
+
+def _check_covariance(path: Path, name: str, sigma: npt.NDArray[np.float64]) -> None:
+    """Raise :class:`UserError` for a matrix that is not symmetric or has a negative variance."""
+    slack = 1e-4 * float(np.abs(sigma).max(initial=0.0))
+    if np.abs(sigma - sigma.T).max(initial=0.0) > slack:
+        raise UserError(f"{name} in {path} is not symmetric; make the statistics anew.")
+    if np.linalg.eigvalsh(sigma).min(initial=0.0) < -slack:
+        raise UserError(f"{name} in {path} has a negative variance; make the statistics anew.")
 
 
 def _moments(
@@ -280,6 +290,7 @@ def _moments(
         )
     if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
         raise UserError(f"The statistics in {path} hold NaN or Inf; make them anew.")
+    _check_covariance(path, covariance, sigma.astype(np.float64))
     return Moments(
         torch.from_numpy(mu.astype(np.float64)), torch.from_numpy(sigma.astype(np.float64)), count
     )

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.reading import reason
 from diffdescent.core.process import Point
 from diffdescent.models.weight_files import weights_fingerprint
 
@@ -177,9 +178,9 @@ def load_clip(
         tokens = AutoTokenizer.from_pretrained(folder, local_files_only=True)(
             prompts, padding=True, truncation=True, return_tensors="pt"
         )
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged folder can raise anything in the library
         raise UserError(
-            f"{folder} is not a CLIP folder with its tokenizer ({str(error).splitlines()[0]})."
+            f"{folder} is not a CLIP folder with its tokenizer ({reason(error)})."
         ) from error
     model = model.to(device).eval().requires_grad_(False)
     ids, mask = (tokens[key].to(device) for key in ("input_ids", "attention_mask"))

@@ -3,13 +3,13 @@ images."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from diffdescent.base.assets import ASSETS
 from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError, unknown
+from diffdescent.base.reading import read_json
 from diffdescent.core.predict import Predictor
 
 _PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin", ".safetensors")
@@ -39,8 +39,8 @@ def _kind(folder: Path) -> str | None:
 def read_config(path: Path) -> dict[str, Any]:
     """A JSON object; an empty one where it is damaged, which is said on loading."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = read_json(path)
+    except UserError:
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -3,7 +3,6 @@ only."""
 
 from __future__ import annotations
 
-import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError
+from diffdescent.base.reading import read_json, reason, understood
 from diffdescent.core.network import EDM, Network
 from diffdescent.core.predict import Kind
 from diffdescent.core.process import VE, VP, Array, Flow, Point, Process, Schedule, make_betas
@@ -88,14 +88,11 @@ def zero_terminal_snr(alpha_bar: Array) -> Array:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text())
-    except FileNotFoundError:
+    if not path.exists():
         raise UserError(
             f"The checkpoint lacks {path.name} (looked in {path.parent}); is the folder complete?"
-        ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid JSON ({error}); the checkpoint is damaged.") from None
+        )
+    data = read_json(path)
     if not isinstance(data, dict):
         raise UserError(
             f"{path} should hold a JSON object, not {type(data).__name__}; the checkpoint is"
@@ -140,13 +137,26 @@ def load_checkpoint(folder: str | Path, device: str | None = None) -> Network | 
         unet = UNet2DModel.from_pretrained(
             str(unet_folder), local_files_only=True, use_safetensors=safe
         )
-    except (pickle.UnpicklingError, OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # a damaged folder can raise anything in the library
         raise _explained(unet_folder, error) from None
     unet = unet.to(where).eval().requires_grad_(False)
     if where.type == "cpu":
         # half precision is for storage: convolutions in it are emulated on a CPU, many times slower
         unet = unet.float()
     extra = _read_json(root / "diffdescent.json") if (root / "diffdescent.json").is_file() else {}
+    with understood(root, "a checkpoint", "its configs are damaged or of another kind"):
+        return _assemble(unet, root, unet_folder, where, sampling, extra)
+
+
+def _assemble(
+    unet: Any,
+    root: Path,
+    unet_folder: Path,
+    where: torch.device,
+    sampling: dict[str, Any],
+    extra: dict[str, Any],
+) -> Network | EDM:
+    """The network with what the configs of its folder say of it."""
     size = unet.config.sample_size
     sides = (size, size) if isinstance(size, int) else tuple(size or ())
     module = _Labelled(unet, extra.get("null_class", _null_class(unet, extra)))
@@ -221,7 +231,6 @@ class _Labelled:
 
 
 def _explained(folder: Path, error: Exception) -> UserError:
-    text = str(error)
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, pickle.UnpicklingError):
         cause = cause.__cause__ or cause.__context__
@@ -230,4 +239,4 @@ def _explained(folder: Path, error: Exception) -> UserError:
             f"The weights in {folder} are a pickle that runs code when loaded, which is refused;"
             " convert them to safetensors with a tool you trust."
         )
-    return UserError(f"The checkpoint {folder} cannot be loaded: {text.splitlines()[0]}")
+    return UserError(f"The checkpoint {folder} cannot be loaded: {reason(error)}.")

@@ -18,6 +18,7 @@ from torch import nn
 
 from diffdescent.base.errors import UserError
 from diffdescent.base.files import write_atomically
+from diffdescent.base.reading import read_json, reason
 
 from .weight_files import load_state, write_tensors
 
@@ -180,16 +181,15 @@ def load_classifier(folder: str | Path) -> FeatureNet | GuideNet:
             fit its config.
     """
     folder = Path(folder)
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    if not (folder / "config.json").is_file():
         raise UserError(
-            f"{folder} has no readable config.json ({error}); give a folder with config.json and"
+            f"{folder} has no readable config.json; give a folder with config.json and"
             " model.safetensors."
-        ) from error
+        )
+    config = read_json(folder / "config.json")
     kinds = {"features": FeatureNet, "guide": GuideNet}
     kind = config.pop("kind", None) if isinstance(config, dict) else None
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise UserError(
             f"{folder} holds no classifier: its config.json has kind {kind!r}; expected 'features'"
             " or 'guide'."
@@ -197,14 +197,15 @@ def load_classifier(folder: str | Path) -> FeatureNet | GuideNet:
     config.pop("about", None)
     state = load_state(folder)
     try:
-        network: FeatureNet | GuideNet = kinds[kind](
-            **{**config, "widths": tuple(config["widths"])}
-        )
+        with torch.device("meta"):  # a wrong number in the config takes no memory
+            network: FeatureNet | GuideNet = kinds[kind](
+                **{**config, "widths": tuple(config["widths"])}
+            )
         network.load_state_dict(
-            {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+            {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, assign=True
         )
-    except (KeyError, TypeError, RuntimeError) as error:
+    except Exception as error:  # whatever a wrong config makes of a constructor
         raise UserError(
-            f"The weights in {folder} do not fit its config.json ({str(error).splitlines()[0]})."
+            f"The weights in {folder} do not fit its config.json ({reason(error)})."
         ) from error
     return network.eval()

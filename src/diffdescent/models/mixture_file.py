@@ -14,6 +14,7 @@ from torch import Tensor
 
 from diffdescent.base.errors import UserError, unknown
 from diffdescent.base.files import write_atomically
+from diffdescent.base.reading import read_json, understood
 from diffdescent.core.process import VE, VP, Flow, Process, VPContinuous
 
 from .coordinates import Cosine
@@ -101,27 +102,16 @@ def load_mixture(folder: Path, device: torch.device | str | None = None) -> Mixt
 
     Raises :class:`UserError` for a missing or damaged file, and for another format.
     """
-    try:
-        about = json.loads((folder / "mixture.json").read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(
-            f"{folder} holds no mixture.json; give a folder that save_mixture wrote."
-        ) from error
-    except ValueError as error:
-        raise UserError(
-            f"{folder / 'mixture.json'} is damaged ({error}); copy or download it again."
-        ) from error
+    if not (folder / "mixture.json").exists():
+        raise UserError(f"{folder} holds no mixture.json; give a folder that save_mixture wrote.")
+    about = read_json(folder / "mixture.json")
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise UserError(
             f"{folder} holds no mixture of format {FORMAT}; it was written by another version."
         )
     tensors = read_tensors(folder / "mixture.safetensors")
-    try:
+    with understood(folder, "a mixture", "copy or download it again"):
         return _assemble(about, tensors, folder.name, device)
-    except KeyError as error:
-        raise UserError(
-            f"The mixture in {folder} lacks {error}; copy or download it again."
-        ) from error
 
 
 def _assemble(

@@ -12,6 +12,7 @@ from torch import Tensor
 from diffdescent.base.errors import UserError
 from diffdescent.base.files import write_atomically
 from diffdescent.base.hashes import files_hash
+from diffdescent.base.reading import read_bytes, reason
 
 NAMES = (
     "model.safetensors",
@@ -30,14 +31,15 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file. Raises :class:`UserError` for a missing, cut or foreign
     one."""
+    if not path.exists():
+        raise UserError(f"The weights {path} cannot be read: there is no such file.")
+    data = read_bytes(path, "file of weights")
     try:
         # Not load_file: its tensors are mapped, and change when the file is written again.
-        found: dict[str, Tensor] = load(path.read_bytes())
-    except OSError as error:
-        raise UserError(f"The weights {path} cannot be read: {error.strerror}.") from error
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        found: dict[str, Tensor] = load(data)
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise UserError(
-            f"{path} is not a whole safetensors file ({error}); copy or download it again."
+            f"{path} is not a whole safetensors file ({reason(error)}); copy or download it again."
         ) from error
     return found
 

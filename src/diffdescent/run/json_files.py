@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.reading import read_json
 
 
 def json_text(document: Mapping[str, Any]) -> str:
@@ -22,8 +23,8 @@ def json_text(document: Mapping[str, Any]) -> str:
 def read_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file. Raises :class:`UserError` where there is none."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = read_json(path)
+    except UserError:
         found = None
     if not isinstance(found, dict):
         raise damaged(path)

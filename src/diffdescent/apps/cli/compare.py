@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def parse_parameters(texts: list[str]) -> dict[str, list[Any]]:
     """``["beta=-0.8,0.2"]`` → ``{"beta": [-0.8, 0.2]}``. Raises :class:`UserError` for anything
     else."""
-    import yaml
+    from diffdescent.base.yaml_text import parse_yaml
 
     found: dict[str, list[Any]] = {}
     for text in texts:
@@ -29,7 +29,7 @@ def parse_parameters(texts: list[str]) -> dict[str, list[Any]]:
                 f"Cannot read --vary {text!r}; write a name and its values, such as"
                 ' "beta=-0.8,-0.3,0.2".'
             )
-        found[name.strip()] = [yaml.safe_load(value) for value in values.split(",")]
+        found[name.strip()] = [parse_yaml(value, f"--vary {text!r}") for value in values.split(",")]
     return found
 
 

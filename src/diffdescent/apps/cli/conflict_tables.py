@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from diffdescent.base.statistics import Estimate
@@ -13,6 +11,7 @@ from diffdescent.lab.conflicts.rows import PAIRS, SHARES, ConflictRow
 from diffdescent.lab.conflicts.table import ConflictTable
 
 from .results import finite
+from .terminal import console as plain_console
 
 SHOWN = 10
 """The table prints at most this many steps; the file has all."""
@@ -35,14 +34,14 @@ def print_conflicts(found: ConflictTable) -> None:
         f" samples, seed {record['seed']}\nmeans over {record['rows']}, [95 % interval] over"
         f" samples; â, b̂: projected by {record['rule']}\ncls: guidance, den: denoising, div: noise"
     )
-    table = Table(title=escape(title), show_edge=False, show_lines=True)
+    table = Table(title=title, show_edge=False, show_lines=True)
     table.add_column("")
     figures = {pair: found.overall(pair).figures for pair in PAIRS}
     for pair in PAIRS:
         table.add_column(f"{pair} (a, b)", justify="right")
     for name, label in LABELS.items():
         table.add_row(label, *(_text(figures[pair][name], name in SHARES) for pair in PAIRS))
-    console = Console()
+    console = plain_console()
     console.print(table, "", _by_step(found))
 
 

@@ -38,6 +38,7 @@ def convert(
     that needs code is refused, with the way to save it anew.
     """
     from diffdescent.base.errors import UserError, unknown
+    from diffdescent.base.reading import read_json
     from diffdescent.models.convert import convert as run
     from diffdescent.models.convert.settings import settings_from
 
@@ -49,11 +50,7 @@ def convert(
             raise UserError(
                 "--format names a published checkpoint and --config describes another; give one."
             )
-        try:
-            values = json.loads(config.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UserError(f"{config} cannot be read as JSON ({error}).") from None
-        settings = settings_from(values, str(config))
+        settings = settings_from(read_json(config), str(config))
     made = run(checkpoint, out, name=format_, settings=settings, weights=weights, half=half)
     found = made.settings
     if as_json:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from .options import Json, Steps, UsualGrid
 from .processes import ProcessName, process_named
+from .terminal import console as plain_console
 
 if TYPE_CHECKING:
     from diffdescent.lab.explain import Explanation
@@ -58,7 +58,7 @@ def explain(
 def _print(found: Explanation) -> None:
     from diffdescent.lab.explain import SGD, SGD_MOMENTUM
 
-    console = Console()
+    console = plain_console()
     methods = Table(
         title="As optimization: u ← u − Δ + noise", box=box.SIMPLE_HEAD, show_lines=True
     )

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from .options import Json
 from .processes import ProcessName, process_named
+from .terminal import console as plain_console
 
 if TYPE_CHECKING:
     from diffdescent.core.grid import Grid
@@ -64,7 +64,7 @@ def _print(grids: dict[str, Grid]) -> None:
         for g in grids.values():
             row += [f"{g.t[i]:.6g}", f"{g.ratio[i]:.5g}"] if i <= g.steps else ["", ""]
         table.add_row(*row)
-    console = Console()
+    console = plain_console()
     console.print(table)
     for name, g in grids.items():
         for note in g.notes:

@@ -11,6 +11,8 @@ from typer.main import get_command, get_group
 
 from diffdescent.base.errors import unknown
 
+from .checked import checked
+
 MARKUP: Literal["rich"] = "rich"
 """How docstrings are read for ``--help``."""
 
@@ -57,5 +59,5 @@ def load(name: str, entry: Entry) -> Any:
     if isinstance(found, typer.Typer):
         return get_group(found)
     app = typer.Typer(add_completion=False, rich_markup_mode=MARKUP)
-    app.command(name)(found)
+    app.command(name)(checked(name, found))
     return get_command(app)

@@ -10,10 +10,10 @@ from dataclasses import fields
 from typing import Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from .options import Json
+from .terminal import console as plain_console
 
 
 def list_names(as_json: Json = False) -> None:
@@ -38,7 +38,7 @@ def list_names(as_json: Json = False) -> None:
             json.dumps({**found, "aliases": foreign, "grid_aliases": GRID_ALIASES}, indent=2)
         )
         return
-    console = Console()
+    console = plain_console()
     for title, names in found.items():
         table = Table(title=title.capitalize(), title_justify="left", show_edge=False)
         table.add_column("name", style="bold")

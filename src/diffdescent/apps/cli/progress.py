@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
@@ -16,6 +15,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+from .terminal import console as plain_console
 
 if TYPE_CHECKING:
     from diffdescent.run import Progress as Step
@@ -45,15 +46,15 @@ def progress(
     are never shown.
     """
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         _Count(unit),
-        *([TextColumn("{task.fields[rate]}")] if rate else []),
+        *([TextColumn("{task.fields[rate]}", markup=False)] if rate else []),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(elapsed_when_finished=False),
     )
-    console = Console(stderr=True)
+    console = plain_console(stderr=True)
     return Progress(*columns, console=console, disable=hidden, transient=transient)
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from diffdescent.base.errors import UserError
 
 from .options import Quiet
 from .progress import Meter
+from .terminal import console as plain_console
 
 if TYPE_CHECKING:
     from diffdescent.lab.study import Results, StudyConfig
@@ -134,9 +134,9 @@ def show(results: Results, path: Path) -> None:
     from diffdescent.lab.study import terminal
     from diffdescent.lab.study.report import notes
 
-    console = Console()
+    console = plain_console()
     # In a file or a pipe a line may be as long as it needs to be.
-    (console if console.is_terminal else Console(width=200)).print(terminal(results))
+    (console if console.is_terminal else plain_console(width=200)).print(terminal(results))
     for note in notes(results):
         typer.echo(f"Note: {note}", err=True)
     typer.echo(f"Table: {results.study.out / 'table.csv'}")

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 import typer
-from rich.console import Console
 from rich.progress import Progress, TaskID
 from rich.table import Table
 from torch import Tensor
@@ -16,6 +15,7 @@ from diffdescent.base.errors import UserError
 from diffdescent.evaluate import METRICS, Extractor, Features, Reference, Score, make_reference
 
 from .progress import progress
+from .terminal import console as plain_console
 
 
 def some_of(images: Reference, n: int, seed: int) -> Reference:
@@ -31,7 +31,7 @@ def some_of(images: Reference, n: int, seed: int) -> Reference:
 def print_scores(
     scores: list[Score], images: Path, reference: Path | None, extractor: Extractor
 ) -> None:
-    console = Console()
+    console = plain_console()
     table = Table(
         title=f"{images} · {scores[0].count} images", title_justify="left", show_edge=False
     )

@@ -71,7 +71,7 @@ def study(
 
 
 def _overrides(texts: list[str]) -> dict[str, Any]:
-    import yaml
+    from diffdescent.base.yaml_text import parse_yaml
 
     found = {}
     for text in texts:
@@ -80,5 +80,5 @@ def _overrides(texts: list[str]) -> dict[str, Any]:
             raise UserError(
                 f"The override {text!r} says no value; write name=value, such as images=32."
             )
-        found[name.strip()] = yaml.safe_load(value)
+        found[name.strip()] = parse_yaml(value, f"The override {text!r}")
     return found

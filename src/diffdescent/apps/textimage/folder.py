@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
-import mmap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.hashes import files_hash
+from diffdescent.base.reading import read_json
 from diffdescent.models import bundled
 
 
@@ -24,12 +23,18 @@ def wants_prompt(folder: Path) -> bool:
     if not is_pipeline(folder):
         return False
     try:
-        index = json.loads((folder / "model_index.json").read_text())
-    except ValueError:
+        index = read_json(folder / "model_index.json")
+    except UserError:
         return False
     return isinstance(index, dict) and any(
-        any(index.get(part) or ()) for part in ("tokenizer", "text_encoder")
+        names_part(index, part) for part in ("tokenizer", "text_encoder")
     )
+
+
+def names_part(index: Mapping[str, Any], part: str) -> bool:
+    """Whether a pipeline's index names a class for ``part``: a list of a library and a class."""
+    entry = index.get(part)
+    return isinstance(entry, list) and any(entry)
 
 
 def pipeline_class(folder: Path, name: str) -> Any:
@@ -54,8 +59,8 @@ def pipeline_class(folder: Path, name: str) -> Any:
             f"There is no folder {name!r}; a prompt needs a diffusers pipeline folder on this disk."
         )
     try:
-        cls = json.loads((folder / "model_index.json").read_text())["_class_name"]
-    except (ValueError, KeyError, TypeError):
+        cls = read_json(folder / "model_index.json")["_class_name"]
+    except (UserError, KeyError, TypeError, IndexError):
         raise UserError(
             f"{folder / 'model_index.json'} is damaged; expected JSON with _class_name."
         ) from None
@@ -65,7 +70,7 @@ def pipeline_class(folder: Path, name: str) -> Any:
             f"{name!r} is a {cls}, which diffusers {diffusers.__version__} does not know; update"
             " diffusers."
         )
-    if "prompt" not in inspect.signature(found.__call__).parameters:
+    if not isinstance(found, type) or "prompt" not in inspect.signature(found.__call__).parameters:
         raise UserError(
             f"{name!r} is a {cls}, which takes no prompt; leave it out (classes are chosen with"
             " --label)."
@@ -86,11 +91,4 @@ def weight_files(root: Path) -> list[Path]:
 
 def fingerprint(weights: Sequence[Path]) -> str:
     """SHA-256 of the weight files: a run's record says which weights made it."""
-    digest = hashlib.sha256()
-    for path in weights:
-        with (
-            open(path, "rb") as file,
-            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-        ):
-            digest.update(mapped)
-    return digest.hexdigest()[:16]
+    return files_hash(weights)[:16]

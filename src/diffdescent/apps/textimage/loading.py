@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError
+from diffdescent.base.reading import read_json, reason
 from diffdescent.core.process import Flow
 from diffdescent.core.recipe import default_grid, parse
 
-from .folder import fingerprint, further_encoders, pipeline_class, weight_files
+from .folder import fingerprint, further_encoders, names_part, pipeline_class, weight_files
 from .model import TextToImage
 
 CPU_WIDTH, GPU_WIDTH = 1, 4
@@ -70,23 +70,14 @@ def load(
         )
     weights = weight_files(root)
     variant = "fp16" if weights and all(".fp16." in path.name for path in weights) else None
+    index = read_json(root / "model_index.json")
+    absent = {part: None for part in further_encoders(cls) if not names_part(index, part)}
     try:
-        index = json.loads((root / "model_index.json").read_text())
-        absent = {part: None for part in further_encoders(cls) if not any(index.get(part) or ())}
         pipe = DiffusionPipeline.from_pretrained(
             str(root), local_files_only=True, variant=variant, **absent
         )
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-        TypeError,
-        AttributeError,
-        ImportError,
-        KeyError,
-    ) as error:
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"The pipeline {name!r} cannot be loaded: {said}") from None
+    except Exception as error:  # a damaged folder can raise anything in the libraries
+        raise UserError(f"The pipeline {name!r} cannot be loaded: {reason(error)}.") from None
     if getattr(pipe, "scheduler", None) is None:
         raise UserError(
             f"{name!r} is a {cls.__name__} without a scheduler, so there is nothing for a recipe to"

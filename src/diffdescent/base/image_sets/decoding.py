@@ -11,6 +11,8 @@ import numpy.typing as npt
 import torch
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.images import open_image
+from diffdescent.base.reading import reason
 
 from .listing import SUFFIXES, Source
 
@@ -29,19 +31,16 @@ def decoded_images(
     errors these are; ``names`` are all that the source has.
     """
     some = False
-    for count, (name, data) in enumerate(source):
+    for count, (name, read) in enumerate(source):
         try:
-            pixels = decode(data, size)
-        except (
-            OSError,
-            ValueError,
-            SyntaxError,
-        ) as error:  # what Pillow raises for damaged files, by format
+            pixels = decode(read(), size)
+        except MemoryError:
+            raise
+        except Exception as error:  # of damaged files Pillow raises anything, by their format
             if not skip_bad:
                 raise UserError(
-                    f"The image {name} in {path} cannot be decoded ({error or 'it is empty'});"
-                    " replace or remove it, or leave out such images with skip_bad=True"
-                    " (--skip-bad)."
+                    f"The image {name} in {path} cannot be decoded ({reason(error)}); replace or"
+                    " remove it, or leave out such images with skip_bad=True (--skip-bad)."
                 ) from error
             continue
         if progress is not None and count % 1000 == 0:
@@ -63,7 +62,7 @@ def decode(data: bytes, size: int | None) -> Pixels:
 
     if not data:
         raise ValueError("it is empty")
-    with Image.open(io.BytesIO(data)) as opened:
+    with open_image(io.BytesIO(data)) as opened:
         image = opened if opened.mode in ("L", "RGB") else opened.convert("RGB")
         if size is not None:
             side = min(image.size)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import torch
 
+from diffdescent.base.archives import read_member
 from diffdescent.base.errors import UserError
+from diffdescent.base.reading import require_file, understood
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 BESIDE = ("sheet.png", "trajectory.png")
 """What ``diffdescent sample`` writes next to the images of a run; not an image of the set."""
 
-Source = Iterator[tuple[str, bytes]]
+Source = Iterator[tuple[str, Callable[[], bytes]]]
+"""Names of images, and how their bytes are read, one after the other."""
 
 
 def listing(path: Path) -> tuple[list[str], Source]:
@@ -36,13 +39,14 @@ def listing(path: Path) -> tuple[list[str], Source]:
             if p.suffix.lower() in SUFFIXES and p.is_file() and p not in beside
         )
         names = [p.relative_to(path).as_posix() for p in found]
-        return names, ((n, p.read_bytes()) for n, p in zip(names, found, strict=True))
+        return names, ((n, p.read_bytes) for n, p in zip(names, found, strict=True))
+    require_file(path, "file of images")
     if not zipfile.is_zipfile(path):
         raise UserError(
             f"{path} is neither a folder, a whole .zip nor an .npz; it may be cut short, or of"
             " another kind."
         )
-    with zipfile.ZipFile(path) as archive:
+    with understood(path, "a zip"), zipfile.ZipFile(path) as archive:
         names = sorted(n for n in archive.namelist() if PurePosixPath(n).suffix.lower() in SUFFIXES)
     return names, _members(path, names)
 
@@ -50,16 +54,7 @@ def listing(path: Path) -> tuple[list[str], Source]:
 def _members(path: Path, names: list[str]) -> Source:
     with zipfile.ZipFile(path) as archive:
         for name in names:
-            yield name, _member(archive, name)
-
-
-def _member(archive: zipfile.ZipFile, name: str) -> bytes:
-    try:
-        return archive.read(name)
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError):
-        # Empty bytes fail to decode, so that a damaged member is named, or skipped, like any other
-        # bad image.
-        return b""
+            yield name, partial(read_member, archive, name)
 
 
 def labels_of(names: list[str]) -> tuple[torch.Tensor | None, list[str] | None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,25 +10,17 @@ import numpy.typing as npt
 import torch
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.npz import load_arrays
 
 from .image_set import ImageSet
+
+MOST_CLASSES = 1 << 20
 
 
 def read_npz(path: Path, size: int | None, progress: Callable[[int, int], None] | None) -> ImageSet:
     """The images and labels of an npz; arguments and errors are those of
     :func:`~.reading.read_images`."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {
-                key: file[key]
-                for key in file.files
-                if key in ("arr_0", "arr_1", "images", "labels")
-            }
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise UserError(
-            f"{path} cannot be read as an npz ({error}); it may be cut short: write or download it"
-            " again."
-        ) from error
+    arrays = load_arrays(path, ("arr_0", "arr_1", "images", "labels"))
     images = arrays.get("arr_0", arrays.get("images"))
     if images is None:
         raise UserError(
@@ -48,7 +39,7 @@ def read_npz(path: Path, size: int | None, progress: Callable[[int, int], None] 
             f"The images in {path} have shape {images.shape}; expected (n, H, W, C) with C of 1 or"
             " 3, or (n, H, W)."
         )
-    if not len(images):
+    if not images.size:
         raise UserError(f"{path} holds no image: its array has shape {images.shape}.")
     if size is not None and images.shape[1:3] != (size, size):
         raise UserError(
@@ -73,8 +64,10 @@ def _npz_labels(path: Path, labels: npt.NDArray[np.generic], count: int) -> torc
             f"{path} has labels of shape {labels.shape} for {count} images; expected one label per"
             f" image, shape ({count},)."
         )
-    if int(labels.astype(np.int64).min()) < 0:
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= MOST_CLASSES:
         raise UserError(
-            f"The labels in {path} go down to {labels.min()}; expected integers 0..K-1."
+            f"The labels in {path} go down to {low} and up to {high}; expected integers 0..K-1, at"
+            f" most {MOST_CLASSES - 1}."
         )
     return torch.from_numpy(labels.astype(np.int64))

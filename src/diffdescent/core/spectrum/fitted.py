@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.reading import read_json, shown
 
 from .axes import Axes
 from .bands import Bands
@@ -110,18 +111,11 @@ def load_fitted(path: Path) -> FittedSolver:
     field that is missing or out of its range.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "is not a text file" if isinstance(error, ValueError) else "cannot be read"
+        content = read_json(path, "calibrated sampler")
+    except UserError as error:
         raise UserError(
-            f"The calibrated sampler {str(path)!r} {reason}; give the JSON file that diffdescent"
-            " calibrate wrote."
-        ) from None
-    try:
-        content = json.loads(text)
-    except ValueError:
-        raise UserError(
-            f"{str(path)!r} is not JSON; give the file that diffdescent calibrate wrote."
+            f"The calibrated sampler {shown(path)} cannot be read: {str(error).rstrip('.')}; give"
+            " the JSON file that diffdescent calibrate wrote."
         ) from None
     return _Reader(str(path)).solver(content)
 

@@ -7,7 +7,6 @@ K-means takes no missing values, hence the short one here.
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,8 @@ import numpy.typing as npt
 
 from diffdescent.base.errors import UserError
 from diffdescent.base.files import pack_arrays, write_atomically
+from diffdescent.base.npz import load_arrays
+from diffdescent.base.reading import understood
 
 from .poses import JOINTS, Array, Layout, Poses, convert, normalise
 
@@ -187,18 +188,14 @@ def load_clusters(path: str | Path | None = None) -> Clusters:
         UserError: no such file, or one of another form.
     """
     file = _BUNDLED if path is None else Path(path)
-    try:
-        with np.load(file, allow_pickle=False) as data:
-            centres = {
-                int(k[1:]): np.asarray(data[k], np.float64) for k in data.files if k[:1] == "k"
-            }
-            layout, least, persons = str(data["layout"]), int(data["least"]), int(data["persons"])
-    except FileNotFoundError:
+    if not file.exists():
         raise UserError(
             f"There are no clusters {file}; make them with `diffdescent peculiarity clusters`."
-        ) from None
-    except (KeyError, OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise UserError(f"{file} holds no pose clusters ({error}); make them again.") from None
+        )
+    data = load_arrays(file)
+    with understood(file, "pose clusters", "make them again"):
+        centres = {int(k[1:]): np.asarray(data[k], np.float64) for k in data if k[:1] == "k"}
+        layout, least, persons = str(data["layout"]), int(data["least"]), int(data["persons"])
     shapes = {k: (k, len(JOINTS.get(layout, ())), 2) for k in centres}
     if layout not in JOINTS or not centres or any(c.shape != shapes[k] for k, c in centres.items()):
         raise UserError(f"{file} holds no pose clusters of a known joint layout; make them again.")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,7 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from diffdescent.base.archives import read_member
 from diffdescent.base.errors import UserError
+from diffdescent.base.npz import load_arrays
+from diffdescent.base.reading import parse_json, read_bytes, require_file, understood
 
 from .poses import BODY25, COCO17, JOINTS, Layout, Poses, make_poses
 
@@ -44,16 +45,18 @@ def read_poses(path: str | Path) -> Poses:
         return _openpose(
             str(path), ((p.relative_to(path).as_posix(), p.read_bytes()) for p in files), len(files)
         )
+    require_file(path)
     if path.suffix.lower() == ".npz":
         return _npz(path)
     if zipfile.is_zipfile(path):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                names = sorted(n for n in archive.namelist() if _is_json(n))
-                return _openpose(str(path), ((n, archive.read(n)) for n in names), len(names))
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-            raise UserError(f"{path} is a damaged zip ({error}); pack it again.") from None
-    values = _json(str(path), path.read_bytes())
+        with (
+            understood(path, "poses", "it is a damaged zip: pack it again"),
+            zipfile.ZipFile(path) as archive,
+        ):
+            names = sorted(n for n in archive.namelist() if _is_json(n))
+            members = ((n, read_member(archive, n)) for n in names)
+            return _openpose(str(path), members, len(names))
+    values = _json(str(path), read_bytes(path))
     if isinstance(values, dict) and "people" in values:
         return _openpose(str(path), iter([(path.name, path.read_bytes())]), 1)
     return _coco(path, values)
@@ -69,12 +72,7 @@ def _json(name: str, data: bytes) -> Any:
         raise UserError(
             f"{name} is empty; expected OpenPose or COCO keypoint JSON: write it again."
         )
-    try:
-        return json.loads(data)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{name} is not valid JSON ({error}); it may be cut short: write it again."
-        ) from None
+    return parse_json(data, name)
 
 
 def _openpose(where: str, files: Iterator[tuple[str, bytes]], count: int) -> Poses:
@@ -157,13 +155,7 @@ def _from_visibility(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]
 
 
 def _npz(path: Path) -> Poses:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files if key in ("kp", "image_id")}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise UserError(
-            f"{path} cannot be read as an npz ({error}); it may be cut short."
-        ) from None
+    arrays = load_arrays(path, ("kp", "image_id"))
     if "kp" not in arrays:
         raise UserError(
             f"{path} has no array 'kp'; expected keypoints of shape (persons, 17, 3): x, y,"

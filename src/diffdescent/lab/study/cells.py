@@ -85,11 +85,19 @@ it."""
 
 
 def variables(text: str) -> set[str]:
-    """The names in braces. Raises :class:`UserError` for braces that do not close."""
+    """The names in braces. Raises :class:`UserError` for braces that do not close, and for more
+    than a name in them."""
     try:
-        return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+        fields = [field for field in string.Formatter().parse(text) if field[1] is not None]
     except ValueError as error:
         raise UserError(f"Cannot read {text!r}: {error}; write parameters as {{beta}}.") from None
+    for _, name, spec, conversion in fields:
+        if not str(name).isidentifier() or spec or conversion:
+            raise UserError(
+                f"Cannot read {text!r}: braces hold the name of a parameter and nothing else; write"
+                " it as {beta}."
+            )
+    return {str(name) for _, name, _, _ in fields}
 
 
 def _filled(text: str, values: Mapping[str, Value]) -> str:

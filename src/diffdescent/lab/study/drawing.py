@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+from diffdescent.base.images import plain_texts
+
 from .metrics import lower_is_better, title
 from .paired import PairedEstimate
 from .summary import Line
@@ -217,6 +219,7 @@ class _style(AbstractContextManager[Any]):
 
 def _svg(figure: Any, plt: Any) -> bytes:
     buffer = io.BytesIO()
+    plain_texts(figure)
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     plt.close(figure)
     return buffer.getvalue()

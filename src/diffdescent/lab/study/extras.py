@@ -4,7 +4,7 @@ them."""
 from diffdescent.base.errors import UserError
 
 try:
-    import yaml
+    import yaml  # noqa: F401
     from pydantic import (
         BaseModel,
         ConfigDict,
@@ -25,5 +25,4 @@ __all__ = [
     "ValidationError",
     "field_validator",
     "model_validator",
-    "yaml",
 ]

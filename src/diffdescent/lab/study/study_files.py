@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from diffdescent.base.errors import UserError, unknown
+from diffdescent.base.yaml_text import read_yaml
 
 from .config import Axes, StudyConfig
-from .extras import ValidationError, yaml
+from .extras import ValidationError
 
 
 def make_study(values: dict[str, Any], where: str = "The study") -> StudyConfig:
@@ -38,14 +39,7 @@ def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> Stu
     a file that is missing, no YAML, or no study, and for a path that does not lead into it.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(
-            f"There is no study file {path}; give a YAML file such as studies/gamma.yaml."
-        )
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not YAML ({' '.join(str(error).split())}).") from None
+    values = read_yaml(path, "study file")
     if not isinstance(values, dict):
         raise UserError(
             f"{path} holds no study; expected YAML with model:, samplers: and nfe:, as in"

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import math
 import zipfile
-import zlib
 from pathlib import Path
 
-import numpy as np
 import torch
 
+from diffdescent.base.archives import read_member
 from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError
 from diffdescent.base.image_sets import SUFFIXES, read_images
-from diffdescent.base.images import read_image
+from diffdescent.base.images import open_image, read_image
+from diffdescent.base.npz import read_header
 from diffdescent.core.process import VP
 from diffdescent.models.dataset import CHUNK_BYTES, Dataset
 
@@ -31,7 +32,7 @@ def image_count(path: Path) -> tuple[int, int] | None:
         return None
     try:
         return _count_in_zip(path)
-    except (OSError, ValueError, zipfile.BadZipFile, zlib.error):
+    except Exception:
         return None  # damaged: reading it says which part
 
 
@@ -39,20 +40,12 @@ def _count_in_zip(path: Path) -> tuple[int, int] | None:
     with zipfile.ZipFile(path) as archive:
         names = [n for n in archive.namelist() if Path(n).suffix.lower() in SUFFIXES]
         if names:
-            from PIL import Image
-
-            with archive.open(names[0]) as file, Image.open(file) as picture:
+            with open_image(io.BytesIO(read_member(archive, names[0]))) as picture:
                 return len(names), picture.width * picture.height * 3
         for member in ("arr_0.npy", "images.npy"):
             if member in archive.namelist():
                 with archive.open(member) as file:
-                    version = np.lib.format.read_magic(file)
-                    header = (
-                        np.lib.format.read_array_header_1_0
-                        if version[0] == 1
-                        else np.lib.format.read_array_header_2_0
-                    )
-                    shape = header(file)[0]
+                    shape, _ = read_header(file)
                 return (shape[0], math.prod(shape[1:])) if shape else None
     return None
 

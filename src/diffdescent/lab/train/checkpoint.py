@@ -4,8 +4,6 @@ leaves the old one whole."""
 from __future__ import annotations
 
 import json
-import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import torch
 
 from diffdescent.base.errors import UserError
 from diffdescent.base.files import replace_file
+from diffdescent.base.reading import reason, require_file
 
 from .config import TrainConfig, make_config
 
@@ -70,16 +69,16 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is missing, damaged or something else.
     """
-    if not path.is_file():
+    if not path.exists():
         raise UserError(
             f"There is no checkpoint {path}; train first, or check the recipe's out: folder."
         )
+    require_file(path, "checkpoint")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile, EOFError, OSError) as error:
+    except Exception as error:  # a damaged pickle can raise anything
         raise UserError(
-            f"{path} is not a whole checkpoint ({str(error).splitlines()[0]}); remove it to start"
-            " afresh."
+            f"{path} is not a whole checkpoint ({reason(error)}); remove it to start afresh."
         ) from error
     if (
         not isinstance(state, dict)

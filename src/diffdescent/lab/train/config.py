@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.yaml_text import parse_yaml, read_yaml
 
 
 class Section(BaseModel):
@@ -148,16 +148,7 @@ def load_config(path: str | Path, overrides: list[str] | None = None) -> TrainCo
             refuses.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(
-            f"There is no training recipe {path}; give a YAML file such as configs/mnist.yaml."
-        )
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(
-            f"{path} is not YAML ({' '.join(str(error).split())}); compare with configs/mnist.yaml."
-        ) from error
+    values = read_yaml(path, "training recipe")
     if not isinstance(values, dict):
         raise UserError(
             f"{path} holds no sections; expected YAML with out:, data: and run:, as in"
@@ -182,4 +173,4 @@ def _override(values: dict[str, Any], text: str) -> None:
             raise UserError(
                 f"The override {text!r} goes into {section!r}, which is a value and not a section."
             )
-    values[last] = yaml.safe_load(value)
+    values[last] = parse_yaml(value, f"The override {text!r}")

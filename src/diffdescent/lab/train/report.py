@@ -34,7 +34,7 @@ class Report:
         if self.show:
             from rich.console import Console
 
-            console = Console()
+            console = Console(markup=False, emoji=False)
             if console.is_terminal:
                 from rich.progress import (
                     BarColumn,

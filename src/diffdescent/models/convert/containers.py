@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,10 @@ import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.reading import reason, require_file
 from diffdescent.models.weight_files import read_tensors
 
 State = dict[str, Tensor]
-
-_DAMAGED = (RuntimeError, OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile)
 
 
 def read_state(path: Path, weights: str = "auto") -> State:
@@ -30,8 +28,7 @@ def read_state(path: Path, weights: str = "auto") -> State:
     Raises :class:`UserError` for a file that is missing, damaged, needs code to be read, holds no
     tensors, or lacks the weights asked for.
     """
-    if not path.is_file():
-        raise UserError(f"There is no checkpoint file {path}; give the path of one.")
+    require_file(path, "checkpoint file")
     content: Any
     content = read_tensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     state = _state(content, weights, path)
@@ -53,7 +50,7 @@ def _read_torch(path: Path) -> Any:
                 " pickle.load(f)['ema'].state_dict())."
             ) from error
         raise _damaged(path, error) from error
-    except _DAMAGED as error:
+    except Exception as error:  # a damaged pickle can raise anything
         raise _damaged(path, error) from error
 
 
@@ -64,9 +61,9 @@ def _is_torch(path: Path) -> bool:
 
 
 def _damaged(path: Path, error: BaseException) -> UserError:
-    first = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
     return UserError(
-        f"{path} is not a whole checkpoint ({first}); download it again, and compare its size."
+        f"{path} is not a whole checkpoint ({reason(error)}); download it again, and compare its"
+        " size."
     )
 
 

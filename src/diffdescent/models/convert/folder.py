@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError
 from diffdescent.base.files import make_folder, write_atomically
+from diffdescent.base.reading import read_json
 from diffdescent.core.network import EDM, Network
 from diffdescent.core.process import Point, Process
 from diffdescent.models.weight_files import read_tensors, weights_fingerprint, write_tensors
@@ -34,10 +35,9 @@ def write_folder(folder: Path, settings: Settings, state: dict[str, Tensor]) -> 
 def read_settings(folder: Path) -> Settings:
     """The settings of a folder. Raises :class:`UserError` for a newer or a damaged one."""
     path = folder / CONFIG
-    try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); convert the checkpoint again.") from None
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise UserError(f"{path} holds no settings; convert the checkpoint again.")
     if found.get("version") != VERSION:
         raise UserError(
             f"{path} is of version {found.get('version')!r}, and this program reads {VERSION};"

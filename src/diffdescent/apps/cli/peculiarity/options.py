@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from ..terminal import console as plain_console
+
 Clusters = Annotated[
     Path | None,
     typer.Option(
@@ -22,5 +24,5 @@ Bf16 = Annotated[bool, typer.Option("--bf16", help="Evaluate the network in bflo
 
 def wide_console() -> Console:
     """As wide as the terminal; in a file or a pipe wide enough for the tables here."""
-    console = Console()
-    return console if console.is_terminal else Console(width=160)
+    console = plain_console()
+    return console if console.is_terminal else plain_console(width=160)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from diffdescent.base.errors import UserError
 
 from ..options import Json
+from ..terminal import console as plain_console
 from .options import Device, Limit, Memory
 
 
@@ -62,4 +62,4 @@ def distance(
         table.add_column(name.replace("_", " "), justify="left" if name == "image" else "right")
     for row in rows:
         table.add_row(*(f"{v:.6g}" if isinstance(v, float) else str(v) for v in row.values()))
-    Console().print(table)
+    plain_console().print(table)

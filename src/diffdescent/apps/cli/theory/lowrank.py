@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from ..options import Json
 from ..progress import Meter
+from ..terminal import console as plain_console
 from .options import CACHE, Out, Seed
 
 
@@ -81,5 +81,5 @@ def lowrank(
         cells = ("–" if math.isnan(e) else f"{e:.3g}" for e in etas)
         shown = f"{gain.value:.3f} [{gain.low:.3f}, {gain.high:.3f}]"
         table.add_row(f"{row.fraction:.3f}", *cells, shown)
-    Console().print(table)
+    plain_console().print(table)
     typer.echo(f"Wrote {out}/lowrank.json and lowrank.png")

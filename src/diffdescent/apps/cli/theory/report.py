@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from diffdescent.base.errors import UserError
@@ -17,6 +16,7 @@ from diffdescent.lab.theory import schedules
 from diffdescent.lab.theory.errors import Errors
 
 from ..results import finite, write_result
+from ..terminal import console as plain_console
 
 
 def report(
@@ -90,7 +90,7 @@ def report(
     for row in rows[::stride]:
         cells = (row[key] if key == "sigma" else row[key] and row[key][1] for key in names)
         table.add_row(f"{row['t']:.4g}", *("–" if c is None else f"{c:.3g}" for c in cells))
-    Console().print(table)
+    plain_console().print(table)
     typer.echo(
         f"95 % of all states lie within η = {eta:.3g} and ν = {nu:.4g}, each on its own.\n"
         f"{verdict}\nHowever, {needed}.\n"

@@ -1,0 +1,66 @@
+"""Numbers of the command line, held to their annotations before a command begins: finite, and in
+range.
+
+``Annotated[int, typer.Option(help=…), In(0, 1)]`` says a range of its own. Without one a number is
+finite, and a whole number at most :data:`MOST`: what a typing mistake asks for shall not run out of
+memory.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+import typing
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from diffdescent.core.limits import In
+
+MOST = 10_000_000
+"""The highest whole number of an option that says no range of its own."""
+SEEDS = In(0, 2**64 - 1)
+"""The keys that noise has: 64 bits."""
+_BY_NAME = {"seed": SEEDS, "sample": In(0, 2**48 - 1)}
+
+
+def checked(command: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` with its numbers checked first.
+
+    Raises :class:`UserError`, when it is called, for the first one out of its range.
+    """
+    ranges = {
+        name: _range(name, parameter.annotation)
+        for name, parameter in inspect.signature(function, eval_str=True).parameters.items()
+    }
+
+    @functools.wraps(function)
+    def run(**given: Any) -> Any:
+        from diffdescent.core.options import check_option
+
+        for name, value in given.items():
+            hint = ranges.get(name)
+            if hint is None or value is None:
+                continue
+            for one in value if isinstance(value, list | tuple) else (value,):
+                check_option(command, f"--{name.rstrip('_').replace('_', '-')}", one, hint)
+        return function(**given)
+
+    return run
+
+
+def _range(name: str, annotation: Any) -> Any:
+    """What a number may be, as an annotation; None for what is no number."""
+    limits: list[Any] = []
+    if typing.get_origin(annotation) is Annotated:
+        annotation, *limits = typing.get_args(annotation)
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        annotation = next(a for a in typing.get_args(annotation) if a is not type(None))
+    if typing.get_origin(annotation) is list:
+        annotation = typing.get_args(annotation)[0]
+    own = next((limit for limit in limits if isinstance(limit, In)), None)
+    if annotation is float:
+        return Annotated[float, own or In(ends="()")]
+    if annotation is int:
+        return Annotated[int, own or _BY_NAME.get(name) or In(high=MOST)]
+    return None
