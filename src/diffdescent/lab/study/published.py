@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Literal
+
+from diffdescent.base.statistics import holm, normal_test
 
 from .config import Line as PublishedLine
 from .config import Published, Value
 from .metrics import lower_is_better
 from .paired import PairedEstimate
-from .summary import Line
+from .summary import LEVEL, Line
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Beside:
 @dataclass(frozen=True)
 class Ordering:
     """Two rows that a published table orders in a column, ``better`` before ``worse``, with ours of
-    both and ``gap``, above 0 where ours are in the published order; as text a sentence."""
+    both and ``gap``, above 0 where ours are in the published order; as text a sentence. ``p`` is
+    that of no difference, adjusted for the number of the table's orderings (Holm)."""
 
     column: str
     better: str
@@ -34,14 +37,15 @@ class Ordering:
     gap: PairedEstimate
     ours_better: PairedEstimate
     ours_worse: PairedEstimate
+    p: float = 1.0
 
     @property
     def verdict(self) -> Literal["holds", "reversed", "undecided"]:
         """Whether our difference lies in the published order, the other way round, or cannot be
-        told: its paired 95 % interval holds 0."""
-        if self.gap.low > 0:
-            return "holds"
-        return "reversed" if self.gap.high < 0 else "undecided"
+        told at 5 % within the table."""
+        if self.p > LEVEL:
+            return "undecided"
+        return "holds" if self.gap.value > 0 else "reversed"
 
     def __str__(self) -> str:
         return (
@@ -53,11 +57,18 @@ class Ordering:
 @dataclass(frozen=True)
 class Orderings:
     """Pairs of rows that a published table orders and we measured too, by what they come out as
-    here."""
+    here. ``independent``: k rows of a column make k(k − 1)/2 orderings, of which k − 1 do not
+    follow from others; their sum."""
 
     holds: tuple[Ordering, ...]
     reversed: tuple[Ordering, ...]
     undecided: tuple[Ordering, ...]
+    independent: int
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        return len(self.holds) + len(self.reversed) + len(self.undecided)
 
 
 @dataclass(frozen=True)
@@ -138,8 +149,14 @@ def _orderings(table: Published, rows: Sequence[tuple[str, tuple[Beside, ...]]])
             gap = ours_worse.minus(ours_better) if sign > 0 else ours_better.minus(ours_worse)
             name = str((table.shown or table.columns)[at])
             found.append(Ordering(name, better, worse, gap, ours_better, ours_worse))
+    adjusted = holm([normal_test(one.gap) for one in found])
+    found = [replace(one, p=p) for one, p in zip(found, adjusted, strict=True)]
+    rows_of: dict[str, set[str]] = {}
+    for ordering in found:
+        rows_of.setdefault(ordering.column, set()).update((ordering.better, ordering.worse))
+    independent = sum(len(names) - 1 for names in rows_of.values())
     holds, reverse, undecided = (
         tuple(one for one in found if one.verdict == verdict)
         for verdict in ("holds", "reversed", "undecided")
     )
-    return Orderings(holds, reverse, undecided)
+    return Orderings(holds, reverse, undecided, independent)

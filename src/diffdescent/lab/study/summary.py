@@ -6,10 +6,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+
+from diffdescent.base.statistics import holm, normal_test
 
 from .metrics import lower_is_better
 from .paired import PairedEstimate, mean_over_seeds
@@ -43,19 +45,23 @@ class Line:
 class Ranked:
     """A line with its rank among those of its budget.
 
-    ``behind`` is how much worse than the best it is, above 0 for all metrics; ``tied`` says that it
-    does not differ measurably from the best: its paired interval holds 0.
+    ``behind`` is how much worse than the best it is, above 0 for all metrics, and ``p`` that of no
+    difference, adjusted for the study's number of comparisons with a best (Holm). ``tied`` says
+    that it does not differ measurably from the best: at 5 % in that family.
     """
 
     rank: int
     behind: PairedEstimate
     line: Line
+    p: float = 1.0
 
     @property
     def tied(self) -> bool:
-        return self.behind.value == 0 or self.behind.low <= 0
+        return self.behind.value == 0 or (self.behind.known and self.p > LEVEL)
 
 
+LEVEL = 0.05
+"""At which a difference counts as measured."""
 _OF_SEED = ("cell", "seed")
 
 
@@ -123,6 +129,10 @@ def ranked(lines: Sequence[Line], metric: str) -> list[Ranked]:
                     line,
                 )
             )
+    others = [i for i, one in enumerate(result) if one.behind.value != 0 and one.behind.known]
+    adjusted = holm([normal_test(result[i].behind) for i in others])
+    for i, p in zip(others, adjusted, strict=True):
+        result[i] = replace(result[i], p=p)
     return result
 
 

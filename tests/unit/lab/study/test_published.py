@@ -75,6 +75,24 @@ def test_holds_reversed_and_undecided() -> None:
     assert [str(one).split(" (")[0] for one in found.undecided] == ["10: c better than b"]
 
 
+def test_orderings_are_corrected_for_their_number() -> None:
+    """Differences of 0.15 ± 0.141 are two deviations each: told alone, and not among three."""
+    lines = [line("a", 5, 2.0), line("b", 5, 2.15)]
+    assert len(compare(TABLE, lines).orderings.holds) == 1
+    more = [*lines, line("b", 10, 3), line("c", 10, 3.1), line("c", 5, 2.05)]
+    found = compare(TABLE, more).orderings
+    assert (found.holds, found.reversed) == ((), ())
+    assert (found.total, found.independent) == (4, 3)
+    assert next(round(one.p, 2) for one in found.undecided if one.better == "a") == 0.15
+
+
+def test_ranks_are_corrected_for_their_number() -> None:
+    lines = [line("a", 5, 2.0), line("b", 5, 2.15)]
+    assert not ranked(lines, "fd")[1].tied
+    found = ranked([*lines, line("c", 5, 2.1), line("d", 10, 1), line("e", 10, 1.05)], "fd")
+    assert all(one.tied for one in found)
+
+
 def test_entries_stand_beside_ours() -> None:
     rows = dict(compare(TABLE, [line("a", 5, 2), line("b", 10, 3)]).rows)
     assert (rows["a"][0].published, rows["a"][0].ours) == (1.0, PairedEstimate(2, 1.9, 2.1))
@@ -136,7 +154,7 @@ def test_ranks_within_a_budget_and_ties_by_interval() -> None:
     lines = [
         line("a", 5, 2.0),
         line("b", 5, 2.13),
-        line("c", 5, 2.15),
+        line("c", 5, 2.25),
         line("d", 10, 1.0),
         line("e", 10, math.nan),
     ]
@@ -151,7 +169,7 @@ def test_ranks_within_a_budget_and_ties_by_interval() -> None:
     assert [r.behind.value for r in ranked(lines, "fd")][:4] == [
         0,
         pytest.approx(0.13),
-        pytest.approx(0.15),
+        pytest.approx(0.25),
         0,
     ]
 

@@ -16,6 +16,7 @@ from ..summary import metrics_in, varying
 from .ranking import metric_head, ranked_table
 from .sections import (
     CONTRASTED,
+    IN_FAMILY,
     PAIRED,
     changed,
     contrast_rows,
@@ -55,6 +56,7 @@ def html(results: Results) -> str:
         config=results.study.config,
         facts=facts(results),
         paired=PAIRED,
+        in_family=IN_FAMILY,
         table=ranked_table(results),
         notes=notes(results),
         figures=[(_data("image/svg+xml", one.svg), one.caption) for one in drawn],

@@ -16,7 +16,13 @@ from .ranking import DESCRIBING
 PAIRED = (
     "Samples of one number have the same noise in all cells, so what differs is told by 95 %"
     " intervals of paired differences, which are narrower than those of the values: two cells may"
-    " differ though their intervals overlap."
+    " differ though their intervals overlap. What differs measurably from the best does so at 5 %"
+    " with Holm's correction for all comparisons with the best in the study; the intervals are not"
+    " corrected."
+)
+IN_FAMILY = (
+    "paired differences, two-sided normal tests at 5 %, Holm's correction for all orderings of the"
+    " table"
 )
 CONTRASTED = (
     "The first one's value minus the second one's with its paired 95 % interval, and both values."
@@ -158,12 +164,11 @@ def spread_rows(results: Results) -> list[list[str]]:
 def orderings_text(one: Compared) -> str:
     """How many of a published table's orderings hold here, and which are reversed."""
     found = one.orderings
-    total = len(found.holds) + len(found.reversed) + len(found.undecided)
-    if not total:
+    if not found.total:
         return "No two rows of it are measured here."
     text = (
-        f"Of {total} published orderings {len(found.holds)} hold here, {len(found.reversed)} are"
-        f" reversed and {len(found.undecided)} are undecided (the interval of the difference"
-        " holds 0)."
+        f"Of {found.total} published orderings ({found.independent} of them independent)"
+        f" {len(found.holds)} hold here, {len(found.reversed)} are reversed and"
+        f" {len(found.undecided)} are undecided: {IN_FAMILY}."
     )
     return text + "".join(f"\n- reversed: {line}" for line in found.reversed)
