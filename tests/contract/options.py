@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 from diffdescent.core.options import Filled, In, options_of
 
-WORDS = ["a", "no such word", "true", "1", "a|b", "[x", "cifar10-mixture", "./a/b.json"]
+WORDS = [
+    "a", "no such word", "true", "1", "a|b", "[x", "cifar10-mixture", "./a/b.json", "white(0.5)",
+    "power(2)",
+]  # fmt: skip
 OTHER = object()
 """Of a type that no option has."""
 

@@ -7,6 +7,7 @@ around αc, if it says so.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import pairwise
 
@@ -22,6 +23,7 @@ from diffdescent.core.process import Flow, VPContinuous
 from diffdescent.core.solvers import Solver
 from diffdescent.core.solvers.ddim import DDIM, DDPM
 from diffdescent.core.solvers.fresh_noise import forward_sigma
+from diffdescent.core.solvers.gaussian import GaussianFlow
 from diffdescent.core.weights import effective_weights
 from tests.contract.setups import GRIDS
 from tests.order.marginals import propagate
@@ -46,7 +48,7 @@ INVERSE = [
 
 
 @pytest.mark.parametrize("grid", EVERY_GRID + INVERSE)
-@pytest.mark.parametrize("solver", solvers(deterministic))
+@pytest.mark.parametrize("solver", solvers(lambda s: deterministic(s) and s.solves_points))
 def test_a_single_point_is_solved_exactly(solver: Solver, grid: Grid) -> None:
     first, last = grid.points[0], grid.points[-1]
     start = first.alpha * POINT + first.sigma * NOISE
@@ -58,8 +60,25 @@ def test_a_single_point_is_solved_exactly(solver: Solver, grid: Grid) -> None:
     assert float((executor.x[0] - expected).abs().max()) < FINE * float(start.abs().max())
 
 
+@pytest.mark.parametrize("grid", EVERY_GRID + INVERSE)
+@pytest.mark.parametrize("solver", solvers(lambda s: not s.solves_points))
+def test_what_is_made_for_gaussian_data_solves_them(solver: Solver, grid: Grid) -> None:
+    """Data N(0, v) of the variance v that the solver is made for: x keeps its quantile exactly."""
+    assert isinstance(solver, GaussianFlow)
+    variance = solver.known.power[0][0]
+    first, last = (
+        math.sqrt(p.alpha**2 * variance + p.sigma**2) for p in grid.points[:: grid.steps]
+    )
+    executor = Executor(solver.plan(grid), first * NOISE[None], dtype=torch.float64)
+    while not executor.done:
+        x, at = executor.ask().x, executor.ask().at
+        share = at.alpha * variance / (at.alpha**2 * variance + at.sigma**2)
+        executor.tell(Prediction(share * x, conversion("x0", at)))
+    assert float((executor.x[0] - last * NOISE).abs().max()) < FINE * first
+
+
 @pytest.mark.parametrize("grid", EVERY_GRID)
-@pytest.mark.parametrize("solver", solvers(lambda s: not learned(s)))
+@pytest.mark.parametrize("solver", solvers(lambda s: not learned(s) and s.solves_points))
 def test_weights_of_every_state(solver: Solver, grid: Grid) -> None:
     """At every committed level: w_T·α_T + Σ w_i = α_s, and the noise over a single point is what is
     declared."""

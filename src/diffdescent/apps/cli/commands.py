@@ -32,6 +32,7 @@ class Commands(LazyGroup):
         "train": Entry("train:train", "Train a denoiser or a classifier, or continue training."),
         "convert": Entry("convert:convert", "Turn a published checkpoint into a model folder."),
         "calibrate": Entry("calibrate:calibrate", "Fit a sampler of few evaluations to a model."),
+        "spectrum": Entry("spectrum:spectrum", "Measure the power spectrum of a model's images."),
         "gamma": Entry("gamma:gamma", "Measure the Γ of Analytic-DPM on a model."),
         "conflicts": Entry(
             "conflicts:conflicts", "Measure where guidance, denoising and noise conflict."

@@ -36,6 +36,9 @@ class Solver(Protocol):
 
     ``keeps_variance``: over a constant denoiser every committed state has exactly the variance σ_s²
     of its level. Deterministic methods always do; DDPM with the large variance does not.
+
+    ``solves_points``: over a constant denoiser it ends exactly at its answer. All do but those that
+    are made for data of a variance of their own (``gaussian``).
     """
 
     name: ClassVar[str]
@@ -55,6 +58,9 @@ class Solver(Protocol):
 
     @property
     def keeps_variance(self) -> bool: ...
+
+    @property
+    def solves_points(self) -> bool: ...
 
     def order_on(self, spacing: Spacing, cold: bool = False) -> int:
         """The order on grids of this ``spacing`` in :attr:`variable`, interior or from a ``cold``
@@ -106,6 +112,7 @@ def register(name: str) -> Callable[[S], S]:
         for attribute, default in (
             ("variants", ({},)),
             ("keeps_variance", True),
+            ("solves_points", True),
             ("cold_order", property(lambda solver: solver.order)),
             ("order_on", _order_on),
         ):

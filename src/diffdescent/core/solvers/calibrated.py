@@ -96,6 +96,7 @@ class Calibrated(Options):
     order: ClassVar[int] = 1
     cold_order: ClassVar[int] = 1
     keeps_variance: ClassVar[bool] = False
+    solves_points: ClassVar[bool] = False
 
     def check_together(self) -> None:
         object.__setattr__(self, "fitted", load_fitted(sampler_file(self.file)))

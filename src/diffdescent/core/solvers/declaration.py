@@ -19,7 +19,7 @@ _NEEDED: dict[str, tuple[Any, str]] = {
     "stochastic": (bool, "set stochastic = False, or True where it draws noise"),
     "order": (Annotated[int, In(0)], "set order = 1, or the order at which it converges"),
 }
-_OTHERS = ("plan", "cold_order", "order_on", "keeps_variance", "variants")
+_OTHERS = ("plan", "cold_order", "order_on", "keeps_variance", "solves_points", "variants")
 
 
 def check_declaration(cls: type[Any]) -> None:

@@ -14,6 +14,9 @@ from diffdescent.base.errors import UserError, unknown
 OWN_GROUPS = 4
 """Up to this many channels without a meaning of their own have one curve each; more share one."""
 
+EVERY = "every"
+"""The name of the axes of :func:`same_for_all`."""
+
 
 @dataclass(frozen=True)
 class Axes:
@@ -71,7 +74,11 @@ class Axes:
     @property
     def plain(self) -> bool:
         """Whether the axes are the channels themselves."""
-        return self.name == "identity"
+        return self.name in ("identity", EVERY)
+
+    def fit(self, channels: int) -> bool:
+        """Whether states of so many channels can be written in these axes."""
+        return self.name == EVERY or self.channels == channels
 
 
 def opponent() -> Axes:
@@ -86,6 +93,11 @@ def identity(channels: int) -> Axes:
     rows = tuple(tuple(float(i == j) for j in range(channels)) for i in range(channels))
     own = channels <= OWN_GROUPS
     return Axes("identity", rows, tuple(range(channels)) if own else (0,) * channels)
+
+
+def same_for_all() -> Axes:
+    """The channels themselves, however many, which all share one curve."""
+    return Axes(EVERY, ((1.0,),), (0,))
 
 
 def principal(samples: Tensor) -> Axes:

@@ -91,10 +91,10 @@ class SpectralRunner:
                 f" height, width), and these states have the shape {shape}; use a sampler without"
                 " them."
             )
-        if shape[1] != self.axes.channels:
+        if not self.axes.fit(shape[1]):
             raise UserError(
-                f"This sampler was fitted for {self.axes.channels} channels, and the images have"
-                f" {shape[1]}; calibrate one for this model."
+                f"This sampler was made for {self.axes.channels} channels, and the images have"
+                f" {shape[1]}; calibrate one for this model, or measure its spectrum."
             )
         self._to_axes = self.axes.tensor(like)
 
