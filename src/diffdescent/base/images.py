@@ -32,7 +32,8 @@ def from_uint8(images: Tensor) -> Tensor:
     return images.float().div(127.5).sub(1)
 
 
-def _picture(image: Tensor) -> Any:
+def picture(image: Tensor) -> Any:
+    """One (C, H, W) uint8 image as Pillow's. Raises :class:`UserError` unless C is 1 or 3."""
     from PIL import Image
 
     array = image.permute(1, 2, 0).numpy()
@@ -85,7 +86,7 @@ def plain_texts(figure: Any) -> None:
 def png_bytes(image: Tensor, optimize: bool = False) -> bytes:
     """One (C, H, W) uint8 image as the bytes of a PNG file, with ``optimize`` a smaller one."""
     buffer = io.BytesIO()
-    _picture(image).save(buffer, format="PNG", optimize=optimize)
+    picture(image).save(buffer, format="PNG", optimize=optimize)
     return buffer.getvalue()
 
 
@@ -141,11 +142,25 @@ def read_image(path: Path, channels: int = 3) -> Tensor:
     return torch.from_numpy(np.array(array[None] if array.ndim == 2 else array.transpose(2, 0, 1)))
 
 
-def sheet(images: Tensor, columns: int | None = None, scale: int = 1, gap: int = 2) -> Tensor:
-    """(n, C, H, W) uint8 → one (C, H', W') uint8 sheet, near square unless ``columns`` is given."""
+SEEN, WIDEST = 128, 1200
+"""Small images are enlarged to at most ``SEEN`` pixels, on sheets of at most ``WIDEST``."""
+
+
+def enlargement(height: int, width: int, columns: int) -> int:
+    """How many times the images of a sheet are enlarged, so that small ones can be seen."""
+    return max(1, min(SEEN // max(height, width), WIDEST // (columns * (width + 2))))
+
+
+def sheet(
+    images: Tensor, columns: int | None = None, scale: int | None = None, gap: int = 2
+) -> Tensor:
+    """(n, C, H, W) uint8 → one (C, H', W') uint8 sheet, near square unless ``columns`` is given.
+
+    Each pixel becomes ``scale`` × ``scale``; None takes :func:`enlargement`.
+    """
     n, c, h, w = images.shape
     columns = columns or max(1, round(n**0.5))
-    rows = -(-n // columns)
+    rows, scale = -(-n // columns), scale or enlargement(h, w, columns)
     if scale > 1:
         images = images.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
         h, w = h * scale, w * scale
@@ -158,9 +173,9 @@ def sheet(images: Tensor, columns: int | None = None, scale: int = 1, gap: int =
     return page
 
 
-def strip(trajectory: Tensor, frames: int = 10, scale: int = 1) -> Tensor:
+def strip(trajectory: Tensor, frames: int = 10, scale: int | None = None) -> Tensor:
     """(evaluations, n, C, H, W) in [−1, 1] → a sheet with one row a sample and ``frames`` moments
-    across."""
+    across; ``scale`` as in :func:`sheet`."""
     count = len(trajectory)
     chosen: Sequence[int] = sorted(
         {round(i * (count - 1) / max(1, frames - 1)) for i in range(min(frames, count))}

@@ -4,10 +4,13 @@ by band."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 
 import numpy as np
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.notebook import table_html
+from diffdescent.base.words import counted
 
 from .grid import Grid
 from .predict import Basis
@@ -31,8 +34,26 @@ class BandWeights:
     start: Array
     evals: Array
 
+    def __repr__(self) -> str:
+        groups, knots = counted(len(self.groups), "group"), counted(len(self.knots), "knot")
+        return f"BandWeights({self.name}: {groups} of axes, {knots}, of {self.basis})"
+
+    def _repr_html_(self) -> str:
+        """The table, for notebooks."""
+        head, cells = self._cells(4)
+        return f"<b>{escape(repr(self))}</b>{table_html(head, cells)}"
+
     def table(self, digits: int = 4) -> str:
         """Plain text: a row for each group and knot, a column for x_T and for each evaluation."""
+        head, cells = self._cells(digits)
+        widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+        return "\n".join(
+            "  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True))
+            for row in [head, *cells]
+        )
+
+    def _cells(self, digits: int) -> tuple[list[str], list[list[str]]]:
+        """The names of the columns, and the rows."""
         head = ["axes", "ρ", "x_T", *self.labels]
         cells = [
             [
@@ -44,11 +65,7 @@ class BandWeights:
             for g, group in enumerate(self.groups)
             for k, knot in enumerate(self.knots)
         ]
-        widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
-        return "\n".join(
-            "  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True))
-            for row in [head, *cells]
-        )
+        return head, cells
 
 
 def band_weights(recipe: Chain, grid: Grid, *, basis: Basis = "x0") -> BandWeights:

@@ -10,6 +10,7 @@ import torch
 
 from diffdescent.base.errors import UserError
 
+from .predict import Predictor
 from .process import Point
 
 
@@ -76,6 +77,12 @@ def info(model: object) -> ModelInfo:
         width=_count(model, "width"),
         identity=getattr(model, "fingerprint", None),
     )
+
+
+def described(model: Predictor, kind: str = "") -> str:
+    """A model in a line, for its ``repr``: its type, name, what it predicts, shape and process."""
+    parts = [repr(info(model).name), kind, str(model.shape or "any shape"), repr(model.process)]
+    return f"{type(model).__name__}({', '.join(part for part in parts if part)})"
 
 
 def _count(model: object, attribute: str) -> int | None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError, unknown
 
-from .model_info import ModelInfo
-from .predict import KINDS, Affine, Conversion, Kind, Prediction, conversion
+from .model_info import ModelInfo, described
+from .predict import KINDS, Affine, Conversion, Kind, Prediction, Predictor, conversion
 from .process import Point, Process
 
 
@@ -30,7 +31,7 @@ def _check_output(raw: object, x: Tensor) -> None:
         )
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class _Described:
     """What is known of a network besides its mathematics.
 
@@ -49,6 +50,9 @@ class _Described:
     width: int | None = None
     fingerprint: str | None = None
 
+    def __repr__(self) -> str:
+        return described(cast(Predictor, self), getattr(self, "kind", ""))
+
     @property
     def info(self) -> ModelInfo:
         """All of it as the rest of the library reads it."""
@@ -63,7 +67,7 @@ class _Described:
         )
 
 
-@dataclass
+@dataclass(repr=False)
 class Network(_Described):
     """Wraps any ``module(x, t, cond) → raw`` as a :class:`~diffdescent.core.predict.Predictor`.
 
@@ -113,7 +117,7 @@ class Network(_Described):
         return Prediction(raw, conversion(self.kind, point), variance)
 
 
-@dataclass
+@dataclass(repr=False)
 class EDM(_Described):
     """An EDM-preconditioned network: x0 = c_skip x̃ + c_out F(c_in x̃, c_noise) with x̃ = x/α, σ̃ =
     σ/α.

@@ -17,7 +17,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from html import escape
 from typing import get_args
+
+from diffdescent.base.notebook import table_html
+from diffdescent.base.words import counted
 
 from .grid import Grid
 from .predict import Basis
@@ -144,6 +148,23 @@ class Plan:
             self, "single", all(len(r.outputs) == 1 and r.outputs[0].commit for r in self.rows)
         )
         object.__setattr__(self, "spectral", self._one_spectral())
+
+    def __repr__(self) -> str:
+        made = f"{counted(self.steps, 'step')}, {counted(self.nfe, 'evaluation')}"
+        kind = ", stochastic" if self.stochastic else ""
+        return f"Plan({self.name} on {self.grid.name}, {made}{kind})"
+
+    def _repr_html_(self) -> str:
+        """The rows as a table, for notebooks."""
+        head = ("step", "evaluated at σ/α", "as", "order", "→ σ/α", "x", "evaluations", "noise")
+        rows = []
+        for row in self.rows:
+            for out in row.outputs:
+                own = (f"{out.base + out.current:.5g}", ", ".join(f"{w:.4g}" for w in out.evals))
+                place = f"{out.point.ratio:.5g}" + ("" if out.commit else " (inside)")
+                known = (str(row.step), f"{row.at.ratio:.5g}", row.basis, str(row.order), place)
+                rows.append((*known, *own, f"{out.noise:.4g}"))
+        return f"<b>{escape(repr(self))}</b>{table_html(head, rows)}"
 
     def _one_spectral(self) -> Spectral | None:
         """The first spectral coefficients, after a look at all of them."""

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 
 import numpy as np
+
+from diffdescent.base.notebook import table_html
+from diffdescent.base.words import counted
 
 from .predict import Basis
 from .process import Array, Point
@@ -30,6 +34,21 @@ class Weights:
     start: Array
     evals: Array
     noise: Array
+
+    def __repr__(self) -> str:
+        made = f"{counted(len(self.points), 'step')}, {counted(len(self.at), 'evaluation')}"
+        return f"Weights({self.name}: {made}, of {self.basis})"
+
+    def _repr_html_(self) -> str:
+        """The table with its weights in colour, for notebooks."""
+        head, cells = self._cells(4)
+        largest = float(np.abs(self.evals).max()) or 1.0
+        shades = [
+            [0.0] * 3 + (row / largest).tolist() + [0.0] * (len(head) - 3 - len(row))
+            for row in self.evals
+        ]
+        summary = escape(self.summary).replace("\n", "<br>")
+        return f"<p>{summary}</p>{table_html(head, cells, shades)}"
 
     @property
     def result(self) -> Array:
@@ -81,6 +100,15 @@ class Weights:
     def table(self, digits: int = 4) -> str:
         """Plain text: a row per committed state, a column for x_T and for each evaluation (and one
         for √Σv²)."""
+        head, cells = self._cells(digits)
+        widths = [max(len(row[i]) for row in [head, *cells]) for i in range(len(head))]
+        return "\n".join(
+            "  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True))
+            for row in [head, *cells]
+        )
+
+    def _cells(self, digits: int) -> tuple[list[str], list[list[str]]]:
+        """The names of the columns, and the rows."""
         head = ["t", "σ/α", "x_T", *self.labels]
         columns = [self.start[:, None], self.evals]
         if self.draws:
@@ -90,11 +118,7 @@ class Weights:
             [_short(p.t), f"{p.ratio:.4g}", *("·" if v == 0 else f"{v:.{digits}f}" for v in row)]
             for p, row in zip(self.points, np.hstack(columns), strict=True)
         ]
-        widths = [max(len(row[i]) for row in [head, *cells]) for i in range(len(head))]
-        return "\n".join(
-            "  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True))
-            for row in [head, *cells]
-        )
+        return head, cells
 
 
 def _short(t: float) -> str:

@@ -30,7 +30,8 @@ from .executor import Executor
 from .grid import Grid
 from .plan import Output, Plan
 from .predict import Basis, Prediction, conversion
-from .process import Point
+from .process import VP, Point, Process
+from .recipe import Recipe, default_grid, parse, parse_grid
 from .solvers.base import Solver
 from .transforms.base import Commit, Displacement, Estimate, Rewrite, Transform
 from .weight_table import Weights
@@ -123,24 +124,37 @@ def _mean(found: Sequence[Weights]) -> Weights:
     return replace(found[0], start=start, evals=evals, noise=noise)
 
 
+def _levels(chain: Chain, grid: str | None, process: Process | None, steps: int) -> Grid:
+    """The grid of a text, or the usual one of a chain."""
+    kind = process or VP.named("linear")
+    if grid is None:
+        whole = chain if isinstance(chain, Recipe) else Recipe(chain.solver, chain.transforms)
+        grid = default_grid(whole, kind)
+    return parse_grid(grid, kind, steps)
+
+
 def effective_weights(
-    sampler: Plan | Chain,
-    grid: Grid | None = None,
+    sampler: Plan | Chain | str,
+    grid: Grid | str | None = None,
     *,
+    steps: int = 10,
+    process: Process | None = None,
     transforms: Sequence[Transform] = (),
     basis: Basis = "x0",
     band: tuple[int, int] | None = None,
 ) -> Weights:
     """How much each past evaluation counts in every committed state of a linear sampler.
 
-    ``sampler`` is a recipe with its ``grid``, or a plan; ``transforms`` are appended to the chain.
-    ``basis`` says whether the evaluations are estimates of x0 or of ε. Where coefficients depend on
-    the spatial frequency, ``band`` = (group of channel axes, knot) reads the weights there; without
-    it they are the mean over the axes and knots.
+    ``sampler`` is a plan, or a recipe or its text with a ``grid``: one that is made, or a text
+    (None: the recipe's usual one), which is then laid out in ``steps`` steps of ``process`` (None:
+    the linear VP process of 1000 steps). ``transforms`` are appended to the chain. ``basis`` says
+    whether the evaluations are estimates of x0 or of ε. Where coefficients depend on the spatial
+    frequency, ``band`` = (group of channel axes, knot) reads the weights there; without it they are
+    the mean over the axes and knots.
 
     Example::
 
-        weights = effective_weights(parse("ge(gamma=2) | momentum(beta=-0.3)"), grid)
+        weights = effective_weights("ge(gamma=2) | momentum(beta=-0.3)", "loglinear", steps=10)
         print(weights.table())
 
     Raises :class:`UserError` with the reason when the chain is not linear, and when a level leaves
@@ -151,9 +165,9 @@ def effective_weights(
     if isinstance(sampler, Plan):
         plan = sampler
     else:
-        if grid is None:
-            raise UserError("The effective weights of a recipe depend on the grid; give grid=.")
-        plan, transforms = sampler.solver.plan(grid), (*sampler.transforms, *transforms)
+        chain = parse(sampler) if isinstance(sampler, str) else sampler
+        levels = grid if isinstance(grid, Grid) else _levels(chain, grid, process, steps)
+        plan, transforms = chain.solver.plan(levels), (*chain.transforms, *transforms)
     rewrites, estimates, displacements = _split(transforms)
     for rewrite in rewrites:
         plan = rewrite.rewrite(plan)

@@ -28,7 +28,7 @@ FreeScale = Annotated[float, finite("1 means no guidance")]
 Clip = Annotated[float, positive("images in [−1, 1] want 1")]
 
 
-@dataclass
+@dataclass(repr=False)
 class ClassifierFree(Wrapper):
     """``model`` with labels, pushed away from itself without (label −1), or from another
     ``unconditional`` model.
@@ -135,7 +135,7 @@ class ClassifierFree(Wrapper):
         return Prediction(raw, both.conversion, variance), Prediction(other, both.conversion)
 
 
-@dataclass
+@dataclass(repr=False)
 class ClassifierFreePlus(ClassifierFree):
     """CFG++ (Chung et al. 2024, algorithm 2): guidance in x0, renoised with the unconditional ε.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from diffdescent.base.errors import UserError
+from diffdescent.base.words import counted
 from diffdescent.core.process import Point
 
 from .guide import gradient_of
@@ -26,15 +28,38 @@ class Energy:
     that x has no part in.
 
     The squared distance to a colour, as DPS would have it: ``Energy(lambda x, at, y: (x.mean((2,
-    3)) - red).square().sum(1))``.
+    3)) - red).square().sum(1))``. With ``measured`` (n, …), one entry for each sample of the run,
+    it has a fourth argument, those of its own samples (a network sees a few of the run at a time,
+    padded): ``Energy(lambda x, at, y, seen: (blur(x) - seen).square().flatten(1).sum(1),
+    measured=photos)``.
     """
 
-    energy: Callable[[Tensor, Point, Tensor | None], Tensor]
+    energy: Callable[..., Tensor]
     dtype: torch.dtype | None = None
     label_count: int | None = None
     fingerprint: str | None = None
+    measured: Tensor | None = None
+
+    def for_places(self, places: Sequence[int]) -> Energy:
+        """The energy of the samples at these places of the run; see :class:`Guide`."""
+        if self.measured is None:
+            return self
+        if max(places) >= len(self.measured):
+            raise UserError(
+                f"The energy has measurements of {counted(len(self.measured), 'sample')}, and the"
+                " run has more; give one for each."
+            )
+        return replace(self, measured=self.measured[list(places)])
 
     def __call__(self, x: Tensor, point: Point, labels: Tensor | None) -> Tensor:
+        seen: tuple[Tensor, ...] = ()
+        if self.measured is not None:
+            if len(self.measured) != len(x):
+                raise UserError(
+                    f"The energy has {counted(len(self.measured), 'measurement')} for"
+                    f" {counted(len(x), 'image')}; give one for each sample of the run."
+                )
+            seen = (self.measured.to(x.device),)
         return -gradient_of(
-            lambda leaf: self.energy(leaf, point, labels), x, self.dtype, "The energy"
+            lambda leaf: self.energy(leaf, point, labels, *seen), x, self.dtype, "The energy"
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -18,10 +18,18 @@ class Guide(Protocol):
 
     ``point`` is the image's noise level, with σ = 0 for an estimate of x0. A guide may say what its
     labels mean by attributes ``label_count`` and ``classes``, and which weights it has by
-    ``fingerprint``.
+    ``fingerprint``. One that knows something of each sample has ``for_places(places)``: the guide
+    of the samples at these places of the run, in their order.
     """
 
     def __call__(self, x: Tensor, point: Point, labels: Tensor | None) -> Tensor: ...
+
+
+def for_places(guide: Guide, places: Sequence[int]) -> Guide:
+    """The guide of the samples at ``places`` of a run: itself, unless it knows something of
+    each."""
+    own: Callable[[Sequence[int]], Guide] | None = getattr(guide, "for_places", None)
+    return guide if own is None else own(places)
 
 
 def gradient_of(

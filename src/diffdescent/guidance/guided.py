@@ -7,6 +7,7 @@ images.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, get_args
 
@@ -20,14 +21,14 @@ from diffdescent.core.options import check_option, finite
 from diffdescent.core.predict import Prediction
 from diffdescent.core.process import Point
 
-from .guide import Guide, check_gradient
+from .guide import Guide, check_gradient, for_places
 from .wrapper import Wrapper
 
 Sight = Literal["x", "x0", "x0_frozen"]
 GradientScale = Annotated[float, finite("1 is the true posterior, 0 no guidance")]
 
 
-@dataclass
+@dataclass(repr=False)
 class Guided(Wrapper):
     """``model`` with the gradient scale·∇log p(y | x_t) left with each evaluation, which the
     executor adds to the step.
@@ -83,6 +84,10 @@ class Guided(Wrapper):
             label_count=guide.label_count or own.label_count,
             classes=guide.classes or own.classes,
         )
+
+    def for_places(self, places: Sequence[int]) -> Wrapper:
+        inside, own = super().for_places(places), for_places(self.guide, places)
+        return inside if own is self.guide else replace(inside, guide=own)  # type: ignore[call-arg]
 
     @property
     def label(self) -> str:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
 from diffdescent.core.guidance_terms import GuidanceTerms
-from diffdescent.core.model_info import ModelInfo, info
+from diffdescent.core.model_info import ModelInfo, described, info
 from diffdescent.core.predict import Prediction, Predictor
 from diffdescent.core.process import Point, Process
 
 
-@dataclass
+@dataclass(repr=False)
 class Wrapper(ABC):
     """A predictor around ``model``, which keeps its process, its shape and what it says of itself.
 
@@ -38,6 +39,9 @@ class Wrapper(ABC):
                 f" {self.interval}; write for example (0.3, 2)."
             )
         self.process, self.shape = self.model.process, self.model.shape
+
+    def __repr__(self) -> str:
+        return described(self)
 
     @property
     def info(self) -> ModelInfo:
@@ -65,6 +69,14 @@ class Wrapper(ABC):
         # guidance.
         zeros = self.terms(prediction.raw.new_zeros(()).expand_as(prediction.raw))
         return replace(prediction, guidance=prediction.guidance.over(zeros))
+
+    def for_places(self, places: Sequence[int]) -> Wrapper:
+        """The guided model of the samples at these places of a run: itself, unless it or what it
+        wraps knows something of each."""
+        if not isinstance(self.model, Wrapper):
+            return self
+        inside = self.model.for_places(places)
+        return self if inside is self.model else replace(self, model=inside)
 
     def active(self, point: Point) -> bool:
         """Whether ``point`` lies in the interval."""

@@ -145,30 +145,38 @@ def load_checkpoint(folder: str | Path, device: str | None = None) -> Network | 
         unet = unet.float()
     extra = _read_json(root / "diffdescent.json") if (root / "diffdescent.json").is_file() else {}
     with understood(root, "a checkpoint", "its configs are damaged or of another kind"):
-        return _assemble(unet, root, unet_folder, where, sampling, extra)
+        fingerprint = weights_fingerprint(unet_folder)
+        return wrap_unet(unet, sampling, extra, name=root.name, fingerprint=fingerprint)
 
 
-def _assemble(
+def wrap_unet(
     unet: Any,
-    root: Path,
-    unet_folder: Path,
-    where: torch.device,
     sampling: dict[str, Any],
-    extra: dict[str, Any],
+    extra: dict[str, Any] | None = None,
+    *,
+    name: str,
+    fingerprint: str | None = None,
 ) -> Network | EDM:
-    """The network with what the configs of its folder say of it."""
+    """A ``UNet2DModel`` under the process and prediction type of a scheduler's config ``sampling``
+    ({}: the linear 1000-step process and ε).
+
+    ``extra`` are the names of the ``classes`` and the ``null_class``, where they are known. Raises
+    :class:`UserError` for a scheduler, schedule or prediction type that is not known.
+    """
+    extra = extra or {}
     size = unet.config.sample_size
     sides = (size, size) if isinstance(size, int) else tuple(size or ())
     module = _Labelled(unet, extra.get("null_class", _null_class(unet, extra)))
+    weight = next(unet.parameters())
     common: dict[str, Any] = {
         "shape": (unet.config.in_channels, *sides) if sides else None,
-        "dtype": next(unet.parameters()).dtype,
-        "device": where,
-        "name": root.name,
+        "dtype": weight.dtype,
+        "device": weight.device,
+        "name": name,
         "classes": tuple(extra["classes"]) if "classes" in extra else None,
         "label_count": unet.config.num_class_embeds,
         "needs_label": module.count is not None and module.null_class is None,
-        "fingerprint": weights_fingerprint(unet_folder),
+        "fingerprint": fingerprint,
     }
     process = process_from_config(sampling)
     if isinstance(process, VE):

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
-from diffdescent.core.model_info import ModelInfo
+from diffdescent.core.model_info import ModelInfo, described
 from diffdescent.core.predict import Prediction, conversion
 from diffdescent.core.process import Point, Process
 
@@ -102,6 +102,9 @@ class Exact(ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """The identity of the distribution: equal for equal parameters, on any device."""
+
+    def __repr__(self) -> str:
+        return described(self)
 
     @property
     def info(self) -> ModelInfo:

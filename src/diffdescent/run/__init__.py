@@ -12,7 +12,8 @@ from .prepared import NOISES, Run, fingerprint, make_recipe, noise_source, prepa
 from .progress import Callback, Progress
 from .record import RunRecord
 from .repeating import repeat
-from .sampling import Batch, Result, collect, draw, sample, watch
+from .result import Result
+from .sampling import Batch, collect, draw, sample, watch
 
 __all__ = [
     "CPU_WIDTH",

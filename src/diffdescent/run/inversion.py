@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,18 +13,19 @@ from diffdescent.core.grid import Grid
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import Recipe
 
-from .levels import resolve_grid
+from .levels import AnyGrid, resolve_grid
 from .prepared import make_recipe, resolve
-from .sampling import Result, sample
+from .result import Result
+from .sampling import sample
 
 
 def invert(
-    model: Predictor | str,
+    model: Predictor | str | Callable[..., Any],
     images: Tensor,
     recipe: Recipe | str = "ddim",
     *,
     steps: int = 50,
-    grid: Grid | str | None = None,
+    grid: AnyGrid = None,
     **options: Any,
 ) -> Result:
     """Deterministic inversion: the noise from which ``recipe`` leads to ``images`` (B, C, H, W).

@@ -10,17 +10,34 @@ from torch import Tensor
 
 from diffdescent.base.errors import UserError
 from diffdescent.core import recipe as recipes
-from diffdescent.core.grid import Grid
+from diffdescent.core.grid import Grid, make_grid
 from diffdescent.core.noise import INITIAL, normals
 from diffdescent.core.process import Process
 from diffdescent.core.recipe import Recipe
 
+AnyGrid = Grid | str | Sequence[float] | None
+"""A grid, its text, the times of its levels with the end among them, or the recipe's usual one."""
 
-def resolve_grid(grid: Grid | str | None, recipe: Recipe, process: Process, steps: int) -> Grid:
-    """A grid from text, or the recipe's default one."""
+
+def resolve_grid(grid: AnyGrid, recipe: Recipe, process: Process, steps: int) -> Grid:
+    """A grid from text or from its times (``[999, 500, 0]``), or the recipe's default one.
+
+    Raises :class:`UserError` for texts and times that make none.
+    """
     if isinstance(grid, Grid):
         return grid
+    if grid is not None and not isinstance(grid, str):
+        return make_grid("explicit", process, steps, t=_times(grid))
     return recipes.parse_grid(grid or recipes.default_grid(recipe, process), process, steps)
+
+
+def _times(values: Sequence[float]) -> tuple[float, ...]:
+    try:
+        return tuple(float(t) for t in values)
+    except (TypeError, ValueError):
+        raise UserError(
+            f"A grid is a text, a Grid or a list of times such as [999, 500, 0], not {values!r}."
+        ) from None
 
 
 def initial_state(noise: Tensor, grid: Grid, init: Tensor | None = None) -> Tensor:

@@ -6,7 +6,7 @@ it will do is its record.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -22,11 +22,12 @@ from diffdescent.core.noise import Brownian, Keyed, NoiseSource
 from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import Recipe
+from diffdescent.models.adapt import as_model
 
 from .chosen import choose
 from .fitted_for import require_fit
 from .inputs import Inputs, Labels, image_like, image_shape, in_turn, resolve_labels
-from .levels import from_level, resolve_grid
+from .levels import AnyGrid, from_level, resolve_grid
 from .micro_batch import micro_batch_width
 from .record import FittedRecord, GridRecord, ImagesRecord, ProcessRecord, RunRecord, versions
 
@@ -36,13 +37,9 @@ Places = tuple[int, ...]
 NOISES: dict[str, type[Keyed] | type[Brownian]] = {"independent": Keyed, "brownian": Brownian}
 
 
-def resolve(model: Predictor | str) -> Predictor:
-    """A model, or the model of a name or path (see :func:`diffdescent.load_model`)."""
-    if not isinstance(model, str):
-        return model
-    from diffdescent.models import load_model
-
-    return load_model(model)
+def resolve(model: Any) -> Predictor:
+    """A model, or what stands for one (see :func:`~diffdescent.models.adapt.as_model`)."""
+    return as_model(model)
 
 
 def make_recipe(recipe: Recipe | str | None, steps: int) -> Recipe:
@@ -158,12 +155,12 @@ class Run:
 
 
 def prepare(
-    model: Predictor | str,
+    model: Predictor | str | Callable[..., Any],
     recipe: Recipe | str | None = None,
     *,
     guidance: str | None = None,
     steps: int = 20,
-    grid: Grid | str | None = None,
+    grid: AnyGrid = None,
     n: int | None = None,
     samples: Iterable[int] | None = None,
     seed: int = 0,
@@ -254,7 +251,7 @@ def prepare(
         by=by,
         blend=blend,
         batch_size=batch_size,
-        micro_batch=micro_batch_width(net, where, micro_batch),
+        micro_batch=micro_batch_width(net, where, micro_batch, total),
         device=where,
         dtype=dtype,
     )
@@ -278,7 +275,7 @@ def _samples(
     return index
 
 
-def _against(grid: Grid | str | None, start: Tensor | None, init: Tensor | None) -> str | None:
+def _against(grid: AnyGrid, start: Tensor | None, init: Tensor | None) -> str | None:
     """What keeps a sampler with levels of its own from being the default."""
     given = {
         "a grid is named": grid,

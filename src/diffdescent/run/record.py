@@ -13,6 +13,7 @@ import torch
 from diffdescent.base.errors import UserError
 from diffdescent.base.files import write_atomically
 from diffdescent.base.version import __version__
+from diffdescent.base.words import counted
 from diffdescent.core.grid import Grid
 from diffdescent.core.process import Process
 from diffdescent.core.recipe import Recipe
@@ -166,6 +167,11 @@ class RunRecord:
     command: tuple[str, ...] | None = None
     seconds: float | None = None
     schema: int = SCHEMA
+
+    def __repr__(self) -> str:
+        chain = " under ".join(filter(None, [self.recipe, self.guidance]))
+        made = counted(len(self.samples), "sample")
+        return f"RunRecord({self.model}: {chain}, {made} of seed {self.seed})"
 
     def text(self) -> str:
         """The record as JSON, an entry a line."""

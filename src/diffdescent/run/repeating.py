@@ -18,7 +18,8 @@ from .image_files import read_init, read_mask
 from .prepared import Run, make_recipe, prepare
 from .progress import Callback
 from .record import FittedRecord, ImagesRecord, ProcessRecord, RunRecord
-from .sampling import Result, collect
+from .result import Result
+from .sampling import collect
 
 
 def repeat(

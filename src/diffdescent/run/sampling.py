@@ -2,44 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from diffdescent.core.executor import Executor
-from diffdescent.core.grid import Grid
-from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import Recipe
 from diffdescent.core.transforms import Displacement
 from diffdescent.core.transforms.inpaint import Inpaint
 
+from .display import displayed
 from .inputs import Given, Labels
-from .levels import initial_state
+from .levels import AnyGrid, initial_state
 from .micro_batch import evaluate
 from .prepared import Blend, Places, Run, noise_source, prepare
 from .progress import Callback, Progress
-from .record import RunRecord
+from .result import Result
 
 Noise = Literal["independent", "brownian"]
-
-
-@dataclass(frozen=True)
-class Result:
-    """What :func:`sample` returns.
-
-    ``images`` are (n, C, H, W) in the model's own range ([−1, 1] for image models), on the model's
-    device. ``trajectory`` is x0 after every evaluation, (evaluations, n, C, H, W) on the CPU, when
-    it was asked for. ``record`` holds what is needed to repeat the run.
-    """
-
-    images: Tensor
-    plan: Plan
-    record: RunRecord
-    trajectory: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -134,7 +118,7 @@ def _steps(
     )
     while not executor.done:
         query = executor.ask()
-        prediction = evaluate(run.model, query, given.cond, run.micro_batch)
+        prediction = evaluate(run.model, query, given.cond, run.micro_batch, places)
         executor.tell(prediction)
         if watched:
             x0 = prediction.to("x0", query.x).to(run.dtype)
@@ -154,12 +138,12 @@ def _displacements(run: Run, given: Given, eps: Tensor) -> tuple[Displacement, .
 
 
 def sample(
-    model: Predictor | str,
+    model: Predictor | str | Callable[..., Any],
     recipe: Recipe | str | None = None,
     *,
     guidance: str | None = None,
     steps: int = 20,
-    grid: Grid | str | None = None,
+    grid: AnyGrid = None,
     n: int | None = None,
     samples: Iterable[int] | None = None,
     seed: int = 0,
@@ -177,20 +161,25 @@ def sample(
     dtype: torch.dtype = torch.float32,
     callback: Callback | None = None,
     trajectory: bool = False,
+    progress: bool | None = None,
+    preview: bool = False,
 ) -> Result:
     """Sample images from ``model``.
 
     Args:
-        model: a :class:`Predictor`, a bundled name, a checkpoint folder or ``images:PATH``.
+        model: a :class:`Predictor`, a bundled name, a checkpoint folder or ``images:PATH``; also a
+            diffusers ``UNet2DModel``, or an unconditional pipeline with its scheduler.
         recipe: a recipe or its text; None takes the bundled sampler that was fitted to this model,
             guidance, shape and number of evaluations (:func:`diffdescent.run.chosen.choose`), and
             where there is none the preset for the step count (GE up to 7, UniPC above). The
             record's ``reason`` says which and why.
         steps: steps of the grid; what a step costs is the recipe's affair (``Result.plan.nfe``
             counts evaluations).
-        grid: a grid or its text; None takes the recipe's usual one.
+        grid: a grid, its text, or the times of its levels with the end among them ([999, 500, 0]);
+            None takes the recipe's usual one.
         n, samples: how many images, or exactly which ones (default: one for each of ``init`` or
-            ``start``, else 1). Sample i of a seed is one image, whatever the batch.
+            ``start``, else 1). Sample i of a seed is one image, whatever the batch: to the last bit
+            at an equal ``micro_batch``, up to rounding otherwise.
         guidance: a guidance text, which is applied to model and recipe.
         labels: a class for each sample, or one for all; a text names classes by name or number, and
             goes round over the sample numbers.
@@ -206,10 +195,15 @@ def sample(
         batch_size: samples in memory at a time; changes nothing in the images, unless the recipe
             looks at whole batches (``pxp(scope=batch)``).
         micro_batch: how many the network sees at once; part of what makes an image bit-identical.
+            None takes the model's or the device's usual number (4 on a CPU, 32 on a GPU), or n
+            where that is less: one image costs one. The record says which it was.
         device: where to run; None asks the model (its ``device``), else the CPU.
         dtype: of the state and the update; float32 or float64.
         callback: called after each evaluation with a :class:`Progress`.
         trajectory: keep x0 of every evaluation.
+        progress: show a progress bar; None shows one in a terminal and in a notebook, where Rich or
+            tqdm is installed and the run takes longer than half a second.
+        preview: also show x0 while it becomes clearer.
 
     Raises :class:`UserError` for bad options, shapes that do not fit, and NaN or Inf from the
     model.
@@ -236,4 +230,17 @@ def sample(
         device=device,
         dtype=dtype,
     )
-    return collect(run, callback=callback, trajectory=trajectory)
+    with displayed(progress, preview) as shown:
+        return collect(run, callback=_both(callback, shown), trajectory=trajectory)
+
+
+def _both(callback: Callback | None, shown: Callback | None) -> Callback | None:
+    """The callback that calls both, those that there are."""
+    if callback is None or shown is None:
+        return callback or shown
+
+    def step(at: Progress) -> None:
+        shown(at)
+        callback(at)
+
+    return step

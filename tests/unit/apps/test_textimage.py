@@ -52,7 +52,7 @@ def test_a_prompt_makes_an_image(pipeline: Path, tmp_path: Path, sampler: str) -
     done = run(
         "sample", pipeline, "--prompt", "a red boat", "--sampler", sampler, *SMALL, "--out", out
     )
-    assert "1 images" in done.stdout
+    assert "1 image " in done.stdout
     assert read_image(out / "000000.png").shape == (3, 16, 16)
     record = json.loads((out / "run.json").read_text())
     asked = record["text_to_image"]
@@ -172,7 +172,7 @@ def test_a_prompts_file_is_one_image_a_caption_whatever_the_batches(
     before = images(whole)
     (whole / "000002.png").unlink()
     done = run("sample", pipeline, *common, "--out", whole)
-    assert "1 images (4 were there)" in done.stdout
+    assert "1 image (4 were there)" in done.stdout
     assert images(whole) == before
     assert (whole / "000001.png").stat().st_mtime_ns == kept
     assert run("sample", pipeline, *common, "--out", whole, "--json").stdout.startswith("{")

@@ -50,7 +50,7 @@ def test_plain_attributes_are_read() -> None:
     )
     assert found.fingerprint == "f"
     assert found.conditional
-    record = dd.sample(said, "ddim", steps=2, n=1, labels=1).record
+    record = dd.sample(said, "ddim", steps=2, n=3, labels=1).record
     assert (record.model, record.fingerprint, record.micro_batch) == ("mine", "f", 2)
     with pytest.raises(dd.UserError, match="no label 3"):
         dd.sample(said, "ddim", steps=2, n=1, labels=3)

@@ -109,6 +109,41 @@ def test_an_estimate_is_shown_as_clean() -> None:
     assert levels == [AT, CLEAN, CLEAN]
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_each_sample_has_its_own_measurement(nested: bool) -> None:
+    """Six samples in padded micro-batches of four, each drawn to a colour of its own."""
+    goals = torch.linspace(-0.9, 0.9, 6).double()
+
+    def energy(x: Tensor, at: Point, labels: Tensor | None, seen: Tensor) -> Tensor:
+        assert len(seen) == len(x)
+        return 5 * (x.flatten(1).mean(1) - seen).square()
+
+    def guided(measured: Tensor) -> Any:
+        model = Guided(
+            gaussian(),
+            Energy(energy, measured=measured),
+            1.0,
+            "score",
+            on="x0_frozen",
+            interval=(0.0, 2.0),
+        )
+        return Guided(model, towards(0.0), 0.1, "score") if nested else model
+
+    model = guided(goals)
+    both = {"steps": 20, "n": 6}
+    whole = dd.sample(model, "ddim", **both, micro_batch=4).images
+    assert torch.equal(whole, dd.sample(model, "ddim", **both, micro_batch=4, batch_size=3).images)
+    for i, goal in enumerate(goals):
+        alone = guided(goal.expand(1))
+        one = dd.sample(alone, "ddim", steps=20, samples=[i], micro_batch=4).images
+        assert torch.equal(one[0], whole[i])
+    assert not torch.equal(one[0], dd.sample(gaussian(), "ddim", steps=20, samples=[5]).images[0])
+    with pytest.raises(dd.UserError, match="measurements of 6 samples, and the run has more"):
+        dd.sample(model, "ddim", steps=2, n=7)
+    with pytest.raises(dd.UserError, match="6 measurements for 1 image"):
+        model(image()[:1], VP.point(100))
+
+
 def test_guiding_by_a_likelihood_gives_the_posterior() -> None:
     """A Gaussian prior and a look at x0 through noise of standard deviation s. The exact gradient
     of log p(y | x_t) is known, and DDIM along prior score + it ends at the posterior's mean and

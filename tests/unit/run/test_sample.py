@@ -51,10 +51,48 @@ def test_batch_size_and_split_change_no_bit(model: dd.Predictor, recipe: str) ->
         assert torch.equal(
             whole, dd.sample(model, recipe, steps=6, n=65, seed=3, batch_size=size).images
         )
-    picked = [64, 7, 30]
+    picked = [64, 7, 30, 2, 51]
     assert torch.equal(
         whole[picked], dd.sample(model, recipe, steps=6, samples=picked, seed=3).images
     )
+    # At a width that is asked for, whatever the number of samples.
+    wide = dd.sample(model, recipe, steps=6, n=65, seed=3, micro_batch=4).images
+    few = dd.sample(model, recipe, steps=6, samples=picked[:3], seed=3, micro_batch=4).images
+    assert torch.equal(wide[picked[:3]], few)
+
+
+def test_one_image_costs_one_image() -> None:
+    seen: list[int] = []
+
+    def network(x: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
+        seen.append(len(x))
+        return x * 0.1
+
+    model = dd.Network(network, VP, shape=(3, 8, 8))
+    for n, widths in ((1, {1}), (3, {3}), (4, {4}), (6, {4})):
+        seen.clear()
+        result = dd.sample(model, "ddim", steps=2, n=n)
+        assert set(seen) == widths
+        assert result.record.micro_batch == max(widths)
+    asked = dd.sample(model, "ddim", steps=2, n=1, micro_batch=4)
+    assert seen[-1] == asked.record.micro_batch == 4
+    # The last bits follow the width, and nothing more than they.
+    one = dd.sample(convolutional(), "ddim", steps=4, n=1).images
+    padded = dd.sample(convolutional(), "ddim", steps=4, n=1, micro_batch=4).images
+    torch.testing.assert_close(one, padded, atol=1e-5, rtol=1e-5)
+
+
+def test_a_grid_of_times() -> None:
+    model = gaussian()
+    times = [999, 500, 0]
+    found = dd.sample(model, "ddim", grid=times).plan
+    assert found.grid.t.tolist() == times
+    assert found.nfe == 2
+    tensor = dd.sample(model, "ddim", grid=torch.tensor([999.0, 500.0, 0.0])).images
+    assert torch.equal(tensor, dd.sample(model, "ddim", grid=times).images)
+    for wrong, words in (([0, 500], "must fall"), (["a"], "list of times"), (7, "list of times")):
+        with pytest.raises(dd.UserError, match=words):
+            dd.sample(model, "ddim", grid=wrong)  # type: ignore[arg-type]
 
 
 def test_seeds_and_samples_differ(model: dd.Predictor) -> None:

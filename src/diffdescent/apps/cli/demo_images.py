@@ -54,7 +54,14 @@ def _row(model: Predictor, text: str, steps: int, labels: Tensor, seed: int, bar
     guided, recipe = apply_guidance(GUIDANCE, model, parse(text))
     begun = time.monotonic()
     result = run_sampler(
-        guided, recipe, steps=steps, labels=labels, n=len(labels), seed=seed, callback=bar.step
+        guided,
+        recipe,
+        steps=steps,
+        labels=labels,
+        n=len(labels),
+        seed=seed,
+        callback=bar.step,
+        progress=False,
     )
     return Row(
         f"{text} | {GUIDANCE}, {result.plan.nfe} steps", result.images, time.monotonic() - begun
@@ -72,7 +79,7 @@ def _draw_rows(rows: list[Row], classes: tuple[str, ...], path: Path) -> None:
         len(rows), 1, figsize=(0.85 * width, 0.95 * ROWS * len(rows)), layout="constrained"
     )
     for axis, row in zip(axes, rows, strict=True):
-        picture = sheet(to_uint8(row.images), columns=width).permute(1, 2, 0).numpy()
+        picture = sheet(to_uint8(row.images), columns=width, scale=1).permute(1, 2, 0).numpy()
         axis.imshow(picture, interpolation="nearest")
         centres = (torch.arange(width) + 0.5) * picture.shape[1] / width
         axis.set_xticks(centres.tolist(), classes, fontsize=8)

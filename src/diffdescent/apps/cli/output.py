@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-import torch
 from torch import Tensor
 
-from diffdescent.base.images import png_bytes, read_image, save_png, sheet
-from diffdescent.run.record import FREE, RECORD, RunRecord, check_schema
-from diffdescent.run.store import Kind, Store
+from diffdescent.base.images import png_bytes
+from diffdescent.base.words import counted
+from diffdescent.run.folder import RUN, image_name, present, write_sheet
+from diffdescent.run.record import RunRecord
+from diffdescent.run.store import Store
 
-
-def _compared(entries: dict[str, Any], where: str) -> dict[str, Any]:
-    """The entries of a record of this version, what a pipeline was asked among the others."""
-    check_schema(entries, where)
-    asked = entries.get("text_to_image")
-    plain = {key: value for key, value in entries.items() if key != "text_to_image"}
-    return {**plain, **asked} if isinstance(asked, dict) else plain
-
-
-_IMAGE = re.compile(r"\d{6,}\.png")
-RUN = Kind(
-    what="run",
-    record=RECORD,
-    entries=_IMAGE,
-    others=re.compile(r"(sheet|trajectory)\.png"),
-    free=FREE,
-    view=_compared,
-    remedy="use --overwrite to replace it, another --out to keep both, or the same settings to"
-    " continue it.",
-)
+T = TypeVar("T")
 
 
 @dataclass
@@ -43,15 +24,15 @@ class Output:
     """The folder ``out`` of a run, and the samples that are asked of it now.
 
     Making one checks the folder and changes nothing. The folder is claimed when the first images
-    are kept: a mistake that shows when the model runs leaves it as it was. ``begun`` is when the
-    command began, by ``time.monotonic``.
+    are kept: a mistake that shows when the model runs leaves it as it was. ``seconds`` is how long
+    sampling took, loading and writing left out.
     """
 
     out: Path
     record: RunRecord
     chosen: Sequence[int]
     overwrite: bool
-    begun: float
+    seconds: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         self.store = Store(self.out, RUN, self.record.entries(), self.overwrite)
@@ -63,6 +44,14 @@ class Output:
         if not self.store.claimed:
             self.store.claim()
 
+    def timed(self, batches: Iterable[T]) -> Iterator[T]:
+        """The same batches; the time that each takes to be made is counted."""
+        begun = time.monotonic()
+        for batch in batches:
+            self.seconds += time.monotonic() - begun
+            yield batch
+            begun = time.monotonic()
+
     def keep(self, samples: Iterable[int], images: Tensor) -> None:
         """Write the images (n, C, H, W), uint8, of these samples."""
         self.claim()
@@ -70,12 +59,10 @@ class Output:
             self.store.write(image_name(i), png_bytes(image))
 
     def finish(self, most: int, channels: int = 3) -> float:
-        """Write the sheet, of at most ``most`` images, and the record; the seconds of it all."""
+        """Write the sheet, of at most ``most`` images, and the record; the seconds of sampling."""
         self.claim()
-        files = [self.store.path(image_name(i)) for i in present(self.out)[:most]]
-        shown = torch.stack([read_image(path, channels) for path in files])
-        save_png(sheet(shown), self.out / "sheet.png")
-        seconds = round(time.monotonic() - self.begun, 3)
+        write_sheet(self.out, channels, most)
+        seconds = round(self.seconds, 3)
         self.store.update(replace(self.record, seconds=seconds).entries())
         return seconds
 
@@ -83,19 +70,8 @@ class Output:
     def summary(self) -> str:
         """How many images were made, and how many were there."""
         there = len(self.chosen) - len(self.todo)
-        return f"{len(self.todo)} images{f' ({there} were there)' if there else ''}"
-
-
-def image_name(sample: int) -> str:
-    """The file of sample number ``sample``."""
-    return f"{sample:06d}.png"
-
-
-def present(out: Path) -> list[int]:
-    """The samples whose image is in a folder."""
-    if not out.is_dir():
-        return []
-    return sorted(int(path.stem) for path in out.iterdir() if _IMAGE.fullmatch(path.name))
+        made = counted(len(self.todo), "image")
+        return f"{made} ({there} {'was' if there == 1 else 'were'} there)" if there else made
 
 
 def together(chosen: Sequence[int], out: Path, overwrite: bool) -> tuple[int, ...]:

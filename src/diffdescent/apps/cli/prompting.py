@@ -7,16 +7,17 @@ import hashlib
 import importlib
 import json
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
+from torch import Tensor
 
 from diffdescent.apps.prompts import read_prompts
 from diffdescent.apps.textimage import load
 from diffdescent.base.errors import UserError
+from diffdescent.base.words import counted
 from diffdescent.run import make_recipe
 from diffdescent.run.record import PromptFile
 
@@ -60,7 +61,6 @@ def run(asked: Request) -> None:
 
     An interrupted run is continued by the same command. Raises :class:`UserError` for bad input.
     """
-    started = time.monotonic()
     if asked.prompt is not None and asked.prompts is not None:
         raise UserError("Give --prompt or --prompts, not both.")
     if asked.prompt is not None and not asked.prompt.strip():
@@ -91,16 +91,20 @@ def run(asked: Request) -> None:
         samples=output.together(chosen, asked.out, asked.overwrite),
         command=tuple(sys.argv[1:]),
     )
-    kept = output.Output(asked.out, record, chosen, asked.overwrite, started)
+    kept = output.Output(asked.out, record, chosen, asked.overwrite)
     todo = kept.todo
+    batches = [todo[first : first + model.width] for first in range(0, len(todo), model.width)]
     with Bar(len(chosen), done=len(chosen) - len(todo), hidden=asked.quiet or asked.as_json) as bar:
-        for first in range(0, len(todo), model.width):
-            batch = todo[first : first + model.width]
 
-            def moved(done: float, size: int = len(batch)) -> None:
-                bar.part(size * done)
+        def draw(batch: list[int]) -> tuple[list[int], Tensor]:
 
-            kept.keep(batch, model([prompts[i] for i in batch], batch, asked.seed, moved))
+            def moved(part: float) -> None:
+                bar.part(len(batch) * part)
+
+            return batch, model([prompts[i] for i in batch], batch, asked.seed, moved)
+
+        for batch, images in kept.timed(map(draw, batches)):
+            kept.keep(batch, images)
             bar.finished(len(batch))
     seconds = kept.finish(SHEET_LIMIT)
     sheet = asked.out / "sheet.png"
@@ -114,7 +118,8 @@ def run(asked: Request) -> None:
         typer.echo(json.dumps(summary))
     elif not asked.quiet:
         typer.echo(
-            f"{kept.summary} with {record.recipe}, {asked.steps} steps, {seconds:.1f} s: {sheet}"
+            f"{kept.summary} with {record.recipe}, {counted(asked.steps, 'step')}, {seconds:.1f} s:"
+            f" {sheet}"
         )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diffdescent.base.errors import UserError, unknown
+from diffdescent.base.words import counted
 
 from .progress import Bar
 
@@ -19,11 +20,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from diffdescent.run import Run
-
-SHEET_LIMIT = 400
-"""A sheet shows at most this many images."""
-STRIP_ROWS = 8
-"""A trajectory strip shows the first samples of a run, at most this many."""
 
 
 def parse_samples(text: str) -> list[int]:
@@ -114,6 +110,12 @@ def sample(
     trajectory: Annotated[
         bool, typer.Option("--trajectory", help="Also write trajectory.png, x0 over the steps.")
     ] = False,
+    preview: Annotated[
+        bool,
+        typer.Option(
+            "--preview", help="Show x0 while it becomes clearer, and write it to preview.png."
+        ),
+    ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No progress bar, no summary.")
     ] = False,
@@ -131,6 +133,7 @@ def sample(
     from diffdescent.guidance import parse_guidance
     from diffdescent.models import load_model
     from diffdescent.run import NOISES, draw, make_recipe, prepare
+    from diffdescent.run.folder import PREVIEW, SHEET, SHEET_LIMIT, recorded_width
     from diffdescent.run.image_files import read_init, read_mask
 
     from . import output, prompting
@@ -149,6 +152,7 @@ def sample(
             "--mask": mask,
             "--strength": strength,
             "--trajectory": trajectory,
+            "--preview": preview,
         }
         for option, value in {**given, "--noise": noise != "independent"}.items():
             if value:
@@ -223,24 +227,28 @@ def sample(
         mask=read_mask(mask) if mask else None,
         noise=noise,
         batch_size=batch_size,
-        micro_batch=micro_batch,
+        micro_batch=micro_batch or (None if overwrite else recorded_width(out)),
         device=device,
         name=model,
         paths=(str(init) if init else None, str(mask) if mask else None),
     )
     record = run.record(sys.argv[1:])
-    kept = output.Output(out, record, chosen, overwrite, started)
+    kept = output.Output(out, record, chosen, overwrite)
     place = {number: p for p, number in enumerate(run.samples)}
     todo = [p for batch in run.batches([place[i] for i in kept.todo]) for p in batch]
     kept.todo = [run.samples[p] for p in todo]
     there = len(chosen) - len(todo)
-    with Bar(len(chosen), done=there, hidden=quiet or as_json) as bar:
-        for batch in draw(run, todo, callback=bar.step):
+    loading = time.monotonic() - started
+    watched = out / PREVIEW if preview else None
+    if watched is not None:
+        kept.claim()
+    with Bar(len(chosen), done=there, hidden=quiet or as_json, preview=watched) as bar:
+        for batch in kept.timed(draw(run, todo, callback=bar.step)):
             kept.keep(batch.samples, to_uint8(batch.images))
             bar.finished(len(batch.samples))
     if trajectory:
         kept.claim()
-        save_png(_strip(run, [place[i] for i in chosen[:STRIP_ROWS]]), out / "trajectory.png")
+        save_png(_strip(run, [place[i] for i in chosen]), out / "trajectory.png")
     seconds = kept.finish(SHEET_LIMIT, run.shape[0])
     if as_json:
         summary = {
@@ -249,6 +257,7 @@ def sample(
             "made": len(todo),
             "nfe": record.nfe,
             "seconds": seconds,
+            "loading": round(loading, 3),
         }
         typer.echo(json.dumps(summary))
     elif not quiet:
@@ -258,10 +267,11 @@ def sample(
             typer.echo(f"Note: {note}.", err=True)
         under = "" if record.guidance is None else f" under {record.guidance}"
         calls = record.network_calls
-        more = "" if calls == record.nfe else f" ({calls} calls of the network)"
+        more = "" if calls == record.nfe else f" ({counted(calls or 0, 'call')} of the network)"
         typer.echo(
-            f"{kept.summary} with {record.recipe}{under} on {run.grid.name}, {record.nfe}"
-            f" evaluations{more} each, {seconds:.1f} s: {out / 'sheet.png'}"
+            f"{kept.summary} with {record.recipe}{under} on {run.grid.name},"
+            f" {counted(record.nfe or 0, 'evaluation')}{more} each, {seconds:.1f} s"
+            f" (and {loading:.1f} s to load): {out / SHEET}"
         )
 
 
@@ -272,7 +282,8 @@ def _strip(run: Run, places: Sequence[int]) -> Tensor:
 
     from diffdescent.base.images import strip
     from diffdescent.run import draw
+    from diffdescent.run.result import STRIP_ROWS
 
-    first = run.batches()[0] if run.recipe.whole_batch else places
+    first = run.batches()[0] if run.recipe.whole_batch else places[:STRIP_ROWS]
     paths = [b.trajectory for b in draw(run, first, trajectory=True) if b.trajectory is not None]
-    return strip(torch.cat(paths, dim=1)[:, :STRIP_ROWS], scale=2)
+    return strip(torch.cat(paths, dim=1)[:, :STRIP_ROWS])

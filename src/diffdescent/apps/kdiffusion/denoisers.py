@@ -70,9 +70,9 @@ class Denoiser:
     def at(self, query: Query, cond: Tensor | None = None) -> Prediction:
         """The model's own answer, in its own coordinates: what our functions ask, which know the
         level already."""
-        return evaluate(
-            self.model, query, cond, micro_batch_width(self.model, query.x.device, self.width)
-        )
+        x = query.x
+        width = micro_batch_width(self.model, x.device, self.width, len(x))
+        return evaluate(self.model, query, cond, width)
 
     def __call__(self, x: Tensor, sigma: Tensor, cond: Tensor | None = None) -> Tensor:
         space = Space(self.process)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from html import escape
 from typing import Literal
 
 import numpy as np
 
 from diffdescent.base.errors import UserError, unknown
+from diffdescent.base.notebook import curve_svg, table_html
+from diffdescent.base.words import counted
 from diffdescent.core.namespace import GRID_NAMES
 from diffdescent.core.options import check_option, keywords_of
 from diffdescent.core.process import Array, Point, Process
@@ -58,6 +61,21 @@ class Grid:
                 f" {self.ratio[bad]:.6g} is followed by {self.ratio[bad + 1]:.6g}; remove repeated"
                 " or unordered levels."
             )
+
+    def __repr__(self) -> str:
+        ends = f"σ/α {self.ratio[0]:.4g} … {self.ratio[-1]:.4g}"
+        return f"Grid({self.name}, {counted(self.steps, 'step')}, {ends})"
+
+    def _repr_html_(self) -> str:
+        """The levels as a table with their curve, for notebooks."""
+        rows = [
+            [str(i), *(f"{v:.5g}" for v in (at.t, at.ratio, at.alpha, at.sigma))]
+            for i, at in enumerate(self.points)
+        ]
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
+        levels = table_html(("step", "t", "σ/α", "α", "σ"), rows)
+        curve = curve_svg(self.ratio.tolist(), "step", "σ/α")
+        return f"<b>{escape(repr(self))}</b>{notes}<br>{curve}{levels}"
 
     @property
     def steps(self) -> int:

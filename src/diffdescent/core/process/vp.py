@@ -61,6 +61,10 @@ class VP(_UnitVariance):
         object.__setattr__(self, "betas", betas)
         object.__setattr__(self, "log_alpha_bar", log_bar)
 
+    def __repr__(self) -> str:
+        ends = f"betas {self.betas[0]:.4g} … {self.betas[-1]:.4g}"
+        return f"VP({len(self.betas)} trained steps, {ends})"
+
     @classmethod
     def named(
         cls,

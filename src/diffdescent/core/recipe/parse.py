@@ -10,15 +10,18 @@ A chain that begins with a transform acts on ``ddim``: ``"ge(gamma=2) | momentum
 
 from __future__ import annotations
 
+import dataclasses
+
 from diffdescent.base.errors import UserError, unknown
-from diffdescent.core.aliases import ALIASES, GRID_ALIASES, SCHEDULERS, normal
+from diffdescent.core.aliases import GRID_ALIASES, normal
 from diffdescent.core.grammar import Reader, bind
 from diffdescent.core.grid import GRIDS, Grid, make_grid
 from diffdescent.core.options import keywords_of, options_of
 from diffdescent.core.process import Process
-from diffdescent.core.solvers import FILE_SOLVERS, SOLVERS
-from diffdescent.core.transforms import TRANSFORMS, Transform
+from diffdescent.core.solvers import FILE_SOLVERS, SOLVERS, Solver
+from diffdescent.core.transforms import Transform
 
+from .elements import check_whole, make_transform, read_element, split_chain
 from .names import resolve_alias
 from .recipe import Recipe
 
@@ -28,60 +31,41 @@ def parse(text: str) -> Recipe:
 
     Raises :class:`UserError` for wrong syntax, names (with the nearest ones), options and values.
     """
-    first, *others = _split(text)
+    first, *others = split_chain(text)
     meaning = resolve_alias(first)
-    chain = [*_split(meaning.text), *others]
     solver = SOLVERS["ddim"]()
     transforms: list[Transform] = []
-    for i, part in enumerate(chain):
-        reader = Reader(part)
-        name = reader.name()
-        positional, named = reader.arguments()
-        reader.skip()
-        if reader.at != len(part):
-            raise reader.error("'|' or the end")
+    for i, part in enumerate([*split_chain(meaning.text), *others]):
+        name, positional, named = read_element(part)
         key = normal(name)
         kind = SOLVERS.get(key) or FILE_SOLVERS.get(key)
-        if kind is not None and i > 0 and key not in TRANSFORMS:
-            raise UserError(
-                f"The solver {name!r} stands in the middle of {text!r}; a solver comes first,"
-                " transforms after."
-            )
-        if key in ALIASES or key in SCHEDULERS:
-            raise UserError(
-                f"{name!r} stands for {resolve_alias(name).text!r}, first in a chain and without"
-                " options; write that."
-            )
-        if kind is None and key not in TRANSFORMS:
-            known = [*SOLVERS, *FILE_SOLVERS, *TRANSFORMS]
-            raise unknown("sampler or transform", name, known, [*ALIASES, *SCHEDULERS])
-        if i == 0 and kind is not None:
-            values = bind("The sampler", name, options_of(kind), positional, named)
-            if key in FILE_SOLVERS and "file" not in values:
-                raise UserError(f'{name} reads a file; write {name}("FILE.json").')
-            solver = kind(**values)
-        else:
-            transforms.append(
-                TRANSFORMS[key](
-                    **bind("The transform", name, options_of(TRANSFORMS[key]), positional, named)
-                )
-            )
+        if i > 0 or kind is None:
+            transforms.append(make_transform(name, positional, named, text))
+            continue
+        check_whole(name)
+        values = bind("The sampler", name, options_of(kind), positional, named)
+        if key in FILE_SOLVERS and "file" not in values:
+            raise UserError(f'{name} reads a file; write {name}("FILE.json").')
+        solver = kind(**values)
     return Recipe(solver, tuple(transforms), meaning.grid, meaning.usual_grid)
 
 
-def _split(text: str) -> list[str]:
-    parts = text.split("|")
-    if any(not part.strip() for part in parts):
-        raise UserError(
-            f"Cannot read {text!r}: a name is missing before or after '|'; write for example \"ge |"
-            ' momentum(-0.3)".'
-        )
-    return [part.strip() for part in parts]
+def sampler(text: str, **options: object) -> Recipe:
+    """The same as :func:`parse`, for chains in Python: ``dd.sampler("ge") | dd.momentum(-0.3)``.
 
-
-def sampler(text: str) -> Recipe:
-    """The same as :func:`parse`, for chains in Python: ``dd.sampler("ge") | dd.momentum(-0.3)``."""
-    return parse(text)
+    ``options`` are those of the chain's last element: ``dd.sampler("ddim", eta=1)``. Raises
+    :class:`UserError` also for an option that it does not have.
+    """
+    found = parse(text)
+    if not options:
+        return found
+    *_, last = found.solver, *found.transforms
+    name = str(last.name)
+    checked = bind(f"{type(last).__name__}", name, options_of(type(last)), [], dict(options))
+    changed: Solver | Transform = dataclasses.replace(last, **checked)  # type: ignore[type-var]
+    if isinstance(changed, Transform):
+        return dataclasses.replace(found, transforms=(*found.transforms[:-1], changed))
+    return dataclasses.replace(found, solver=changed)
 
 
 def parse_grid(text: str, process: Process, steps: int) -> Grid:

@@ -13,6 +13,8 @@ from diffdescent.core.solvers import Solver
 from diffdescent.core.solvers.calibrated import Calibrated
 from diffdescent.core.transforms import Displacement, Estimate, Monitor, Rewrite, Transform
 
+from .elements import transforms_of
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -22,7 +24,8 @@ class Recipe:
     holds, ``usual_grid`` that of the scheduler class whose name it is, for where nothing else says
     the levels.
 
-    ``recipe | transform`` appends. Raises :class:`UserError` for a chain that makes no sense.
+    ``recipe | transform`` appends a transform, or those of a text:
+    ``recipe | "momentum(-0.3)"``. Raises :class:`UserError` for a chain that makes no sense.
     """
 
     solver: Solver
@@ -44,10 +47,17 @@ class Recipe:
                 " before momentum."
             )
 
-    def __or__(self, transform: Transform) -> Recipe:
-        if not isinstance(transform, Transform):
+    def __or__(self, transform: Transform | str) -> Recipe:
+        if isinstance(transform, str):
+            more = transforms_of(transform)
+        elif isinstance(transform, Transform):
+            more = (transform,)
+        else:
             return NotImplemented
-        return dataclasses.replace(self, transforms=(*self.transforms, transform))
+        return dataclasses.replace(self, transforms=(*self.transforms, *more))
+
+    def __repr__(self) -> str:
+        return f"Recipe({str(self)!r})"
 
     def __str__(self) -> str:
         # A monitor only looks: it does not take part in making the images.

@@ -130,6 +130,7 @@ class Analysis:
             micro_batch=self.micro_batch,
             device=self.device,
             callback=callback,
+            progress=False,
         )
         found: Array = torch.stack(recorder.grams).cpu().double().numpy()
         self.held[chunk.start] = found

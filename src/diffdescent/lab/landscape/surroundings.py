@@ -119,6 +119,7 @@ class Landscape:
             labels=self.label,
             device=self.device,
             callback=callback,
+            progress=False,
         )
 
     def path(self, sampler: str) -> Path2D:

@@ -248,6 +248,7 @@ def check_memory(
             done = sample(
                 model, "ddim", grid=UNIFORM, steps=steps, samples=samples, seed=HELD_OUT,
                 labels=None if labels is None else labels.tolist(), micro_batch=BLOCK,
+                progress=False,
             )  # fmt: skip
         return {"images": to_uint8(done.images)[:, 0].numpy()}
 

@@ -86,6 +86,7 @@ def come_back(
         strength=strength,
         labels=labels,
         micro_batch=50,
+        progress=False,
     )
     return to_uint8(done.images)
 

@@ -114,6 +114,7 @@ def run_study(
                     samples=samples,
                     labels=None if labels is None else labels.tolist(),
                     micro_batch=WIDTH,
+                    progress=False,
                 ).images
             )
         found = _packed(images[:, 0].numpy(), count_limbs(images), labels, point)

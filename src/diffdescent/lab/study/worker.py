@@ -126,6 +126,7 @@ class Worker:
             batch_size=self.config.batch_size,
             micro_batch=self.width,
             device=self.device,
+            progress=False,
         )
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)

@@ -24,11 +24,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError
+from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
 from diffdescent.core.process import Point
 from diffdescent.core.recipe import Recipe
-from diffdescent.run import Callback, Progress, make_recipe, resolve_grid, sample
+from diffdescent.run import Callback, Progress, make_recipe, micro_batch_width, resolve_grid, sample
 from diffdescent.run.pieces import Arrays, Pieces, levels_of, model_identity
 
 from .errors import QUANTITIES, Errors, joined
@@ -163,6 +165,10 @@ def measure(
             f" {tuple(k.shape)}."
         )
     options = {"dtype": torch.float64, **options}
+    # One width for all pieces, however few trajectories the last one has.
+    device = options.get("device")
+    where = pick_device(info(model).device if device is None else device)
+    width = options.pop("micro_batch", None) or micro_batch_width(model, where)
 
     def run(notify: Callback | None, **which: Any) -> Errors:
         probe = ErrorModel(k)
@@ -172,7 +178,7 @@ def measure(
             if notify is not None:
                 notify(at)
 
-        sample(model, recipe, callback=both, **which)
+        sample(model, recipe, callback=both, progress=False, micro_batch=width, **which)
         return probe.result()
 
     if cache is None:

@@ -90,6 +90,7 @@ def measure_ideal(
             micro_batch=width,
             dtype=torch.float64,
             callback=both,
+            progress=False,
         )
         return probe.result()
 

@@ -223,6 +223,7 @@ def _measured(
         "seed": seed,
         "dtype": torch.float64,
         "batch_size": n,
+        "progress": False,
     }
     plain = sample(model, "ddim", callback=None if whole else probe, **options).images
     better = sample(model, f"ge(gamma={gamma})", **options).images

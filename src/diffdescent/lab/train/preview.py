@@ -39,8 +39,9 @@ def sample_sheet(
         n=n,
         labels=None if null is None else torch.arange(n) % columns,
         batch_size=n,
+        progress=False,
     ).images
-    return sheet(to_uint8(images).cpu(), columns=columns, gap=0)
+    return sheet(to_uint8(images).cpu(), columns=columns, scale=1, gap=0)
 
 
 def _predictor(

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+import diffdescent as dd
 from diffdescent.base.errors import UserError
 from diffdescent.core.executor import Executor
 from diffdescent.core.grid import Grid
@@ -194,8 +195,23 @@ def test_recipes_and_their_grid() -> None:
         DDIM().plan(GRID), transforms=[GradientEstimation(1.8), Momentum(-0.3)]
     )
     assert np.array_equal(weights.evals, same.evals)
-    with pytest.raises(UserError, match="grid="):
-        effective_weights(recipe)
+
+
+def test_texts_of_a_sampler_and_a_grid() -> None:
+    text = "ge(gamma=1.8) | momentum(beta=-0.3)"
+    recipe = dd.sampler(text)
+    grid = dd.grid("karras", dd.VP.named("cosine"), 7)
+    expected = effective_weights(recipe, grid)
+    found = effective_weights(text, "karras", steps=7, process=dd.VP.named("cosine"))
+    assert np.array_equal(found.evals, expected.evals)
+    # Without a grid, the recipe's usual one, over the usual process: ge has the log-linear grid,
+    # and a name from elsewhere the one that it asks for.
+    usual = effective_weights(recipe, dd.grid("loglinear", dd.VP.named("linear"), 10))
+    assert np.array_equal(effective_weights(text).evals, usual.evals)
+    karras = dd.grid("karras", dd.VP.named("linear"), 10)
+    assert effective_weights("DPM++ 2M Karras").at == karras.points[:-1]
+    with pytest.raises(UserError, match="Unknown grid 'carras'"):
+        effective_weights("ddim", "carras")
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def _sheets(results: Results) -> list[tuple[str, list[tuple[str, str]]]]:
                 *(str(line.columns[n]) for n in varying(results.lines, ("guidance", "labels"))),
             ]
         )
-        row = sheet(torch.from_numpy(pictures), columns=len(pictures), gap=1)
+        row = sheet(torch.from_numpy(pictures), columns=len(pictures), scale=1, gap=1)
         picture = _data("image/png", png_bytes(row, optimize=True))
         blocks.setdefault(heading, []).append((name, picture))
     return list(blocks.items())
