@@ -137,7 +137,7 @@ def _seen(monkeypatch: pytest.MonkeyPatch, **options: Any) -> str:
     monkeypatch.setattr(
         bars,
         "Console",
-        lambda stderr: Console(
+        lambda **options: Console(
             file=stream, force_terminal=True, width=80, color_system="truecolor"
         ),
     )
