@@ -22,6 +22,7 @@ from diffdescent.base.version import __version__
 from diffdescent.doors import open_doors
 
 if TYPE_CHECKING:  # the table below again, for type checkers and editors
+    from diffdescent.apps.comparing import compare
     from diffdescent.base.errors import UserError
     from diffdescent.core.executor import Executor, Query
     from diffdescent.core.grid import Grid
@@ -66,6 +67,7 @@ _HOMES = {
     "UserError": "base.errors:UserError",
     "VPContinuous": "core.process:VPContinuous",
     "calibrate": "run.calibrate:calibrate",
+    "compare": "apps.comparing:compare",
     "dynamic_threshold": "core.transforms:DynamicThreshold",
     "effective_weights": "core.weights:effective_weights",
     "gradient_estimation": "core.transforms:GradientEstimation",
@@ -106,6 +108,7 @@ __all__ = [
     "VPContinuous",
     "__version__",
     "calibrate",
+    "compare",
     "dynamic_threshold",
     "effective_weights",
     "gradient_estimation",

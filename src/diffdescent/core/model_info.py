@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from diffdescent.base.errors import UserError
 
@@ -24,8 +25,9 @@ class ModelInfo:
     ``needs_label``); ``labels`` are those that an exact denoiser can be conditioned on. ``width``
     is the micro-batch at which it is efficient (None: the device's default). ``calls`` is how many
     evaluations of networks one answer costs, and ``cost`` says so level by level where that
-    differs; read it as :meth:`calls_at`. ``identity`` is its fingerprint, or a function that
-    computes it; read it as :attr:`fingerprint`.
+    differs; read it as :meth:`calls_at`. ``decode`` makes images in [−1, 1] of states (n, C, H, W),
+    where the states are not images themselves (latents). ``identity`` is its fingerprint, or a
+    function that computes it; read it as :attr:`fingerprint`.
     """
 
     name: str = "model"
@@ -36,6 +38,7 @@ class ModelInfo:
     needs_label: bool = False
     width: int | None = None
     calls: int = 1
+    decode: Callable[[Tensor], Tensor] | None = field(default=None, repr=False)
     cost: Callable[[Point], int] | None = field(default=None, repr=False)
     identity: str | Callable[[], str | None] | None = field(default=None, repr=False)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from pathlib import Path
 
 import polars
@@ -41,6 +43,8 @@ def test_compare_prints_the_table_and_where_the_report_is(
         "b=-0.3,0.2",
         "--nfe",
         "4,8",
+        "--metrics",
+        "rmse",
         *basics,
     )
     assert "RMSE to the exact solution" in done.stdout
@@ -67,7 +71,10 @@ def test_shares_then_the_report(tiny: Path, basics: list[object]) -> None:
     assert "Report:" in run(*command, "--report-only").stdout
 
 
-def test_both_commands_say_the_same_of_where_they_run(tiny: Path) -> None:
+def test_both_commands_say_the_same_of_where_they_run(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")  # else where lines break differs, by other options
     shared = ["--ray", "--address", "--workers", "--shard", "--report-only", "--quiet"]
     compare, study = (run(name, "--help").stdout for name in ("compare", "study"))
     for option in shared:
@@ -121,3 +128,28 @@ def test_mistakes(
     assert message in done.stderr
     assert done.stderr.startswith("Error: ")
     assert not (tmp_path / "out").exists()
+
+
+def test_without_data_a_sentence_says_which_to_take(
+    tiny: Path, basics: list[object], tmp_path: Path
+) -> None:
+    words = ["compare", tiny, "--samplers", "ddim; unipc", "--nfe", 8, "--solution", 32, *basics]
+    done = run(*words)
+    assert "RMSE to own solution" in done.stdout
+    assert "At 8 evaluations take" in done.stdout
+    line = next(x for x in done.stdout.splitlines() if "diffdescent sample" in x)
+    command = shlex.split(line.partition(":")[2])
+    assert "images" in run(*command[1:], "--n", 2, "--out", tmp_path / "samples").stdout
+    found = json.loads(run(*words, "--json").stdout)
+    assert found["recommendations"][0]["sentence"] in done.stdout
+    assert {row["sampler"] for row in found["table"]} == {"ddim", "unipc"}
+
+
+def test_without_samplers_those_that_suit_the_model_are_taken(tiny: Path, tmp_path: Path) -> None:
+    done = run(
+        "compare", tiny, "--nfe", 4, "--n", 2, "--resamples", 0, "--metrics", "solution_rmse",
+        "--solution", 16, "--out", tmp_path / "out", "--json",
+    )  # fmt: skip
+    table = json.loads(done.stdout)["table"]
+    assert len(table) > 15
+    assert {"ge", "unipc", "plms"} <= {row["sampler"] for row in table}

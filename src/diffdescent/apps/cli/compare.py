@@ -9,11 +9,22 @@ import typer
 
 from diffdescent.base.errors import UserError
 
-from .options import AnyModel, Device, Features, MicroBatch, Reference, Resamples, Resize
-from .run_study import running
+from .options import (
+    AnyModel,
+    Device,
+    Features,
+    GuidanceScale,
+    Height,
+    MicroBatch,
+    Reference,
+    Resamples,
+    Resize,
+    Width,
+)
+from .run_study import Loaded, running
 
 if TYPE_CHECKING:
-    from diffdescent.lab.study import StudyConfig
+    from .run_study import Described
 
 
 def parse_parameters(texts: list[str]) -> dict[str, list[Any]]:
@@ -37,13 +48,19 @@ def parse_parameters(texts: list[str]) -> dict[str, list[Any]]:
 def compare(
     model: AnyModel,
     samplers: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help='Recipes, e.g. "ddim; ge @ loglinear; dpmpp(order=2); ddim | momentum({beta})".'
+            help='Recipes, e.g. "ddim; ge @ loglinear; dpmpp(order=2); ddim | momentum({beta})";'
+            " default: those that suit the model, each on several grids."
         ),
-    ] = "ddim; ge; plms; dpmpp(order=2); unipc; ddim | momentum(-0.3)",
+    ] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(help="A further sampler, e.g. \"calibrated('FILE')\"; may be repeated."),
+    ] = None,
     nfe: Annotated[
-        str | None, typer.Option(help="Budgets in network evaluations; default 5,10,20,50.")
+        str | None,
+        typer.Option(help="Budgets in network evaluations; default 5,10, with images 5,10,20,50."),
     ] = None,
     steps: Annotated[str | None, typer.Option(help="Plain step counts, in place of --nfe.")] = None,
     grids: Annotated[str, typer.Option(help="Grids; usual is each sampler's own.")] = "usual",
@@ -55,21 +72,39 @@ def compare(
         str, typer.Option(help='E.g. "none; cfg(scale=1.5); classifier(scale=2) | pxp".')
     ] = "none",
     labels: Annotated[
-        str, typer.Option(help="none, cycle, or classes that are repeated over the samples.")
-    ] = "none",
+        str | None,
+        typer.Option(
+            help="none, cycle, or classes that are repeated over the samples; default: cycle where"
+            " labels are needed."
+        ),
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(help="Text to image: a file of prompts, for a diffusers pipeline folder."),
+    ] = None,
+    guidance_scale: GuidanceScale = None,
+    width: Width = None,
+    height: Height = None,
     seeds: Annotated[
         str, typer.Option(help="Seeds; all samplers start from the same noise.")
     ] = "0",
-    n: Annotated[int, typer.Option(help="Images for each cell and seed.")] = 1000,
+    n: Annotated[
+        int | None,
+        typer.Option(help="Images for each cell and seed; default 64, with images 1000."),
+    ] = None,
     reference: Reference = None,
     features: Features = "cifar10-features",
     resize: Resize = "clean",
     metrics: Annotated[
         str | None,
         typer.Option(
-            help="The first one ranks. Default: rmse on an exact model without reference, else fd,…"
+            help="The first one ranks. Default: distances to the model's own solution; with a"
+            " reference fd,…"
         ),
     ] = None,
+    solution: Annotated[
+        int, typer.Option(help="Levels of the own solution, which is checked against twice them.")
+    ] = 64,
     out: Annotated[
         Path, typer.Option(help="The study's folder; an interrupted one is continued.")
     ] = Path("comparison"),
@@ -90,23 +125,33 @@ def compare(
     device: Device = "cpu",
     threads: Annotated[int, typer.Option(help="PyTorch threads of each worker.")] = 1,
     resamples: Resamples = 200,
-) -> tuple[StudyConfig, Path]:
-    """Compare samplers fairly: the same noise, budgets in network evaluations, intervals, cost.
+) -> Described:
+    """Find the best sampler for a model: the same noise, budgets in network evaluations, intervals.
 
+    Without images the samplers are measured against the model's own solution, and a sentence says
+    which to take; with --reference the images that they make are compared with real ones.
     Writes table.parquet, table.csv, report.html and report.md. Stop it at any moment and give the
     same command again: it goes on where it was. `diffdescent study` runs the same from a YAML file.
     """
-    from diffdescent.lab.study import make_study
+    from diffdescent.apps.comparing import loaded, study_of
 
+    texts = None
+    if prompts is not None:
+        from diffdescent.apps.prompts import read_prompts
+
+        texts = read_prompts(prompts)
+    asked = {"guidance_scale": guidance_scale, "height": height, "width": width}
+    net, _ = loaded(model, texts, guidance, device, asked)
     values: dict[str, Any] = {
         "title": f"Samplers compared on {model}",
         "model": model,
         "samplers": samplers,
         "steps": steps,
-        "nfe": nfe if nfe is not None or steps is not None else "5,10,20,50",
+        "nfe": nfe,
         "grids": grids,
         "parameters": parse_parameters(vary or []) or None,
-        "guidance": guidance,
+        "guidance": guidance if prompts is None else "none",
+        "prompts": None if prompts is None else str(prompts),
         "labels": labels,
         "seeds": seeds,
         "n": n,
@@ -114,6 +159,7 @@ def compare(
         "features": features,
         "resize": resize,
         "metrics": metrics,
+        "solution": solution,
         "shard": shard_size,
         "images": images,
         "batch_size": batch_size,
@@ -123,4 +169,4 @@ def compare(
         "threads": threads,
         "resamples": resamples,
     }
-    return make_study(values, "The comparison"), out
+    return study_of(net, values, also or ()), out, Loaded(net, prompts is None)

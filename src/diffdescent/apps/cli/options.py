@@ -15,6 +15,11 @@ AnyModel = Annotated[
 Label = Annotated[str | None, typer.Option(help="Class name or number.")]
 MicroBatch = Annotated[int | None, typer.Option(help="Samples that the network sees at once.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps.")]
+GuidanceScale = Annotated[
+    float | None, typer.Option(help="How strongly the prompt guides; default: the pipeline's own.")
+]
+Width = Annotated[int | None, typer.Option(help="Width of the image of a prompt, in pixels.")]
+Height = Annotated[int | None, typer.Option(help="Its height.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Reference = Annotated[

@@ -3,24 +3,32 @@ report is."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
 from inspect import Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from diffdescent.base.errors import UserError
 
-from .options import Quiet
+from .options import Json, Quiet
 from .progress import Meter
 from .terminal import console as plain_console
 
 if TYPE_CHECKING:
+    from diffdescent.core.predict import Predictor
     from diffdescent.lab.study import Results, StudyConfig
     from diffdescent.lab.study.shards import Task
+
+    Described: TypeAlias = "tuple[StudyConfig, Path] | tuple[StudyConfig, Path, Loaded]"
+
+
+SHOWN = 8
+"""Samplers of each budget that the terminal shows where a sentence says which to take."""
 
 
 @dataclass(frozen=True)
@@ -44,27 +52,37 @@ class How:
         bool, typer.Option("--report-only", help="Run nothing: report what is finished.")
     ] = False
     quiet: Quiet = False
+    as_json: Json = False
 
 
-def running(described: Callable[..., tuple[StudyConfig, Path]]) -> Callable[..., None]:
+@dataclass(frozen=True)
+class Loaded:
+    """A study's model that is loaded already, and whether its name leads to it too."""
+
+    model: Predictor
+    named: bool
+
+
+def running(described: Callable[..., Described]) -> Callable[..., None]:
     """The command that runs the study and folder that ``described`` makes of its options, with
-    those of How added to them."""
+    those of How added to them; the model too, where it has loaded it."""
 
     @wraps(described)
     def command(**given: Any) -> None:
         how = How(**{field.name: given.pop(field.name) for field in fields(How)})
-        launch(*described(**given), how)
+        config, out, *model = described(**given)
+        launch(config, out, how, *model)
 
     # What Typer reads. The class of studies is known to type checkers alone: importing it takes
     # time.
-    own = signature(described, eval_str=True, locals={"StudyConfig": Any}).parameters
+    own = signature(described, eval_str=True, locals={"Described": Any}).parameters
     parameters = [*own.values(), *signature(How, eval_str=True).parameters.values()]
     command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return command
 
 
-def launch(config: StudyConfig, out: Path, how: How) -> Results | None:
+def launch(config: StudyConfig, out: Path, how: How, model: Loaded | None = None) -> Results | None:
     """Run a study and show what it found; None for one share of a job array.
 
     Raises :class:`UserError` for options that contradict each other and for bad input.
@@ -83,7 +101,8 @@ def launch(config: StudyConfig, out: Path, how: How) -> Results | None:
         )
     if how.workers is not None and not use_ray:
         raise UserError("--workers says how many processors Ray takes; add --ray.")
-    study = prepare(config, out)
+    given = (None, True) if model is None else (model.model, model.named)
+    study = prepare(config, out, given[0], named=given[1])
     for left in study.left_out:
         _say(
             how,
@@ -92,7 +111,7 @@ def launch(config: StudyConfig, out: Path, how: How) -> Results | None:
         )
     tasks = share(study.tasks, how.shard) if how.shard else study.tasks
     todo = missing(tasks, out)
-    reference = None
+    reference, hidden = None, how.quiet or how.as_json
     if not how.report_only:
         if todo and not how.shard and study.worker.needs.reference:
             # A mistake in it shows before the samples are made. The shares of a job array leave it
@@ -100,7 +119,7 @@ def launch(config: StudyConfig, out: Path, how: How) -> Results | None:
             _say(how, f"Reading the reference {config.reference} …")
             reference = read_reference(study)
         total, open_ = (sum(len(task.samples) for task in some) for some in (tasks, todo))
-        with Meter("sampling", "images", total=total, done=total - open_, hidden=how.quiet) as bar:
+        with Meter("sampling", "images", total=total, done=total - open_, hidden=hidden) as bar:
 
             def shard(task: Task) -> None:
                 bar.advance(len(task.samples))
@@ -122,25 +141,34 @@ def launch(config: StudyConfig, out: Path, how: How) -> Results | None:
             f"Share {how.shard} is done: {len(tasks)} of {len(study.tasks)} shards; {state}."
         )
         return None
-    with Meter("scoring", "cells", total=len(study.cells), hidden=how.quiet) as bar:
+    with Meter("scoring", "cells", total=len(study.cells), hidden=hidden) as bar:
         results = gather(study, bar.to, reference)
     path = write(results)
-    show(results, path)
+    show(results, path, how)
     return results
 
 
-def show(results: Results, path: Path) -> None:
-    """The ranked table on the terminal, and where the report is."""
-    from diffdescent.lab.study import terminal
+def show(results: Results, path: Path, how: How) -> None:
+    """The ranked table on the terminal, where the report is, and what to take."""
+    from diffdescent.lab.study import as_json, recommendations, terminal
     from diffdescent.lab.study.report import notes
 
+    if how.as_json:
+        typer.echo(json.dumps(as_json(results)))
+        return
     console = plain_console()
+    advice = recommendations(results)
+    table = terminal(results, SHOWN if advice else None)
     # In a file or a pipe a line may be as long as it needs to be.
-    (console if console.is_terminal else plain_console(width=200)).print(terminal(results))
+    (console if console.is_terminal else plain_console(width=200)).print(table)
     for note in notes(results):
         typer.echo(f"Note: {note}", err=True)
     typer.echo(f"Table: {results.study.out / 'table.csv'}")
     typer.echo(f"Report: {path}")
+    for one in advice:
+        typer.echo(f"\n{one.sentence}")
+        for place, line in one.lines:
+            typer.echo(f"  {place + ':':13} {line}")
 
 
 def _say(how: How, text: str) -> None:

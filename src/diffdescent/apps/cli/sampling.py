@@ -14,6 +14,7 @@ import typer
 from diffdescent.base.errors import UserError, unknown
 from diffdescent.base.words import counted
 
+from .options import GuidanceScale, Height, Width
 from .progress import Bar
 
 if TYPE_CHECKING:
@@ -74,13 +75,9 @@ def sample(
     negative_prompt: Annotated[
         str | None, typer.Option(help="What --prompt shall not draw.")
     ] = None,
-    guidance_scale: Annotated[
-        float | None, typer.Option(help="How strongly the prompt guides.")
-    ] = None,
-    width: Annotated[
-        int | None, typer.Option(help="Width of the image of a prompt, in pixels.")
-    ] = None,
-    height: Annotated[int | None, typer.Option(help="Its height.")] = None,
+    guidance_scale: GuidanceScale = None,
+    width: Width = None,
+    height: Height = None,
     batch_size: Annotated[
         int,
         typer.Option(

@@ -13,7 +13,7 @@ from .options import Reference
 from .run_study import running
 
 if TYPE_CHECKING:
-    from diffdescent.lab.study import StudyConfig
+    from .run_study import Described
 
 
 @running
@@ -45,7 +45,7 @@ def study(
         Path | None,
         typer.Option(help="The study's folder; default: results/ and the name of the file."),
     ] = None,
-) -> tuple[StudyConfig, Path]:
+) -> Described:
     """Run a study file, or go on with it; then write its table and report.
 
     The same command continues a study that was stopped. The papers' experiments are in studies/.

@@ -13,15 +13,18 @@ their files and what they write.
 from .config import StudyConfig
 from .gather import Results, gather, read_reference
 from .pipeline import execute
+from .recommendation import Recommendation, as_json, recommendations
 from .report import html, markdown, terminal
 from .runner import Study, prepare, run
 from .shards import missing, share
 from .study_files import load_study, make_study
 
 __all__ = [
+    "Recommendation",
     "Results",
     "Study",
     "StudyConfig",
+    "as_json",
     "execute",
     "gather",
     "html",
@@ -31,6 +34,7 @@ __all__ = [
     "missing",
     "prepare",
     "read_reference",
+    "recommendations",
     "run",
     "share",
     "terminal",

@@ -161,7 +161,10 @@ class StudyConfig(Axes):
     ``evaluate`` reads; ``features`` the extractor with its ``resize`` protocol. ``images`` are kept
     of each cell for the sample sheets. ``dtype`` is that of the network, ``micro_batch`` its width,
     ``threads`` PyTorch's, both part of what makes images bit-identical. ``metrics`` default to
-    ``rmse`` on exact models without a reference, else fd, precision and recall. ``changes`` says
+    ``rmse`` on exact models without a reference, else fd, precision and recall. ``solution`` is how
+    many levels the model's own solution has, which the metrics ``solution_…`` compare with,
+    ``prompts`` the file of a text-to-image pipeline's.
+    ``changes`` says
     what else than its file a study measures (:func:`load_study` fills it in), each as "steps = 50
     in place of 250".
     """
@@ -170,6 +173,7 @@ class StudyConfig(Axes):
     mirrors: str = ""
     about: str = ""
     model: str = "cifar10"
+    prompts: str | None = None
     samplers: tuple[str, ...] | None = None
     n: int = Field(default=1000, ge=1)
     shard: int = Field(default=128, ge=1)
@@ -183,6 +187,7 @@ class StudyConfig(Axes):
     features: str = "cifar10-features"
     resize: str = "clean"
     metrics: tuple[str, ...] | None = None
+    solution: int = Field(default=64, ge=8)
     resamples: int = Field(default=200, ge=0)
     blocks: tuple[Axes, ...] = ()
     published: tuple[Published, ...] = ()

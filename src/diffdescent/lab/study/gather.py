@@ -25,7 +25,6 @@ from diffdescent.base.files import (
 from diffdescent.base.hashes import files_hash, json_hash
 from diffdescent.evaluate import METRICS, Features, Score, make_reference
 from diffdescent.evaluate import read_reference as read_images
-from diffdescent.evaluate.exact_errors import EXACT
 from diffdescent.evaluate.notes import texts
 
 from . import metrics, shards, table
@@ -114,7 +113,9 @@ def read_reference(study: Study) -> StudyReference:
     """
     found = StudyReference(study)
     if (reference := found()) is not None:
-        evaluate.check_against([name for name in study.metrics if name not in EXACT], reference)
+        evaluate.check_against(
+            [name for name in study.metrics if name not in metrics.FROM_NOISE], reference
+        )
     return found
 
 

@@ -26,6 +26,13 @@ from diffdescent.evaluate import (
 from diffdescent.evaluate.exact_errors import EXACT
 from diffdescent.evaluate.features import JSON
 from diffdescent.evaluate.notes import Note
+from diffdescent.evaluate.own_solution import (
+    OWN,
+    CoarseSolution,
+    solution_fd,
+    solution_feature,
+    solution_rmse,
+)
 from diffdescent.models.exact import Exact
 
 from .cells import Cell
@@ -34,6 +41,8 @@ from .shards import Payload
 
 DIRECTIONS = 256
 """Of the sliced Wasserstein distance."""
+FROM_NOISE = {**EXACT, **OWN}
+"""Metrics that compare images with others from the same noise, with their titles."""
 _OF_CLASSES = {"probs", "labels"}
 """What metrics of class probabilities need, and of the classes that were asked for."""
 DEFAULT = ("fd", "precision", "recall")
@@ -50,6 +59,8 @@ class Needs:
     spatial: bool = False
     probs: bool = False
     reference: bool = False
+    solution: bool = False
+    solution_features: bool = False
 
     @property
     def exact(self) -> bool:
@@ -64,21 +75,21 @@ def metrics_of(config: StudyConfig, model: Predictor) -> tuple[str, ...]:
     Raises :class:`UserError` for an unknown one.
     """
     if config.metrics:
-        return tuple(dict.fromkeys(metric_name(metric, EXACT) for metric in config.metrics))
+        return tuple(dict.fromkeys(metric_name(metric, FROM_NOISE) for metric in config.metrics))
     return ("rmse",) if isinstance(model, Exact) and config.reference is None else DEFAULT
 
 
 def lower_is_better(metric: str) -> bool:
     """The direction of a metric. Raises ``KeyError`` for one that is not ours."""
-    if metric in EXACT:
+    if metric in FROM_NOISE:
         return True
     return not METRICS[metric].higher
 
 
 def title(metric: str) -> str:
     """A metric as a reader knows it."""
-    if metric in EXACT:
-        return EXACT[metric]
+    if metric in FROM_NOISE:
+        return FROM_NOISE[metric]
     return METRICS[metric].title
 
 
@@ -90,14 +101,16 @@ def needs_of(config: StudyConfig, model: Predictor) -> Needs:
     follow.
     """
     wanted = metrics_of(config, model)
-    others = [metric for metric in wanted if metric not in EXACT]
+    others = [metric for metric in wanted if metric not in FROM_NOISE]
+    own = [metric for metric in wanted if metric in OWN]
+    seen = own != ["solution_rmse"] if own else False
     needed = {METRICS[metric].needs for metric in others}
     against = [metric for metric in others if METRICS[metric].against is not None]
     if against and config.reference is None:
         raise UserError(
             f"{', '.join(against)}: to compare with real images, give a folder, zip or npz of them"
-            " as --reference (reference: in a study file); without one, exact models such as"
-            " cifar10-mixture measure rmse."
+            " as --reference (reference: in a study file); without one, solution_rmse,"
+            " solution_feature and solution_fd compare with the model's own solution."
         )
     if "labels" in needed and not any(
         (block.labels or "none") != "none" for block in config.products
@@ -105,15 +118,17 @@ def needs_of(config: StudyConfig, model: Predictor) -> Needs:
         raise UserError(
             "agreement is with the class that was asked for, and no class is; give --labels cycle."
         )
-    if len(others) < len(wanted):
+    if any(metric in EXACT for metric in wanted):
         _check_exact(config, model)
     return Needs(
         "rmse" in wanted,
         "swd" in wanted,
-        bool(others),
+        bool(others) or seen,
         "spatial" in needed,
         bool(needed & _OF_CLASSES),
         bool(against),
+        bool(own),
+        seen,
     )
 
 
@@ -146,7 +161,8 @@ def scores(
         for metric in wanted
         if metric in EXACT
     ]
-    others = [metric for metric in wanted if metric not in EXACT]
+    found += [_own_score(metric, config, payloads, protocol) for metric in wanted if metric in OWN]
+    others = [metric for metric in wanted if metric not in FROM_NOISE]
     if others:
         names = [field.name for field in fields(Features) if field.name in payloads[0]]
         kept: dict[str, Any] = {name: _joined(payloads, name) for name in names}
@@ -172,6 +188,20 @@ def _exact_score(metric: str, cell: Cell, payloads: Sequence[Payload], resamples
     if not recipes.parse(cell.sampler).solver.stochastic:
         return found
     return replace(found, notes=(NoisySampler(cell.sampler),))
+
+
+def _own_score(
+    metric: str, config: StudyConfig, payloads: Sequence[Payload], protocol: Mapping[str, JSON]
+) -> Score:
+    if metric == "solution_rmse":
+        found = solution_rmse(_joined(payloads, "own_squares"), resamples=config.resamples)
+        error = float(payloads[0]["own_error"])
+        if error <= found.value / 4:
+            return found
+        return replace(found, notes=(CoarseSolution(error, found.value, config.solution),))
+    of = solution_feature if metric == "solution_feature" else solution_fd
+    ours, own = _joined(payloads, "pool"), _joined(payloads, "own_pool")
+    return of(ours, own, dict(protocol), resamples=config.resamples)
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,11 @@ def run(
     Raises :class:`UserError` for bad input found by a worker, and when workers are lost again and
     again; what was written stays.
     """
+    if study.given:
+        raise UserError(
+            "Ray's workers load the model by its name, and this one was made in this process; run"
+            " it without Ray, or save the model as a folder."
+        )
     threads = study.config.threads
     with cluster(address, workers, threads) as ray:
         gpus = {"num_gpus": 1} if study.worker.device.type == "cuda" else {}
@@ -142,7 +147,7 @@ def run(
         begin(study)
         remote = ray.remote(num_cpus=threads, max_retries=RETRIES, **gpus)(shard)
         config = ray.put(study.config.model_dump_json())
-        cache = str(study.cache.resolve()) if study.worker.needs.exact else None
+        cache = None if study.kept is None else str(study.kept.resolve())
         extensions = tuple(IMPORTED.values())
         waiting = list(reversed(tasks))
         running: dict[Any, Task] = {}

@@ -22,8 +22,9 @@ import torch
 from diffdescent.base.files import pack_arrays
 from diffdescent.base.hashes import json_hash
 from diffdescent.base.version import __version__
-from diffdescent.run import fingerprint
+from diffdescent.core.predict import Predictor
 from diffdescent.run.json_files import read_object
+from diffdescent.run.pieces import model_identity
 from diffdescent.run.store import Kind, Store
 
 from . import contrasts, shards
@@ -50,7 +51,10 @@ Watch = Callable[[Task], None]
 
 @dataclass(frozen=True)
 class Study:
-    """A study that is ready to run: its cells and the protocol under which all of them are made."""
+    """A study that is ready to run: its cells and the protocol under which all of them are made.
+
+    ``given`` says that its model was handed over, so that no name leads to it.
+    """
 
     config: StudyConfig
     out: Path
@@ -59,6 +63,7 @@ class Study:
     protocol: dict[str, Any]
     worker: Worker
     store: Store
+    given: bool = False
 
     @property
     def tasks(self) -> list[Task]:
@@ -81,21 +86,30 @@ class Study:
         return json_hash(self.protocol, 12)
 
     @property
+    def kept(self) -> Path | None:
+        """Where workers keep exact and own solutions; None where they make none."""
+        needs = self.worker.needs
+        return self.cache if needs.exact or needs.solution else None
+
+    @property
     def cache(self) -> Path:
-        """Where exact solutions and the reference's features are kept."""
+        """Where solutions and the reference's features are kept."""
         return self.out / CACHE
 
 
-def prepare(config: StudyConfig, out: Path) -> Study:
+def prepare(
+    config: StudyConfig, out: Path, model: Predictor | None = None, *, named: bool = True
+) -> Study:
     """Load the model, lay out the cells, and check that ``out`` is new or holds the same protocol.
 
-    Nothing is written. Raises :class:`UserError` for what cannot be run, and for a folder with
-    another protocol.
+    ``model`` is one that is loaded already, and ``named`` says whether the name in ``config`` leads
+    to it too; None loads the one of that name. Nothing is written. Raises :class:`UserError` for
+    what cannot be run, and for a folder with another protocol.
     """
-    worker = Worker(config)
+    worker = Worker(config, model)
     protocol: dict[str, Any] = {
         "model": config.model,
-        "fingerprint": fingerprint(worker.model),
+        "fingerprint": model_identity(worker.model),
         "dtype": config.dtype,
         "device": worker.device.type,
         "micro_batch": worker.width,
@@ -103,6 +117,7 @@ def prepare(config: StudyConfig, out: Path) -> Study:
         "shard": config.shard,
         "images": config.images,
         "features": dict(worker.extractor.protocol) if worker.needs.features else None,
+        **({"solution": config.solution} if worker.needs.solution else {}),
         "kept": [name for name, needed in asdict(worker.needs).items() if needed],
         **_reference(config, worker, out),
         "versions": {"diffdescent": __version__, "torch": torch.__version__},
@@ -125,7 +140,9 @@ def prepare(config: StudyConfig, out: Path) -> Study:
     }
     store = Store(out, STUDY, record)
     store.check()
-    return Study(config, out, tuple(cells), tuple(left_out), protocol, worker, store)
+    return Study(
+        config, out, tuple(cells), tuple(left_out), protocol, worker, store, given=not named
+    )
 
 
 def _reference(config: StudyConfig, worker: Worker, out: Path) -> dict[str, str | None]:
@@ -163,7 +180,7 @@ def run(study: Study, tasks: list[Task], watch: Watch | None = None) -> None:
     begins."""
     begin(study)
     for task in tasks:
-        payload = study.worker.run(task, study.cache if study.worker.needs.exact else None)
+        payload = study.worker.run(task, study.kept)
         study.store.write(task.name, pack_arrays(payload))
         if watch is not None:
             watch(task)

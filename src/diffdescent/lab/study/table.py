@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 def command(study: Study, cell: Cell) -> str:
     """The command that makes this one cell, under the same protocol."""
     config = study.config
+    if study.given and config.prompts is None:
+        plan = f"nfe={cell.asked}" if cell.asked is not None else f"steps={cell.steps}"
+        return f"dd.compare(model, {f'{cell.sampler} @ {cell.grid}'!r}, {plan}, n={config.n})"
     words: list[object] = [
         "diffdescent",
         *(word for name in IMPORTED for word in ("--import", name)),
@@ -40,6 +43,7 @@ def command(study: Study, cell: Cell) -> str:
         cell.grid,
     ]
     words += ["--nfe", cell.asked] if cell.asked is not None else ["--steps", cell.steps]
+    words += ["--prompts", config.prompts] if config.prompts is not None else []
     if cell.guidance != NONE:
         words += ["--guidance", cell.guidance]
     if cell.labels != NONE:
@@ -54,6 +58,8 @@ def command(study: Study, cell: Cell) -> str:
     ]
     if study.worker.needs.features:
         words += ["--features", config.features, "--resize", config.resize]
+    if study.worker.needs.solution:
+        words += ["--solution", config.solution]
     if study.protocol["reference"] is not None:
         words += ["--reference", config.reference]
     words += [

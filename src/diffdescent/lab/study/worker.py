@@ -17,6 +17,7 @@ from diffdescent.base.errors import UserError
 from diffdescent.base.images import to_uint8
 from diffdescent.core import recipe as recipes
 from diffdescent.core.grid import Grid
+from diffdescent.core.model_info import info
 from diffdescent.core.network import EDM, Network
 from diffdescent.core.predict import Predictor
 from diffdescent.core.process import Point
@@ -30,6 +31,7 @@ from diffdescent.run import initial_state, micro_batch_width, noise_for, sample
 from .cells import NONE, Cell, labels_for
 from .config import StudyConfig
 from .metrics import DIRECTIONS, Needs, needs_of
+from .own import OwnSolutions
 from .shards import Payload, Task
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -61,18 +63,19 @@ class Worker:
     """The model of a study, its guided variants and its feature extractor, each loaded when first
     needed."""
 
-    def __init__(self, config: StudyConfig) -> None:
+    def __init__(self, config: StudyConfig, model: Predictor | None = None) -> None:
         self.config = config
         self.device = pick_device(config.device)
         if self.device.type == "cpu":
             torch.set_num_threads(config.threads)
-        self.model = cast(load_model(config.model, config.device), config.dtype)
+        self.model = cast(model or load_model(config.model, config.device), config.dtype)
         self.width = micro_batch_width(self.model, self.device, config.micro_batch)
         self.needs: Needs = needs_of(config, self.model)
         self._guided: dict[tuple[str, str], tuple[Predictor, Recipe]] = {}
         self._extractor: Any = None
         self._flops: dict[tuple[str, bool, bool], int] = {}
         self._solved: dict[tuple[int, int, int, Point, Point], Tensor] = {}
+        self._own = OwnSolutions(self)
 
     def guided(self, text: str, recipe: Recipe) -> tuple[Predictor, Recipe]:
         """The model under a guidance, and the recipe with what the guidance adds to it."""
@@ -131,7 +134,7 @@ class Worker:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         seconds = time.perf_counter() - begun
-        pixels = to_uint8(result.images)
+        pixels = self.pixels(result.images)
         shown = max(0, min(self.config.images - task.first, len(pixels)))
         payload: Payload = {
             "samples": np.array([task.first, task.last]),
@@ -142,11 +145,18 @@ class Worker:
         }
         if self.needs.exact:
             payload |= self._exact_errors(task, grid, result.images, cache)
+        if self.needs.solution:
+            payload |= self._own.compared(task, result.images, cache)
         if self.needs.features:
             payload |= self._features(pixels)
             if self.needs.probs and labels is not None:
                 payload["labels"] = labels.numpy()
         return payload
+
+    def pixels(self, images: Tensor) -> Tensor:
+        """What a run made as uint8 images, by the model's decoder where it has one."""
+        decode = info(self.model).decode
+        return to_uint8(images if decode is None else decode(images))
 
     def _features(self, pixels: Tensor) -> Payload:
         found = self.extractor(pixels)

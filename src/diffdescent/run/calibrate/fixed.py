@@ -3,6 +3,7 @@ rows."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -48,7 +49,7 @@ def best_fixed(
 
     Raises :class:`UserError` where none runs on this process at all.
     """
-    first = [(r, g) for r in RECIPES for g in _usual(subject, r)]
+    first = [(r, g) for r in RECIPES for g in usual_grids(subject, r)]
     found = _round(subject, data.first(6), nfe, first)
     if not found:
         raise UserError(
@@ -66,9 +67,9 @@ def best_fixed(
     return best
 
 
-def _usual(subject: Subject, recipe: str) -> list[str]:
+def usual_grids(subject: Subject, recipe: str) -> list[str]:
     """A recipe's own grid and one of each family, all of which end without noise."""
-    high, low = subject.span
+    high, low = _rounded(*subject.span)
     return [
         default_grid(parse(recipe), subject.process),
         "uniform(spacing=trailing, end=zero)",
@@ -80,7 +81,7 @@ def _usual(subject: Subject, recipe: str) -> list[str]:
 
 def _searched(subject: Subject) -> list[str]:
     """Log-uniform and Karras levels between many firsts and lasts."""
-    high, low = subject.span
+    high, low = _rounded(*subject.span)
     starts = sorted({min(high, s) for s in (high, *STARTS)}, reverse=True)
     return [f"loglinear(start={s!r}, end=zero)" for s in starts] + [
         f"{family}(start={s!r}, last={v!r})"
@@ -88,6 +89,15 @@ def _searched(subject: Subject) -> list[str]:
         for s in starts
         for v in sorted({max(low, last) for last in lasts}, reverse=True)
     ]
+
+
+def _rounded(high: float, low: float) -> tuple[float, float]:
+    """A span with three digits, inside the one given: a grid's text is read by people."""
+    high_unit, low_unit = (10.0 ** (math.floor(math.log10(v)) - 2) for v in (high, low))
+    return (
+        float(f"{math.floor(high / high_unit) * high_unit:.3g}"),
+        float(f"{math.ceil(low / low_unit) * low_unit:.3g}"),
+    )
 
 
 def _round(

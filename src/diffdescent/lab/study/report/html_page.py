@@ -12,6 +12,7 @@ from diffdescent.base.images import png_bytes, sheet
 from .. import figures
 from ..gather import Results
 from ..metrics import title
+from ..recommendation import recommendations
 from ..summary import metrics_in, varying
 from .ranking import metric_head, ranked_table
 from .sections import (
@@ -55,6 +56,7 @@ def html(results: Results) -> str:
     return environment.from_string(source).render(
         config=results.study.config,
         facts=facts(results),
+        recommended=recommendations(results),
         paired=PAIRED,
         in_family=IN_FAMILY,
         table=ranked_table(results),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ..gather import Results
 from ..metrics import title
 from ..published import Compared
+from ..recommendation import recommendations
 from ..summary import metrics_in
 from .ranking import metric_head, ranked_table
 from .sections import (
@@ -29,6 +30,9 @@ def markdown(results: Results) -> str:
     config = results.study.config
     parts = [f"# {config.title}", config.mirrors, config.about.strip()]
     parts.append("\n".join(f"- {name}: {value}" for name, value in facts(results)))
+    for one in recommendations(results):
+        parts.append(f"**{one.sentence}**")
+        parts.append("```\n" + "\n".join(line for _, line in one.lines) + "\n```")
     table = ranked_table(results)
     rows = [[f"**{e.text}**" if e.best else e.text for e in row] for row in table.rows]
     parts += ["## Ranked by budget", _markdown_table([c.title for c in table.columns], rows)]
@@ -36,14 +40,14 @@ def markdown(results: Results) -> str:
         f"Bold: the best of its budget, and what does not differ from it measurably. {PAIRED}"
     )
     parts += [f"- {note}" for note in notes(results)]
-    for one in results.published:
+    for published in results.published:
         parts += [
-            f"## Published beside ours: {one.table.table}",
-            one.table.setting.strip(),
+            f"## Published beside ours: {published.table.table}",
+            published.table.setting.strip(),
             changed(config),
         ]
-        parts.append(_markdown_published(one))
-        parts.append(orderings_text(one))
+        parts.append(_markdown_published(published))
+        parts.append(orderings_text(published))
     for compared in results.contrasts:
         if compared.rows:
             metrics = metrics_in(results.lines)

@@ -69,7 +69,7 @@ def _row(
         Entry(str(one.rank), one.rank),
         Entry(line.title, line.title),
     ]
-    entries += [Entry(str(line.columns[name]), str(line.columns[name])) for name in describing]
+    entries += [Entry(_shortly(line.columns[name]), str(line.columns[name])) for name in describing]
     entries += [Entry(evaluations, used), Entry(str(line.columns["steps"]), line.columns["steps"])]
     for metric in metrics:
         estimate = line.metrics.get(metric)
@@ -83,6 +83,12 @@ def _row(
         Entry(flops_text(line.flops).strip(), line.flops),
     ]
     return tuple(entries)
+
+
+def _shortly(value: object) -> str:
+    """A column's text; the many levels of a grid that are given one by one are not shown."""
+    text = str(value)
+    return "its own levels" if text.startswith("explicit(") and len(text) > 40 else text
 
 
 def metric_head(metric: str) -> str:

@@ -48,6 +48,8 @@ def facts(results: Results) -> list[tuple[str, str]]:
     ]
     if study.worker.needs.features:
         found.append(("Features", f"{config.features}, resized {config.resize!r}"))
+    if study.worker.needs.solution:
+        found.append(("Own solution", f"{config.solution} levels from the highest one"))
     if study.protocol["reference"] is not None:
         found.append(("Reference", study.protocol["reference"]))
     found.append(("Seed" if len(seeds) == 1 else "Seeds", ", ".join(map(str, seeds))))

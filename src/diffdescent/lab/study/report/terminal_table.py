@@ -10,8 +10,8 @@ from .ranking import ranked_table
 # --- terminal
 
 
-def terminal(results: Results) -> Any:
-    """The ranked table for a Rich console."""
+def terminal(results: Results, most: int | None = None) -> Any:
+    """The ranked table for a Rich console, at most the ``most`` best of each budget."""
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -29,10 +29,18 @@ def terminal(results: Results) -> Any:
         shown.add_column(
             column.title, justify="right" if column.number else "left", overflow="fold"
         )
-    before = None
+    before, place = None, 0
+    left_out = 0
     for row in table.rows:
-        if before not in (None, row[0].text):
-            shown.add_section()
-        before = row[0].text
+        if before != row[0].text:
+            place = 0
+            if before is not None:
+                shown.add_section()
+        before, place = row[0].text, place + 1
+        if most is not None and place > most:
+            left_out += 1
+            continue
         shown.add_row(*(Text(entry.text, style="bold" if entry.best else "") for entry in row))
+    if left_out:
+        shown.caption = f"{shown.caption}; {left_out} more in the report"
     return shown

@@ -1,0 +1,221 @@
+"""Which sampler is best for a model: :func:`compare` in Python, and what ``diffdescent compare``
+shares with it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from diffdescent.apps.textimage import wants_prompt
+from diffdescent.base.errors import UserError
+from diffdescent.core.model_info import info
+from diffdescent.core.predict import Predictor
+from diffdescent.models import load_model
+
+if TYPE_CHECKING:
+    from diffdescent.lab.study import Recommendation, Results, StudyConfig
+
+BUDGETS, IMAGES = (5, 10), 64
+"""Evaluations and images of a comparison without data, unless asked otherwise."""
+LISTED = "ddim; ge; plms; dpmpp(order=2); unipc; ddim | momentum(-0.3)"
+LISTED_BUDGETS, LISTED_IMAGES = (5, 10, 20, 50), 1000
+"""The samplers, evaluations and images of one with data."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What :func:`compare` found; ``results`` has every number."""
+
+    results: Results
+
+    @property
+    def recommendations(self) -> list[Recommendation]:
+        """The sampler to take, at each number of evaluations."""
+        from diffdescent.lab.study import recommendations
+
+        return recommendations(self.results)
+
+    @property
+    def summary(self) -> str:
+        """A sentence for each number of evaluations, and the lines to copy."""
+        return "\n".join(
+            "\n".join([one.sentence, *(f"  {place}: {line}" for place, line in one.lines)])
+            for one in self.recommendations
+        )
+
+
+def study_of(net: Predictor, values: dict[str, Any], also: Sequence[str] = ()) -> StudyConfig:
+    """The study of a comparison: ``values`` are its entries, None where they are open.
+
+    Without a reference, and with no other metrics than those, the model is measured against its own
+    solution; samplers that are not named are then the fixed ones that suit the model and the
+    calibrated ones that were fitted to it. ``also`` are further samplers.
+    """
+    from diffdescent.evaluate.own_solution import OWN
+    from diffdescent.lab.study import make_study
+    from diffdescent.lab.study.rivals import rivals
+
+    asked = values["metrics"]
+    names = asked.split(",") if isinstance(asked, str) else asked or ()
+    own = values["reference"] is None and all(name.strip() in OWN for name in names)
+    filled = dict(values)
+
+    def fill(name: str, value: Any) -> None:
+        if filled.get(name) is None:
+            filled[name] = value
+
+    if values.get("steps") is None:
+        fill("nfe", list(BUDGETS if own else LISTED_BUDGETS))
+    fill("n", IMAGES if own else LISTED_IMAGES)
+    fill("labels", _labels(net, str(values["guidance"])) if own else "none")
+    if own:
+        fill("metrics", list(OWN) if _seen(net) else ["solution_rmse"])
+    if values["samplers"] is None and own and values.get("steps") is None:
+        budgets = make_study({"samplers": LISTED, "nfe": filled["nfe"]}).nfe or ()
+        blocks = rivals(net, budgets, str(filled["guidance"]), filled["labels"])
+        filled["blocks"] = [*blocks, *([{"samplers": list(also)}] if also else [])]
+    else:
+        fill("samplers", LISTED)
+        if also:
+            filled["samplers"] = f"{_text(filled['samplers'])}; {'; '.join(also)}"
+    return make_study(filled, "The comparison")
+
+
+def _text(samplers: Any) -> str:
+    return samplers if isinstance(samplers, str) else "; ".join(samplers)
+
+
+def _labels(net: Predictor, guidance: str) -> str:
+    """All labels in turn where the model cannot do without, or guidance needs them."""
+    known = info(net)
+    wanted = known.needs_label or (guidance != "none" and known.conditional)
+    return "cycle" if wanted else "none"
+
+
+def _seen(net: Predictor) -> bool:
+    """Whether there are pictures to look at: grey or colour images, or a decoder to them."""
+    return info(net).decode is not None or bool(net.shape and net.shape[0] in (1, 3))
+
+
+def compare(
+    model: Predictor | str,
+    samplers: str | Sequence[str] | None = None,
+    *,
+    nfe: Sequence[int] | int | None = None,
+    also: Sequence[str] = (),
+    guidance: str = "none",
+    labels: str | None = None,
+    prompts: Sequence[str] | None = None,
+    pipeline: Mapping[str, Any] | None = None,
+    n: int | None = None,
+    seed: int = 0,
+    reference: str | Path | None = None,
+    metrics: Sequence[str] | None = None,
+    features: str = "cifar10-features",
+    solution: int = 64,
+    micro_batch: int | None = None,
+    device: str | None = None,
+    resamples: int = 200,
+    out: Path | str | None = None,
+) -> Comparison:
+    """Which sampler is best for ``model``, measured against its own solution from the same noise.
+
+    Args:
+        model: a :class:`Predictor` (wrap a module with :class:`diffdescent.Network`), a bundled
+            name, a checkpoint folder, or with ``prompts`` a text-to-image pipeline folder.
+        samplers: recipes, ``"ge @ loglinear"`` with a grid; None: the fixed ones that suit the
+            model on several grids each, and the calibrated ones that were fitted to it.
+        nfe: network evaluations, (5, 10) by default.
+        also: further samplers, such as ``"calibrated('mine.json')"``.
+        guidance, labels: as in a study; None takes all labels in turn where they are needed.
+        prompts, pipeline: texts that images are drawn for, in turn, and options of the pipeline's
+            call (``guidance_scale``, ``negative_prompt``, ``height``, ``width``).
+        n, seed: images of each sampler (64), and the seed of their noise.
+        reference, metrics: real images, and what is measured with them; without, RMSE, feature
+            distance and Fréchet distance to the model's own solution.
+        features: what looks at the images.
+        solution: levels of the own solution, which is checked against twice as many.
+        out: the folder of table and report, where an interrupted comparison goes on; None: a
+            temporary one.
+
+    Raises :class:`UserError` for bad input.
+    """
+    from diffdescent.lab.study import gather, missing, prepare, read_reference, run
+    from diffdescent.lab.study.report import write
+
+    net, name = loaded(model, prompts, guidance, device, pipeline)
+    values: dict[str, Any] = {
+        "title": f"Samplers compared on {name}",
+        "model": name,
+        "samplers": samplers,
+        "nfe": nfe if nfe is None or isinstance(nfe, int) else list(nfe),
+        "guidance": "none" if prompts is not None else guidance,
+        "labels": labels,
+        "n": n,
+        "seeds": [seed],
+        "reference": None if reference is None else str(reference),
+        "metrics": None if metrics is None else list(metrics),
+        "features": features,
+        "solution": solution,
+        "micro_batch": micro_batch,
+        "device": torch.device(device or info(net).device).type,
+        "threads": torch.get_num_threads(),
+        "resamples": resamples,
+    }
+    config = study_of(net, values, also)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
+        folder = Path(temporary) / "comparison" if out is None else Path(out)
+        named = isinstance(model, str) and prompts is None
+        study = prepare(config, folder, net, named=named)
+        todo = missing(study.tasks, folder)
+        read = read_reference(study) if todo else None
+        run(study, todo)
+        results = gather(study, None, read)
+        if out is not None:
+            write(results)
+    return Comparison(results)
+
+
+def loaded(
+    model: Predictor | str,
+    prompts: Sequence[str] | None,
+    guidance: str = "none",
+    device: str | None = None,
+    pipeline: Mapping[str, Any] | None = None,
+) -> tuple[Predictor, str]:
+    """The model of a comparison or a calibration, and what it is called.
+
+    Raises :class:`UserError` for a bare module, and for prompts of what takes none.
+    """
+    if isinstance(model, torch.nn.Module) and not hasattr(model, "process"):
+        raise UserError(
+            "A module does not say what it predicts at which noise levels; wrap it:"
+            " dd.Network(module, process=dd.VP.named('linear'), kind='eps', shape=(3, 32, 32))."
+        )
+    given = {key: value for key, value in (pipeline or {}).items() if value is not None}
+    if prompts is not None:
+        if not isinstance(model, str):
+            raise UserError("Prompts are for text-to-image pipeline folders; give the folder.")
+        from diffdescent.apps.textimage.predictor import load_predictor
+
+        found = load_predictor(
+            model, prompts, guidance=guidance, device=device or "cpu", options=given
+        )
+        return found, model
+    if given:
+        raise UserError(
+            f"{next(iter(given))} belongs to a text-to-image pipeline; give prompts too."
+        )
+    if not isinstance(model, str):
+        return model, info(model).name
+    if wants_prompt(Path(model)):
+        raise UserError(
+            f"{model!r} is a text-to-image pipeline; give the texts that it is asked for with"
+            " --prompts FILE (prompts= in Python)."
+        )
+    return load_model(model, device), model

@@ -1,0 +1,179 @@
+"""Which sampler to take: a sentence for each budget, and the lines to copy."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from diffdescent.core.recipe import default_grid, parse, parse_grid
+from diffdescent.evaluate.own_solution import OWN
+
+from .cells import NONE
+from .metrics import title
+from .summary import Line, Ranked, metrics_in, ranked
+
+if TYPE_CHECKING:
+    from .gather import Results
+
+MOST = 3
+"""A sentence names at most so many samplers that cannot be told from the best."""
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The best sampler at one budget.
+
+    ``alike`` are those that cannot be told from it, ``sentence`` says so, and the three lines make
+    images with it: on the command line, in Python, in a diffusers pipeline.
+    """
+
+    evaluations: int
+    sampler: str
+    grid: str | None
+    steps: int
+    alike: tuple[str, ...]
+    sentence: str
+    cli: str
+    python: str
+    diffusers: str
+
+    @property
+    def lines(self) -> tuple[tuple[str, str], ...]:
+        """Where each line is for, and the line."""
+        return (
+            ("Command line", self.cli),
+            ("Python", self.python),
+            ("diffusers", self.diffusers),
+        )
+
+
+def recommendations(results: Results) -> list[Recommendation]:
+    """One for each budget, by the study's first metric; none where that is not a distance to the
+    model's own solution."""
+    metric = next(iter(metrics_in(results.lines)), "")
+    if metric not in OWN:
+        return []
+    by_budget: dict[int, list[Ranked]] = {}
+    for one in ranked(results.lines, metric):
+        by_budget.setdefault(one.line.budget, []).append(one)
+    return [_of(results, budget, found, metric) for budget, found in by_budget.items()]
+
+
+def _of(results: Results, budget: int, found: Sequence[Ranked], metric: str) -> Recommendation:
+    best, others = found[0].line, found[1:]
+    alike = [one for one in others if one.tied]
+    columns, model = best.columns, results.study.config.model
+    recipe = parse(columns["sampler"])
+    process = results.study.worker.model.process
+    usual = columns["grid"] == default_grid(recipe, process)
+    grid = None if usual else str(columns["grid"])
+    columns = {**columns, "steps": _steps(results, columns)}
+    return Recommendation(
+        budget,
+        str(columns["sampler"]),
+        grid,
+        int(columns["steps"]),
+        tuple(_called(one.line, results) for one in alike),
+        _sentence(results, budget, found[0], others, metric),
+        _cli(model, results.study.config.prompts, columns, grid),
+        _python("model" if results.study.given else repr(model), columns, grid),
+        _diffusers(results, columns, grid),
+    )
+
+
+def _sentence(
+    results: Results, budget: int, best: Ranked, others: Sequence[Ranked], metric: str
+) -> str:
+    name, value = _called(best.line, results), best.line.metrics[metric]
+    begin = f"At {budget} evaluations take {name}: {title(metric)} {value}"
+    if not others:
+        return f"{begin}; nothing else was measured."
+    alike = [one for one in others if one.tied]
+    if not alike:
+        second = others[0]
+        return (
+            f"{begin}, less than that of {_called(second.line, results)}, the next best, by"
+            f" {second.behind}."
+        )
+    named = [f"{_called(one.line, results)} (by {one.behind})" for one in alike[:MOST]]
+    more = f" and {len(alike) - MOST} more" if len(alike) > MOST else ""
+    return f"{begin}, but it cannot be told from {', '.join(named)}{more}: any of them will do."
+
+
+def _called(line: Line, results: Results) -> str:
+    """The sampler, and its grid where that is not its own."""
+    sampler, grid = str(line.columns["sampler"]), str(line.columns["grid"])
+    process = results.study.worker.model.process
+    return sampler if grid == default_grid(parse(sampler), process) else f"{sampler} on {grid}"
+
+
+def _cli(model: str, prompts: str | None, columns: dict[str, Any], grid: str | None) -> str:
+    asked = [] if prompts is None else ["--prompts", prompts]
+    words = ["diffdescent", "sample", model, *asked, "--sampler", str(columns["sampler"])]
+    words += ["--steps", str(columns["steps"])]
+    words += [] if grid is None else ["--grid", grid]
+    words += [] if columns["guidance"] == NONE else ["--guidance", str(columns["guidance"])]
+    return shlex.join(words)
+
+
+def _python(model: str, columns: dict[str, Any], grid: str | None) -> str:
+    options = [f"steps={columns['steps']}"]
+    options += [] if grid is None else [f"grid={grid!r}"]
+    options += [] if columns["guidance"] == NONE else [f"guidance={columns['guidance']!r}"]
+    return f"dd.sample({model}, {columns['sampler']!r}, {', '.join(options)})"
+
+
+def _diffusers(results: Results, columns: dict[str, Any], grid: str | None) -> str:
+    recipe, process = parse(columns["sampler"]), results.study.worker.model.process
+    if recipe.plan(parse_grid(columns["grid"], process, columns["steps"])).start:
+        return (
+            "no line: a pipeline asks the network before this sampler could scale the start; fit"
+            " one with diffdescent calibrate --plain-start"
+        )
+    given = f"recipe={columns['sampler']!r}" + ("" if grid is None else f", grid={grid!r}")
+    return (
+        f"pipe.scheduler = DescentScheduler.from_config(pipe.scheduler.config, {given})"
+        f"  # num_inference_steps={columns['steps']}"
+    )
+
+
+def _steps(results: Results, columns: dict[str, Any]) -> int:
+    """The steps of its grid: of levels that are given, their number."""
+    process = results.study.worker.model.process
+    asked = int(columns["steps"])
+    return max(parse_grid(str(columns["grid"]), process, asked).steps, asked)
+
+
+def as_json(results: Results) -> dict[str, Any]:
+    """What a program wants of a study's results: recommendations, the table, notes, the report."""
+    from .report.sections import notes
+
+    rows = [
+        {
+            **line.columns,
+            "metrics": {name: found.to_json() for name, found in line.metrics.items()},
+            "seconds_per_image": line.seconds,
+        }
+        for line in results.lines
+    ]
+    best = [
+        {
+            "evaluations": one.evaluations,
+            "sampler": one.sampler,
+            "grid": one.grid,
+            "steps": one.steps,
+            "alike": list(one.alike),
+            "sentence": one.sentence,
+            "lines": {"cli": one.cli, "python": one.python, "diffusers": one.diffusers},
+        }
+        for one in recommendations(results)
+    ]
+    return {
+        "model": results.study.config.model,
+        "recommendations": best,
+        "table": rows,
+        "notes": notes(results),
+        "report": str(results.study.out / "report.html"),
+    }

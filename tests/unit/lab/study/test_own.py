@@ -1,0 +1,130 @@
+"""Comparisons without data: the model's own solution, the samplers measured, the advice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import diffdescent as dd
+from diffdescent import UserError
+from diffdescent.core.process import VP, Flow
+from diffdescent.lab.study import as_json, execute, missing, prepare, recommendations, run
+from diffdescent.lab.study.own import OwnSolutions
+from diffdescent.lab.study.rivals import rivals
+from diffdescent.lab.study.shards import Task
+from diffdescent.models.flowmap import exact_solution
+from tests.unit.lab.study.conftest import Make
+
+OWN = "solution_rmse,solution_feature,solution_fd"
+QUICK: dict[str, Any] = {"n": 8, "solution": 24, "resamples": 10}
+
+
+def test_the_own_solution_is_the_exact_one_from_the_highest_level(
+    make: Make, tmp_path: Path
+) -> None:
+    study = prepare(make(metrics=OWN, solution=256, n=4, nfe=[4]), tmp_path)
+    task = Task(study.cells[0], 0, 3)
+    own = OwnSolutions(study.worker)._solved(task.cell, task.samples, None).end
+    model, process = study.worker.model, study.worker.model.process
+    start, end = process.point(process.t_max), dd.Point(-1.0, 1.0, 0.0)
+    x = dd.run.noise_for(0, range(4), (3, 4, 4)).double() * process.start_scale(start)
+    exact = exact_solution(model, x, start, end).x  # type: ignore[arg-type]
+    assert float((own - exact).square().mean().sqrt()) < 2e-3
+
+
+def test_all_samplers_are_held_against_one_solution(make: Make, tmp_path: Path) -> None:
+    samplers = ["unipc @ karras(start=2.0, last=0.02)", "unipc @ karras(start=80.0, last=0.02)"]
+    entries = {"metrics": "solution_rmse,rmse", "nfe": None, "steps": [60], **QUICK}
+    results = execute(make(samplers=samplers, **entries), tmp_path)
+    late, full = (line.metrics for line in results.lines)
+    # What a low start costs is in the distance; to where its own start leads it is all but exact.
+    assert late["solution_rmse"].value > 10 * late["rmse"].value
+    assert late["solution_rmse"].value > 10 * full["solution_rmse"].value
+
+
+def test_the_nearest_is_recommended_and_others_that_cannot_be_told_are_named(
+    make: Make, tmp_path: Path
+) -> None:
+    config = make(metrics=OWN, samplers=["ddim", "unipc", "ge", "ge(gamma=2)"], nfe=[8], **QUICK)
+    results = execute(config, tmp_path)
+    (best,) = recommendations(results)
+    values = {x.columns["sampler"]: x.metrics["solution_rmse"].value for x in results.lines}
+    assert values[best.sampler] == min(values.values())
+    if best.sampler.startswith("ge"):
+        assert "cannot be told from" in best.sentence  # ge is ge(gamma=2)
+    assert f"--sampler {best.sampler}" in best.cli.replace("'", "")
+    assert "steps=8" in best.python
+    report = (tmp_path / "report.md").read_text()
+    assert best.sentence in report
+    assert best.cli in report
+    assert best.sampler in (tmp_path / "report.html").read_text()
+    again = json.loads(json.dumps(as_json(results)))
+    assert again["recommendations"][0]["sentence"] == best.sentence
+    assert len(again["table"]) == 4
+
+
+def test_a_comparison_that_was_stopped_goes_on(make: Make, tmp_path: Path) -> None:
+    config = make(metrics=OWN, **QUICK)
+    whole = execute(config, tmp_path / "whole")
+    study = prepare(config, tmp_path / "parts")
+    todo = missing(study.tasks, study.out)
+    run(study, todo[:3])
+    assert len(missing(study.tasks, study.out)) == len(todo) - 3
+    parts = execute(config, tmp_path / "parts")
+    for one, other in zip(whole.lines, parts.lines, strict=True):
+        assert one.metrics == other.metrics
+
+
+def test_guidance_that_acts_on_steps_has_no_own_solution(make: Make, tmp_path: Path) -> None:
+    config = make(metrics="solution_rmse", guidance="cfg(scale=2) | pxp", labels="cycle", **QUICK)
+    with pytest.raises(UserError, match="no solution of its own"):
+        execute(config, tmp_path)
+
+
+def smooth(process: Any, kind: Any, size: int = 8) -> dd.Network:
+    def net(x: torch.Tensor, t: torch.Tensor, cond: torch.Tensor | None) -> torch.Tensor:
+        return torch.tanh(x + 0.3 * x.roll(1, -1))
+
+    return dd.Network(net, process=process, kind=kind, shape=(1, size, size), name="smooth")
+
+
+def test_the_rivals_of_a_flow_suit_it() -> None:
+    (block,) = rivals(smooth(Flow(), "flow"), [5, 10], "none", "none")
+    assert block["nfe"] == [5, 10]
+    assert {text.partition(" @ ")[0] for text in block["samplers"]} >= {"ddim", "unipc", "ge"}
+    assert len(set(block["samplers"])) == len(block["samplers"])
+
+
+def test_calibrated_samplers_are_among_the_rivals_where_they_fit() -> None:
+    model = dd.load_model("cifar10-mixture")
+    blocks = rivals(model, [5, 7], "none", "none")
+    assert blocks[1:] == [{"samplers": ["calibrated(cifar10-mixture-5)"], "nfe": [5]}]
+    assert len(rivals(model, [5], "none", "cycle")) == 1
+    assert len(rivals(model, [5], "cfg(scale=2)", "cycle")) == 1
+
+
+def test_compare_in_python(tmp_path: Path) -> None:
+    model = smooth(VP.named(), "eps")
+    found = dd.compare(model, nfe=4, n=8, solution=24, resamples=10, also=["ddpm"])
+    (best,) = found.recommendations
+    assert best.python.startswith("dd.sample(model, ")
+    assert best.sentence in found.summary
+    assert "ddpm" in {line.columns["sampler"] for line in found.results.lines}
+    named = dd.compare(
+        model, "ge; unipc @ karras", nfe=[4], n=8, solution=24, resamples=10, out=tmp_path / "out"
+    )
+    assert len(named.results.lines) == 2
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_a_bare_module_and_stray_options_are_refused() -> None:
+    with pytest.raises(UserError, match=r"dd\.Network"):
+        dd.compare(torch.nn.Identity())  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="guidance_scale belongs to a text-to-image"):
+        dd.compare(smooth(VP.named(), "eps"), pipeline={"guidance_scale": 3.0})
+    with pytest.raises(UserError, match="give the folder"):
+        dd.compare(smooth(VP.named(), "eps"), prompts=["a boat"])
