@@ -31,6 +31,7 @@ def parse_samples(text: str) -> list[int]:
 
 
 def sample(
+    ctx: typer.Context,
     model: Annotated[
         str, typer.Argument(help="A bundled name, a diffusers checkpoint folder, or images:PATH.")
     ],
@@ -44,6 +45,13 @@ def sample(
     steps: Annotated[int, typer.Option(help="Steps of the grid.")] = 20,
     grid: Annotated[
         str | None, typer.Option(help="A grid, e.g. loglinear; default: the recipe's usual one.")
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="A published row's settings, e.g. ge-cifar10; other options win."),
+    ] = None,
+    classifier: Annotated[
+        str | None, typer.Option(help="The folder of the classifier that a --preset guides with.")
     ] = None,
     n: Annotated[
         int | None, typer.Option(help="How many images (16; with --prompts one for each prompt).")
@@ -133,7 +141,7 @@ def sample(
     from diffdescent.run.folder import PREVIEW, SHEET, SHEET_LIMIT, recorded_width
     from diffdescent.run.image_files import read_init, read_mask
 
-    from . import output, prompting
+    from . import output, presetting, prompting
 
     started = time.monotonic()
     if batch_size < 1 or (micro_batch is not None and micro_batch < 1):
@@ -143,15 +151,17 @@ def sample(
     if mask is not None and init is None:
         raise UserError("--mask needs --init, the image whose region is kept.")
     if prompt is not None or prompts is not None:
-        given = {
+        meaningless = {
             "--label": label,
             "--init": init,
             "--mask": mask,
             "--strength": strength,
             "--trajectory": trajectory,
             "--preview": preview,
+            "--preset": preset,
+            "--classifier": classifier,
         }
-        for option, value in {**given, "--noise": noise != "independent"}.items():
+        for option, value in {**meaningless, "--noise": noise != "independent"}.items():
             if value:
                 raise UserError(f"{option} has no meaning for a prompt; leave it out.")
         prompting.run(
@@ -200,6 +210,13 @@ def sample(
     if not chosen:
         raise UserError("There is no sample to draw; give --n of at least 1.")
     net = load_model(model, device)
+    if preset is not None:
+        given = presetting.Settings(sampler, grid, steps, guidance, label)
+        settings = presetting.filled(given, ctx, preset, classifier, net)
+        sampler, grid, steps = settings.sampler, settings.grid, settings.steps
+        guidance, label = settings.guidance, settings.label
+    elif classifier is not None:
+        raise UserError("--classifier belongs to a --preset; or name it in --guidance.")
     starting = read_init(init, net.shape[0] if net.shape else 3) if init else None
     if starting is not None and net.shape and tuple(starting.shape[1:]) != tuple(net.shape):
         raise UserError(
