@@ -247,7 +247,9 @@ class Executor:
         guided = answer is not None and answer.guided
         parts = made.parts(new) if made is not None and guided else None
         for i, (transform, state) in enumerate(self._displacements):
-            commit = Commit(step, self._base, self._base_point, new, out.point, kick, parts)
+            commit = Commit(
+                step, self._base, self._base_point, new, out.point, kick, parts, out.noise or None
+            )
             new, state = transform.update(state, commit)
             self._displacements[i] = transform, state
         self._base, self._base_point = new, out.point

@@ -24,10 +24,14 @@ class DDIM(Options):
     """DDIM(η): x_s = α_s x0 + √(σ_s² − s²) ε + s z with s = η·(posterior σ) (Song et al. 2021, eqs.
     12 and 16).
 
-    η = 0 is Euler in σ̃; η = 1 is ancestral (k-diffusion's ``euler_ancestral``).
+    η = 0 is Euler in σ̃; η = 1 is ancestral (k-diffusion's ``euler_ancestral``). ``fresh`` is the
+    least share of the next level's noise that is drawn anew, s² ≥ fresh·σ_s², however short the
+    step: what restoration methods do (Kawar et al. 2022, DDRM; Zhu et al. 2023, DiffPIR, their ζ).
+    With it the order is lost: more steps draw more noise.
     """
 
     eta: Annotated[float, In(0, 1, hint="0 is deterministic, 1 is ancestral")] = 0.0
+    fresh: Annotated[float, In(0, 1, hint="0 leaves it to eta, 1 draws all of it")] = 0.0
     name: ClassVar[str]
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({}, {"eta": 0.5}, {"eta": 1.0})
     variable: ClassVar[Variable] = "sigma"
@@ -36,14 +40,17 @@ class DDIM(Options):
 
     @property
     def stochastic(self) -> bool:
-        return self.eta > 0
+        return self.eta > 0 or self.fresh > 0
 
     def plan(self, grid: Grid) -> Plan:
         def rule(src: Point, dst: Point) -> tuple[float, float]:
             s = self.eta * posterior_sigma(src, dst) if self.eta else 0.0
+            s = max(s, math.sqrt(self.fresh) * dst.sigma)
             return (math.sqrt(max(dst.sigma**2 - s**2, 0.0)) if s else dst.sigma), s
 
-        return noisy_plan(grid, f"ddim(eta={self.eta:g})" if self.eta else "ddim", rule)
+        options = {"eta": self.eta, "fresh": self.fresh}
+        shown = ", ".join(f"{name}={value:g}" for name, value in options.items() if value)
+        return noisy_plan(grid, f"ddim({shown})" if shown else "ddim", rule)
 
 
 @register("ddpm")

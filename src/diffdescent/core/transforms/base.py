@@ -70,7 +70,7 @@ class Commit:
 
     ``noise`` is the scaled noise that S contains, or None. ``parts`` are those of a guided step,
     where a transform declares by :attr:`Displacement.wants_parts` the basis of its denoising part;
-    else None.
+    else None. ``spread`` is the noise's standard deviation, None where it is not one number.
     """
 
     step: int
@@ -80,6 +80,7 @@ class Commit:
     dst: Point
     noise: Tensor | None
     parts: StepParts | None = None
+    spread: float | None = None
 
 
 class Transform(Options, ABC):
