@@ -41,7 +41,16 @@ if TYPE_CHECKING:  # the table below again, for type checkers and editors
     from diffdescent.core.transforms import Threshold as threshold
     from diffdescent.core.weights import effective_weights
     from diffdescent.models import load_model
-    from diffdescent.run import Progress, Result, RunRecord, invert, repeat, sample
+    from diffdescent.run import (
+        Progress,
+        Restored,
+        Result,
+        RunRecord,
+        invert,
+        repeat,
+        restore,
+        sample,
+    )
     from diffdescent.run.calibrate import calibrate
 
 open_doors()
@@ -62,6 +71,7 @@ _HOMES = {
     "Progress": "run:Progress",
     "Query": "core.executor:Query",
     "Recipe": "core.recipe:Recipe",
+    "Restored": "run:Restored",
     "Result": "run:Result",
     "RunRecord": "run:RunRecord",
     "UserError": "base.errors:UserError",
@@ -78,6 +88,7 @@ _HOMES = {
     "monitor": "core.transforms:Monitor",
     "pnm": "core.transforms:PositiveNegative",
     "repeat": "run:repeat",
+    "restore": "run:restore",
     "sample": "run:sample",
     "sampler": "core.recipe:sampler",
     "threshold": "core.transforms:Threshold",
@@ -102,6 +113,7 @@ __all__ = [
     "Progress",
     "Query",
     "Recipe",
+    "Restored",
     "Result",
     "RunRecord",
     "UserError",
@@ -119,6 +131,7 @@ __all__ = [
     "monitor",
     "pnm",
     "repeat",
+    "restore",
     "sample",
     "sampler",
     "threshold",

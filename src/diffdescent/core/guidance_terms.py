@@ -22,18 +22,18 @@ class GuidanceTerms:
     ``mean`` and ``score`` are gradients of log p(y | x) that the executor adds to the step: to its
     mean, s²·mean for a step of variance s², or to the score, ε −= σ·score. ``direction`` is what
     classifier-free guidance has already added to the raw output. ``x0`` is added to the estimate of
-    x0 but not to that of ε (CFG++).
+    x0 but not to that of ε (CFG++). ``state`` is added to each committed state as it is, whatever
+    the step's length (DPS as released).
     """
 
     mean: Tensor | None = None
     score: Tensor | None = None
     direction: Tensor | None = None
     x0: Tensor | None = None
+    state: Tensor | None = None
 
     def __bool__(self) -> bool:
-        return not (
-            self.mean is None and self.score is None and self.direction is None and self.x0 is None
-        )
+        return any(term is not None for term in self._all())
 
     @classmethod
     def gradient(cls, shift: Shift, value: Tensor) -> GuidanceTerms:
@@ -66,7 +66,7 @@ class GuidanceTerms:
         return GuidanceTerms(*(b if a is None else a for a, b in pairs))
 
     def _all(self) -> tuple[Tensor | None, ...]:
-        return self.mean, self.score, self.direction, self.x0
+        return self.mean, self.score, self.direction, self.x0, self.state
 
 
 UNGUIDED = GuidanceTerms()

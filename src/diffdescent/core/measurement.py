@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -16,16 +17,22 @@ class Measurement:
     """What was measured of the samples of a batch.
 
     ``y`` is (B, *operator.out_shape), a row for each sample; ``noise`` is σ_n, the standard
-    deviation of the measurement's noise, in the units of y.
+    deviation of the measurement's noise, in the units of y. ``places`` are those of the samples in
+    their run.
     """
 
     operator: Bound
     y: Tensor
     noise: float
+    places: tuple[int, ...] = ()
 
-    def rows(self, index: Tensor) -> Measurement:
-        """The measurement of some of the samples."""
-        return Measurement(self.operator, self.y[index], self.noise)
+    def of(self, places: Sequence[int]) -> Measurement:
+        """The measurement of the samples at some of the places."""
+        here = tuple(places)
+        if here == self.places:
+            return self
+        rows = [self.places.index(place) for place in here]
+        return Measurement(self.operator, self.y[rows], self.noise, here)
 
     def residual(self, x0: Tensor) -> Tensor:
         """y − A(x0), (B, *out_shape)."""

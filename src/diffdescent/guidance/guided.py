@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal, get_args
 
-import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError, unknown
@@ -22,6 +21,7 @@ from diffdescent.core.predict import Prediction
 from diffdescent.core.process import Point
 
 from .guide import Guide, check_gradient, for_places
+from .through import trace
 from .wrapper import Wrapper
 
 Sight = Literal["x", "x0", "x0_frozen"]
@@ -128,22 +128,7 @@ class Guided(Wrapper):
     ) -> tuple[Prediction, Tensor]:
         """The evaluation, and (∂x̂0/∂x)ᵀ g with g the guide's gradient at x̂0. The guide's own
         graph is gone before the network's is walked."""
-        with torch.enable_grad():
-            leaf = x.detach().requires_grad_()
-            prediction = self.unguided(leaf, point, cond)
-            if not prediction.raw.requires_grad:
-                raise UserError(
-                    "on='x0' takes the gradient through the network, and its output does not depend"
-                    " on x; let it compute without no_grad or detach, or use on='x0_frozen'."
-                )
-            x0 = prediction.to("x0", leaf)
-            upstream = self._on_estimate(x0, point, cond)
-            (gradient,) = torch.autograd.grad(x0, leaf, upstream.to(x0.dtype))
-        variance = None if prediction.variance is None else prediction.variance.detach()
-        detached = Prediction(
-            prediction.raw.detach(),
-            prediction.conversion,
-            variance,
-            prediction.guidance.map(Tensor.detach),
+        traced = trace(
+            lambda leaf: self.unguided(leaf, point, cond), x, "on='x0'", ", or use on='x0_frozen'"
         )
-        return detached, gradient.to(torch.promote_types(gradient.dtype, torch.float32))
+        return traced.prediction, traced.pull(self._on_estimate(traced.x0, point, cond))

@@ -12,6 +12,7 @@ from .prepared import NOISES, Run, fingerprint, make_recipe, noise_source, prepa
 from .progress import Callback, Progress
 from .record import RunRecord
 from .repeating import repeat
+from .restoring import Restored, prepare_restoration, restore
 from .result import Result
 from .sampling import Batch, collect, draw, sample, watch
 
@@ -22,6 +23,7 @@ __all__ = [
     "Batch",
     "Callback",
     "Progress",
+    "Restored",
     "Result",
     "Run",
     "RunRecord",
@@ -37,9 +39,11 @@ __all__ = [
     "noise_for",
     "noise_source",
     "prepare",
+    "prepare_restoration",
     "repeat",
     "resolve",
     "resolve_grid",
+    "restore",
     "sample",
     "watch",
 ]

@@ -29,6 +29,7 @@ from .fitted_for import require_fit
 from .inputs import Inputs, Labels, image_like, image_shape, in_turn, resolve_labels
 from .levels import AnyGrid, from_level, resolve_grid
 from .micro_batch import micro_batch_width
+from .problem import Problem
 from .record import FittedRecord, GridRecord, ImagesRecord, ProcessRecord, RunRecord, versions
 
 Blend = Literal["before", "after"]
@@ -93,6 +94,7 @@ class Run:
     micro_batch: int
     device: torch.device
     dtype: torch.dtype
+    problem: Problem | None = None
 
     @property
     def grid(self) -> Grid:
@@ -115,6 +117,13 @@ class Run:
         if places is None or not self.recipe.whole_batch:
             return _cut(whole if places is None else places, self.batch_size)
         return [b for b in _cut(whole, self.batch_size) if not set(places).isdisjoint(b)]
+
+    def answering(self, places: Sequence[int]) -> tuple[Predictor, Recipe]:
+        """The model and the recipe for the samples at these places: its own, unless their images
+        were measured."""
+        if self.problem is None:
+            return self.model, self.recipe
+        return self.problem.answering(self.model, self.recipe, places)
 
     def record(self, command: Sequence[str] | None = None) -> RunRecord:
         """What is needed to repeat the run."""
@@ -141,6 +150,7 @@ class Run:
             mask=ImagesRecord.of(given.mask, "place"),
             blend=None if given.mask is None else self.blend,
             noise=self.noise,
+            restoration=None if self.problem is None else self.problem.record(),
             batches=self._sample_batches() if together else None,
             micro_batch=self.micro_batch,
             dtype=str(self.dtype).removeprefix("torch."),

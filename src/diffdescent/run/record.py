@@ -121,6 +121,16 @@ class TextToImageRecord:
     prompts: PromptFile | None = None
 
 
+@dataclass(frozen=True)
+class RestorationRecord:
+    """What was measured of the images of a run, and by which method they are restored."""
+
+    method: str
+    operator: str
+    noise: float
+    measured: ImagesRecord
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
     """Everything that is needed to repeat a run (:func:`diffdescent.repeat`).
@@ -159,6 +169,7 @@ class RunRecord:
     noise: str = "independent"
     batches: tuple[tuple[int, ...], ...] | None = None
     text_to_image: TextToImageRecord | None = None
+    restoration: RestorationRecord | None = None
     micro_batch: int
     dtype: str
     device: str

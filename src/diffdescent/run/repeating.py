@@ -58,6 +58,11 @@ def prepare_again(
     batch_size: int | None = None,
 ) -> Run:
     """The :class:`Run` that ``record`` is of; see :func:`repeat`."""
+    if record.restoration is not None:
+        raise UserError(
+            "This is the record of a restoration, whose measurement it does not hold; give it to"
+            " diffdescent.restore, or give its command again."
+        )
     if record.text_to_image is not None or record.grid is None:
         raise UserError(
             "This is the record of a text to image run; give its command again, which it keeps as"

@@ -108,17 +108,18 @@ def _steps(
         x = given.start.to(run.dtype)
     else:
         x = initial_state(eps.to(run.dtype), run.grid, given.init if run.noised else None)
+    model, recipe = run.answering(places)
     executor = Executor(
         run.plan,
         x,
         noise=source,
-        estimates=run.recipe.estimates,
-        displacements=_displacements(run, given, eps),
+        estimates=recipe.estimates,
+        displacements=_displacements(run, recipe, given, eps),
         dtype=run.dtype,
     )
     while not executor.done:
         query = executor.ask()
-        prediction = evaluate(run.model, query, given.cond, run.micro_batch, places)
+        prediction = evaluate(model, query, given.cond, run.micro_batch, places)
         executor.tell(prediction)
         if watched:
             x0 = prediction.to("x0", query.x).to(run.dtype)
@@ -129,8 +130,8 @@ def _steps(
     yield Batch(places, samples, executor.x)
 
 
-def _displacements(run: Run, given: Given, eps: Tensor) -> tuple[Displacement, ...]:
-    chain = run.recipe.displacements
+def _displacements(run: Run, recipe: Recipe, given: Given, eps: Tensor) -> tuple[Displacement, ...]:
+    chain = recipe.displacements
     if given.mask is None or given.init is None:
         return chain
     inpaint = Inpaint(given.mask, given.init, eps)

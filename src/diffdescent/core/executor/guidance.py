@@ -19,7 +19,8 @@ def guidance_terms(
     plan: Plan, out: Output, answer: Answer, known: Sequence[Evaluated | None]
 ) -> Terms:
     """s²·∇ on the mean of a step of variance s², and through the estimates, x0 += σ²/α·∇ or ε −=
-    σ·∇, on the score. ``known`` are the evaluations of the history, newest first."""
+    σ·∇, on the score; what moves the state itself, as it is. ``known`` are the
+    evaluations of the history, newest first."""
     terms: Terms = []
     mean = answer.prediction.guidance.mean
     if mean is not None:
@@ -29,6 +30,10 @@ def guidance_terms(
             terms.append((1.0, mean * learned_sigma(out.log_var, answer).square()))
         else:
             terms.append(((out.noise if out.spread is None else out.spread) ** 2, mean))
+    state = answer.prediction.guidance.state
+    if state is not None and out.commit:
+        _require_single(plan)
+        terms.append((1.0, state.to(answer.raw.dtype)))
     return terms + [
         term
         for c, one in zip(out.evals, [answer.evaluated, *known], strict=False)
@@ -55,6 +60,15 @@ def require_single_use(plan: Plan, instead: str) -> None:
     if any(sum(bool(o.evals) for o in r.outputs) > 1 for r in plan.rows):
         raise UserError(
             f"{plan.name} uses an evaluation in two steps, so ε must follow x0; {instead}."
+        )
+
+
+def _require_single(plan: Plan) -> None:
+    if not plan.single or plan.spectral is not None:
+        raise UserError(
+            f"{plan.name} has steps of several evaluations or coefficients for every frequency, to"
+            " which no gradient can be added as it is; give dps the size 'search' or 'noise', or"
+            " use ddpm or ddim."
         )
 
 

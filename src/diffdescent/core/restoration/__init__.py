@@ -1,8 +1,8 @@
 """What a restoration method does to an estimate or to a step: projections, proximal steps,
 splitting with multipliers, descent on a variational loss, the measurement's noise level by level.
 
-They know the measurement, so no text of a recipe names them; :mod:`diffdescent.guidance.restoration`
-does.
+They know the measurement, so no text of a recipe names them;
+:mod:`diffdescent.guidance.restoration` does.
 """
 
 from .line import Line, read

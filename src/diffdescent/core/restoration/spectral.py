@@ -59,9 +59,7 @@ class SpectralNoise(Displacement):
         moved = self._operator.from_spectral(new) * commit.dst.alpha
         return commit.proposal + (moved - commit.proposal) * self.weight, state
 
-    def _rule(
-        self, x: Tensor, e: Tensor, z: Tensor, y: Tensor, level: float, eta: float
-    ) -> Tensor:
+    def _rule(self, x: Tensor, e: Tensor, z: Tensor, y: Tensor, level: float, eta: float) -> Tensor:
         s = self._operator.singular
         tau = torch.where(s > 0, self.measurement.noise / s.where(s > 0, 1.0), math.inf)
         kept = math.sqrt(1 - eta**2)

@@ -20,6 +20,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from diffdescent.base.errors import UserError
 from diffdescent.core.measurement import Measurement
 from diffdescent.core.plan import Plan
 from diffdescent.core.transforms.base import Commit, Displacement
@@ -40,8 +41,10 @@ class Split(NamedTuple):
 class Splitting(Displacement):
     """POCS, HQS or ADMM; see the module. ``dual`` keeps the multiplier u, which makes it ADMM.
 
-    The denoiser's answer is read off the sampler's step, so it works over any solver. The last
-    step commits x without u. ``weight`` mixes with the sampler's own step.
+    The denoiser's answer is read off the sampler's step. The last step commits x without u.
+    ``weight`` mixes with the sampler's own step. Raises :class:`UserError` for samplers that use
+    earlier evaluations or inner states: each step starts anew from an image without noise, which
+    is not on the path that such a sampler extrapolates.
     """
 
     measurement: Measurement
@@ -52,6 +55,13 @@ class Splitting(Displacement):
     linear: ClassVar[bool] = False
 
     def init(self, plan: Plan) -> Split:
+        if self.weight and not (
+            plan.single and all(len(r.outputs[0].evals) < 2 for r in plan.rows)
+        ):
+            raise UserError(
+                f"{plan.name} extrapolates a path of noisy states, and this method restarts each"
+                " step from an image without noise; use pocs, hqs and admm over ddim or ddpm."
+            )
         return Split(None, None, plan.steps - 1)
 
     def update(self, state: Split, commit: Commit) -> tuple[Tensor, Split]:

@@ -27,7 +27,9 @@ class Variational(Estimate):
 
     which is the gradient of the paper's loss (eq. 8, algorithm 1) with its weight w_t = λ σ̃_t:
     there the regularizer is w_t(ε̂ − z)ᵀμ, and ε̂ − z = (μ − x̂0)/σ̃_t. Over ``ddim(fresh=1)`` the
-    state is x_t = α_t μ + σ_t z with new z, as there. μ starts at A⁺y (linear) or at the first x̂0.
+    state is x_t = α_t μ + σ_t z with new z, as there. μ starts at
+    (AᵀA + σ_n²)⁻¹Aᵀy, the posterior mean of a unit Gaussian, or, where A is not linear, at the
+    first x̂0.
     """
 
     measurement: Measurement
@@ -47,8 +49,10 @@ class Variational(Estimate):
         return (mu - x0) * self.weight
 
     def _start(self, x0: Tensor) -> Tensor:
-        operator = self.measurement.operator
-        return operator.pinv(self.measurement.y) if isinstance(operator, Linear) else x0
+        known = self.measurement
+        if not isinstance(known.operator, Linear):
+            return x0
+        return known.proximal(torch.zeros_like(x0), known.noise**2, "reddiff")
 
 
 def _adam(gradient: Tensor, memory: dict[str, Tensor]) -> Tensor:

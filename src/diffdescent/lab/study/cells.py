@@ -20,8 +20,8 @@ from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import Recipe
 from diffdescent.run import fingerprint
+from diffdescent.run.budget import evaluations, steps_for
 
-from .budget import evaluations, steps_for
 from .config import Axes, StudyConfig, Value
 
 USUAL = "usual"

@@ -11,8 +11,8 @@ import diffdescent as dd
 from diffdescent.base.errors import UserError
 from diffdescent.core.recipe import parse, parse_grid
 from diffdescent.guidance import apply_guidance
-from diffdescent.lab.study.budget import evaluations, steps_for
 from diffdescent.models import load_model
+from diffdescent.run.budget import evaluations, steps_for
 
 VP = dd.VP.named()
 

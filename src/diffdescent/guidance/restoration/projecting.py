@@ -1,0 +1,93 @@
+"""Methods that project: DDNM on the estimate, POCS on the state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from diffdescent.core.measurement import Measurement
+from diffdescent.core.predict import Predictor
+from diffdescent.core.restoration import Penalty, RangeNullSpace, SpectralNoise, Splitting
+
+from .method import Applied, Method, Share, method
+
+
+@method("ddnm")
+@dataclass(frozen=True)
+class DDNM(Method):
+    """``ddnm``: :class:`RangeNullSpace`, the projection of x̂0 onto the images with A x = y.
+
+    For measurements without noise; it fits whatever noise there is. ``eta`` is the released code's
+    0.85: η² of the noise is drawn anew.
+    """
+
+    eta: Share = 0.85
+    algorithm: ClassVar = "projected descent: projection onto the affine set A x = y"
+    rule: ClassVar = "x̂0 ← x̂0 + A⁺(y − A x̂0)"
+    source: ClassVar = "Wang, Yu and Zhang 2023 (DDNM), eq. 13"
+    needs_linear: ClassVar[bool] = False
+    needs_projection: ClassVar[bool] = True
+
+    @property
+    def sampler(self) -> str:
+        return f"ddim(fresh={self.eta**2:.6g})"
+
+    def apply(self, model: Predictor, measurement: Measurement) -> Applied:
+        return model, (RangeNullSpace(measurement, self.weight),)
+
+
+@method("pocs")
+@dataclass(frozen=True)
+class POCS(Method):
+    """``pocs``: alternating projections, onto the data by the denoiser and onto A x = y
+    (:class:`Splitting`)."""
+
+    algorithm: ClassVar = "alternating projections onto convex sets (POCS)"
+    rule: ClassVar = "x_s = α_s·Π(x̂0), no noise in the state"
+    source: ClassVar = "Youla and Webb 1982; Venkatakrishnan et al. 2013"
+    needs_linear: ClassVar[bool] = False
+    needs_projection: ClassVar[bool] = True
+
+    def apply(self, model: Predictor, measurement: Measurement) -> Applied:
+        return model, (Splitting(measurement, Penalty(0.0, 0.0), weight=self.weight),)
+
+
+@method("ddrm")
+@dataclass(frozen=True)
+class DDRM(Method):
+    """``ddrm``: :class:`SpectralNoise`, the measurement's noise weighed against each level's, one
+    singular vector at a time. ``eta`` and ``eta_b`` are the paper's."""
+
+    eta: Share = 0.85
+    eta_b: Share = 1.0
+    algorithm: ClassVar = "a filter in singular vectors, its gain chosen by the level's noise"
+    rule: ClassVar = "Vᵀx ← ȳ, blended or kept, as σ_n/s lies below or above the level's noise"
+    source: ClassVar = "Kawar et al. 2022 (DDRM), eqs. 7 and 8"
+    needs_svd: ClassVar[bool] = True
+
+    @property
+    def sampler(self) -> str:
+        return "ddim(fresh=1)"
+
+    def apply(self, model: Predictor, measurement: Measurement) -> Applied:
+        return model, (SpectralNoise(measurement, self.eta, self.eta_b, self.weight),)
+
+
+@method("ddnm_plus")
+@dataclass(frozen=True)
+class DDNMPlus(Method):
+    """``ddnm_plus``: DDNM for noisy measurements. Written out, its Σ_t and Φ_t are DDRM's rule with
+    η_b = 1, so it is that."""
+
+    eta: Share = 0.85
+    algorithm: ClassVar = "projection scaled, and noise filled up, along singular vectors"
+    rule: ClassVar = "x̂0 ← x̂0 + Σ_t A⁺(y − A x̂0), noise of variance Φ_t (DDRM's rule, η_b = 1)"
+    source: ClassVar = "Wang, Yu and Zhang 2023 (DDNM), eqs. 17 to 19"
+    needs_svd: ClassVar[bool] = True
+
+    @property
+    def sampler(self) -> str:
+        return "ddim(fresh=1)"
+
+    def apply(self, model: Predictor, measurement: Measurement) -> Applied:
+        return model, (SpectralNoise(measurement, self.eta, 1.0, self.weight),)

@@ -1,0 +1,69 @@
+"""What was measured of the images of a run: the operator, y for each place, and the method that
+makes a sampler answer for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffdescent.core.measurement import Measurement
+from diffdescent.core.operators import Bound
+from diffdescent.core.predict import Predictor
+from diffdescent.core.recipe import Recipe
+from diffdescent.guidance.restoration import Method, chained
+
+from .inputs import Images
+from .record import ImagesRecord, RestorationRecord
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An inverse problem, and the ``method`` that answers it.
+
+    ``operator`` is bound to the images' shape, in the dtype and on the device of the run; ``asked``
+    and ``text`` are the operator's and the method's texts. ``y`` has a measurement for each place,
+    ``noise`` is σ_n.
+    """
+
+    method: Method
+    operator: Bound
+    asked: str
+    text: str
+    y: Images
+    noise: float
+
+    def at(self, places: Sequence[int]) -> Measurement:
+        """The measurement of a batch."""
+        y = self.y.at(places, self.operator.device).to(self.operator.dtype)
+        return Measurement(self.operator, y, self.noise, tuple(places))
+
+    def answering(
+        self, model: Predictor, recipe: Recipe, places: Sequence[int]
+    ) -> tuple[Predictor, Recipe]:
+        """Model and recipe of a batch, under the method."""
+        model, found = self.method.apply(model, self.at(places))
+        return model, chained(recipe, found)
+
+    def record(self) -> RestorationRecord:
+        """What a run's record says of it."""
+        measured = ImagesRecord.of(self.y, "place")
+        assert measured is not None
+        return RestorationRecord(self.text, self.asked, self.noise, measured)
+
+
+def measure(
+    operator: Bound, clean: Tensor, noise: float, seed: int, numbers: Sequence[int]
+) -> Tensor:
+    """y = A(x) + σ_n n of clean images (k, C, H, W) with these ``numbers``, (k, *out_shape): the
+    noise of an image is keyed by (seed, number)."""
+    from diffdescent.core.noise import MEASUREMENT, normals
+
+    index = torch.tensor(list(numbers), dtype=torch.int64, device=operator.device)
+    y = operator.forward(clean.to(operator.device, operator.dtype))
+    if not noise:
+        return y
+    n = normals(seed, index, operator.out_shape, MEASUREMENT, 1, operator.dtype)
+    return y + noise * n

@@ -1,0 +1,262 @@
+"""Images restored from measurements: :func:`restore`, and the prepared run beneath it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from diffdescent.base.device import pick_device
+from diffdescent.base.errors import UserError
+from diffdescent.core import recipe as recipes
+from diffdescent.core.grid import Grid
+from diffdescent.core.model_info import info
+from diffdescent.core.operators import Bound, Linear, Operator, parse_operator
+from diffdescent.core.plan import Plan
+from diffdescent.core.predict import Predictor
+from diffdescent.core.recipe import Recipe
+from diffdescent.guidance.restoration import parse_method
+
+from .budget import evaluations, steps_for
+from .inputs import Labels, image_like, labels_of_text
+from .levels import resolve_grid
+from .prepared import Run, prepare, resolve
+from .problem import Problem
+from .progress import Callback
+from .record import RunRecord
+from .sampling import collect
+
+STRIDE = 1_000_000
+"""Sample j of image k has the number k + j·STRIDE, the same however many samples there are."""
+_OUTSIDE = 1e-3
+"""A share of ‖y‖ that may lie outside the operator's range by rounding alone."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What :func:`restore` returns.
+
+    ``images`` are (k, n, C, H, W) in [−1, 1]: n samples for each of the k measurements. ``record``
+    holds the settings.
+    """
+
+    images: Tensor
+    plan: Plan
+    record: RunRecord
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean of each image's samples, (k, C, H, W)."""
+        return self.images.mean(1)
+
+    @property
+    def deviation(self) -> Tensor:
+        """Their standard deviation, pixel by pixel; zeros for one sample."""
+        if self.images.shape[1] < 2:
+            return torch.zeros_like(self.images[:, 0])
+        return self.images.std(1)
+
+
+def restore(
+    model: Predictor | str,
+    y: Tensor,
+    operator: Operator | Bound | str,
+    *,
+    noise: float = 0.0,
+    method: str = "diffpir",
+    sampler: Recipe | str | None = None,
+    nfe: int = 20,
+    grid: Grid | str | None = None,
+    n: int = 1,
+    seed: int = 0,
+    labels: Labels | None = None,
+    guidance: str | None = None,
+    batch_size: int = 64,
+    micro_batch: int | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
+    callback: Callback | None = None,
+) -> Restored:
+    """Images that fit measurements y = A(x) + noise, drawn from ``model``.
+
+    Args:
+        model: as in :func:`diffdescent.sample`; its images lie in [−1, 1].
+        y: the measurements, (k, *out_shape), or one without the first dimension.
+        operator: what measured, its text (``"blur(sigma=2)"``), or one that is bound to the shape.
+        noise: σ_n, the standard deviation of the measurement's noise, in the units of y.
+        method: one of ``diffdescent list``'s restoration methods, alone (with its own sampler) or
+            in a chain: ``"unipc | diffpir | momentum(-0.3)"``.
+        sampler: a recipe for a method that stands without one.
+        nfe: network evaluations for each sample; the most steps that they pay for are taken.
+        grid: a grid or its text; None takes the recipe's usual one.
+        n: samples for each measurement.
+        seed: seed of the samples' noise, and of what is random in an operator's text.
+        labels: a class for each measurement, or one for all.
+        guidance: a guidance text, applied beneath the method.
+        batch_size, micro_batch, device, dtype, callback: as in :func:`diffdescent.sample`.
+
+    Raises :class:`UserError` for sizes that do not fit, NaN in y, noise 0 where y cannot be
+    measured without any, a method that the operator does not serve, and other bad options.
+    """
+    run = prepare_restoration(
+        model,
+        y,
+        operator,
+        noise=noise,
+        method=method,
+        sampler=sampler,
+        nfe=nfe,
+        grid=grid,
+        n=n,
+        seed=seed,
+        labels=labels,
+        guidance=guidance,
+        batch_size=batch_size,
+        micro_batch=micro_batch,
+        device=device,
+        dtype=dtype,
+    )
+    result = collect(run, callback=callback)
+    images = result.images.reshape(-1, n, *run.shape)
+    return Restored(images, result.plan, result.record)
+
+
+def prepare_restoration(
+    model: Predictor | str,
+    y: Tensor,
+    operator: Operator | Bound | str,
+    *,
+    noise: float = 0.0,
+    method: str = "diffpir",
+    sampler: Recipe | str | None = None,
+    nfe: int = 20,
+    grid: Grid | str | None = None,
+    n: int = 1,
+    numbers: Sequence[int] | None = None,
+    seed: int = 0,
+    labels: Labels | None = None,
+    guidance: str | None = None,
+    batch_size: int = 64,
+    micro_batch: int | None = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype = torch.float32,
+    name: str | None = None,
+) -> Run:
+    """The :class:`Run` of :func:`restore`, whose place i·n + j is sample j of measurement i.
+
+    ``numbers`` are those of the images (0, 1, … by default), which key their noise. Raises
+    :class:`UserError` as :func:`restore` does.
+    """
+    net = resolve(model)
+    if n < 1 or nfe < 1:
+        raise UserError("n and nfe must be at least 1: samples for each image, and evaluations.")
+    if not 0 <= noise < float("inf"):
+        raise UserError(f"noise is σ_n ≥ 0, the measurement's standard deviation, not {noise}.")
+    if net.shape is None and not isinstance(operator, Bound):
+        raise UserError(
+            "The model does not say how large its images are; bind the operator yourself,"
+            " operator.bind((channels, height, width))."
+        )
+    where = pick_device(device if device is not None else info(net).device)
+    bound, asked = bind(operator, tuple(net.shape or ()), seed, where, dtype)
+    if net.shape is not None and tuple(net.shape) != bound.in_shape:
+        raise UserError(
+            f"The operator measures images of shape {bound.in_shape}, and the model's are"
+            f" {tuple(net.shape)}."
+        )
+    given = y if y.ndim == len(bound.out_shape) + 1 else y[None]
+    check_measured(bound, given.to(where, dtype), noise)
+    found = parse_method(method, sampler)
+    found.method.check(bound, noise)
+    levels = grid_for(net, found.recipe, grid, nfe, guidance)
+    index = list(range(len(given)) if numbers is None else numbers)
+    run = prepare(
+        net,
+        found.recipe,
+        guidance=guidance,
+        grid=levels,
+        samples=[k + j * STRIDE for k in index for j in range(n)],
+        seed=seed,
+        labels=_each(labels, n, index, net),
+        shape=bound.in_shape,
+        batch_size=batch_size,
+        micro_batch=micro_batch,
+        device=where,
+        dtype=dtype,
+        name=name,
+    )
+    rows = image_like(given.cpu(), len(given), bound.out_shape, "y")
+    measured = replace(rows, rows=torch.arange(len(given)).repeat_interleave(n))
+    problem = Problem(found.method, bound, asked, str(found), measured, float(noise))
+    return replace(run, problem=problem)
+
+
+def bind(
+    operator: Operator | Bound | str,
+    shape: Sequence[int],
+    seed: int,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> tuple[Bound, str]:
+    """The operator on images of ``shape``, and its text."""
+    if isinstance(operator, Bound):
+        if operator.dtype != dtype or operator.device.type != device.type:
+            raise UserError(
+                f"The operator computes in {operator.dtype} on {operator.device}, and the run in"
+                f" {dtype} on {device}; bind it with these."
+            )
+        return operator, type(operator).__name__
+    parsed = parse_operator(operator)
+    return parsed.bind(tuple(shape), seed=seed, device=device, dtype=dtype), str(parsed)
+
+
+def check_measured(operator: Bound, y: Tensor, noise: float) -> None:
+    """Raise :class:`UserError` for a measurement of another shape, with NaN or Inf, or, where
+    ``noise`` is 0, one that no image has."""
+    operator.check(y)
+    if noise or not isinstance(operator, Linear) or not (operator.has_pinv or operator.has_svd):
+        return
+    outside = (y - operator.forward(operator.pinv(y))).flatten(1).norm(dim=1)
+    share = outside / y.flatten(1).norm(dim=1).clamp(min=1e-30)
+    worst = int(share.argmax())
+    if float(share[worst]) > _OUTSIDE:
+        raise UserError(
+            f"Measurement {worst} is inconsistent with noise=0: {float(share[worst]):.1%} of it"
+            " lies where this operator measures nothing of any image; give noise above 0 (rounding"
+            " to 8 bits is about 0.003), or for a mask 0 at the hidden pixels."
+        )
+
+
+def grid_for(
+    model: Predictor,
+    recipe: Recipe,
+    grid: Grid | str | None,
+    nfe: int,
+    guidance: str | None = None,
+) -> Grid:
+    """The grid of the most steps that ``nfe`` network evaluations pay for."""
+    if isinstance(grid, Grid):
+        return grid
+    if guidance is not None:
+        from diffdescent.guidance import apply_guidance
+
+        model, _ = apply_guidance(guidance, model, recipe)
+    written = grid or recipes.default_grid(recipe, model.process)
+
+    def cost(steps: int) -> int:
+        levels = resolve_grid(written, recipe, model.process, steps)
+        return evaluations(model, recipe.plan(levels))
+
+    return resolve_grid(written, recipe, model.process, steps_for(cost, nfe))
+
+
+def _each(labels: Labels | None, n: int, index: Sequence[int], model: Predictor) -> Labels | None:
+    """The labels of the measurements as those of their samples."""
+    if isinstance(labels, str):
+        turn = labels_of_text(labels, model)
+        labels = [turn[k % len(turn)] for k in index]
+    if labels is None or isinstance(labels, int):
+        return labels
+    return torch.as_tensor(labels).reshape(-1).repeat_interleave(n)
