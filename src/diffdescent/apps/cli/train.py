@@ -33,6 +33,10 @@ def train(
     half: Annotated[
         bool, typer.Option("--half", help="Export the averaged weights as float16.")
     ] = False,
+    seconds: Annotated[
+        float | None,
+        typer.Option(help="Stop after so much time; the same command goes on from there."),
+    ] = None,
 ) -> None:
     """Train a denoiser or a classifier; a run that was stopped goes on from its last checkpoint."""
     from diffdescent.lab.train import export_last, load_config
@@ -43,5 +47,7 @@ def train(
     if export_only:
         typer.echo(f"The model is in {export_last(recipe, half=half)}")
         return
-    result = run(recipe, half=half)
+    result = run(recipe, half=half, seconds=seconds)
+    if result.steps < recipe.run.steps:
+        typer.echo(f"Stopped for now: {recipe.run.steps - result.steps} steps are left.")
     typer.echo(f"{result.steps} steps, loss {result.loss:.4f}; the model is in {result.folder}")

@@ -54,8 +54,13 @@ def rate(config: OptimizerConfig, step: int, steps: int) -> float:
     return config.lr * min(rise, fall)
 
 
-def train(config: TrainConfig, *, half: bool = False, quiet: bool = False) -> Result:
+def train(
+    config: TrainConfig, *, half: bool = False, quiet: bool = False, seconds: float | None = None
+) -> Result:
     """Train, or go on training, the network of a recipe.
+
+    With ``seconds`` it stops with a checkpoint at the first line of the log after so much time; the
+    same call goes on from there.
 
     The run lives in ``config.out``: ``checkpoint.pt``, ``log.jsonl``, ``samples/`` and, at the end,
     ``model/`` with the averaged weights (float16 with ``half``). When a checkpoint is there, the
@@ -78,9 +83,12 @@ def train(config: TrainConfig, *, half: bool = False, quiet: bool = False) -> Re
             " share equally; make it a multiple."
         )
     images = read_images(config.data.path, skip_bad=config.data.skip_bad, size=config.data.size)
+    if seconds is not None and not seconds > 0:
+        raise UserError(f"Training for {seconds:g} seconds makes no step; give a positive number.")
+    deadline = math.inf if seconds is None else time.monotonic() + seconds
     run = _Run(config, accelerator, images, quiet)
     with run.report, run.ahead:
-        run.go()
+        run.go(deadline)
     folder = model_folder(config)
     if accelerator.is_main_process:
         export_model(run.network, run.ema.state, config, images, run.step, half)
@@ -138,18 +146,21 @@ class _Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = int(state["step"])
 
-    def go(self) -> None:
-        """Steps until ``run.steps``, logging, drawing and saving on the way."""
+    def go(self, deadline: float = math.inf) -> None:
+        """Steps until ``run.steps`` or the ``deadline`` (of the monotonic clock); logging, drawing
+        and saving on the way."""
         config, run = self.config, self.config.run
         self.runner.train()
         # Losses and gradient norms since the last look stay on the device: no synchronisation in
         # between.
         sums = torch.zeros(2, device=self.accelerator.device)
         started, counted = time.perf_counter(), self.step
-        while self.step < run.steps:
+        late = False
+        while self.step < run.steps and not late:
             sums += self._update()
             self.step += 1
             if self._due(run.log_every) or self._due(run.checkpoint_every):
+                late = self._any(time.monotonic() > deadline)
                 loss, norm = (
                     self.accelerator.reduce(sums, "mean") / (self.step - counted)
                 ).tolist()
@@ -163,12 +174,17 @@ class _Run:
                 started, counted = time.perf_counter(), self.step
             paused = time.perf_counter()
             if self.main:
-                if self._due(run.checkpoint_every):
+                if late or self._due(run.checkpoint_every):
                     self._save()
                 self._look()
             started += (
                 time.perf_counter() - paused
             )  # saving and looking do not count in the throughput
+
+    def _any(self, here: bool) -> bool:
+        """Whether ``here`` holds in any of the processes, which must all stop at one step."""
+        flag = torch.tensor(float(here), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(flag, "sum") > 0)
 
     def _due(self, every: int) -> bool:
         """Whether something that happens every ``every`` steps, and at the end, happens now; never
