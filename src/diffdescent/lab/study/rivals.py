@@ -13,11 +13,11 @@ from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import Recipe, default_grid, parse, parse_grid
 from diffdescent.core.solvers.calibrated import Calibrated
 from diffdescent.core.spectrum.bundled import bundled_samplers
+from diffdescent.run.budget import evaluations
 from diffdescent.run.calibrate.fixed import usual_grids
 from diffdescent.run.calibrate.subject import Subject
 from diffdescent.run.fitted_for import differences
 
-from .budget import evaluations
 from .cells import NONE
 
 RECIPES = ("ge", "unipc", "unipc(order=3)", "dpmpp(order=2)", "plms", "deis(order=3)")
