@@ -332,3 +332,13 @@ def test_a_set_too_large_for_the_memory_given(tmp_path: Path) -> None:
         9000,
         code=2,
     )
+
+
+def test_constrained_sampling_is_measured_against_its_theory(tmp_path: Path) -> None:
+    out = tmp_path / "constrained"
+    done = run("theory", "constrained", "--steps", 12, "--n", 4, "--out", out)
+    assert "subspaces at 20°" in done.stdout
+    assert "of runs end in one that keeps" in done.stdout
+    record = json.loads((out / "constrained.json").read_text())
+    assert (record["steps"], len(record["rates"]), len(record["points"])) == (12, 12, 3)
+    assert (out / "constrained.png").stat().st_size > 10_000

@@ -25,6 +25,10 @@ class Theory(LazyGroup):
         "schedule": Entry(
             "theory.schedule:schedule", "Which noise schedules are (η, ν)-admissible."
         ),
+        "constrained": Entry(
+            "theory.constrained:constrained",
+            "How fast constrained sampling reaches what data and constraint share.",
+        ),
         "lowrank": Entry(
             "theory.lowrank:lowrank", "Errors and gains against d/n, on Gaussians of low rank."
         ),
