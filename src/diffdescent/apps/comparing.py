@@ -132,18 +132,13 @@ def compare(
             model on several grids each, and the calibrated ones that were fitted to it.
         nfe: network evaluations, (5, 10) by default.
         also: further samplers, such as ``"calibrated('mine.json')"``.
-        guidance, labels: as in a study; None takes all labels in turn where they are needed.
-        prompts, pipeline: texts that images are drawn for, in turn, and options of the pipeline's
-            call (``guidance_scale``, ``negative_prompt``, ``height``, ``width``).
-        n, seed: images of each sampler (64), and the seed of their noise.
-        reference, metrics: real images, and what is measured with them; without, RMSE, feature
-            distance and Fréchet distance to the model's own solution.
         features: what looks at the images.
         solution: levels of the own solution, which is checked against twice as many.
         out: the folder of table and report, where an interrupted comparison goes on; None: a
             temporary one.
 
-    Raises :class:`UserError` for bad input.
+    Raises:
+        UserError: bad input.
     """
     from diffdescent.lab.study import gather, missing, prepare, read_reference, run
     from diffdescent.lab.study.report import write
@@ -190,7 +185,8 @@ def loaded(
 ) -> tuple[Predictor, str]:
     """The model of a comparison or a calibration, and what it is called.
 
-    Raises :class:`UserError` for a bare module, and for prompts of what takes none.
+    Raises:
+        UserError: a bare module, and prompts of what takes none.
     """
     if isinstance(model, torch.nn.Module) and not hasattr(model, "process"):
         raise UserError(

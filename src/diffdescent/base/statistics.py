@@ -131,8 +131,10 @@ def wilson(count: int, total: int) -> Share:
     """The share ``count`` of ``total`` with Wilson's score interval at 95 %: inside [0, 1], and
     with a width also at 0 of n.
 
-    (p + z²/2n ± z√(p(1 − p)/n + z²/4n²)) / (1 + z²/n), z = :data:`Z95`. Source: Wilson 1927. Raises
-    :class:`UserError` where there is no observation.
+    (p + z²/2n ± z√(p(1 − p)/n + z²/4n²)) / (1 + z²/n), z = :data:`Z95`. Source: Wilson 1927.
+
+    Raises:
+        UserError: where there is no observation.
     """
     if total < 1:
         raise UserError("A share of nothing was asked for; give at least one observation.")
@@ -212,7 +214,10 @@ def sign_test(up: int, down: int) -> float:
     by the caller.
 
     p = min(1, 2·P(X ≥ max(up, down))), X ~ Binomial(up + down, ½). On the discordant pairs of two
-    yes–no outcomes this is McNemar's exact test. Raises :class:`UserError` where SciPy is missing.
+    yes–no outcomes this is McNemar's exact test.
+
+    Raises:
+        UserError: where SciPy is missing.
     """
     try:
         from scipy.stats import binomtest  # type: ignore[import-untyped]

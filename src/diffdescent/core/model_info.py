@@ -65,7 +65,10 @@ def info(model: object) -> ModelInfo:
     ``classes``, ``label_count``, ``class_labels``, ``needs_label``, ``width`` and ``fingerprint``
     (text, or a method that gives it) it may have any. The name defaults to its type's. One whose
     answer costs several evaluations has an ``info`` that says so: ``calls`` is too common a name
-    for a counter. Raises :class:`UserError` for an attribute that is not what its name promises.
+    for a counter.
+
+    Raises:
+        UserError: an attribute that is not what its name promises.
     """
     known = getattr(model, "info", None)
     if isinstance(known, ModelInfo):

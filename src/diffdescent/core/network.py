@@ -83,7 +83,8 @@ class Network(_Described):
         model = dd.Network(Mine(), process=dd.VP.named("linear"), kind="eps", shape=(3, 32, 32))
         images = dd.sample(model, "ge", steps=10).images
 
-    Raises :class:`UserError` when the output's shape does not fit.
+    Raises:
+        UserError: when the output's shape does not fit.
     """
 
     module: Callable[[Tensor, Tensor, Tensor | None], Tensor]

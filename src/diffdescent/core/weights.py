@@ -157,8 +157,20 @@ def effective_weights(
         weights = effective_weights("ge(gamma=2) | momentum(beta=-0.3)", "loglinear", steps=10)
         print(weights.table())
 
-    Raises :class:`UserError` with the reason when the chain is not linear, and when a level leaves
-    ``basis`` undetermined (ε at σ = 0; x0 at α = 0).
+    Args:
+        sampler: a recipe, which needs ``grid``, or a plan.
+        grid: the noise levels; None for a plan, which has its own.
+        transforms: appended to the chain.
+        basis: whether the evaluations are estimates of x0 or of ε.
+        band: (group of channel axes, knot) at which frequency-dependent coefficients are read; None
+            takes their mean over axes and knots.
+
+    Returns:
+        The :class:`Weights`: a row for each committed state, a column for each evaluation.
+
+    Raises:
+        UserError: with the reason when the chain is not linear, and when a level leaves ``basis``
+            undetermined (ε at σ = 0; x0 at α = 0).
     """
     if basis not in ("x0", "eps"):
         raise unknown("basis", basis, ("x0", "eps"))

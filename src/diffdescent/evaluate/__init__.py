@@ -16,7 +16,8 @@ from .metrics import BUILT_IN
 from .moments import Moments, RunningMoments, moments_of
 from .reference import Reference, make_reference, read_reference, summarise, write_statistics
 from .resize import RESIZES
-from .scores import Score, check_against, possible, score
+from .scored import Score
+from .scores import check_against, possible, score
 from .wasserstein import rmse, sliced_wasserstein
 
 __all__ = [

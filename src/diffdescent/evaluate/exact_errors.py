@@ -12,7 +12,7 @@ from torch import Tensor
 from . import wasserstein
 from .features import JSON
 from .half_sampling import LEAST, check_resamples, halves, interval
-from .scores import Score, how, scored
+from .scored import Score, how, scored
 
 EXACT = {
     "rmse": "RMSE to the exact solution",
@@ -30,7 +30,20 @@ def score_exact(
     (:func:`diffdescent.models.flowmap.exact_solution`).
 
     Both in pixel units. RMSE judges the path of each image, the sliced Wasserstein distance only
-    where all of them end up. Raises :class:`UserError` for different shapes.
+    where all of them end up.
+
+    Args:
+        images: (n, …), by a sampler.
+        exact: (n, …), the exact solutions from the same noise.
+        seed: keys directions and halves.
+        resamples: how many halves; 0: no intervals.
+        directions: of the sliced Wasserstein distance.
+
+    Returns:
+        Two scores: "rmse" and "swd".
+
+    Raises:
+        UserError: different shapes.
     """
     errors = wasserstein.squared_errors(images, exact)
     f, g = wasserstein.projections(images, exact, directions, seed)
@@ -42,7 +55,16 @@ def score_exact(
 
 def rmse_score(squared_errors: Tensor, *, seed: int = 0, resamples: int = 200) -> Score:
     """ "rmse", the root of the mean of ``squared_errors`` (n,), one of each image, to the exact
-    solution."""
+    solution.
+
+    Args:
+        squared_errors: the mean square of each image's error, (n,).
+        seed: keys the resampled halves.
+        resamples: how many; 0: no interval.
+
+    Returns:
+        The score with its interval.
+    """
     errors = squared_errors.double()
     return _exact(
         "rmse", len(errors), lambda mask: float(errors[mask].mean().sqrt()), {}, seed, resamples
@@ -51,7 +73,17 @@ def rmse_score(squared_errors: Tensor, *, seed: int = 0, resamples: int = 200) -
 
 def swd_score(f: Tensor, g: Tensor, *, seed: int = 0, resamples: int = 200) -> Score:
     """ "swd", the sliced Wasserstein distance (p = 2) by the projections (n, directions) of the
-    images and (m, directions) of the exact solutions on the same directions."""
+    images and (m, directions) of the exact solutions on the same directions.
+
+    Args:
+        f: projections of the images, (n, directions).
+        g: projections of the exact solutions, (m, directions).
+        seed: keys the resampled halves.
+        resamples: how many; 0: no interval.
+
+    Returns:
+        The score with its interval.
+    """
     options = {"directions": f.shape[1], "p": 2, "seed": seed}
     return _exact(
         "swd", len(f), lambda mask: wasserstein.distance_along(f[mask], g), options, seed, resamples

@@ -158,6 +158,14 @@ def load_extractor(
     ``resize="legacy"`` pixels become 2x/255 − 1 as in pytorch-fid, with ``"clean"`` (x − 128)/128
     as in clean-fid.
 
+    Args:
+        name: ``cifar10-features`` or ``inception:FILE``.
+        resize: "clean" (anti-aliased) or "legacy" (as pytorch-fid).
+        device: "cpu", "cuda", "cuda:1" or "mps"; None is the CPU.
+
+    Returns:
+        The extractor.
+
     Raises:
         UserError: another name, a file that cannot be read, an unknown resize protocol.
     """

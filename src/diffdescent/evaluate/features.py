@@ -61,7 +61,17 @@ class Extractor(Protocol):
 
 
 def join(parts: Sequence[Features]) -> Features:
-    """The features of several batches as one. Raises :class:`UserError` when there is none."""
+    """The features of several batches as one.
+
+    Args:
+        parts: at least one.
+
+    Returns:
+        The features in the order of the parts.
+
+    Raises:
+        UserError: when there is none.
+    """
     if not parts:
         raise UserError("There is no image to look at; give at least one.")
     first = parts[0]
@@ -91,8 +101,19 @@ def extract(
 ) -> Features:
     """Features of ``images``, a uint8 tensor (n, C, H, W) or batches of it.
 
-    ``progress`` is called with (done, in all) after each batch of a tensor. Raises
-    :class:`UserError` for no image.
+    ``progress`` is called with (done, in all) after each batch of a tensor.
+
+    Args:
+        extractor: what looks at the images.
+        images: uint8 (n, C, H, W), or batches of it.
+        batch: images at a time, of a tensor.
+        progress: called with (done, in all) after each batch of a tensor.
+
+    Returns:
+        The features, on the CPU.
+
+    Raises:
+        UserError: no image.
     """
     parts, done = [], 0
     for some in torch.split(images, batch) if isinstance(images, Tensor) else images:

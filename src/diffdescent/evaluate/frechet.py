@@ -43,6 +43,13 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     """The (squared) Fréchet distance of two sets of moments, in squared feature units; 0 for equal
     ones.
 
+    Args:
+        a: one set's moments.
+        b: the other's, of the same dimension.
+
+    Returns:
+        The distance, ≥ 0.
+
     Raises:
         UserError: moments of different dimension, or not finite.
     """
@@ -53,7 +60,11 @@ def frechet_distance(a: Moments, b: Moments) -> float:
 
 
 def check(a: Moments, b: Moments) -> None:
-    """Raises :class:`UserError` unless the two can be compared."""
+    """Refuse two sets of moments that cannot be compared.
+
+    Raises:
+        UserError: other dimensions, or moments that are not finite.
+    """
     if a.dimension != b.dimension:
         raise UserError(
             f"Cannot compare {a.dimension} features with {b.dimension}; take both from the same"

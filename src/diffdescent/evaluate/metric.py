@@ -50,8 +50,9 @@ class Metric:
     number of images, like 1/n. No value lies beyond ``bounds``, ``options`` are its part of the
     protocol, and ``aliases`` other names of it.
 
-    Raises :class:`UserError` for another word in ``needs`` or ``against``, and for ``bounds`` that
-    are not two numbers in order.
+    Raises:
+        UserError: another word in ``needs`` or ``against``, and ``bounds`` that are not two numbers
+            in order.
     """
 
     name: str
@@ -88,7 +89,14 @@ def register(metric: Metric) -> Metric:
     """Make a metric known by its name and aliases: to :func:`~diffdescent.evaluate.score`, and to
     the commands and study files.
 
-    Raises :class:`UserError` for a name that is not in lower case or that another metric has.
+    Args:
+        metric: what it is called, and how it is computed.
+
+    Returns:
+        The metric.
+
+    Raises:
+        UserError: a name that is not in lower case or that another metric has.
     """
     for name in (metric.name, *metric.aliases):
         if name != name.strip().lower():
@@ -115,8 +123,9 @@ def _source(metric: Metric) -> tuple[str, str]:
 def compute(metric: Metric, task: Task) -> Values:
     """What ``metric`` gives for a task.
 
-    Raises :class:`UserError` unless that is a number within its bounds, and one value for each half
-    that was asked for, or None.
+    Raises:
+        UserError: unless that is a number within its bounds, and one value for each half that was
+            asked for, or None.
     """
     found: object = metric.compute(task)
     if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], numbers.Real)):
@@ -152,8 +161,17 @@ def _described(found: object) -> str:
 def metric_name(name: str, others: Collection[str] = ()) -> str:
     """The name in :data:`METRICS`, or among ``others``, of a metric or alias.
 
-    ``module:name`` imports the module first, which registers the metric. Raises :class:`UserError`
-    for any other name, with the nearest, and for a module that cannot be imported.
+    ``module:name`` imports the module first, which registers the metric.
+
+    Args:
+        name: of a metric, an alias, or ``module:name``.
+        others: further names that are accepted.
+
+    Returns:
+        The metric's own name.
+
+    Raises:
+        UserError: any other name, with the nearest, and a module that cannot be imported.
     """
     module, _, plain = name.strip().rpartition(":")
     if module:

@@ -67,8 +67,11 @@ class RunningMoments:
         self.n = total
 
     def result(self) -> Moments:
-        """The moments so far. Raises :class:`UserError` for fewer than two vectors, which have no
-        covariance."""
+        """The moments so far.
+
+        Raises:
+            UserError: fewer than two vectors, which have no covariance.
+        """
         if self.n < 2:
             raise UserError(
                 f"The covariance of {self.n} feature vector(s) does not exist; give at least two"
@@ -78,7 +81,15 @@ class RunningMoments:
 
 
 def moments_of(features: Tensor, rows: int = 4096) -> Moments:
-    """Moments of ``features`` (n, d), ``rows`` of them in double precision at a time."""
+    """Moments of ``features`` (n, d), ``rows`` of them in double precision at a time.
+
+    Args:
+        features: (n, d).
+        rows: how many at a time.
+
+    Returns:
+        Mean (d,) and covariance (d, d) in float64, and n.
+    """
     running = RunningMoments(features.shape[1])
     for batch in torch.split(features, rows):
         running.update(batch)

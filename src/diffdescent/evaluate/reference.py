@@ -19,12 +19,11 @@ from diffdescent.base.errors import UserError
 from diffdescent.base.files import make_folder, pack_arrays, write_atomically
 from diffdescent.base.hashes import files_hash
 from diffdescent.base.image_sets import stream_images
-from diffdescent.base.npz import array_names, load_arrays
-from diffdescent.base.reading import parse_json
 
 from . import kid, precision_recall
 from .features import JSON, Extractor, Features, OnProgress, differences, join
 from .moments import Moments, RunningMoments, moments_of
+from .saved_statistics import count_in, moments_in, protocol_in, saved_statistics, statistics_path
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,11 @@ class Reference:
 
     @property
     def pool(self) -> Tensor:
-        """The pooled features of its images. Raises :class:`UserError` where only moments are
-        known."""
+        """The pooled features of its images.
+
+        Raises:
+            UserError: where only moments are known.
+        """
         if self.features is None:
             raise UserError(
                 f"{self.name} holds only means and covariances, but this metric needs the images"
@@ -71,7 +73,18 @@ class Reference:
 
 
 def make_reference(features: Features, name: str = "reference") -> Reference:
-    """The statistics of ``features``. Raises :class:`UserError` for fewer than two images."""
+    """The statistics of ``features``.
+
+    Args:
+        features: of at least two images.
+        name: what reports call it.
+
+    Returns:
+        The statistics.
+
+    Raises:
+        UserError: fewer than two images.
+    """
     spatial = None if features.spatial is None else moments_of(features.spatial)
     return Reference(moments_of(features.pool), spatial, features, features.protocol, name)
 
@@ -82,8 +95,19 @@ def summarise(
     """Statistics of batches of images, uint8 (n, C, H, W), one batch in memory at a time.
 
     With ``keep`` the features of every image are kept too, for the metrics that need them; without,
-    memory depends on the number of features alone. Raises :class:`UserError` for fewer than two
-    images.
+    memory depends on the number of features alone.
+
+    Args:
+        batches: uint8 (n, C, H, W) each.
+        extractor: what looks at the images.
+        name: what reports call them.
+        keep: whether the features of every image are kept.
+
+    Returns:
+        The statistics.
+
+    Raises:
+        UserError: fewer than two images.
     """
     if keep:
         return make_reference(join([extractor(batch) for batch in batches]), name)
@@ -121,23 +145,26 @@ def read_reference(
         keep: keep the features of every image, which KID, precision and recall need.
         progress: called with (images, in all).
 
+    Returns:
+        The statistics, with the protocol that they were made by.
+
     Raises:
         UserError: a file that cannot be read, or statistics of another protocol, with what differs.
     """
     path = Path(path)
-    saved = _saved(path) if path.suffix.lower() == ".npz" and path.is_file() else None
+    saved = saved_statistics(path) if path.suffix.lower() == ".npz" and path.is_file() else None
     if saved is None:
         return summarise(
             stream_images(path, progress=progress), extractor, name=str(path), keep=keep
         )
     arrays, has_images = saved
-    protocol = _protocol(path, arrays)
+    protocol = protocol_in(path, arrays)
     if protocol:
         require_same(extractor.protocol, protocol, str(path))
-    count = _count(path, arrays["count"]) if "count" in arrays else None
-    moments, spatial = _moments(path, arrays, "mu", "sigma", count), None
+    count = count_in(path, arrays["count"]) if "count" in arrays else None
+    moments, spatial = moments_in(path, arrays, "mu", "sigma", count), None
     if "mu_s" in arrays and "sigma_s" in arrays:
-        spatial = _moments(path, arrays, "mu_s", "sigma_s", count)
+        spatial = moments_in(path, arrays, "mu_s", "sigma_s", count)
     features = None
     if has_images and keep:
         features = join([extractor(batch) for batch in stream_images(path, progress=progress)])
@@ -147,9 +174,10 @@ def read_reference(
 def check_reference(path: str | Path, extractor: Extractor, *, keep: bool = True) -> str:
     """A hash of what is at ``path``: of a file's bytes, of a folder's names and sizes.
 
-    Raises :class:`UserError`, before anything is computed, where there is nothing, and for saved
-    statistics of another protocol or number of features than this extractor's, or without images
-    where they are to be kept (``keep``).
+    Raises:
+        UserError: before anything is computed, where there is nothing, and saved statistics of
+            another protocol or number of features than this extractor's, or without images where
+            they are to be kept (``keep``).
     """
     path = Path(path)
     if path.is_dir():
@@ -158,7 +186,7 @@ def check_reference(path: str | Path, extractor: Extractor, *, keep: bool = True
         digest = hashlib.sha256(listing.encode()).hexdigest()
     elif path.is_file():
         digest = files_hash([path])
-        saved = _saved(path) if path.suffix.lower() == ".npz" else None
+        saved = saved_statistics(path) if path.suffix.lower() == ".npz" else None
         if saved is not None:
             _check_saved(path, *saved, extractor, keep)
     else:
@@ -176,8 +204,8 @@ def _check_saved(
     extractor: Extractor,
     keep: bool,
 ) -> None:
-    require_same(extractor.protocol, _protocol(path, arrays), str(path))
-    _moments(path, arrays, "mu", "sigma", None)
+    require_same(extractor.protocol, protocol_in(path, arrays), str(path))
+    moments_in(path, arrays, "mu", "sigma", None)
     ours, theirs = (
         extractor(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)).pool.shape[1],
         len(arrays["mu"]),
@@ -206,20 +234,18 @@ def require_same(ours: Mapping[str, JSON], theirs: Mapping[str, JSON], name: str
         )
 
 
-def statistics_path(path: str | Path) -> Path:
-    """``path`` if statistics can have that name. Raises :class:`UserError` if not."""
-    path = Path(path)
-    if path.suffix.lower() != ".npz":
-        raise UserError(f"Statistics are written as .npz, not {path.name}; end the name in .npz.")
-    return path
-
-
 def write_statistics(path: str | Path, reference: Reference) -> None:
     """Save the moments of ``reference`` as npz with their protocol inside: ``mu``, ``sigma``,
     ``mu_s``, ``sigma_s``.
 
-    pytorch-fid and ADM read it as one of theirs. Raises :class:`UserError` where it cannot be
-    written.
+    pytorch-fid and ADM read it as one of theirs.
+
+    Args:
+        path: the npz file.
+        reference: whose moments are saved.
+
+    Raises:
+        UserError: where it cannot be written.
     """
     path = statistics_path(path)
     arrays: dict[str, npt.NDArray[np.generic]] = {
@@ -233,64 +259,3 @@ def write_statistics(path: str | Path, reference: Reference) -> None:
         arrays |= {"mu_s": reference.spatial.mu.numpy(), "sigma_s": reference.spatial.sigma.numpy()}
     make_folder(path.parent)
     write_atomically(path, pack_arrays(arrays))
-
-
-def _saved(path: Path) -> tuple[dict[str, npt.NDArray[np.generic]], bool] | None:
-    """The statistics in an npz, and whether it holds images too; None where it holds no
-    statistics."""
-    names = array_names(path)
-    if not {"mu", "sigma"} <= set(names):
-        return None
-    wanted = {"mu", "sigma", "mu_s", "sigma_s", "count", "protocol"}
-    return load_arrays(path, wanted), "arr_0" in names
-
-
-def _protocol(path: Path, arrays: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, JSON]:
-    if "protocol" not in arrays:
-        return {}
-    found = parse_json(str(arrays["protocol"]), f"The protocol in {path}")
-    if not isinstance(found, dict):
-        raise UserError(f"The protocol in {path} is not a JSON object; write the statistics again.")
-    return found
-
-
-def _count(path: Path, value: npt.NDArray[np.generic]) -> int:
-    whole = value.ndim == 0 and np.issubdtype(value.dtype, np.integer)
-    count = int(value.astype(np.int64)) if whole else 0
-    if not 2 <= count < 1 << 40:
-        raise UserError(
-            f"The count in {path} must be a whole number of at least 2, not {str(value)[:40]};"
-            " write the statistics again."
-        )
-    return count
-
-
-def _check_covariance(path: Path, name: str, sigma: npt.NDArray[np.float64]) -> None:
-    """Raise :class:`UserError` for a matrix that is not symmetric or has a negative variance."""
-    slack = 1e-4 * float(np.abs(sigma).max(initial=0.0))
-    if np.abs(sigma - sigma.T).max(initial=0.0) > slack:
-        raise UserError(f"{name} in {path} is not symmetric; make the statistics anew.")
-    if np.linalg.eigvalsh(sigma).min(initial=0.0) < -slack:
-        raise UserError(f"{name} in {path} has a negative variance; make the statistics anew.")
-
-
-def _moments(
-    path: Path,
-    arrays: Mapping[str, npt.NDArray[np.generic]],
-    mean: str,
-    covariance: str,
-    count: int | None,
-) -> Moments:
-    mu, sigma = arrays[mean], arrays[covariance]
-    numbers = np.issubdtype(mu.dtype, np.floating) and np.issubdtype(sigma.dtype, np.floating)
-    if not numbers or mu.ndim != 1 or sigma.shape != (len(mu), len(mu)):
-        raise UserError(
-            f"{path} has {mean} of shape {mu.shape} and {covariance} of shape {sigma.shape};"
-            " expected (d,) and (d, d) of real numbers."
-        )
-    if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
-        raise UserError(f"The statistics in {path} hold NaN or Inf; make them anew.")
-    _check_covariance(path, covariance, sigma.astype(np.float64))
-    return Moments(
-        torch.from_numpy(mu.astype(np.float64)), torch.from_numpy(sigma.astype(np.float64)), count
-    )

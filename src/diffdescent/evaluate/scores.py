@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
-from diffdescent.base.statistics import Estimate
 
 from .features import JSON, Features
 from .half_sampling import LEAST, HalfSampled, check_resamples, halves, interval
@@ -23,68 +19,24 @@ from .notes import (
     SingularCovariance,
     SingularReference,
     UncheckedReference,
-    note_from_json,
 )
 from .reference import Reference, make_reference, require_same
+from .scored import Score, how, scored
 
 OnScore = Callable[[str, int, int], None]
 """Called with (metric, done, in all) while a metric is computed."""
 
 
-@dataclass(frozen=True)
-class Score(Estimate):
-    """One ``metric`` of a set of ``n`` images.
-
-    ``low`` and ``high`` are its 95 % interval (NaN where there is none), for its expectation at
-    this ``n`` against this reference; ``bias`` estimates how much that expectation exceeds the
-    one at infinitely many images. ``protocol`` is all that the value depends on besides the images;
-    ``notes`` is what a reader should beware of. ``draws`` (one for each half, or none) say how the
-    value varies, together with those of any other score of as many images: of samplers that start
-    from the same noise, the difference varies like the difference of their draws.
-    """
-
-    metric: str = field(kw_only=True)
-    protocol: dict[str, JSON] = field(kw_only=True)
-    bias: float | None = field(default=None, kw_only=True)
-    notes: tuple[Note, ...] = field(default=(), kw_only=True)
-    draws: tuple[float, ...] = field(default=(), repr=False, kw_only=True)
-
-    @property
-    def count(self) -> int:
-        """Of how many images."""
-        return self.n or 0
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything but the draws as plain data; a note is its kind and its facts."""
-        found = super().to_json()
-        return {
-            "metric": self.metric,
-            **{name: found[name] for name in ("value", "low", "high")},
-            "count": self.n,
-            "protocol": self.protocol,
-            "bias": self.bias,
-            "notes": [note.to_json() for note in self.notes],
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Score:
-        """What :meth:`to_json` gave, with ``draws`` where they were added."""
-        found = Estimate.from_json({**data, "level": 0.95, "n": data["count"]})
-        return Score(
-            found.value,
-            found.low,
-            found.high,
-            n=found.n,
-            metric=data["metric"],
-            protocol=data["protocol"],
-            bias=data["bias"],
-            notes=tuple(map(note_from_json, data["notes"])),
-            draws=tuple(data.get("draws", ())),
-        )
-
-
 def possible(images: Features | Reference, reference: Reference | None) -> list[str]:
-    """The metrics that these features and this reference allow."""
+    """The metrics that these features and this reference allow.
+
+    Args:
+        images: of which the metrics would be.
+        reference: what they compare with; None for none.
+
+    Returns:
+        Names of :data:`METRICS`.
+    """
     found = _statistics(images)
     return [name for name in METRICS if _lacking(name, found, reference) is None]
 
@@ -111,6 +63,9 @@ def score(
         seed: keys the halves (:mod:`diffdescent.evaluate.half_sampling`); no value depends on it.
         resamples: how many halves; 0: no intervals.
         progress: called with (metric, done, in all).
+
+    Returns:
+        A score for each metric.
 
     Raises:
         UserError: an unknown metric, one that these features or this reference do not allow,
@@ -143,8 +98,15 @@ def score(
 
 
 def check_against(metrics: Sequence[str], reference: Reference) -> None:
-    """Whether ``reference`` has what ``metrics`` need. Raises :class:`UserError` where something
-    is missing."""
+    """Whether ``reference`` has what ``metrics`` need.
+
+    Args:
+        metrics: names of :data:`METRICS`.
+        reference: what they compare with.
+
+    Raises:
+        UserError: where something is missing.
+    """
     for name in metrics:
         against = METRICS[name].against
         if against is not None and not _has(reference, against):
@@ -199,23 +161,6 @@ def _one(
     if masks is not None:
         protocol["interval"] = how(masks, seed)
     return scored(name, value, n, protocol, found, bias, notes)
-
-
-def scored(
-    name: str,
-    value: float,
-    n: int,
-    protocol: dict[str, JSON],
-    found: HalfSampled | None,
-    bias: float | None = None,
-    notes: tuple[Note, ...] = (),
-) -> Score:
-    """The score of a metric; ``found`` is its interval, if there is one."""
-    sides = (math.nan, math.nan) if found is None else (found.low, found.high)
-    draws = () if found is None else tuple(found.draws.tolist())
-    return Score(
-        value, *sides, n=n, metric=name, protocol=protocol, bias=bias, notes=notes, draws=draws
-    )
 
 
 def _lacking(name: str, images: Reference, reference: Reference | None) -> str | None:
@@ -288,8 +233,3 @@ def _notes(
         if reference.count is not None and reference.count <= dimension:
             notes.append(SingularReference(reference.count, dimension))
     return tuple(notes)
-
-
-def how(masks: Tensor, seed: int) -> dict[str, JSON]:
-    """How an interval was made, for the protocol."""
-    return {"method": "random halves", "resamples": len(masks), "seed": seed}

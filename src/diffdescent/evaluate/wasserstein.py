@@ -17,15 +17,27 @@ def rmse(images: Tensor, exact: Tensor) -> float:
     """√(mean of (images − exact)²) over everything, both (n, …): the same noise solved by a sampler
     and exactly.
 
-    The exact solution is that of :func:`diffdescent.models.flowmap.exact_solution`. Raises
-    :class:`UserError` for different shapes.
+    The exact solution is that of :func:`diffdescent.models.flowmap.exact_solution`.
+
+    Args:
+        images: (n, …), by a sampler.
+        exact: (n, …), the exact solutions from the same noise.
+
+    Returns:
+        The error, in units of the pixels.
+
+    Raises:
+        UserError: different shapes.
     """
     return float(squared_errors(images, exact).mean().sqrt())
 
 
 def squared_errors(images: Tensor, exact: Tensor) -> Tensor:
-    """The mean squared error of each image, float64 (n,). Raises :class:`UserError` for different
-    shapes."""
+    """The mean squared error of each image, float64 (n,).
+
+    Raises:
+        UserError: different shapes.
+    """
     if images.shape != exact.shape or not len(images):
         raise UserError(
             f"Images of shape {tuple(images.shape)} cannot be compared with exact ones of shape"
@@ -46,6 +58,16 @@ def sliced_wasserstein(
     ``directions`` are uniform on the sphere and keyed by (seed, index): more of them leave the
     first ones as they are. In units of the pixels. Zero for equal sets; above zero for two samples
     of one distribution, falling with their number.
+
+    Args:
+        x: one set, (n, …).
+        y: the other, (m, …).
+        directions: how many.
+        seed: keys the directions.
+        p: the exponent, ≥ 1.
+
+    Returns:
+        SW_p.
 
     Raises:
         UserError: empty sets, or samples of different shape.

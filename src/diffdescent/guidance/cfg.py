@@ -37,10 +37,12 @@ class ClassifierFree(Wrapper):
     x0 to [−clip, clip] before they are combined (the PixelAsParam code). ``together`` asks both
     questions in one batch; a convolution rounds differently at twice the width, so
     ``together=False`` is what makes scale 1 bit-identical to the conditional model. The direction
-    w(D_c − D_u) stays known, as the ``direction`` of the prediction's guidance. Raises
-    :class:`UserError` without labels, for a scale that is not finite, for a model that was trained
-    with labels alone, for an unconditional model of another process or shape, and around a model
-    that is guided by a gradient.
+    w(D_c − D_u) stays known, as the ``direction`` of the prediction's guidance.
+
+    Raises:
+        UserError: without labels, for a scale that is not finite, for a model that was trained with
+            labels alone, for an unconditional model of another process or shape, and around a model
+            that is guided by a gradient.
     """
 
     scale: float = 1.5
@@ -143,8 +145,10 @@ class ClassifierFreePlus(ClassifierFree):
     [0, 1]. The evaluation is the unconditional one, and λ(D_c − D_∅) the ``x0`` of its guidance,
     which the executor adds to x0 alone: ε does not follow. Any other sampler takes its own step
     from D_∅ (a multistep one remembers D_∅) and adds α_s λ(D_c − D_∅); one evaluation that makes
-    two states (UniPC) is refused. ``scale`` 0 is the unconditional model. Raises :class:`UserError`
-    as :class:`ClassifierFree` does.
+    two states (UniPC) is refused. ``scale`` 0 is the unconditional model.
+
+    Raises:
+        UserError: as :class:`ClassifierFree` does.
     """
 
     scale: float = 0.6

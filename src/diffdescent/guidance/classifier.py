@@ -36,8 +36,10 @@ class Classifier:
     ``logits(x, point)`` are (B, classes), differentiable in x; they are divided by ``temperature``.
     x is handed over in ``dtype`` (None: its own). ``label_count`` is the number of classes and
     ``classes`` their names, where labels should be checked before a run; ``fingerprint`` identifies
-    the weights in its record. Raises :class:`UserError` without labels, for fewer than two classes,
-    and for logits that x has no part in.
+    the weights in its record.
+
+    Raises:
+        UserError: without labels, for fewer than two classes, and logits that x has no part in.
     """
 
     logits: Callable[[Tensor, Point], Tensor]

@@ -31,7 +31,9 @@ def clip_pixels(
 
     The shorter side is resized to ``size`` (bicubic, antialiased), the middle is cut out, and
     (value in [0, 1] − mean)/std taken. Nothing is clamped: a pixel out of range keeps its gradient.
-    Raises :class:`UserError` for another number of channels.
+
+    Raises:
+        UserError: another number of channels.
     """
     if x.shape[1] not in (1, 3):
         raise UserError(
@@ -62,8 +64,11 @@ class CLIP:
     ``text`` is one embedding (D,) for all samples, or one for each label (K, D); the label −1 then
     has no gradient. ``encode`` is any differentiable map to (B, D); the embeddings are compared in
     float32. :meth:`of` makes one of a ``transformers`` model. ``weight`` is CLIP's inverse
-    temperature. Raises :class:`UserError` for embeddings that do not fit, labels that are missing
-    or have no text, and an encoder without gradient.
+    temperature.
+
+    Raises:
+        UserError: embeddings that do not fit, labels that are missing or have no text, and an
+            encoder without gradient.
     """
 
     encode: Callable[[Tensor, Point], Tensor]
@@ -90,8 +95,10 @@ class CLIP:
         """A ``transformers.CLIPModel``, its own temperature, and either token ids (K, length) or
         embeddings.
 
-        One row of ids is one text for all samples. Raises :class:`UserError` unless exactly one of
-        the two is given.
+        One row of ids is one text for all samples.
+
+        Raises:
+            UserError: unless exactly one of the two is given.
         """
         if (input_ids is None) == (text is None):
             raise UserError(
@@ -154,9 +161,10 @@ def load_clip(
 ) -> CLIP:
     """A CLIP folder (``transformers``: weights in safetensors, and its tokenizer) with a prompt.
 
-    ``{}`` in the prompt stands for the label's name, one text for each of ``classes``. Raises
-    :class:`UserError` for a folder that is not a CLIP, missing extras, and ``{}`` without names of
-    classes.
+    ``{}`` in the prompt stands for the label's name, one text for each of ``classes``.
+
+    Raises:
+        UserError: a folder that is not a CLIP, missing extras, and ``{}`` without names of classes.
     """
     try:
         from transformers import AutoTokenizer, CLIPModel

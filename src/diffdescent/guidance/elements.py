@@ -62,8 +62,14 @@ E = TypeVar("E", bound=type[Any])
 def source(name: str) -> Callable[[E], E]:
     """Make a source of guidance known to texts by ``name``.
 
-    Raises :class:`UserError` for a name that is taken, and for a class that is not a frozen
-    dataclass.
+    Args:
+        name: in texts.
+
+    Returns:
+        A decorator for a frozen dataclass of the source's options.
+
+    Raises:
+        UserError: a name that is taken, and a class that is not a frozen dataclass.
     """
 
     def add(cls: E) -> E:
@@ -90,8 +96,11 @@ class Free(Element):
         return self.around(ClassifierFree, model), ()
 
     def around(self, kind: type[ClassifierFree], model: Predictor) -> ClassifierFree:
-        """``model`` within classifier-free guidance of a kind. Raises :class:`UserError` where it
-        knows no classes."""
+        """``model`` within classifier-free guidance of a kind.
+
+        Raises:
+            UserError: where it knows no classes.
+        """
         known = info(model)
         if not known.conditional:
             raise UserError(

@@ -24,14 +24,16 @@ class Energy:
     image alone; labels are those of the run, or None. It sees x_t, or the estimate of x0 under
     ``Guided(…, on="x0")``. x is handed over in ``dtype`` (None: its own), and the gradient comes
     back in float32 or better. ``label_count`` is how many labels it knows; ``fingerprint``
-    identifies it in a run's record. Raises :class:`UserError` for another shape, and for an energy
-    that x has no part in.
+    identifies it in a run's record.
 
     The squared distance to a colour, as DPS would have it: ``Energy(lambda x, at, y: (x.mean((2,
     3)) - red).square().sum(1))``. With ``measured`` (n, …), one entry for each sample of the run,
     it has a fourth argument, those of its own samples (a network sees a few of the run at a time,
     padded): ``Energy(lambda x, at, y, seen: (blur(x) - seen).square().flatten(1).sum(1),
     measured=photos)``.
+
+    Raises:
+        UserError: another shape, and an energy that x has no part in.
     """
 
     energy: Callable[..., Tensor]

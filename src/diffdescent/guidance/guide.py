@@ -39,8 +39,10 @@ def gradient_of(
     graph freed at once.
 
     Each sample's value depends on its own x alone, so that the sum's gradient is every sample's
-    own. ``what`` is what the message calls the function. Raises :class:`UserError` for values that
-    are not one number a sample, and for ones that x has no part in.
+    own. ``what`` is what the message calls the function.
+
+    Raises:
+        UserError: values that are not one number a sample, and ones that x has no part in.
     """
     with torch.enable_grad():
         leaf = x.detach().to(dtype or x.dtype).requires_grad_()
@@ -64,8 +66,11 @@ def gradient_of(
 
 
 def check_gradient(found: object, x: Tensor) -> Tensor:
-    """What a guide gave for the image ``x``. Raises :class:`UserError` unless it is of the image's
-    shape and in float32 or better."""
+    """What a guide gave for the image ``x``.
+
+    Raises:
+        UserError: unless it is of the image's shape and in float32 or better.
+    """
     if isinstance(found, Tensor) and found.shape == x.shape:
         if found.dtype in (torch.float32, torch.float64):
             return found

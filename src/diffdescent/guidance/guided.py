@@ -37,8 +37,8 @@ class Guided(Wrapper):
     ``"score"`` adds the gradient to the score, ε −= σ·gradient, and serves deterministic steps too.
     Either way the evaluation itself, what thresholds see and what multistep methods remember stay
     unguided. It is asked for here, before the sampler is known, so there is no ``"auto"`` as in
-    texts. ``conditional`` hands the labels to the model too. Guided models nest: gradients of
-    one shift add up.
+    texts. ``conditional`` hands the labels to the model too. Guided models nest: gradients of one
+    shift add up.
 
     ``on`` is the image that the guide sees:
 
@@ -50,9 +50,10 @@ class Guided(Wrapper):
     * ``"x0_frozen"``: x̂0 with ε̂ held fixed, so that ∂x̂0/∂x_t = 1/α: no pass through the network,
       and a cruder gradient that is too long where noise is high.
 
-    Raises :class:`UserError` for a scale that is not finite, unknown options, a network that needs
-    labels and gets none, and, when it is asked, a guide that gives no gradient of the image's shape
-    in float32 or better.
+    Raises:
+        UserError: a scale that is not finite, unknown options, a network that needs labels and gets
+            none, and, when it is asked, a guide that gives no gradient of the image's shape in
+            float32 or better.
     """
 
     guide: Guide

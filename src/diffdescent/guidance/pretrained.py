@@ -55,7 +55,8 @@ def bundled_guides() -> dict[str, Path]:
 def default_guide(model: Predictor) -> str:
     """The bundled noise-aware classifier of the same classes and channels as ``model``.
 
-    Raises :class:`UserError` when there is none.
+    Raises:
+        UserError: when there is none.
     """
     known = info(model)
     classes = known.classes or ()
@@ -86,8 +87,21 @@ def load_guide(
 
     A noise-aware network (``kind`` guide, or a converted one) serves x_t and estimates of x0; one
     of clean images (``kind`` features) only the latter, ``on="x0"`` or ``"x0_frozen"``. It runs in
-    float32. Raises :class:`UserError` for a name that is neither, a damaged folder, a clean
-    classifier on x_t, and one of images with another number of ``channels``.
+    float32.
+
+    Args:
+        name: a bundled classifier, or a folder.
+        on: what it sees: "x", "x0" or "x0_frozen".
+        temperature: of its softmax; 1 leaves it as it is.
+        device: where it runs.
+        channels: of the model's images; None is not checked.
+
+    Returns:
+        The guide.
+
+    Raises:
+        UserError: a name that is neither, a damaged folder, a clean classifier on x_t, and one of
+            images with another number of ``channels``.
     """
     bundled = bundled_guides()
     folder = bundled.get(name, Path(name))

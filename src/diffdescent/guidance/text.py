@@ -75,8 +75,15 @@ def _shift(recipe: Recipe, process: Process) -> Shift:
 def parse_guidance(text: str) -> Guidance:
     """The guidance that ``text`` describes (see the module's grammar).
 
-    Raises :class:`UserError` for wrong syntax, names (with the nearest ones), options and values,
-    and an order of elements that makes no sense.
+    Args:
+        text: such as ``"cfg(scale=4) | rescale"``.
+
+    Returns:
+        The elements in order.
+
+    Raises:
+        UserError: wrong syntax, names (with the nearest ones), options and values, and an order of
+            elements that makes no sense.
     """
     reader = Reader(text, "classifier(scale=2) | pxp")
     elements: list[Element | Transform] = []
@@ -141,9 +148,20 @@ def apply_guidance(
     """``model`` and ``recipe`` under the guidance that ``text`` describes.
 
     Its transforms come before the recipe's own. ``guide`` is what ``guide()`` means, and
-    ``classifier()`` when that names no model. Raises :class:`UserError` for a text that
-    :func:`parse_guidance` refuses, for models that cannot be guided so, and for files that are
-    missing.
+    ``classifier()`` when that names no model.
+
+    Args:
+        text: such as ``"classifier(scale=2) | pxp"``.
+        model: what is guided.
+        recipe: the sampler.
+        guide: what ``guide()`` means in the text.
+
+    Returns:
+        The guided model, and the recipe with the guidance's transforms in front of its own.
+
+    Raises:
+        UserError: a text that :func:`parse_guidance` refuses, for models that cannot be guided so,
+            and files that are missing.
     """
     front: list[Transform] = []
     for element in parse_guidance(text).settled(recipe, model.process).elements:

@@ -49,7 +49,18 @@ def load_model(name: str, device: str | None = None) -> Predictor:
     """The model called ``name``: a bundled name, a checkpoint folder, or ``images:PATH``.
 
     ``images:PATH`` is the exact denoiser of a folder, zip or npz of images: the model that has
-    memorised them. Raises :class:`UserError` for a name that is none of these.
+    memorised them.
+
+    Args:
+        name: a bundled name (``diffdescent list`` prints them), a checkpoint folder, or
+            ``images:PATH``.
+        device: "cpu", "cuda", "cuda:1" or "mps"; None leaves the model on the CPU.
+
+    Returns:
+        The model, ready for :func:`~diffdescent.sample`.
+
+    Raises:
+        UserError: a name that is none of these.
     """
     device = None if device is None else str(pick_device(device))
     if name.startswith("images:"):

@@ -39,9 +39,11 @@ def process_from_config(config: dict[str, Any]) -> Process:
 
     A discrete VP process by ``beta_schedule``, ``beta_start``, ``beta_end``, ``trained_betas``,
     ``num_train_timesteps``, ``rescale_betas_zero_snr``; a :class:`VE` one for ``EDM…`` schedulers;
-    a :class:`Flow` for flow matching (``shift``). Without any of it (no scheduler with the
-    network) the linear 1000-step process is taken. Raises :class:`UserError` for a scheduler or
-    schedule that is not known.
+    a :class:`Flow` for flow matching (``shift``). Without any of it (no scheduler with the network)
+    the linear 1000-step process is taken.
+
+    Raises:
+        UserError: a scheduler or schedule that is not known.
     """
     name = str(config.get("_class_name", ""))
     if _is_flow(config):
@@ -108,8 +110,10 @@ def load_checkpoint(folder: str | Path, device: str | None = None) -> Network | 
     scheduler config the linear 1000-step process is taken. A class-conditional network whose label
     count has one more entry than ``classes`` (or says so by ``null_class`` in ``diffdescent.json``)
     is given that last label when no label is asked for. Half-precision weights run in float32 on a
-    CPU. Weights are safetensors, or a ``.bin`` that loads without running code. Raises
-    :class:`UserError` for another network class, missing files, and a pickle that needs code.
+    CPU. Weights are safetensors, or a ``.bin`` that loads without running code.
+
+    Raises:
+        UserError: another network class, missing files, and a pickle that needs code.
     """
     try:
         from diffusers import UNet2DModel
@@ -160,8 +164,10 @@ def wrap_unet(
     """A ``UNet2DModel`` under the process and prediction type of a scheduler's config ``sampling``
     ({}: the linear 1000-step process and ε).
 
-    ``extra`` are the names of the ``classes`` and the ``null_class``, where they are known. Raises
-    :class:`UserError` for a scheduler, schedule or prediction type that is not known.
+    ``extra`` are the names of the ``classes`` and the ``null_class``, where they are known.
+
+    Raises:
+        UserError: a scheduler, schedule or prediction type that is not known.
     """
     extra = extra or {}
     size = unet.config.sample_size

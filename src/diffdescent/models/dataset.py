@@ -44,7 +44,8 @@ class Dataset(Exact):
         classes: names of the classes 0, 1, …; None when they have none.
         chunk: how many images to hold in float64 at a time; by default as many as fit into 64 MiB.
 
-    Raises :class:`UserError` for an empty set, another dtype, or labels that do not fit.
+    Raises:
+        UserError: an empty set, another dtype, or labels that do not fit.
     """
 
     width = 64
@@ -137,8 +138,10 @@ class Dataset(Exact):
         ascending, and indices.
 
         Found by the set's energies, chunk by chunk; the distances are then taken from the
-        differences themselves, so that an image that is in the set has distance 0. Raises
-        :class:`UserError` for more neighbours than images.
+        differences themselves, so that an image that is in the set has distance 0.
+
+        Raises:
+            UserError: more neighbours than images.
         """
         if not 1 <= count <= len(self.images):
             raise UserError(

@@ -75,7 +75,8 @@ def integrate(
     exceed 1. The step follows a proportional–integral controller (Hairer, Nørsett and Wanner 1993,
     section IV.2).
 
-    Raises :class:`UserError` when the solution is not finite or the step size vanishes.
+    Raises:
+        UserError: when the solution is not finite or the step size vanishes.
     """
     t, h, count = start, (end - start) * 1e-3, 1
     first, previous = f(t, z), 1.0
@@ -126,8 +127,9 @@ def exact_solution(
     is the caller's to judge. With ``cache``, a folder, the result is kept in an npz named by the
     hash of the whole problem.
 
-    Raises :class:`UserError` for tolerances that are not positive, a start state that does not fit,
-    and an end at which the model has no ε (a finite data set at σ = 0).
+    Raises:
+        UserError: tolerances that are not positive, a start state that does not fit, and an end at
+            which the model has no ε (a finite data set at σ = 0).
     """
     check_point(start)
     check_point(end)

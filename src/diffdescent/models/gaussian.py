@@ -29,7 +29,8 @@ class Gaussian(Exact):
         factors: W (m, r), acting on the first m of the d flattened coordinates; None for a diagonal
             covariance.
 
-    Raises :class:`UserError` for shapes that do not fit and variances that are not positive.
+    Raises:
+        UserError: shapes that do not fit and variances that are not positive.
     """
 
     width = 64

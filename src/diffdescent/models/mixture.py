@@ -61,8 +61,8 @@ class Mixture(Exact):
         coordinates: the rotation in which means, variances and factors are written; pixels by
             default.
 
-    Raises :class:`UserError` for shapes that do not fit, and weights or variances that are not
-    positive.
+    Raises:
+        UserError: shapes that do not fit, and weights or variances that are not positive.
     """
 
     width = 16
@@ -200,7 +200,8 @@ class Mixture(Exact):
         """log p(class | x), shape (B, classes), float64, differentiable in ``x``: the exact noisy
         classifier.
 
-        Raises :class:`UserError` for a mixture without classes.
+        Raises:
+            UserError: a mixture without classes.
         """
         check_point(point)
         if self.labels is None:

@@ -32,8 +32,22 @@ def invert(
 
     The grid is run backwards from its lowest network level to its highest one. Sampling forwards
     again from ``result.images`` with ``start=`` and ``grid=result.plan.grid.reversed()`` gives the
-    images back, up to the method's own error. Options are those of :func:`sample`. Raises
-    :class:`UserError` for a stochastic recipe.
+    images back, up to the method's own error. Options are those of :func:`sample`.
+
+    Args:
+        model: as in :func:`sample`.
+        images: (B, C, H, W) in the model's range.
+        recipe: a deterministic recipe or its text.
+        steps: steps of the grid.
+        grid: a grid or its text; None takes the recipe's usual one.
+        **options: others of :func:`sample`: labels, guidance, batch_size, micro_batch, device,
+            dtype.
+
+    Returns:
+        A :class:`Result` whose ``images`` are the states (B, C, H, W) at the highest noise level.
+
+    Raises:
+        UserError: a stochastic recipe.
     """
     net = resolve(model)
     chosen = make_recipe(recipe, steps)

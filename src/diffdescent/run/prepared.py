@@ -51,7 +51,11 @@ def make_recipe(recipe: Recipe | str | None, steps: int) -> Recipe:
 
 
 def noise_source(kind: str, seed: int, samples: Sequence[int], device: torch.device) -> NoiseSource:
-    """The noise of a batch. Raises :class:`UserError` for an unknown kind."""
+    """The noise of a batch.
+
+    Raises:
+        UserError: an unknown kind.
+    """
     if kind not in NOISES:
         raise unknown("noise", kind, NOISES)
     return NOISES[kind](seed, torch.tensor(samples, dtype=torch.int64, device=device))
@@ -198,7 +202,8 @@ def prepare(
         name: what the record calls the model; None takes the text given, or the model's own name.
         paths: the files that ``init`` and ``mask`` were read from, for the record.
 
-    Raises :class:`UserError` for bad options, and shapes that do not fit.
+    Raises:
+        UserError: bad options, and shapes that do not fit.
     """
     net = resolve(model)
     chosen, reason = make_recipe(recipe, steps), None

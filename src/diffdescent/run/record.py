@@ -63,7 +63,11 @@ class GridRecord:
         return cls(grid.name, t, alpha, sigma, tuple(grid.notes))
 
     def grid(self, process: Process) -> Grid:
-        """The grid of these levels. Raises :class:`UserError` where they make none."""
+        """The grid of these levels.
+
+        Raises:
+            UserError: where they make none.
+        """
         t, alpha, sigma = (np.array(column) for column in (self.t, self.alpha, self.sigma))
         return Grid(process, t, alpha, sigma, self.name, self.notes)
 
@@ -197,7 +201,11 @@ class RunRecord:
 
     @classmethod
     def of_entries(cls, entries: Any, where: str = "The record") -> RunRecord:
-        """What :meth:`entries` gives, back. Raises :class:`UserError` for anything else."""
+        """What :meth:`entries` gives, back.
+
+        Raises:
+            UserError: anything else.
+        """
         if not isinstance(entries, dict):
             raise UserError(f"{where} is not the record of a run; expected a JSON object.")
         check_schema(entries, where)
@@ -207,15 +215,20 @@ class RunRecord:
         return decode(cls, entries, where)
 
     def write(self, path: Path | str) -> None:
-        """Write the record, atomically. Raises :class:`UserError` where that cannot be done."""
+        """Write the record, atomically.
+
+        Raises:
+            UserError: where that cannot be done.
+        """
         write_atomically(Path(path), self.text().encode())
 
     @classmethod
     def read(cls, path: Path | str) -> RunRecord:
         """The record in a file, or in the folder of a run.
 
-        Raises :class:`UserError` for a file that is missing, damaged, not a record, or of a version
-        that this one does not know.
+        Raises:
+            UserError: a file that is missing, damaged, not a record, or of a version that this one
+                does not know.
         """
         path = Path(path)
         path = path / RECORD if path.is_dir() else path
@@ -253,7 +266,11 @@ def ranges(samples: tuple[int, ...]) -> str:
 
 
 def numbers(text: str) -> tuple[int, ...]:
-    """``"0-3,8"`` → (0, 1, 2, 3, 8). Raises :class:`UserError` for anything else."""
+    """``"0-3,8"`` → (0, 1, 2, 3, 8).
+
+    Raises:
+        UserError: anything else.
+    """
     chosen: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")

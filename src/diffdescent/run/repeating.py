@@ -39,8 +39,20 @@ def repeat(
     Python), ``init``, ``mask`` and ``start`` where it does not say from which file they came. The
     CPU's threads are those of the record while it runs.
 
-    Raises :class:`UserError` for a model or images that are not those of the record, and for a
-    record of another kind.
+    Args:
+        record: a :class:`RunRecord`, its ``run.json``, or the folder of a run.
+        model: needed where the record does not say from where to load it.
+        init: the images that the run began from, where the record does not name their file.
+        mask: the mask of an inpainting run, likewise.
+        start: the state that the run began from, likewise.
+        batch_size: samples in memory at a time; None is the run's own.
+        callback: called after each evaluation with a :class:`Progress`.
+
+    Returns:
+        A :class:`Result` with the images of the run.
+
+    Raises:
+        UserError: a model or images that are not those of the record, and a record of another kind.
     """
     found = record if isinstance(record, RunRecord) else RunRecord.read(record)
     run = prepare_again(found, model, init=init, mask=mask, start=start, batch_size=batch_size)

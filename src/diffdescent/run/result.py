@@ -54,14 +54,21 @@ class Result:
         return to_uint8(self.images)
 
     def to_pil(self) -> list[Any]:
-        """The images as Pillow's. Raises :class:`UserError` without Pillow, and for other than 1 or
-        3 channels."""
+        """The images as Pillow's.
+
+        Raises:
+            UserError: without Pillow, and other than 1 or 3 channels.
+        """
         _require_pillow()
         return [picture(image) for image in self.to_uint8()]
 
     def sheet(self, columns: int | None = None, scale: int | None = None) -> Any:
         """All images (at most 400) on one Pillow image, near square unless ``columns`` is given;
-        small ones are enlarged (``scale`` times). Raises :class:`UserError` as :meth:`to_pil`."""
+        small ones are enlarged (``scale`` times).
+
+        Raises:
+            UserError: as :meth:`to_pil`.
+        """
         _require_pillow()
         return picture(self._sheet(columns, scale))
 
@@ -69,7 +76,8 @@ class Result:
         """x0 over the evaluations as one Pillow image: a row for each of the first eight samples,
         ``frames`` moments across.
 
-        Raises :class:`UserError` where it was not asked for, and as :meth:`to_pil`.
+        Raises:
+            UserError: where it was not asked for, and as :meth:`to_pil`.
         """
         if self.trajectory is None:
             raise UserError("This run kept no trajectory; sample with trajectory=True.")
@@ -80,8 +88,11 @@ class Result:
         """Write the images as PNG files, a sheet and ``run.json``, as ``diffdescent sample`` does;
         the folder. ``diffdescent.repeat(folder)`` makes the images again.
 
-        What is there of the same run stays. Raises :class:`UserError` for a folder with another run
-        (unless it may be overwritten) or other files, and as :meth:`to_pil`.
+        What is there of the same run stays.
+
+        Raises:
+            UserError: a folder with another run (unless it may be overwritten) or other files, and
+                as :meth:`to_pil`.
         """
         _require_pillow()
         out = Path(folder)

@@ -46,7 +46,8 @@ def draw(
 ) -> Iterator[Batch]:
     """The batches of a run, each made when it is asked for; ``places`` for a part of its samples.
 
-    Raises :class:`UserError` for NaN or Inf from the model.
+    Raises:
+        UserError: NaN or Inf from the model.
     """
     batches = run.batches(places)
     for number, batch in enumerate(batches):
@@ -69,7 +70,10 @@ def watch(run: Run, places: Sequence[int] | None = None) -> Iterator[Progress | 
     """A run as it goes on: a :class:`Progress` after every evaluation, made when it is asked for,
     and each :class:`Batch` once it is finished; ``places`` for a part of its samples.
 
-    Closing the iterator stops the run. Raises :class:`UserError` for NaN or Inf from the model.
+    Closing the iterator stops the run.
+
+    Raises:
+        UserError: NaN or Inf from the model.
     """
     batches = run.batches(places)
     for number, batch in enumerate(batches):
@@ -174,23 +178,27 @@ def sample(
             guidance, shape and number of evaluations (:func:`diffdescent.run.chosen.choose`), and
             where there is none the preset for the step count (GE up to 7, UniPC above). The
             record's ``reason`` says which and why.
+        guidance: a guidance text, which is applied to model and recipe.
         steps: steps of the grid; what a step costs is the recipe's affair (``Result.plan.nfe``
             counts evaluations).
         grid: a grid, its text, or the times of its levels with the end among them ([999, 500, 0]);
             None takes the recipe's usual one.
-        n, samples: how many images, or exactly which ones (default: one for each of ``init`` or
-            ``start``, else 1). Sample i of a seed is one image, whatever the batch: to the last bit
-            at an equal ``micro_batch``, up to rounding otherwise.
-        guidance: a guidance text, which is applied to model and recipe.
+        n: how many images; None: one for each of ``init`` or ``start``, else 1.
+        samples: exactly which sample numbers, in place of ``n``. Sample i of a seed is one image,
+            whatever the batch.
+        seed: of all noise; what is drawn is keyed by (seed, sample, step).
         labels: a class for each sample, or one for all; a text names classes by name or number, and
             goes round over the sample numbers.
+        shape: one sample's (C, H, W); None asks the model.
         start: the state at the grid's first level (B, C, H, W) in place of seeded noise, e.g. from
             :func:`invert`.
-        init, strength: images in [−1, 1] to start from, noised to time t_min + strength·(t_max −
-            t_min).
+        init: images (B, C, H, W) in [−1, 1] to start from, noised to the time that ``strength``
+            says.
+        strength: the start is at t_min + strength·(t_max − t_min); 1 is pure noise.
         mask: 1 where ``init`` is kept (inpainting); ``blend`` says whether momentum sees the blend.
             With a strength below 1 the rest starts from the noised ``init`` too, otherwise from
             noise.
+        blend: whether momentum sees the blend with ``init`` ("before") or not ("after").
         noise: independent for each step, or one Brownian path that runs of different step counts
             share.
         batch_size: samples in memory at a time; changes nothing in the images, unless the recipe
@@ -206,8 +214,12 @@ def sample(
             tqdm is installed and the run takes longer than half a second.
         preview: also show x0 while it becomes clearer.
 
-    Raises :class:`UserError` for bad options, shapes that do not fit, and NaN or Inf from the
-    model.
+    Returns:
+        A :class:`Result`: ``.images`` (n, C, H, W) on the model's device, ``.plan``, ``.record``,
+        and ``.trajectory`` if asked for.
+
+    Raises:
+        UserError: bad options, shapes that do not fit, and NaN or Inf from the model.
     """
     run = prepare(
         model,

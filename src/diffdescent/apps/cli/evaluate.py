@@ -59,7 +59,7 @@ def evaluate(
         write_statistics,
     )
     from diffdescent.evaluate.half_sampling import check_resamples
-    from diffdescent.evaluate.reference import statistics_path
+    from diffdescent.evaluate.saved_statistics import statistics_path
 
     from .scoring import Bars, print_scores, some_of
 

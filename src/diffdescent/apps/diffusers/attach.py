@@ -46,8 +46,14 @@ def attach(pipe: Any, guidance: str, *, form: Form | None = None) -> None:
     ``form`` says how a pipeline that is not known asks. Attach after ``torch.compile``.
     :func:`detach` restores everything.
 
-    Raises :class:`UserError` for another scheduler, a pipeline that is not known, a text that
-    cannot be attached, and where something is attached already.
+    Args:
+        pipe: a diffusers pipeline with a :class:`DescentScheduler`.
+        guidance: a guidance text.
+        form: how a pipeline that is not known asks its network; None recognises it.
+
+    Raises:
+        UserError: another scheduler, a pipeline that is not known, a text that cannot be attached,
+            and where something is attached already.
     """
     scheduler, denoiser = getattr(pipe, "scheduler", None), _denoiser(pipe)
     if not isinstance(scheduler, DescentScheduler):
@@ -65,7 +71,11 @@ def attach(pipe: Any, guidance: str, *, form: Form | None = None) -> None:
 def detach(pipe: Any) -> None:
     """Take the guidance off again: the denoiser, its hooks and the scheduler are what they were.
 
-    Raises :class:`UserError` where none is attached.
+    Args:
+        pipe: a pipeline with a guidance attached.
+
+    Raises:
+        UserError: where none is attached.
     """
     found = _attached(_denoiser(pipe))
     if not found:

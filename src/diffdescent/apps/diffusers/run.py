@@ -98,7 +98,8 @@ class PipelineRun:
     def prediction(self, output: Tensor, sample: Tensor, guidance: Guidance | None) -> Prediction:
         """The network's ``output`` at ``sample``; what is attached may replace it.
 
-        Raises :class:`UserError` for shapes that do not fit.
+        Raises:
+            UserError: shapes that do not fit.
         """
         if not isinstance(output, Tensor):
             raise UserError(
@@ -153,8 +154,10 @@ def begin_run(
     """A run from evaluation ``first`` on, its plan made for the levels that are left.
 
     ``guidance`` are the transforms of what is attached. The evaluations of a float16 network
-    (``half``) are recorded for :meth:`.DescentScheduler.check`. Raises :class:`UserError` where no
-    run can begin.
+    (``half``) are recorded for :meth:`.DescentScheduler.check`.
+
+    Raises:
+        UserError: where no run can begin.
     """
     rows = laid.plan.rows
     if not 0 <= first < len(rows):

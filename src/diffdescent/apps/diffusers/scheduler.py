@@ -34,20 +34,23 @@ class DescentScheduler(RunLevels, TrainingNoise, SchedulerMixin, ConfigMixin):  
     that is needed, for VP and flow-matching pipelines alike. States are in the network's own
     coordinates, so ``scale_model_input`` changes nothing.
 
+    :attr:`recipe` says what is run, the config's part in it included. A stochastic recipe without a
+    generator and without ``noise_seed`` draws from torch's global generator, as diffusers does.
+
     Args:
         recipe: a recipe's text; None takes the class's own.
         grid: a grid's text; None lays the levels out as the fields below say.
         noise_seed: stochastic recipes draw noise that belongs to (seed, sample, step) in place of
             ``generator``'s.
-        timestep_spacing, steps_offset, final_sigmas_type, set_alpha_to_one, clip_sample: as in
-            diffusers; None means what diffusers' scheduler of the solver's name takes.
-        shift, use_dynamic_shifting, …: a flow's, as in ``FlowMatchEulerDiscreteScheduler``. With
-            ``use_flow_sigmas`` and ``flow_shift`` they are those of the multistep schedulers.
+        timestep_spacing: as in diffusers, like ``steps_offset``, ``final_sigmas_type``,
+            ``set_alpha_to_one`` and ``clip_sample``; None means what diffusers' scheduler of the
+            solver's name takes.
+        shift: a flow's, like ``use_dynamic_shifting`` and its fields, as in
+            ``FlowMatchEulerDiscreteScheduler``. With ``use_flow_sigmas`` and ``flow_shift`` they
+            are those of the multistep schedulers.
 
-    :attr:`recipe` says what is run, the config's part in it included. A stochastic recipe without a
-    generator and without ``noise_seed`` draws from torch's global generator, as diffusers does.
-    Raises :class:`UserError` for recipes and grids that cannot be read and configs that cannot be
-    expressed.
+    Raises:
+        UserError: recipes and grids that cannot be read and configs that cannot be expressed.
     """
 
     _compatibles: ClassVar[list[str]] = [e.name for e in KarrasDiffusionSchedulers]
@@ -122,7 +125,8 @@ class DescentScheduler(RunLevels, TrainingNoise, SchedulerMixin, ConfigMixin):  
         """The scheduler for the network of another scheduler's ``config``; keywords replace its
         fields.
 
-        Raises :class:`UserError` for a config that cannot be expressed: what, and why.
+        Raises:
+            UserError: a config that cannot be expressed: what, and why.
         """
         if isinstance(config, Mapping):
             kwargs = {**translated(config, _own_recipe(config, cls)), **kwargs}
@@ -166,7 +170,8 @@ class DescentScheduler(RunLevels, TrainingNoise, SchedulerMixin, ConfigMixin):  
         """Lay out the levels and make the plan; ``timesteps`` then lists every evaluation. See
         :func:`~.layout.lay_out` for ``sigmas`` and ``timesteps``; ``mu`` is a dynamic flow's shift.
 
-        Raises :class:`UserError` for levels that the config or the training steps do not allow.
+        Raises:
+            UserError: levels that the config or the training steps do not allow.
         """
         grid = lay_out(self.config, self._recipe, num_inference_steps, mu, sigmas, timesteps)
         self.num_inference_steps = num_inference_steps or grid.steps
@@ -204,8 +209,9 @@ class DescentScheduler(RunLevels, TrainingNoise, SchedulerMixin, ConfigMixin):  
         x0. Without ``return_dict`` the next state alone is returned, in a tuple. Nothing here waits
         for the device.
 
-        Raises :class:`UserError` for a timestep that is not on the grid or lies inside a step,
-        where no step can begin.
+        Raises:
+            UserError: a timestep that is not on the grid or lies inside a step, where no step can
+                begin.
         """
         index = self._index_of(timestep)
         run = self._run

@@ -90,7 +90,15 @@ class Denoiser:
 
 def wrap(model: Predictor | str, width: int | None = None) -> Denoiser:
     """A model, or the model of a name or path, for k-diffusion's samplers and ours; see
-    :class:`Denoiser`."""
+    :class:`Denoiser`.
+
+    Args:
+        model: a predictor, or what :func:`diffdescent.load_model` reads.
+        width: how many samples the network sees at once; None is the run's own choice.
+
+    Returns:
+        The denoiser.
+    """
     return Denoiser(resolve(model), width)
 
 
@@ -100,7 +108,10 @@ class Denoised:
 
     ``process``: :class:`VE` between the model's ``sigma_min`` and ``sigma_max``, unless another is
     given (such as :func:`discrete`). Labels are passed as the keyword ``label``; ``extra_args`` go
-    to every call. Raises :class:`UserError` for labels without such a keyword.
+    to every call.
+
+    Raises:
+        UserError: labels without such a keyword.
     """
 
     model: KDenoiser
@@ -134,7 +145,16 @@ class Denoised:
 
 
 def predictor(model: KDenoiser, process: Process | None = None, **options: Any) -> Denoised:
-    """A k-diffusion denoiser as a :class:`Predictor`; options are those of :class:`Denoised`."""
+    """A k-diffusion denoiser as a :class:`Predictor`; options are those of :class:`Denoised`.
+
+    Args:
+        model: ``(x, sigma, **extra_args) → denoised``.
+        process: the model's; None is VP with the scaled-linear betas of latent diffusion.
+        **options: those of :class:`Denoised`.
+
+    Returns:
+        The predictor.
+    """
     if process is None:
         known = [
             float(v)

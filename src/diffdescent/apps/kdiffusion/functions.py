@@ -60,8 +60,11 @@ class SampleFunction:
       torch's own generator, so that ``torch.manual_seed`` repeats a run. ``samples`` are the
       images' indices (default: 0, 1, …).
 
-    Nothing in the loop waits for the device. Raises :class:`UserError` for a list of levels that is
-    not strictly monotone, options that the recipe does not have, and NaN or Inf from the model.
+    Nothing in the loop waits for the device.
+
+    Raises:
+        UserError: a list of levels that is not strictly monotone, options that the recipe does not
+            have, and NaN or Inf from the model.
     """
 
     recipe: Recipe
@@ -107,12 +110,24 @@ class SampleFunction:
 
 
 def sampler(recipe: Recipe | str, *, process: Process | None = None) -> SampleFunction:
-    """``recipe`` as a k-diffusion function; see :class:`SampleFunction`."""
+    """``recipe`` as a k-diffusion function; see :class:`SampleFunction`.
+
+    Args:
+        recipe: a recipe or its text.
+        process: the model's; None is VP with the scaled-linear betas of latent diffusion.
+
+    Returns:
+        ``(model, x, sigmas, extra_args=None, callback=None, disable=None, …) → images``.
+    """
     return SampleFunction(parse(recipe) if isinstance(recipe, str) else recipe, process)
 
 
 def names() -> list[str]:
-    """Every ``sample_*`` of this module."""
+    """Every ``sample_*`` of this module.
+
+    Returns:
+        The names.
+    """
     return sorted({f"sample_{name}" for name in (*SOLVERS, *ALIASES, *_TRANSFORMED)})
 
 

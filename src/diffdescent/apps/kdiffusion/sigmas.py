@@ -81,7 +81,17 @@ def get_sigmas(n: int, grid: str = "normal", process: Process | None = None) -> 
 
     ``process`` is the model's (default: VP with the scaled-linear betas of latent diffusion);
     ``"normal"`` is uniform in its time, what k-diffusion's ``DiscreteSchedule.get_sigmas`` gives.
-    Raises :class:`UserError` for unknown grids, and levels at infinity (zero terminal SNR).
+
+    Args:
+        n: steps.
+        grid: a grid's text, or ``"normal"``.
+        process: the model's; None is VP with the scaled-linear betas of latent diffusion.
+
+    Returns:
+        σ (n + 1,), falling, float32.
+
+    Raises:
+        UserError: unknown grids, and levels at infinity (zero terminal SNR).
     """
     space = Space(process or VP.named("scaled_linear"))
     values = [space.sigma(p) for p in parse_grid(grid, space.process, n).points]
@@ -95,6 +105,13 @@ def get_sigmas(n: int, grid: str = "normal", process: Process | None = None) -> 
 
 def discrete(sigmas: Tensor) -> VP:
     """The VP process of a k-diffusion model's table of levels (``model.sigmas``, ascending): ᾱ =
-    1/(1 + σ²)."""
+    1/(1 + σ²).
+
+    Args:
+        sigmas: σ (T,), ascending.
+
+    Returns:
+        The process, with time as the index in the table.
+    """
     values = sigmas.detach().double().cpu().numpy()
     return VP.from_alpha_bar(1 / (1 + values**2))

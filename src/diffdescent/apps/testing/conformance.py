@@ -32,6 +32,14 @@ def check_scheduler(make: Factory, checks: Sequence[str] | None = None) -> Repor
 
     What a scheduler does not have is skipped; any exception of a check is a failure with its
     message.
+
+    Args:
+        make: gives a new scheduler at each call.
+        checks: names of :data:`CHECKS`; None runs all.
+
+    Returns:
+        A :class:`Report`: a finding for each check; ``raise_for_failures()`` turns failures into an
+        error.
     """
     return Report(tuple(_finding(name, make) for name in checks or CHECKS))
 

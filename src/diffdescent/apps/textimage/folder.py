@@ -14,12 +14,26 @@ from diffdescent.models import bundled
 
 
 def is_pipeline(folder: Path) -> bool:
-    """Whether a folder looks like a diffusers pipeline."""
+    """Whether a folder looks like a diffusers pipeline.
+
+    Args:
+        folder: on the local disk.
+
+    Returns:
+        Whether it has a ``model_index.json`` that names a pipeline.
+    """
     return (folder / "model_index.json").is_file()
 
 
 def wants_prompt(folder: Path) -> bool:
-    """Whether a folder is a diffusers pipeline with something that reads text."""
+    """Whether a folder is a diffusers pipeline with something that reads text.
+
+    Args:
+        folder: on the local disk.
+
+    Returns:
+        Whether it reads text.
+    """
     if not is_pipeline(folder):
         return False
     try:
@@ -40,8 +54,9 @@ def names_part(index: Mapping[str, Any], part: str) -> bool:
 def pipeline_class(folder: Path, name: str) -> Any:
     """The class of a folder's pipeline, which takes prompts.
 
-    Raises :class:`UserError` for another kind of model, a folder that is missing or damaged, and a
-    pipeline that is not known or takes no prompt.
+    Raises:
+        UserError: another kind of model, a folder that is missing or damaged, and a pipeline that
+            is not known or takes no prompt.
     """
     import diffusers
 

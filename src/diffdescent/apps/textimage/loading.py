@@ -39,8 +39,23 @@ def load(
     own config, which may depend on the image's size. ``guidance`` is attached to the pipeline
     (``"cfg | pxp"``). ``options`` are the pipeline's own (``negative_prompt``, ``guidance_scale``,
     ``height``, ``width``); those that are None are left out. A second or third text encoder that
-    the folder lacks is left out too (SD3 without its T5). Raises :class:`UserError` for a folder
-    that is not such a pipeline, and options that it does not have.
+    the folder lacks is left out too (SD3 without its T5).
+
+    Args:
+        folder: of a diffusers pipeline.
+        recipe: a recipe's text.
+        grid: a grid's text; None takes the recipe's usual one.
+        steps: of the grid.
+        device: "cpu", "cuda" or "mps".
+        width: how many images the pipeline makes at once; None is the run's own choice.
+        guidance: a guidance text that is attached, such as ``"cfg | pxp"``.
+        options: the pipeline's own, such as ``negative_prompt`` or ``height``.
+
+    Returns:
+        ``model(prompts, samples, seed=…)`` → images (n, 3, H, W), uint8.
+
+    Raises:
+        UserError: a folder that is not such a pipeline, and options that it does not have.
     """
     try:
         from diffusers import DiffusionPipeline

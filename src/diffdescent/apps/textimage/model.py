@@ -88,7 +88,9 @@ class TextToImage:
         images' indices.
 
         ``progress`` is called after each evaluation with how much of the call is done, from 0 to 1.
-        Raises :class:`UserError` where the pipeline makes no images, or NaN.
+
+        Raises:
+            UserError: where the pipeline makes no images, or NaN.
         """
         if not 1 <= len(prompts) == len(samples) <= self.width:
             raise UserError(f"Give between 1 and {self.width} prompts, and an index for each.")
@@ -131,6 +133,14 @@ class TextToImage:
 
 def generator_for(seed: int, sample: int) -> torch.Generator:
     """The generator of everything that is drawn for one image: on the CPU, so that the device
-    changes nothing."""
+    changes nothing.
+
+    Args:
+        seed: of the run.
+        sample: its number.
+
+    Returns:
+        The generator.
+    """
     high, low = integers(seed, torch.tensor([sample]), 2, INITIAL)[0].tolist()
     return torch.Generator().manual_seed((high << 32 | low) & (2**63 - 1))

@@ -49,8 +49,10 @@ class Executor:
     ``base`` is then the last committed state, where ``x`` is only the place of the next evaluation.
 
     Without ``record`` the sizes of evaluations are not remembered, which saves a pass over memory
-    at each, and :meth:`check` looks at the state alone. Raises :class:`UserError` when a stochastic
-    plan gets no noise.
+    at each, and :meth:`check` looks at the state alone.
+
+    Raises:
+        UserError: when a stochastic plan gets no noise.
     """
 
     def __init__(

@@ -37,6 +37,14 @@ def greatest_factor(eta: float, nu: float, steps: int | None = None) -> float:
     attains. (For N steps a constant β is the best schedule: what a step costs of log ν is convex in
     its log σ̃_t/σ̃_s, with slope η at 0.) Infinite for η = 0 and wherever it exceeds the range of
     floating point.
+
+    Args:
+        eta: relative error of the denoiser as a projection, ≥ 0.
+        nu: how far the noise level may be from the distance, as a factor ≥ 1.
+        steps: N; None gives the bound for any number of steps.
+
+    Returns:
+        The factor, ≥ 1; infinite for η = 0 and beyond the range of floating point.
     """
     check_error_model(eta, nu)
     if eta == 0:
@@ -50,7 +58,16 @@ def least_steps(eta: float, nu: float, ratio: float) -> int | None:
     """The least N with an admissible schedule that lowers σ̃ by the factor ``ratio``; None where no
     N has one.
 
-    Raises :class:`UserError` unless the ratio is at least 1 and finite.
+    Args:
+        eta: relative error of the denoiser as a projection, ≥ 0.
+        nu: how far the noise level may be from the distance, as a factor ≥ 1.
+        ratio: by which factor σ̃ is to fall, ≥ 1.
+
+    Returns:
+        N, or None.
+
+    Raises:
+        UserError: unless the ratio is at least 1 and finite.
     """
     check_error_model(eta, nu)
     if not 1 <= ratio < math.inf:
@@ -73,7 +90,16 @@ def least_steps(eta: float, nu: float, ratio: float) -> int | None:
 
 def statement(eta: float, nu: float, ratio: float) -> str:
     """One sentence for people: how many steps a factor of ``ratio`` needs, or why no number of them
-    is enough."""
+    is enough.
+
+    Args:
+        eta: relative error of the denoiser as a projection, ≥ 0.
+        nu: how far the noise level may be from the distance, as a factor ≥ 1.
+        ratio: by which factor σ̃ is to fall, ≥ 1.
+
+    Returns:
+        The sentence.
+    """
     steps = least_steps(eta, nu, ratio)
     limit = greatest_factor(eta, nu)
     if steps is None:
@@ -102,8 +128,11 @@ def admissible_ratios(
 
     ``low`` and ``high`` bound the process's own range. With neither ``start`` nor ``last`` the grid
     ends at ``low`` and starts as high as N steps can come from; with one of them, the other
-    follows. Raises :class:`UserError`, with the least number of steps or why none is enough, when
-    both are given and too far apart.
+    follows.
+
+    Raises:
+        UserError: with the least number of steps or why none is enough, when both are given and too
+            far apart.
     """
     factor = greatest_factor(eta, nu, steps)
     if start is not None and last is not None:

@@ -26,8 +26,10 @@ class Grid:
     """N + 1 noise levels on the host: ``t``, ``alpha``, ``sigma`` are float64 of shape (N + 1,).
 
     ``t`` is what the network is given at each level. ``notes`` say what building the grid changed
-    (duplicates removed). Raises :class:`UserError` unless there are at least two levels and σ̃ is
-    strictly monotone.
+    (duplicates removed).
+
+    Raises:
+        UserError: unless there are at least two levels and σ̃ is strictly monotone.
     """
 
     process: Process
@@ -141,8 +143,11 @@ GRIDS: dict[str, Builder] = GRID_NAMES.table("grid")
 
 
 def register(name: str) -> Callable[[Builder], Builder]:
-    """Make a builder known by ``name``. Raises :class:`UserError` for a name that is taken,
-    and for an option without an annotation."""
+    """Make a builder known by ``name``.
+
+    Raises:
+        UserError: a name that is taken, and an option without an annotation.
+    """
 
     def add(builder: Builder) -> Builder:
         keywords_of(builder)
@@ -155,8 +160,9 @@ def register(name: str) -> Callable[[Builder], Builder]:
 def make_grid(name: str, process: Process, steps: int, **options: object) -> Grid:
     """The grid ``name`` for ``process`` with ``steps`` steps.
 
-    Raises :class:`UserError` for an unknown name, unknown options, values that their annotations do
-    not allow, for fewer than one step, and for a builder that returns something else.
+    Raises:
+        UserError: an unknown name, unknown options, values that their annotations do not allow, for
+            fewer than one step, and a builder that returns something else.
     """
     if name not in GRIDS:
         raise unknown("grid", name, GRIDS)

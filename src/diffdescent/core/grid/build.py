@@ -43,7 +43,8 @@ def _check_falling(ratios: Array, name: str) -> None:
 def known_times(process: Process, times: Array) -> Array:
     """``times`` inside a process that is bounded; the last bits of float32 are cut off.
 
-    Raises :class:`UserError` for a time outside it.
+    Raises:
+        UserError: a time outside it.
     """
     low, high = process.t_data, process.t_max
     if not process.bounded or not times.size:
@@ -64,9 +65,10 @@ def from_times(
     """The grid ``name`` that evaluates at ``times``, falling, and stops at ``end``.
 
     ``ratios`` are the exact σ̃ at the times, where these are known better than the process gives
-    them. Repeated levels and those below the end are removed, and the grid's notes say so. Raises
-    :class:`UserError` for levels that rise, for times outside the process, and where no level is
-    left.
+    them. Repeated levels and those below the end are removed, and the grid's notes say so.
+
+    Raises:
+        UserError: levels that rise, for times outside the process, and where no level is left.
     """
     notes: tuple[str, ...] = ()
     if ratios is None:
@@ -128,7 +130,8 @@ def ratio_range(
 ) -> tuple[float, float]:
     """The highest and the lowest σ̃ of the grid ``name``: given, or the process's own.
 
-    Raises :class:`UserError` where they are infinite, zero or out of order.
+    Raises:
+        UserError: where they are infinite, zero or out of order.
     """
     high = float(process.ratio(process.t_max)) if start is None else float(start)
     low = float(process.ratio(process.t_min)) if low is None else float(low)

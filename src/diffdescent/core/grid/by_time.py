@@ -136,8 +136,10 @@ def distilled(
     et al. 2023, arXiv 2310.04378; diffusers' LCM and TCD schedulers, which call it
     ``original_inference_steps``).
 
-    The levels are those of ``uniform(spacing=trailing)`` in ``of`` steps. Raises
-    :class:`UserError` for more steps than levels.
+    The levels are those of ``uniform(spacing=trailing)`` in ``of`` steps.
+
+    Raises:
+        UserError: more steps than levels.
     """
     if steps > of:
         raise UserError(

@@ -18,8 +18,8 @@ def explicit_values(
     """Exactly the given times ``t``, or noise-to-signal ratios σ/α, the last one being the end;
     ``steps`` is unused.
 
-    Raises :class:`UserError` unless one of the two lists is given, with at least two levels in
-    falling order.
+    Raises:
+        UserError: unless one of the two lists is given, with at least two levels in falling order.
     """
     if bool(t) == bool(ratio):
         raise UserError(

@@ -31,7 +31,8 @@ def make_betas(
     capped at 0.999 (Nichol and Dhariwal 2021, eq. 17; it has no ``start`` and ``end``).
     ``sigmoid``: β = sigmoid of a line from −6 to 6, scaled to [1e-4, 0.02].
 
-    Raises :class:`UserError` for an unknown schedule.
+    Raises:
+        UserError: an unknown schedule.
     """
     if schedule == "linear":
         return np.linspace(_or(start, 1e-4), _or(end, 0.02), steps, dtype=np.float64)

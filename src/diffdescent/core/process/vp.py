@@ -43,7 +43,8 @@ class VP(_UnitVariance):
     Between integers log ᾱ is linear in ``t``. The index is what a network trained on ``T`` steps is
     given; the continuous time of DPM-Solver is ``(t + 1)/T``.
 
-    Raises :class:`UserError` when ``betas`` lie outside (0, 1].
+    Raises:
+        UserError: when ``betas`` lie outside (0, 1].
     """
 
     betas: Array = field(default_factory=make_betas)
@@ -158,7 +159,8 @@ class VP(_UnitVariance):
         """As diffusers has them, with T trained steps and N points: ``leading`` t = i⌊T/N⌋ +
         offset, ``trailing`` t = round(T − iT/N) − 1, ``linspace`` N points from T − 1 to 0.
 
-        Raises :class:`UserError` where the offset leads past the last trained step.
+        Raises:
+            UserError: where the offset leads past the last trained step.
         """
         count, total = steps + open, len(self.betas)
         index = np.arange(count, dtype=np.float64)

@@ -29,7 +29,15 @@ from .recipe import Recipe
 def parse(text: str) -> Recipe:
     """The recipe that ``text`` describes (see the module's grammar).
 
-    Raises :class:`UserError` for wrong syntax, names (with the nearest ones), options and values.
+    Args:
+        text: such as ``"ge(gamma=2) | momentum(-0.3)"``, or a name from elsewhere such as
+            ``"euler_a"``.
+
+    Returns:
+        The recipe; ``str`` of it is its text again, with every option that is not the default.
+
+    Raises:
+        UserError: wrong syntax, names (with the nearest ones), options and values.
     """
     first, *others = split_chain(text)
     meaning = resolve_alias(first)
@@ -53,8 +61,16 @@ def parse(text: str) -> Recipe:
 def sampler(text: str, **options: object) -> Recipe:
     """The same as :func:`parse`, for chains in Python: ``dd.sampler("ge") | dd.momentum(-0.3)``.
 
-    ``options`` are those of the chain's last element: ``dd.sampler("ddim", eta=1)``. Raises
-    :class:`UserError` also for an option that it does not have.
+    ``options`` are those of the chain's last element: ``dd.sampler("ddim", eta=1)``.
+
+    Args:
+        text: such as ``"ge(gamma=2) | momentum(-0.3)"``; ``diffdescent list`` prints the names.
+
+    Returns:
+        The recipe; ``recipe | transform`` appends to it.
+
+    Raises:
+        UserError: also for an option that it does not have.
     """
     found = parse(text)
     if not options:
@@ -71,8 +87,16 @@ def sampler(text: str, **options: object) -> Recipe:
 def parse_grid(text: str, process: Process, steps: int) -> Grid:
     """The grid that ``text`` describes, such as ``"loglinear(start=40)"`` or ``"karras"``.
 
-    Raises :class:`UserError` for wrong syntax, names and options, and for too few or too many
-    steps.
+    Args:
+        text: a grid's name with its options.
+        process: which noise levels there are.
+        steps: steps of the grid, at least 1.
+
+    Returns:
+        A grid of ``steps`` levels and an explicit end, in float64 on the CPU.
+
+    Raises:
+        UserError: wrong syntax, names and options, and too few or too many steps.
     """
     text = GRID_ALIASES.get(normal(text.strip()), text)
     reader = Reader(text)

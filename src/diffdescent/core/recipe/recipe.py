@@ -24,8 +24,10 @@ class Recipe:
     holds, ``usual_grid`` that of the scheduler class whose name it is, for where nothing else says
     the levels.
 
-    ``recipe | transform`` appends a transform, or those of a text:
-    ``recipe | "momentum(-0.3)"``. Raises :class:`UserError` for a chain that makes no sense.
+    ``recipe | transform`` appends a transform, or those of a text: ``recipe | "momentum(-0.3)"``.
+
+    Raises:
+        UserError: a chain that makes no sense.
     """
 
     solver: Solver

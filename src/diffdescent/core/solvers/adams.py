@@ -31,7 +31,8 @@ class PLMS(Options):
     with order 2 it is S-PNDM), N + 1 evaluations. The coefficients are those of equal steps in σ̃:
     where steps vary the order drops (see ``order_on``).
 
-    Raises :class:`UserError` for an unknown start or an order outside 1–4.
+    Raises:
+        UserError: an unknown start or an order outside 1–4.
     """
 
     start: Literal["ramp", "ddim", "heun"] = "ramp"
@@ -77,7 +78,8 @@ class IPNDM(Options):
     """iPNDM (Zhang and Chen 2023, section 3.2): PLMS started by Adams–Bashforth of orders 1, 2, …
     up to ``order``.
 
-    Raises :class:`UserError` for an order outside 1–4.
+    Raises:
+        UserError: an order outside 1–4.
     """
 
     order: Order = 4
@@ -113,7 +115,10 @@ class AdamsBashforth(Options):
     exactly.
 
     DEIS calls it ρAB (Zhang and Chen 2023, section 3.3); at order 4 it is k-diffusion's ``lms``,
-    which integrates numerically. Raises :class:`UserError` for an order outside 1–4.
+    which integrates numerically.
+
+    Raises:
+        UserError: an order outside 1–4.
     """
 
     order: Order = 3

@@ -41,14 +41,15 @@ class Analytic(Options):
     σ*².
 
     ``gamma`` is Γ: a :class:`Gamma`, or the file that ``diffdescent gamma`` wrote. Without it Γ is
-    that of data N(0, ``data_std``² I), Γ_t = σ_t²/(α_t² data_std² + σ_t²). Images are far from
-    such data: at little noise this Γ is much too small, and a step adds too much noise, so measure
-    it. No noise is added at a step that ends at σ = 0. ``clip_last``: this many of the last noisy
-    steps have their standard deviation limited to ``clip_pixel`` grey levels of 255 on average,
-    σ ≤ clip_pixel·(2/255)·√(π/2) (appendix H.1 of the paper). The released code clamps x0 to
-    [−1, 1] and keeps ε: put ``threshold(eps=keep)`` over it for that.
+    that of data N(0, ``data_std``² I), Γ_t = σ_t²/(α_t² data_std² + σ_t²). Images are far from such
+    data: at little noise this Γ is much too small, and a step adds too much noise, so measure it.
+    No noise is added at a step that ends at σ = 0. ``clip_last``: this many of the last noisy steps
+    have their standard deviation limited to ``clip_pixel`` grey levels of 255 on average, σ ≤
+    clip_pixel·(2/255)·√(π/2) (appendix H.1 of the paper). The released code clamps x0 to [−1, 1]
+    and keeps ε: put ``threshold(eps=keep)`` over it for that.
 
-    Raises :class:`UserError` for options out of range and for a reversed grid.
+    Raises:
+        UserError: options out of range and a reversed grid.
     """
 
     eta: Annotated[float, In(0, 1, hint="0 is Analytic-DDIM, 1 Analytic-DDPM")] = 0.0

@@ -100,9 +100,10 @@ S = TypeVar("S", bound=type[Any])
 def register(name: str) -> Callable[[S], S]:
     """Make a solver known by ``name``; it then joins every suite of the tests.
 
-    Raises :class:`UserError` for a name that is taken, for a class that is not a frozen dataclass
-    over :class:`~diffdescent.core.options.Options`, and for one that does not say its ``variable``,
-    ``order`` and whether it is ``stochastic``, or has no ``plan``.
+    Raises:
+        UserError: a name that is taken, a class that is not a frozen dataclass over
+            :class:`~diffdescent.core.options.Options`, and one that does not say its ``variable``,
+            ``order`` and whether it is ``stochastic``, or has no ``plan``.
     """
 
     def add(cls: S) -> S:

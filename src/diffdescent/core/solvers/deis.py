@@ -94,8 +94,8 @@ class DEIS(Options):
     :data:`~.exponential.LowerOrderFinal`; ``never`` leaves even a step to σ = 0 at full order where
     the variable is finite there.
 
-    Raises :class:`UserError` for unknown names, an order outside 1–4 or a negative number of
-    points.
+    Raises:
+        UserError: unknown names, an order outside 1–4 or a negative number of points.
     """
 
     order: Annotated[int, In(1, 4)] = 3

@@ -150,7 +150,8 @@ class Euler(_Churned):
     """Euler in σ̃ with churn, or with ``eta`` > 0 the noise of DDIM(η) in place of churn: η = 1 is
     k-diffusion's ``euler_ancestral``. Without either it is DDIM.
 
-    Raises :class:`UserError` for an eta outside [0, 1], or together with churn or another clock.
+    Raises:
+        UserError: an eta outside [0, 1], or together with churn or another clock.
     """
 
     eta: Annotated[float, In(0, 1, hint="0 is deterministic, 1 is ancestral")] = 0.0

@@ -52,11 +52,12 @@ class ERSDE(Options):
 
         x̃_s = r x̃_t + φ(σ̃_s) ∫_{σ̃_s}^{σ̃_t} (φ'/φ²)(ρ) x0(ρ) dρ + √(σ̃_s² − r² σ̃_t²) z,
 
-    φ(σ̃) = σ̃ (e^{σ̃^0.3} + 10). The integral is taken by quadrature; the public code takes a sum of
-    200 terms. ``released`` (order 3) leaves the second difference out of the first derivative, as
-    the public code does, which makes it second order. A step that ends at σ = 0 is x0.
+    φ(σ̃) = σ̃ (e^{σ̃^0.3} + 10). The integral is taken by quadrature; the public code takes a sum
+    of 200 terms. ``released`` (order 3) leaves the second difference out of the first derivative,
+    as the public code does, which makes it second order. A step that ends at σ = 0 is x0.
 
-    Raises :class:`UserError` for a reversed grid.
+    Raises:
+        UserError: a reversed grid.
     """
 
     order: Annotated[int, In(1, 3)] = 3

@@ -77,12 +77,13 @@ class _Path:
 class GaussianFlow(Options):
     """Multistep of ``order`` 1 to 3, exact for Gaussian images of the power ``spectrum``.
 
-    The spectrum is ``white(VARIANCE)``, ``power(SLOPE)``, ``power(SLOPE, S AT ρ = 1)`` with S(ρ)
-    ∝ ρ^−SLOPE, or the JSON file of a measured one (``diffdescent spectrum``). A white one gives
-    plain coefficients, for states of any shape; another weighs every spatial frequency with its own
-    and needs images. The first step from pure noise (α = 0) takes x0 as it is.
+    The spectrum is ``white(VARIANCE)``, ``power(SLOPE)``, ``power(SLOPE, S AT ρ = 1)`` with S(ρ) ∝
+    ρ^−SLOPE, or the JSON file of a measured one (``diffdescent spectrum``). A white one gives plain
+    coefficients, for states of any shape; another weighs every spatial frequency with its own and
+    needs images. The first step from pure noise (α = 0) takes x0 as it is.
 
-    Raises :class:`UserError` for a spectrum that cannot be read.
+    Raises:
+        UserError: a spectrum that cannot be read.
     """
 
     order: Annotated[int, In(1, 3)] = 2

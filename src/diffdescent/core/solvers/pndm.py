@@ -38,7 +38,9 @@ class PNDM(Options):
 
     ``released``: m as the public code has it, in whole timesteps. With k = t − s the first inner
     state goes to t − ⌊k/2⌋ and the network is asked at s + ⌊k/2⌋; the two differ where k is odd.
-    Raises :class:`UserError` for a process without whole timesteps then.
+
+    Raises:
+        UserError: a process without whole timesteps then.
     """
 
     released: bool = False

@@ -53,7 +53,8 @@ class RhoRK(Options):
     ``ssprk3``, ``rk4``. A step that touches σ̃ = ∞ is of first order, and so is one that would
     evaluate the network at σ = 0.
 
-    Raises :class:`UserError` for an unknown method.
+    Raises:
+        UserError: an unknown method.
     """
 
     method: Method = "heun3"

@@ -39,8 +39,10 @@ class SASolver(Options):
     [0.05, 1] with tau=0.6) and is 0 elsewhere. ``released``: polynomials of two evaluations with
     the first moment ∫ r e^{…} dr replaced by 1/2, an error of third order, as the public code does.
 
-    The predictor alone is ``dpmpp(order=p, eta=τ², variant=heun)``. Raises :class:`UserError` for
-    an interval out of order, and for a reversed grid with noise.
+    The predictor alone is ``dpmpp(order=p, eta=τ², variant=heun)``.
+
+    Raises:
+        UserError: an interval out of order, and a reversed grid with noise.
     """
 
     order: Annotated[int, In(1, 3)] = 2

@@ -36,8 +36,9 @@ class APG(Estimate):
     nothing changes. A sample whose Δ0 is exactly zero (outside a guidance interval, or with the
     label −1) gets nothing from m either. m lives as long as one run, and is each sample's own.
 
-    Raises :class:`UserError` for options that are not finite (or r not positive), and for a model
-    without classifier-free guidance.
+    Raises:
+        UserError: options that are not finite (or r not positive), and a model without
+            classifier-free guidance.
     """
 
     scale: Scale = 4.0

@@ -89,9 +89,11 @@ class Transform(Options, ABC):
     Each class sets ``linear``: whether the result stays a linear function of the evaluations.
     ``neutral`` are the options with which a registered transform changes no bit, or None where it
     has none. ``name`` is what :func:`register` sets, or the class itself. What else a transform
-    declares are attributes of the class or properties: ``keeps_eps = True``. Raises
-    :class:`UserError`, when the class is defined, for a public attribute that is neither an option
-    nor declared by a base class (a misspelt one), and where ``linear`` is missing.
+    declares are attributes of the class or properties: ``keeps_eps = True``.
+
+    Raises:
+        UserError: when the class is defined, for a public attribute that is neither an option nor
+            declared by a base class (a misspelt one), and where ``linear`` is missing.
     """
 
     name: ClassVar[str]
@@ -163,8 +165,9 @@ T = TypeVar("T", bound=type[Transform])
 def register(name: str) -> Callable[[T], T]:
     """Make a transform known by ``name`` to the texts of recipes and to the contract suite.
 
-    Raises :class:`UserError` for a name that is taken, and for a class that is not a frozen
-    dataclass or does not say what its ``neutral`` options are.
+    Raises:
+        UserError: a name that is taken, and a class that is not a frozen dataclass or does not say
+            what its ``neutral`` options are.
     """
 
     def add(cls: T) -> T:

@@ -61,8 +61,10 @@ class Constrain(Constraining):
 
     Between several sets Dykstra's projections find the nearest image that is in all of them. Over
     DDIM, whose step is one of gradient descent on the distance to the data, this is projected
-    gradient descent. Without sets, and at ``share`` 0, it is the sampler beneath to the bit. Raises
-    :class:`UserError` for texts that cannot be read, and in a run for sizes that do not fit.
+    gradient descent. Without sets, and at ``share`` 0, it is the sampler beneath to the bit.
+
+    Raises:
+        UserError: texts that cannot be read, and in a run for sizes that do not fit.
     """
 
     sets: str = ""

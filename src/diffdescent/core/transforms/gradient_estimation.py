@@ -31,7 +31,10 @@ class GradientEstimation(Rewrite):
     ``"plain"`` leaves the last one alone (ComfyUI, where it returns the denoised image).
 
     Needs rows with one evaluation, no history of their own and one commit; ``force`` applies it to
-    the newest evaluation of multistep rows all the same. Raises :class:`UserError` otherwise.
+    the newest evaluation of multistep rows all the same.
+
+    Raises:
+        UserError: rows of another kind, without ``force``.
     """
 
     gamma: Gamma | Annotated[tuple[Gamma, ...], Filled("give one number, or one per step")] = 2.0

@@ -35,8 +35,10 @@ class Momentum(Displacement):
     ``beta`` is one number in (−1, 1) or one per step (the last one repeats). ``warm_start``: m
     starts at the first displacement (True), at zero (False, the paper), or warm where β > 0.5
     (``"auto"``, the released code). ``coords``: the displacement's coordinates; ``noise="outside"``
-    leaves a stochastic step's noise out of it. Raises :class:`UserError` for a β outside (−1, 1)
-    and unknown options.
+    leaves a stochastic step's noise out of it.
+
+    Raises:
+        UserError: a β outside (−1, 1) and unknown options.
     """
 
     beta: Beta | Annotated[tuple[Beta, ...], Filled("give one number, or one per step")] = -0.3

@@ -51,12 +51,12 @@ class Conflicts(Options):
     other's raw vector). ``scope``: one inner product for each sample, for the whole batch, or for
     each channel of each sample. ``gate``: whether a pair conflicts is read off the ``"raw"``
     vectors (the paper) or off the two ``"pair"`` members that are about to be projected (the
-    released code).
-    ``partner``: the noise part is projected on the ``"raw"`` g_cls, or on the one ``"projected"``
-    off g_den (one released class). ``zero``: a partner of norm zero disables its ``"own"``
-    projection alone, or, as released, that of the whole ``"batch"``.
+    released code). ``partner``: the noise part is projected on the ``"raw"`` g_cls, or on the one
+    ``"projected"`` off g_den (one released class). ``zero``: a partner of norm zero disables its
+    ``"own"`` projection alone, or, as released, that of the whole ``"batch"``.
 
-    Raises :class:`UserError` for unknown options.
+    Raises:
+        UserError: unknown options.
     """
 
     pairs: Pairs = ("cls-den", "cls-div")

@@ -39,8 +39,10 @@ class PxP(Displacement):
     :class:`Conflicts`. The default is the paper's algorithm: x0 prediction, both pairs, per sample,
     the raw vectors deciding. It works over any solver, by the parts of each committed step
     (:mod:`diffdescent.core.executor.parts`); where a step has no noise there is no diversity part.
-    Raises :class:`UserError` for unknown options and δ that are not four finite numbers, and for a
-    model without guidance.
+
+    Raises:
+        UserError: unknown options and δ that are not four finite numbers, and a model without
+            guidance.
     """
 
     delta: Four | Fours = (1.0, 1.0, 1.0, 1.0)
@@ -76,8 +78,11 @@ class PxP(Displacement):
         return basis_of(self.denoising)
 
     def parts(self, commit: Commit) -> StepParts:
-        """The parts of a step under this definition. Raises :class:`UserError` for a step without
-        guidance."""
+        """The parts of a step under this definition.
+
+        Raises:
+            UserError: a step without guidance.
+        """
         if commit.parts is None:
             raise UserError(
                 "pxp resolves conflicts with a guidance gradient, and this model has none; use"
@@ -108,8 +113,11 @@ class FreePxP(Estimate):
 
     ``den_weight`` and ``cond_weight`` scale what A and B lose (at 0 and 0 nothing changes);
     ``scope`` and ``zero`` are those of :class:`Conflicts`. It comes first in a chain, before any
-    threshold. Raises :class:`UserError` for weights that are not finite and unknown options, and
-    for a model without classifier-free guidance.
+    threshold.
+
+    Raises:
+        UserError: weights that are not finite and unknown options, and a model without
+            classifier-free guidance.
     """
 
     den_weight: Share = 1.0
@@ -135,8 +143,11 @@ class FreePxP(Estimate):
         return Delta(cls_den=self.cond_weight, den=self.den_weight)
 
     def parts(self, evaluation: Evaluation) -> StepParts:
-        """A and B of one evaluation. Raises :class:`UserError` where there is no classifier-free
-        guidance."""
+        """A and B of one evaluation.
+
+        Raises:
+            UserError: where there is no classifier-free guidance.
+        """
         direction = direction_of(evaluation, self.name)
         return StepParts(evaluation.x0 - direction, None, direction)
 

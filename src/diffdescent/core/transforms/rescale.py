@@ -26,8 +26,11 @@ class Rescale(Estimate):
         ũ ← φ·ũ·std(u_c)/std(ũ) + (1 − φ)·ũ,
 
     over each sample. ``of`` is the output u: ``"v"`` = αε − σx0 (the paper's networks), ``"x0"`` or
-    ``"eps"``. φ = 0 changes nothing; the paper's choice is .7. Raises :class:`UserError` for φ
-    outside [0, 1], an unknown output, and a model without classifier-free guidance.
+    ``"eps"``. φ = 0 changes nothing; the paper's choice is .7.
+
+    Raises:
+        UserError: φ outside [0, 1], an unknown output, and a model without classifier-free
+            guidance.
     """
 
     phi: Annotated[float, In(0, 1, hint="0 changes nothing, the paper has 0.7")] = 0.7

@@ -47,7 +47,8 @@ class Threshold(_Thresholding):
     """Static: x0 is clamped to [−value, value]. Where nothing is clamped the sampler beneath is
     unchanged to the bit.
 
-    Raises :class:`UserError` unless value > 0.
+    Raises:
+        UserError: unless value > 0.
     """
 
     value: Annotated[float, positive("images in [−1, 1] want 1")] = 1.0
@@ -77,8 +78,10 @@ class DynamicThreshold(_Thresholding):
     """Dynamic thresholding (Saharia et al. 2022, Imagen, section 2.3): with s = max(quantile(|x0|,
     percentile), 1) of each sample, at most ``maximum``, x0 ← clamp(x0, −s, s)/s.
 
-    Where s = 1 and nothing is clamped the sampler beneath is unchanged to the bit. Raises
-    :class:`UserError` unless 0 < percentile ≤ 1 and maximum ≥ 1.
+    Where s = 1 and nothing is clamped the sampler beneath is unchanged to the bit.
+
+    Raises:
+        UserError: unless 0 < percentile ≤ 1 and maximum ≥ 1.
     """
 
     percentile: Annotated[float, In(0, 1, "(]", "Imagen's is 0.995")] = 0.995

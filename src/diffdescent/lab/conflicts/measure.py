@@ -209,8 +209,25 @@ def analysis(
     out: Path | str | None = None,
     overwrite: bool = False,
 ) -> Analysis:
-    """An :class:`Analysis` that is ready to run; arguments and errors are those of
-    :func:`conflicts`."""
+    """An :class:`Analysis` that is ready to run; errors are those of :func:`conflicts`.
+
+    Args:
+        model: a guided model.
+        recipe: the sampler.
+        n: how many samples.
+        steps: of the grid.
+        grid: a grid or its text; None takes the recipe's usual one.
+        labels: a class for each sample, or one for all; None takes all classes in turn.
+        seed: of the noise.
+        micro_batch: how many samples the network sees at once.
+        device: where to run.
+        rule: the :class:`PxP` by which "after" is computed where the recipe has none.
+        out: a folder for what has been measured; None keeps nothing.
+        overwrite: whether a folder with another analysis is begun anew.
+
+    Returns:
+        The analysis; :func:`conflicts` runs it.
+    """
     from diffdescent.run import make_recipe, micro_batch_width, resolve, resolve_grid
 
     if n < 1:
@@ -264,17 +281,18 @@ def conflicts(
         recipe: the sampler; with ``pxp`` in its chain PxP's steps are taken, otherwise its rule is
             only measured. With ``pxp_free`` alone its pair is measured at every evaluation, in
             units of x0.
-        n, steps, grid, seed, micro_batch, device: as in :func:`diffdescent.run`; n is 64 and steps
-            50.
-        labels: a class for each sample, or one for all; None takes all classes in turn.
-        rule: the :class:`PxP` by which "after" is computed where the recipe has none (default: the
-            paper's).
-        out: a folder for what has been measured, written every 16 samples; the same call continues
-            there, and ``overwrite`` begins anew.
         callback: called after each evaluation, as in :func:`diffdescent.run`.
+        **options: those of :func:`analysis`: n (64), steps (50), grid, seed, labels, micro_batch,
+            device; ``rule``, the :class:`PxP` by which "after" is computed where the recipe has
+            none (the paper's); ``out``, a folder for what has been measured, written every 16
+            samples, where the same call continues and ``overwrite`` begins anew.
 
-    Raises :class:`UserError` for a model without guidance, a folder that holds another analysis,
-    and what :func:`diffdescent.run` refuses.
+    Returns:
+        A :class:`ConflictTable`: angles and shares of the parts, step by step.
+
+    Raises:
+        UserError: a model without guidance, a folder that holds another analysis, and what
+            :func:`diffdescent.run` refuses.
     """
     ready = analysis(model, recipe, **options)
     for chunk in ready.chunks():

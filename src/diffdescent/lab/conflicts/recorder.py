@@ -74,7 +74,15 @@ def _exact(parts: StepParts) -> StepParts:
 
 def gram(raw: StepParts, kept: StepParts) -> Tensor:
     """⟨v_i, v_j⟩ of (cls, den, div) before and after the projections, (B, 6, 6); zero where there
-    is no noise."""
+    is no noise.
+
+    Args:
+        raw: the parts of a step before the projections, each (B, C, H, W).
+        kept: the parts after them.
+
+    Returns:
+        (B, 6, 6).
+    """
     vectors = []
     for parts in (raw, kept):
         nothing = torch.zeros_like(parts.guidance)
@@ -89,7 +97,15 @@ def gram(raw: StepParts, kept: StepParts) -> Tensor:
 
 def with_recorder(recipe: Recipe, recorder: Recorder | FreeRecorder) -> Recipe:
     """The recipe with the recorder in the place of the rule that it takes, or before all else where
-    it takes none."""
+    it takes none.
+
+    Args:
+        recipe: the chain.
+        recorder: what is put into it.
+
+    Returns:
+        The new chain.
+    """
     chain = list(recipe.transforms)
     own = rule_of(recipe)
     if own is None:
@@ -100,7 +116,14 @@ def with_recorder(recipe: Recipe, recorder: Recorder | FreeRecorder) -> Recipe:
 
 
 def rule_of(recipe: Recipe) -> PxP | FreePxP | None:
-    """The first ``pxp`` of a chain, else its first ``pxp_free``."""
+    """The first ``pxp`` of a chain, else its first ``pxp_free``.
+
+    Args:
+        recipe: the chain.
+
+    Returns:
+        The rule, or None.
+    """
     for kind in (PxP, FreePxP):
         for transform in recipe.transforms:
             if isinstance(transform, kind):

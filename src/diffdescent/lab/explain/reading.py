@@ -20,8 +20,16 @@ from .linear import linear_method
 def explain(recipe: Recipe, grid: Grid) -> Explanation:
     """Read ``recipe`` on ``grid`` as an optimizer.
 
-    Raises :class:`UserError` for a chain that is not linear: what it does in a step depends on the
-    image.
+    Args:
+        recipe: a linear chain.
+        grid: on which it is read.
+
+    Returns:
+        An :class:`Explanation`: a :class:`Step` for each step, effective weights, and the linear
+        method that the chain is.
+
+    Raises:
+        UserError: a chain that is not linear: what it does in a step depends on the image.
     """
     crooked = [t.name for t in recipe.transforms if not t.linear]
     if crooked:

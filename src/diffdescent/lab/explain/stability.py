@@ -25,6 +25,14 @@ def growth(recipe: Recipe, z: Array, steps: int = 64) -> Array:
     The chain runs on ẋ = λx in −σ̃ with equal steps h, complex numbers as pairs of reals; the
     factor is (|x_N|/|x_{N/2}|)^{2/N}. Below 1 the chain is stable; the exact solution is where Re z
     < 0. ``noise`` is left out.
+
+    Args:
+        recipe: a linear chain.
+        z: complex values of hλ, of any shape.
+        steps: of the chain; the factor is that of its second half.
+
+    Returns:
+        The factor at each ``z``, of its shape.
     """
     grid = explicit_ratios(VE(), TINY * np.arange(steps + 1, 0, -1.0))
     real, imaginary = (
@@ -69,7 +77,13 @@ class _Quiet:
 
 def draw_stability(explanation: Explanation, recipe: Recipe, path: Path) -> None:
     """The region of hλ in which the chain damps, next to that of Euler's method, which is DDIM in
-    σ̃."""
+    σ̃.
+
+    Args:
+        explanation: of the chain, by :func:`explain`.
+        recipe: the chain.
+        path: the picture's file.
+    """
     import matplotlib
 
     matplotlib.use("Agg")

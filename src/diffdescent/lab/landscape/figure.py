@@ -32,6 +32,16 @@ def draw_landscape(
 
     ``fit`` says whose components: those of the runs, or of all points as in the paper, where the
     second is a direction of the noise as soon as the noise outweighs the runs.
+
+    Args:
+        view: the scene.
+        paths: of the samplers that are drawn, by :meth:`Landscape.path`.
+        reference: the image that all surroundings lead to.
+        path: the picture's file.
+        fit: whose components: those of the runs, or of all points as in the paper.
+
+    Returns:
+        For each panel the share of the variance that its plane explains, of the runs and of all.
     """
     import matplotlib
 

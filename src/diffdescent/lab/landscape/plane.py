@@ -19,7 +19,15 @@ class Plane:
 
 def plane(fit: Tensor, rows: Tensor) -> Plane:
     """``rows`` (m, d) on the two leading principal components of ``fit`` (k, d), by a randomised
-    decomposition."""
+    decomposition.
+
+    Args:
+        fit: points (k, d) whose two leading principal components span the plane.
+        rows: points (m, d) that are put on it.
+
+    Returns:
+        A :class:`Plane`: places (m, 2), and the share of the variance of ``rows`` that it explains.
+    """
     mean = fit.double().mean(0)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

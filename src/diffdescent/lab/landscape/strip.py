@@ -23,7 +23,16 @@ def draw_strip(
     reference_steps: int,
     path: Path,
 ) -> None:
-    """A row for each sampler and a column for each step count, the reference at the right."""
+    """A row for each sampler and a column for each step count, the reference at the right.
+
+    Args:
+        images: a list for each sampler of its images (C, H, W), one for each step count.
+        names: of the samplers.
+        counts: the step counts.
+        reference: the image (C, H, W) at the right.
+        reference_steps: of the run that made it.
+        path: the picture's file.
+    """
     import matplotlib
 
     matplotlib.use("Agg")

@@ -44,10 +44,15 @@ class Landscape:
     """What is drawn, computed piece by piece into ``cache``.
 
     Args:
-        model, seed, number, label: which image; ``number`` is the sample's index.
-        steps, grid: of the trajectories; ``grid`` None is each recipe's usual one.
-        around, spread: how many surroundings each state has, and the standard deviation of n in VP
-            coordinates.
+        model: what draws the image.
+        cache: a folder for what is computed.
+        seed: of the image.
+        number: the sample's index.
+        label: the class asked for; None for none.
+        steps: of the trajectories.
+        grid: of the trajectories; None is each recipe's usual one.
+        around: how many surroundings each state has.
+        spread: the standard deviation of n in VP coordinates.
         reference_steps: of the ancestral run that gives x_ref.
         progress: called with the number of pieces that are there.
     """

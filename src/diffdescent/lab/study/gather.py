@@ -70,8 +70,18 @@ def gather(
     ``reference`` is one that :func:`read_reference` has read.
 
     Scores and the reference's features are kept in the folder, so that a second call is quick.
-    Raises :class:`UserError` when no cell is finished, and for a reference that cannot be read or
-    has another protocol.
+
+    Args:
+        study: by :func:`prepare`.
+        watch: called as the scoring goes on.
+        reference: one that :func:`read_reference` has read; None reads it.
+
+    Returns:
+        The :class:`Results` of all cells that are finished.
+
+    Raises:
+        UserError: when no cell is finished, and a reference that cannot be read or has another
+            protocol.
     """
     by_cell: dict[str, list[shards.Task]] = {}
     for task in study.tasks:
@@ -108,8 +118,14 @@ def read_reference(study: Study) -> StudyReference:
     """Read the reference before any sampling, for :func:`gather`; its features are kept in the
     study's folder.
 
-    Raises :class:`UserError` for one that cannot be read, has another protocol, or lacks what a
-    metric looks at.
+    Args:
+        study: by :func:`prepare`.
+
+    Returns:
+        The reference, for :func:`gather`.
+
+    Raises:
+        UserError: one that cannot be read, has another protocol, or lacks what a metric looks at.
     """
     found = StudyReference(study)
     if (reference := found()) is not None:

@@ -24,8 +24,22 @@ def execute(
 
     Stop it at any moment and call it again, on this machine or another one with the same versions:
     the result is that of an uninterrupted run. ``ray`` runs on Ray (:mod:`.ray_runner`), on the
-    cluster at ``address`` or on ``workers`` processors of this machine. Raises :class:`UserError`
-    for bad input; what was computed stays.
+    cluster at ``address`` or on ``workers`` processors of this machine.
+
+    Args:
+        config: what to compute.
+        out: the study's folder, new or to be continued.
+        watch: called as the runs go on.
+        scoring: called as the scoring goes on.
+        ray: whether to run on Ray.
+        address: of a Ray cluster; None starts one on this machine.
+        workers: processors that Ray may take here; None takes all.
+
+    Returns:
+        The :class:`Results`: ``.frame`` is a polars table with a row for each cell and metric.
+
+    Raises:
+        UserError: bad input; what was computed stays.
     """
     study = runner.prepare(config, out)
     todo = shards.missing(study.tasks, out)

@@ -103,8 +103,17 @@ def prepare(
     """Load the model, lay out the cells, and check that ``out`` is new or holds the same protocol.
 
     ``model`` is one that is loaded already, and ``named`` says whether the name in ``config`` leads
-    to it too; None loads the one of that name. Nothing is written. Raises :class:`UserError` for
-    what cannot be run, and for a folder with another protocol.
+    to it too; None loads the one of that name. Nothing is written.
+
+    Args:
+        config: what to compute.
+        out: the study's folder; it need not be there.
+
+    Returns:
+        The :class:`Study`: its model, cells and tasks.
+
+    Raises:
+        UserError: what cannot be run, and a folder with another protocol.
     """
     worker = Worker(config, model)
     protocol: dict[str, Any] = {
@@ -170,14 +179,23 @@ def _recorded(out: Path) -> dict[str, Any] | None:
 
 
 def begin(study: Study) -> None:
-    """Claim the folder, before the first shard. Raises :class:`UserError` where that cannot be done
-    or another study has it."""
+    """Claim the folder, before the first shard.
+
+    Raises:
+        UserError: where that cannot be done or another study has it.
+    """
     study.store.claim()
 
 
 def run(study: Study, tasks: list[Task], watch: Watch | None = None) -> None:
     """Run ``tasks`` one after another in this process; each shard is on disk before the next one
-    begins."""
+    begins.
+
+    Args:
+        study: by :func:`prepare`.
+        tasks: which of its shards.
+        watch: called as the runs go on.
+    """
     begin(study)
     for task in tasks:
         payload = study.worker.run(task, study.kept)

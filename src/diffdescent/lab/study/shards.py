@@ -58,14 +58,30 @@ def tasks_of(cells: Sequence[Cell], n: int, size: int) -> list[Task]:
 
 
 def missing(tasks: Iterable[Task], out: Path) -> list[Task]:
-    """The tasks whose shard is absent or damaged."""
+    """The tasks whose shard is absent or damaged.
+
+    Args:
+        tasks: of a study.
+        out: the study's folder.
+
+    Returns:
+        Those that have to be run.
+    """
     return [task for task in tasks if not is_whole(task.path(out))]
 
 
 def share(tasks: Sequence[Task], text: str) -> list[Task]:
     """The part of the tasks that process i of n takes, ``text`` being ``"i/n"`` with i from 1.
 
-    Raises :class:`UserError` for anything else.
+    Args:
+        tasks: of a study.
+        text: ``"i/n"``, i from 1.
+
+    Returns:
+        Every n-th task, from the i-th on.
+
+    Raises:
+        UserError: anything else.
     """
     number, slash, total = text.partition("/")
     if not (slash and number.isdecimal() and total.isdecimal() and 1 <= int(number) <= int(total)):

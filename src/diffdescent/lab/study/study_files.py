@@ -13,8 +13,18 @@ from .extras import ValidationError
 
 
 def make_study(values: dict[str, Any], where: str = "The study") -> StudyConfig:
-    """A checked study from plain values. Raises :class:`UserError`, which names every wrong or
-    missing entry."""
+    """A checked study from plain values.
+
+    Args:
+        values: the entries of a study file.
+        where: what messages call the study.
+
+    Returns:
+        The checked study.
+
+    Raises:
+        UserError: it names every wrong or missing entry.
+    """
     try:
         return StudyConfig.model_validate(values)
     except ValidationError as error:
@@ -35,8 +45,18 @@ def load_study(path: str | Path, overrides: dict[str, Any] | None = None) -> Stu
     """Read a study file; ``overrides`` replace its entries, by name or by path: ``blocks.0.steps``,
     counted from 0.
 
-    The study's ``changes`` say which of them change what is measured. Raises :class:`UserError` for
-    a file that is missing, no YAML, or no study, and for a path that does not lead into it.
+    The study's ``changes`` say which of them change what is measured.
+
+    Args:
+        path: a YAML file.
+        overrides: entries by name or path, and their values.
+
+    Returns:
+        The checked study.
+
+    Raises:
+        UserError: a file that is missing, no YAML, or no study, and a path that does not lead into
+            it.
     """
     path = Path(path)
     values = read_yaml(path, "study file")

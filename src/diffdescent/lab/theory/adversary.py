@@ -23,7 +23,8 @@ class Adversary:
     exactly. On a point DDIM's distances then are the bounds Π(1 − β(1 + η)) and Π(1 + β(|η| − 1))
     of theorem 4.1.
 
-    Raises :class:`UserError` for an η that is not finite.
+    Raises:
+        UserError: an η that is not finite.
     """
 
     def __init__(self, k: Set, process: Process, eta: float) -> None:

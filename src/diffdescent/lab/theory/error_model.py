@@ -90,7 +90,11 @@ class ErrorModel:
         self._rows[name].setdefault(index, []).append(values)
 
     def result(self) -> Errors:
-        """Everything measured so far. Raises :class:`UserError` when there was no evaluation."""
+        """Everything measured so far.
+
+        Raises:
+            UserError: when there was no evaluation.
+        """
         if not self._points:
             raise UserError("Nothing was measured; pass the error model as callback= of sample.")
         values = {}
@@ -117,7 +121,8 @@ def in_pieces(
     """``run`` for the samples 0 … n − 1, ``batch_size`` at a time, each batch a piece; the callback
     counts batches.
 
-    Raises :class:`UserError` for a number below 1.
+    Raises:
+        UserError: a number below 1.
     """
     if n < 1 or batch_size < 1:
         raise UserError(
@@ -156,8 +161,21 @@ def measure(
     last whole one; the options may then be steps, grid, n, seed, batch_size, device, dtype, and as
     labels one for all.
 
-    Raises :class:`UserError` where the set is of another shape than the model's samples, and for
-    other options of a run that is kept.
+    Args:
+        model: as in :func:`diffdescent.sample`.
+        k: the set that the data lie on.
+        recipe: a recipe or its text.
+        cache: a folder in which each batch of trajectories is kept; None keeps nothing.
+        callback: called after each evaluation.
+        **options: those of :func:`diffdescent.sample`; with ``cache`` steps, grid, n, seed,
+            batch_size, device, dtype, and as labels one for all.
+
+    Returns:
+        The :class:`Errors` of every evaluation: distances, η and ν.
+
+    Raises:
+        UserError: where the set is of another shape than the model's samples, and other options of
+            a run that is kept.
     """
     if model.shape is not None and tuple(model.shape) != tuple(k.shape):
         raise UserError(

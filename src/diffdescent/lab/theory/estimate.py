@@ -15,7 +15,16 @@ def least_squares_gamma(a: float, b: float, c: float) -> float:
     errors. Every γ is the answer for some W, one above 1 for errors that are positively correlated
     (b < −c): the problem justifies the family, not γ = 2.
 
-    Raises :class:`UserError` unless W is positive definite.
+    Args:
+        a: weight of the newer reading's error.
+        b: weight of the product of both errors.
+        c: weight of the older reading's error.
+
+    Returns:
+        γ.
+
+    Raises:
+        UserError: unless W is positive definite.
     """
     if not (a > 0 and a * c > b * b):
         raise UserError(

@@ -22,7 +22,14 @@ the curvature."""
 
 def two_nn(near: Near) -> float:
     """TwoNN (Facco et al. 2017, Scientific Reports 7:12140): μ = r₂/r₁ is Pareto with exponent d,
-    whose maximum-likelihood estimate is m/Σ log μ. Needs two neighbours."""
+    whose maximum-likelihood estimate is m/Σ log μ. Needs two neighbours.
+
+    Args:
+        near: distances to the nearest neighbours, by :func:`neighbour_distances`.
+
+    Returns:
+        The estimated dimension.
+    """
     ratio = (near.distance[:, 1] / near.distance[:, 0]).log()
     return _inverse(float(ratio.mean()))
 
@@ -31,6 +38,12 @@ def levina_bickel(near: Near) -> float:
     """The maximum-likelihood estimate of Levina and Bickel (2004, NIPS, eq. 9) with k neighbours,
     whose inverses are averaged over the points (MacKay and Ghahramani 2005): (k − 1)/mean Σ_{j<k}
     log(r_k/r_j). Needs k ≥ 2.
+
+    Args:
+        near: distances to the k nearest neighbours, by :func:`neighbour_distances`.
+
+    Returns:
+        The estimated dimension.
     """
     logs = near.distance.log()
     inverse = (logs[:, -1:] - logs[:, :-1]).mean(dim=1)
@@ -56,7 +69,17 @@ def manifold_reach(
     tangents from few neighbours are tilted, which lowers it. ``pieces``, whose base names the set,
     keep what was found, a tangent space at a time.
 
-    Raises :class:`UserError` for more dimensions than neighbours.
+    Args:
+        points: the set.
+        near: its neighbours, by :func:`neighbour_distances`.
+        dimension: of the tangent spaces.
+        pieces: where what was found is kept; None keeps nothing.
+
+    Returns:
+        The estimated reach, in the units of the points.
+
+    Raises:
+        UserError: more dimensions than neighbours.
     """
     if not 1 <= dimension <= near.distance.shape[1]:
         raise UserError(

@@ -52,7 +52,20 @@ def neighbour_distances(
     ``pieces``, whose base names the set, keep what was found, 256 points at a time.
 
     Points that another one repeats exactly are left out: their distance 0 says nothing about the
-    manifold. Raises :class:`UserError` for a set with fewer than k + 2 points.
+    manifold.
+
+    Args:
+        points: the set.
+        k: how many neighbours.
+        sample: how many points are looked at; None: all.
+        seed: of the choice of these points.
+        pieces: where what was found is kept; None keeps nothing.
+
+    Returns:
+        A :class:`Near`: distances (m, k), ascending, and who the neighbours are.
+
+    Raises:
+        UserError: a set with fewer than k + 2 points.
     """
     if len(points) < k + 2:
         raise UserError(

@@ -46,8 +46,18 @@ def greatest_step(eta: float, nu: float, steps: int) -> float:
     """β* = c/(η + c) with c = 1 − ν^{−1/N}: the greatest constant step size that is admissible for
     N steps.
 
-    1 where η = 0 (an exact projection may be taken at once). Raises :class:`UserError` for η < 0, ν
-    < 1 or N < 1.
+    1 where η = 0 (an exact projection may be taken at once).
+
+    Args:
+        eta: relative error of the denoiser as a projection, ≥ 0.
+        nu: how far the noise level may be from the distance, as a factor ≥ 1.
+        steps: N.
+
+    Returns:
+        β* in (0, 1].
+
+    Raises:
+        UserError: η < 0, ν < 1 or N < 1.
     """
     check_error_model(eta, nu)
     if steps < 1:
@@ -85,6 +95,13 @@ def distance_bounds(ratios: ArrayLike, eta: float | ArrayLike) -> Bounds:
 
     ``eta`` is one number or one per step. They are attained by e = (1 ± η)∇f/σ
     (:class:`.adversary.Adversary`).
+
+    Args:
+        ratios: σ̃ (N + 1,), falling.
+        eta: one number, or one per step (N,).
+
+    Returns:
+        Lower and upper bounds of dist(x)/dist(x_N), (N + 1,) each.
     """
     beta, error = step_sizes(ratios), np.asarray(eta, dtype=np.float64)
     factors = (np.maximum(1 - beta * (1 + error), 0), 1 - beta, 1 + beta * (error - 1))
@@ -147,7 +164,16 @@ def check(ratios: ArrayLike, eta: float, nu: float) -> Check:
     """Check falling noise-to-signal ratios (N + 1,) step by step; rounding of one part in 10⁹ is
     forgiven.
 
-    Raises :class:`UserError` for η < 0, ν < 1, and ratios that do not fall.
+    Args:
+        ratios: σ̃ after each step, (N + 1,), falling.
+        eta: relative error of the denoiser as a projection.
+        nu: how far the noise level may be from the distance, as a factor.
+
+    Returns:
+        A :class:`Check`: which steps are admissible, and by how much.
+
+    Raises:
+        UserError: η < 0, ν < 1, and ratios that do not fall.
     """
     check_error_model(eta, nu)
     r = np.asarray(ratios, dtype=np.float64)

@@ -124,6 +124,13 @@ class TrainConfig(Section):
 def make_config(values: dict[str, Any], where: str = "the config") -> TrainConfig:
     """A checked config from plain values.
 
+    Args:
+        values: the sections of a recipe.
+        where: what messages call it.
+
+    Returns:
+        The checked recipe of a run.
+
     Raises:
         UserError: an unknown or missing name or a value out of range; each is named in one
             sentence.
@@ -142,6 +149,13 @@ def make_config(values: dict[str, Any], where: str = "the config") -> TrainConfi
 
 def load_config(path: str | Path, overrides: list[str] | None = None) -> TrainConfig:
     """Read a recipe; ``overrides`` are ``section.name=value`` texts, values in YAML.
+
+    Args:
+        path: a YAML file.
+        overrides: ``section.name=value`` texts.
+
+    Returns:
+        The checked recipe of a run.
 
     Raises:
         UserError: no such file, not YAML, an override without ``=``, or what :func:`make_config`

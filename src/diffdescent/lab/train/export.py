@@ -33,6 +33,13 @@ def export_last(config: TrainConfig, *, half: bool = False) -> Path:
     """Export the average in a run's last checkpoint, also while that run goes on; returns the model
     folder.
 
+    Args:
+        config: of the run.
+        half: whether weights are float16.
+
+    Returns:
+        The model folder.
+
     Raises:
         UserError: there is no whole checkpoint, it is of another config, or the data cannot be
             read.

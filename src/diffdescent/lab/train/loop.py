@@ -66,6 +66,14 @@ def train(
     ``model/`` with the averaged weights (float16 with ``half``). When a checkpoint is there, the
     run resumes from it.
 
+    Args:
+        config: of the run, by :func:`load_config`.
+        half: whether the exported weights are float16.
+        quiet: whether nothing is printed.
+
+    Returns:
+        A :class:`Result`: the model's folder and the last loss.
+
     Raises:
         UserError: bad data, a checkpoint of another config, a full disk, or a loss that is not
             finite (the last good checkpoint stays).

@@ -45,8 +45,10 @@ def family_of(names: frozenset[str]) -> str | None:
 def recognise(shapes: Mapping[str, tuple[int, ...]], file: str = "") -> Settings:
     """The settings of a published checkpoint, by the names and shapes of its tensors.
 
-    Where two have the same tensors, the ``file``'s name decides; otherwise it must be said. Raises
-    :class:`UserError` where it is not a published one, or several fit that sample differently.
+    Where two have the same tensors, the ``file``'s name decides; otherwise it must be said.
+
+    Raises:
+        UserError: where it is not a published one, or several fit that sample differently.
     """
     found = {n: p for n, p in PUBLISHED.items() if p.digest == digest(shapes)}
     if not found:
@@ -86,8 +88,8 @@ def _meaning(settings: Settings) -> object:
 def place(state: dict[str, Tensor], settings: Settings) -> dict[str, Tensor]:
     """The tensors under our network's names; every one of them has its place, and none is missing.
 
-    Raises :class:`UserError` that names the first tensors that are missing, left over or of another
-    shape.
+    Raises:
+        UserError: that names the first tensors that are missing, left over or of another shape.
     """
     network = settings.build("meta")
     own = {name: tuple(value.shape) for name, value in network.state_dict().items()}
@@ -132,8 +134,9 @@ def convert(
         weights: ``"ema"``, ``"model"`` or ``"auto"`` (the average where there is one).
         half: store float16.
 
-    Raises :class:`UserError` for what :func:`~.containers.read_state`, :func:`recognise` and
-    :func:`place` refuse, and a folder that holds something else.
+    Raises:
+        UserError: what :func:`~.containers.read_state`, :func:`recognise` and :func:`place` refuse,
+            and a folder that holds something else.
     """
     source, folder = Path(checkpoint), Path(out)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -1,6 +1,7 @@
 """Calibration: a sampler of few evaluations fitted to one model, from a few dozen of its own
 trajectories."""
 
-from .calibration import Calibration, calibrate
+from .calibration import calibrate
+from .found import Calibration
 
 __all__ = ["Calibration", "calibrate"]

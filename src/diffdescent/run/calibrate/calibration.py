@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from torch import Tensor
 
 from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError
-from diffdescent.base.files import write_atomically
 from diffdescent.base.version import __version__
 from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
@@ -26,8 +24,8 @@ from diffdescent.run.prepared import resolve
 from diffdescent.run.record import ProcessRecord
 
 from .decide import decide, fitted_solver, mean_distance
-from .fixed import Rival, as_rows, best_fixed
-from .judge import Interval
+from .fixed import as_rows, best_fixed
+from .found import Calibration
 from .local import Shape, fit_rows
 from .refine import refine
 from .search import search_levels
@@ -42,59 +40,6 @@ CHOICE = 16
 """Noises on which the end-to-end fit must be nearer than the local one to be taken."""
 
 Note = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What :func:`calibrate` found.
-
-    ``solver`` is what to sample with: the fitted rows, or the best fixed sampler as rows where
-    these are not nearer to the teacher (``fixed``). ``fitted`` and ``opponent`` are the mean
-    distances of both on the held-out noises, ``difference`` their paired difference.
-    """
-
-    solver: FittedSolver
-    fixed: bool
-    fitted: Interval
-    opponent: Interval
-    difference: Interval
-    rival: Rival
-    evaluations: int
-
-    @property
-    def summary(self) -> str:
-        """Two or three lines for people."""
-        report, ratio = self.solver.report, self.fitted.value / self.opponent.value
-        lines = [
-            f"{self.solver.nfe} evaluations, distance to the model's own solution on"
-            f" {report['held_out']} held-out noises: {_shown(self.fitted)} calibrated,"
-            f" {_shown(self.opponent)} with {self.rival.recipe} on {self.rival.grid}"
-            f" ({ratio:.2f} of it).",
-        ]
-        if self.fixed:
-            lines.append(
-                "The difference may be chance, so the file holds that fixed sampler: calibration"
-                " does not help here."
-            )
-        lines.append(
-            f"{self.evaluations} evaluations of one image were spent; the teacher's own error is"
-            f" about {report['teacher_error']:.2g}."
-        )
-        if report["teacher_error"] > self.fitted.value / 4:
-            lines.append(
-                "That is not much less than the sampler's distance: give the teacher more levels"
-                " before you believe these figures."
-            )
-        return "\n".join(lines)
-
-    def write(self, path: Path) -> None:
-        """Write the file, atomically."""
-        write_atomically(path, self.solver.to_json().encode())
-
-
-def _shown(interval: Interval) -> str:
-    half = (interval.high - interval.low) / 2
-    return f"{interval.value:.4f} ± {half:.4f}"
 
 
 def calibrate(
@@ -122,6 +67,9 @@ def calibrate(
 ) -> Calibration:
     """Fit a sampler of ``nfe`` evaluations to ``model``; no gradient of the model is needed.
 
+    The result is never worse than the best fixed sampler: that is what it holds unless the paired
+    95 % interval on held-out noises says that the fit is nearer to the teacher.
+
     Args:
         model: a :class:`Predictor`, a bundled name, a checkpoint folder or ``images:PATH``.
         nfe: network evaluations of the sampler, 3 to 12.
@@ -130,23 +78,32 @@ def calibrate(
             model names, ``"none"`` gives none.
         seed: of the noises. Their sample numbers begin at 1,000,000 (the fit) and 2,000,000 (the
             held-out ones).
-        trajectories_count, held_out: how many noises are fitted to, and judged on.
+        trajectories_count: how many noises are fitted to.
+        held_out: how many other noises the fit is judged on.
         teacher_levels: evaluations of the teacher that is to be reached.
-        bands, axes: knots of the coefficients over the radial frequency, and channel axes (usual,
-            opponent, identity).
+        bands: knots of the coefficients over the radial frequency.
+        axes: channel axes, by name: usual, opponent or identity.
         history: how many evaluations a row sees; None: all.
         end_to_end: rounds in which all rows are fitted together after the step-by-step fit; None: 2
             up to 4 evaluations, where it is cheap, and 0 above. What it finds is taken if it is
             nearer to the teacher on noises of its own.
         plain_start: start from the library's own noise, not from noise that is scaled frequency by
             frequency: for diffusers pipelines, which make it themselves.
+        shape: one sample's (C, H, W); None asks the model.
+        micro_batch: how many samples the network sees at once; None is the run's own choice.
+        device: where to run; None asks the model, else the CPU.
         folder: where trajectories are kept, so that an interrupted call goes on.
-        note, progress: called with a line when a stage ends, and with the number of evaluations.
+        name: what the solver is called in records; None is the model's name.
+        note: called with a line when a stage ends.
+        progress: called with the number of evaluations that were spent.
 
-    The result is never worse than the best fixed sampler: that is what it holds unless the paired
-    95 % interval on held-out noises says that the fit is nearer to the teacher. Raises
-    :class:`UserError` for other numbers of evaluations, too few trajectories, a model whose answers
-    are not deterministic, and guidance that is not a part of the estimate.
+    Returns:
+        A :class:`Calibration`: ``.solver`` to sample with, ``.summary`` for people,
+        ``.write(path)``.
+
+    Raises:
+        UserError: other numbers of evaluations, too few trajectories, a model whose answers are not
+            deterministic, and guidance that is not a part of the estimate.
     """
     _check(nfe, trajectories_count, held_out, teacher_levels)
     say: Note = note or (lambda line: None)
@@ -258,7 +215,11 @@ def _settled(guidance: str, net: Predictor) -> str:
 
 
 def _guided(net: Predictor, guidance: str) -> Predictor:
-    """The model under guidance. Raises :class:`UserError` for one that brings transforms along."""
+    """The model under guidance.
+
+    Raises:
+        UserError: one that brings transforms along.
+    """
     from diffdescent.guidance import apply_guidance
 
     guided, recipe = apply_guidance(guidance, net, parse("ddim"))

@@ -34,7 +34,14 @@ SHOWN = 10
 
 
 def html(results: Results) -> str:
-    """The whole report as one file: styles, figures and pictures are inside."""
+    """The whole report as one file: styles, figures and pictures are inside.
+
+    Args:
+        results: of a study.
+
+    Returns:
+        The text of the page.
+    """
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(

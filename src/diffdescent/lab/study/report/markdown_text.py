@@ -26,7 +26,14 @@ from .sections import (
 
 
 def markdown(results: Results) -> str:
-    """The report without pictures."""
+    """The report without pictures.
+
+    Args:
+        results: of a study.
+
+    Returns:
+        The report in Markdown.
+    """
     config = results.study.config
     parts = [f"# {config.title}", config.mirrors, config.about.strip()]
     parts.append("\n".join(f"- {name}: {value}" for name, value in facts(results)))

@@ -11,7 +11,14 @@ from .ranking import ranked_table
 
 
 def terminal(results: Results, most: int | None = None) -> Any:
-    """The ranked table for a Rich console, at most the ``most`` best of each budget."""
+    """The ranked table for a Rich console, at most the ``most`` best of each budget.
+
+    Args:
+        results: of a study.
+
+    Returns:
+        A Rich table.
+    """
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text

@@ -62,7 +62,15 @@ class _Fingerprinted(Protocol):
 
 def gradient(projection: Projection, x: Tensor) -> Tensor:
     """∇dist(x) = (x − proj(x))/dist(x), a unit vector; 0 on the set itself, where dist has no
-    gradient."""
+    gradient.
+
+    Args:
+        projection: of ``x`` on a set.
+        x: points (B, *shape).
+
+    Returns:
+        Unit vectors (B, *shape).
+    """
     away = flat_rows(x, x.shape[1:]) - projection.nearest.flatten(1)
     unit = away / projection.distance.clamp(min=1e-300)[:, None]
     return unit.reshape(x.shape)
@@ -71,7 +79,16 @@ def gradient(projection: Projection, x: Tensor) -> Tensor:
 def smoothed(k: Set, x: Tensor, sigma: float) -> Smoothed:
     """The smoothed squared distance of ``x`` (B, *shape) to ``k`` at ``sigma``, and its gradient.
 
-    Raises :class:`UserError` unless σ > 0, and for a set that has no ``smoothed`` of its own.
+    Args:
+        k: the set.
+        x: points (B, *shape).
+        sigma: σ > 0, in the units of ``x``.
+
+    Returns:
+        The value (B,) and its gradient (B, *shape).
+
+    Raises:
+        UserError: unless σ > 0, and a set that has no ``smoothed`` of its own.
     """
     if not isinstance(k, _Smoothable):
         raise UserError(
@@ -90,7 +107,11 @@ def identity(k: Set) -> str:
 
 
 def flat_rows(x: Tensor, shape: Sequence[int]) -> Tensor:
-    """``x`` (B, *shape) as float64 (B, n). Raises :class:`UserError` for another shape."""
+    """``x`` (B, *shape) as float64 (B, n).
+
+    Raises:
+        UserError: another shape.
+    """
     if tuple(x.shape[1:]) != tuple(shape):
         raise UserError(
             f"The set holds points of shape {tuple(shape)}, so x must be (B, …) of it, not"

@@ -67,8 +67,18 @@ class Mahalanobis:
 
 
 def transformed(k: Set, matrix: Tensor) -> Mahalanobis:
-    """``k`` under the metric of ``matrix`` A. Raises :class:`UserError` for a set that is neither
-    points nor affine."""
+    """``k`` under the metric of ``matrix`` A.
+
+    Args:
+        k: points, or an affine set.
+        matrix: A (m, d); distances are those of A·x.
+
+    Returns:
+        The set with its new metric.
+
+    Raises:
+        UserError: a set that is neither points nor affine.
+    """
     a = matrix.double()
     if isinstance(k, Points):
         values = torch.cat(

@@ -22,7 +22,10 @@ class Points:
     d = 0, and the reach is half the least distance between two different images. ``intrinsic`` is
     the dimension of the manifold that the images are taken to be samples of, where one was
     estimated (:mod:`diffdescent.lab.theory.intrinsic`); ``reach`` is theirs, where it is known
-    already. Raises :class:`UserError` for a dimension outside (0, n].
+    already.
+
+    Raises:
+        UserError: a dimension outside (0, n].
     """
 
     def __init__(
@@ -82,8 +85,11 @@ class Points:
         return Projection(distance[:, 0], self.data.values(index[:, 0]))
 
     def smoothed(self, x: Tensor, sigma: float) -> Smoothed:
-        """The smoothed squared distance and its gradient x − x̂0(x). Raises :class:`UserError`
-        unless σ > 0."""
+        """The smoothed squared distance and its gradient x − x̂0(x).
+
+        Raises:
+            UserError: unless σ > 0.
+        """
         check_smoothing(sigma)
         at = Point(sigma, 1.0, sigma)
         flat = flat_rows(x, self.shape)

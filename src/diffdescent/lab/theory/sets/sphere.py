@@ -18,7 +18,8 @@ class Sphere:
     """{y : ‖y − center‖ = radius} within center + span(directions) (default: all of R^n): d = rank
     − 1, reach = radius.
 
-    Raises :class:`UserError` unless the radius is positive.
+    Raises:
+        UserError: unless the radius is positive.
     """
 
     def __init__(self, center: Tensor, radius: float, directions: Tensor | None = None) -> None:
@@ -56,8 +57,10 @@ class Sphere:
         r‖ray‖/σ².
 
         On the sphere the weights exp(κ cos θ) are a von Mises–Fisher distribution, of which A is
-        the mean of cos θ (Mardia and Jupp 2000, section 9.3.2). Raises :class:`UserError` unless σ
-        > 0.
+        the mean of cos θ (Mardia and Jupp 2000, section 9.3.2).
+
+        Raises:
+            UserError: unless σ > 0.
         """
         check_smoothing(sigma)
         flat = flat_rows(x, self.shape)

@@ -16,8 +16,10 @@ class Subspace:
     """The affine subspace origin + span(directions): d = rank, reach and diameter infinite; d = 0
     is a point.
 
-    ``origin`` is of the shape of one point, ``directions`` (d, n) any spanning rows. Raises
-    :class:`UserError` for rows of another length.
+    ``origin`` is of the shape of one point, ``directions`` (d, n) any spanning rows.
+
+    Raises:
+        UserError: rows of another length.
     """
 
     def __init__(self, origin: Tensor, directions: Tensor | None = None) -> None:
@@ -56,8 +58,11 @@ class Subspace:
         return projection_onto(flat, origin + (flat - origin) @ basis @ basis.T, self.shape)
 
     def smoothed(self, x: Tensor, sigma: float) -> Smoothed:
-        """½dist² − σ²(d/2) log 2πσ² and its gradient x − proj(x). Raises :class:`UserError` unless
-        σ > 0."""
+        """½dist² − σ²(d/2) log 2πσ² and its gradient x − proj(x).
+
+        Raises:
+            UserError: unless σ > 0.
+        """
         check_smoothing(sigma)
         found = self.project(x)
         width = self.basis.shape[1] / 2 * math.log(2 * math.pi * sigma * sigma)

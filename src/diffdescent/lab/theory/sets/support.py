@@ -25,8 +25,17 @@ def support(model: object, share: float = SHARE) -> Set:
 
     A finite set is itself. A Gaussian with full rank lies on all of R^n, at distance 0 from
     everything; what stands for its manifold is the subspace of its leading eigenvectors with
-    ``share`` of the variance. A mixture is the union of its components' subspaces. Raises
-    :class:`UserError` for a network, which does not say what its data lie on.
+    ``share`` of the variance. A mixture is the union of its components' subspaces.
+
+    Args:
+        model: an exact denoiser.
+        share: of a full-rank Gaussian's variance that its subspace holds.
+
+    Returns:
+        The set.
+
+    Raises:
+        UserError: a network, which does not say what its data lie on.
     """
     if not 0 < share <= 1:
         raise UserError(f"The share of variance must lie in (0, 1], not {share}.")

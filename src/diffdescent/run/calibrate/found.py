@@ -1,0 +1,65 @@
+"""What a calibration found: the solver, and what was measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffdescent.base.files import write_atomically
+from diffdescent.core.spectrum.fitted import FittedSolver
+
+from .fixed import Rival
+from .judge import Interval
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What :func:`calibrate` found.
+
+    ``solver`` is what to sample with: the fitted rows, or the best fixed sampler as rows where
+    these are not nearer to the teacher (``fixed``). ``fitted`` and ``opponent`` are the mean
+    distances of both on the held-out noises, ``difference`` their paired difference.
+    """
+
+    solver: FittedSolver
+    fixed: bool
+    fitted: Interval
+    opponent: Interval
+    difference: Interval
+    rival: Rival
+    evaluations: int
+
+    @property
+    def summary(self) -> str:
+        """Two or three lines for people."""
+        report, ratio = self.solver.report, self.fitted.value / self.opponent.value
+        lines = [
+            f"{self.solver.nfe} evaluations, distance to the model's own solution on"
+            f" {report['held_out']} held-out noises: {_shown(self.fitted)} calibrated,"
+            f" {_shown(self.opponent)} with {self.rival.recipe} on {self.rival.grid}"
+            f" ({ratio:.2f} of it).",
+        ]
+        if self.fixed:
+            lines.append(
+                "The difference may be chance, so the file holds that fixed sampler: calibration"
+                " does not help here."
+            )
+        lines.append(
+            f"{self.evaluations} evaluations of one image were spent; the teacher's own error is"
+            f" about {report['teacher_error']:.2g}."
+        )
+        if report["teacher_error"] > self.fitted.value / 4:
+            lines.append(
+                "That is not much less than the sampler's distance: give the teacher more levels"
+                " before you believe these figures."
+            )
+        return "\n".join(lines)
+
+    def write(self, path: Path) -> None:
+        """Write the file, atomically."""
+        write_atomically(path, self.solver.to_json().encode())
+
+
+def _shown(interval: Interval) -> str:
+    half = (interval.high - interval.low) / 2
+    return f"{interval.value:.4f} ± {half:.4f}"
