@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo-output
 
-.PHONY: demo test test-slow golden lint format bench clean
+.PHONY: demo test test-slow golden lint format bench docs notebooks reports clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -38,8 +38,17 @@ format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/.installed  ## the documentation site, strictly, into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+notebooks: $(VENV)/.installed  ## the notebooks under examples/, run again with their outputs
+	$(BIN)/python tools/run_notebooks.py
+
+reports: $(VENV)/.installed  ## the studies of docs/results as pages, from their tables
+	$(BIN)/python tools/results_reports.py --out reports
+
 bench: $(VENV)/.installed  ## time per step outside the network, against diffusers
 	$(BIN)/python benchmarks/overhead.py
 
 clean:
-	rm -rf $(VENV) $(DEMO_OUT)
+	rm -rf $(VENV) $(DEMO_OUT) site reports

@@ -4,6 +4,7 @@ notebooks, and the parts of the reference that are read off the registries and t
 
 from __future__ import annotations
 
+import posixpath
 import re
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def on_files(files: Files, config: Any) -> Files:
     """Add the pages that do not lie in ``docs/``."""
     for page, source in COPIES.items():
         text = (ROOT / source).read_text(encoding="utf-8")
-        files.append(File.generated(config, page, content=text.replace("](docs/", "](")))
+        files.append(File.generated(config, page, content=text))
     for path in sorted((ROOT / "examples").glob("*.ipynb")):
         for name, content in notebooks.pages(path).items():
             files.append(File.generated(config, f"examples/{name}", content=content))
@@ -49,15 +50,30 @@ def on_page_markdown(markdown: str, page: Any, files: Files, **_: Any) -> str:
 
 
 def _link(match: re.Match[str], page: str) -> str:
-    """A link as the site needs it: to the README as the front page, and to files of the checkout
-    that are not on the site as their path."""
-    picture, shown, target, anchor = match.group(1), match.group(2), match.group(3), match.group(4)
-    home = ROOT if page in COPIES else ROOT / "docs" / Path(page).parent
-    if picture or not target or page.startswith("examples/"):
+    """A link as the site needs it; one to a file that is not on the site becomes its path."""
+    picture, shown, target, anchor = (part or "" for part in match.groups())
+    if not target or (page.startswith("examples/") and picture):
         return match.group(0)
-    place = (home / target).resolve()
-    if place == ROOT / "README.md":
-        return f"[{shown}]({'../' * page.count('/')}index.md{anchor or ''})"
-    if place.is_relative_to(ROOT / "docs") or (page in COPIES and not place.exists()):
-        return match.group(0)
+    place = (_source(page).parent / target).resolve()
+    uri = _uri(place)
+    if uri is not None:
+        return f"{picture}[{shown}]({posixpath.relpath(uri, posixpath.dirname(page))}{anchor})"
     return f"{shown} (`{place.relative_to(ROOT)}`)" if place.is_relative_to(ROOT) else shown
+
+
+def _source(page: str) -> Path:
+    """The file of the checkout that a page is made from."""
+    if page in COPIES:
+        return ROOT / COPIES[page]
+    return ROOT / page if page.startswith("examples/") else ROOT / "docs" / page
+
+
+def _uri(place: Path) -> str | None:
+    """Where a file of the checkout is on the site."""
+    for page, source in COPIES.items():
+        if place == ROOT / source:
+            return page
+    if place.is_relative_to(ROOT / "examples") and place.suffix == ".ipynb":
+        return f"examples/{place.stem}.md"
+    inside = place.is_relative_to(ROOT / "docs") and not place.is_dir()
+    return place.relative_to(ROOT / "docs").as_posix() if inside else None

@@ -58,20 +58,25 @@ def _classes(named: Mapping[str, type[Any]]) -> str:
 
 
 def _entry(name: str, thing: Any, table: str) -> str:
-    path = f"{thing.__module__}.{thing.__qualname__}"
-    return "\n".join(
-        [
-            f"## `{name}`",
-            "",
-            table,
-            "",
-            f"::: {path}",
-            "    options:",
-            "      members: []",
-            "      show_bases: false",
-            "",
+    shared = [_directive(base, heading=False) for base in _bases_with_options(thing)]
+    return "\n".join([f"## `{name}`", "", table, "", _directive(thing), *shared])
+
+
+def _directive(thing: Any, heading: bool = True) -> str:
+    lines = [f"::: {thing.__module__}.{thing.__qualname__}", "    options:", "      members: []"]
+    if not heading:
+        lines += [
+            f"      show_{what}: false" for what in ("root_heading", "root_toc_entry", "source")
         ]
-    )
+    return "\n".join([*lines, ""])
+
+
+def _bases_with_options(thing: Any) -> list[type[Any]]:
+    """The base classes that it shares options with, whose docstrings describe them."""
+    if not inspect.isclass(thing):
+        return []
+    options = {field.name for field in dataclasses.fields(thing)}
+    return [base for base in thing.__mro__[1:] if options & set(inspect.get_annotations(base))]
 
 
 def _table(defaults: Mapping[str, Any], options: Mapping[str, Any]) -> str:

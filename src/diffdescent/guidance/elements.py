@@ -84,7 +84,16 @@ def source(name: str) -> Callable[[E], E]:
 @source("cfg")
 @dataclass(frozen=True)
 class Free(Element):
-    """``cfg``: :class:`ClassifierFree`; ``unconditional`` names another model."""
+    """``cfg``: :class:`ClassifierFree`; ``unconditional`` names another model.
+
+    Args:
+        scale: 1 is the conditional model, 0 the unconditional one.
+        interval: (low, high) of σ/α within which the guidance acts; None is everywhere.
+        clip: both estimates of x0 are clamped to ± this before they are combined; None leaves them.
+        unconditional: another model that is asked without a label, by name or folder; None asks the
+            same one.
+        together: whether both questions are asked in one batch.
+    """
 
     scale: FreeScale = 1.5
     interval: Interval | None = None
@@ -114,7 +123,13 @@ class Free(Element):
 @source("apg")
 @dataclass(frozen=True)
 class Projected(Free):
-    """``apg``: :class:`ClassifierFree` under :class:`APG`."""
+    """``apg``: :class:`ClassifierFree` under :class:`APG`.
+
+    Args:
+        eta: the share of the part along the estimate that is kept.
+        norm: the direction's greatest norm; infinite leaves it.
+        momentum: β of the running direction.
+    """
 
     scale: Scale = 4.0
     eta: Eta = 0.0
@@ -141,7 +156,16 @@ class FreePlus(Free):
 @dataclass(frozen=True)
 class Gradient(Element):
     """:class:`Guided` by a gradient; for ``shift="auto"`` see
-    :meth:`~diffdescent.guidance.text.Guidance.settled`."""
+    :meth:`~diffdescent.guidance.text.Guidance.settled`.
+
+    Args:
+        scale: of the gradient; 1 is the true posterior, 0 no guidance.
+        shift: what is moved: "mean" (stochastic steps), "score" (any step), or "auto", by the
+            sampler.
+        on: the image that the guide sees: "x", "x0" or "x0_frozen".
+        interval: (low, high) of σ/α within which the guidance acts; None is everywhere.
+        conditional: whether the labels go to the model too.
+    """
 
     scale: GradientScale = 1.0
     shift: AnyShift = "auto"
@@ -174,7 +198,12 @@ class Gradient(Element):
 @dataclass(frozen=True)
 class Classified(Gradient):
     """``classifier``: :class:`Guided` by a classifier: ``model`` names one, else the one handed
-    over in Python, else the bundled one of the model's classes."""
+    over in Python, else the bundled one of the model's classes.
+
+    Args:
+        model: a bundled classifier, or a folder; None as above.
+        temperature: of its softmax; 1 leaves it as it is.
+    """
 
     model: str | None = None
     temperature: Temperature = 1.0
@@ -194,7 +223,12 @@ class Classified(Gradient):
 @dataclass(frozen=True)
 class ImageText(Gradient):
     """``clip``: :class:`Guided` by a CLIP folder's similarity with ``prompt``, in which ``{}`` is
-    the label's name."""
+    the label's name.
+
+    Args:
+        model: a CLIP folder.
+        prompt: such as ``'a photo of a {}'``.
+    """
 
     on: Sight = "x0"
     model: str | None = None

@@ -183,6 +183,18 @@ def admissible(
 
     η = 0.06 is about what 95 % of the ideal denoiser's states on CIFAR-10 stay within
     (docs/theory.md); ten steps then span the whole range of a linear VP process.
+
+    Args:
+        process: which noise levels there are.
+        steps: N, the steps of the grid.
+        eta: relative error of the denoiser as a projection, ≥ 0.
+        nu: how far the noise level may be from the distance, as a factor ≥ 1.
+        start: σ̃ of the first level; None is as high as is admissible.
+        last: σ̃ of the end; None is the process's lowest, where ``start`` allows it.
+        snap: whether levels move to trained times.
+
+    Returns:
+        The grid, in float64 on the CPU.
     """
     low, high = float(process.ratio(process.t_min)), float(process.ratio(process.t_max))
     ratios, note = admissible_ratios(eta, nu, steps, low, high, start, last)

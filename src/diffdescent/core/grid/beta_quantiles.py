@@ -43,7 +43,19 @@ def beta(
     end: End = "zero",
 ) -> Grid:
     """Times at quantiles 1 − i/N of a Beta(a, b) distribution (the "beta" scheduler; arXiv
-    2407.12173)."""
+    2407.12173).
+
+    Args:
+        process: which noise levels there are.
+        steps: N, the steps of the grid.
+        a: the distribution's first parameter, > 0; small ones crowd the clean end.
+        b: its second parameter, > 0; small ones crowd the noisy end.
+        snap: whether levels move to trained times.
+        end: where it ends: "zero" (σ = 0), "first" (the lowest trained level), or a σ̃.
+
+    Returns:
+        The grid, in float64 on the CPU.
+    """
     if not (a > 0 and b > 0):
         raise UserError(f"The beta distribution needs a > 0 and b > 0, not a={a}, b={b}.")
     target = 1 - np.arange(steps) / steps

@@ -32,6 +32,18 @@ def loglinear(
     authors' diffusers scheduler): start 8.35, last = σ̃(⌊T/N⌋), the first index whose σ̃ is at
     least the value. ``last=`` overrides either rule. Without discrete training steps T counts as
     1000 and nothing is snapped.
+
+    Args:
+        process: which noise levels there are.
+        steps: N, the steps of the grid.
+        start: σ̃ of the first level; None is the rule's.
+        last: σ̃ of the last level; None is the rule's.
+        end: where it ends: "zero" (σ = 0), "first" (the lowest trained level), or a σ̃.
+        rule: halfway or released, as above.
+        snap: whether levels move to trained times.
+
+    Returns:
+        The grid, in float64 on the CPU.
     """
     if rule not in ("halfway", "released"):
         raise unknown("log-linear rule", rule, ("halfway", "released"))
@@ -78,6 +90,19 @@ def karras(
     last=0.002, end=first`` that is the EDM grid of the gradient-estimation paper's experiments
     (arXiv 2306.04848, section 5); its last value falls on the end, so N evaluations need N + 1
     ``steps``.
+
+    Args:
+        process: which noise levels there are.
+        steps: N, the steps of the grid.
+        start: σ̃ of the first level; None is the process's highest.
+        last: σ̃ of the last level; None is the process's lowest.
+        rho: ρ > 0; larger ones put more steps at low noise.
+        snap: whether levels move to trained times: to the nearest, to the next noisier ("up"), or
+            not at all.
+        end: where it ends: "zero" (σ = 0), "first" (the lowest trained level), or a σ̃.
+
+    Returns:
+        The grid, in float64 on the CPU.
     """
     high, low = ratio_range(process, start, last, "karras")
     if not rho > 0:
@@ -100,7 +125,20 @@ def exponential(
     snap: Snap = False,
     end: End = "zero",
 ) -> Grid:
-    """σ̃ log-uniform from ``start`` to ``last`` (the process's own range), then the end."""
+    """σ̃ log-uniform from ``start`` to ``last`` (the process's own range), then the end.
+
+    Args:
+        process: which noise levels there are.
+        steps: N, the steps of the grid.
+        start: σ̃ of the first level; None is the process's highest.
+        last: σ̃ of the last level; None is the process's lowest.
+        snap: whether levels move to trained times: to the nearest, to the next noisier ("up"), or
+            not at all.
+        end: where it ends: "zero" (σ = 0), "first" (the lowest trained level), or a σ̃.
+
+    Returns:
+        The grid, in float64 on the CPU.
+    """
     high, low = ratio_range(process, start, last, "exponential")
     ratios = np.geomspace(high, low, steps) if steps > 1 else np.array([high])
     return from_ratios(process, ratios, end, "exponential", snap)
@@ -116,7 +154,19 @@ def logsnr(
     snap: Snap = False,
 ) -> Grid:
     """λ uniform: N + 1 levels from ``start`` to ``last``, which is the end (DPM-Solver's
-    ``logSNR``)."""
+    ``logSNR``).
+
+    Args:
+        process: which noise levels there are.
+        steps: N, the steps of the grid.
+        start: σ̃ of the first level; None is the process's highest.
+        last: σ̃ of the last level; None is the process's lowest.
+        snap: whether levels move to trained times: to the nearest, to the next noisier ("up"), or
+            not at all.
+
+    Returns:
+        The grid, in float64 on the CPU.
+    """
     high, low = ratio_range(process, start, last, "logsnr")
     ratios = np.geomspace(high, low, steps + 1)
     return from_ratios(process, ratios[:-1], low, "logsnr", snap)

@@ -34,8 +34,21 @@ def uniform(
     + 1 points and leaves the lowest out (what diffusers' multistep schedulers do, and
     ``sgm_uniform``). Where times are not whole (``snap=False``) log ᾱ is linear between trained
     levels, or with ``interpolation="linear"`` σ/α, as in diffusers' σ-schedulers. Continuous
-    processes: ``trailing`` is t_max(1 − i/N), the others a linspace
-    from t_max to t_min; a flow's shift is applied (:meth:`.Process.uniform_times`).
+    processes: ``trailing`` is t_max(1 − i/N), the others a linspace from t_max to t_min; a flow's
+    shift is applied (:meth:`.Process.uniform_times`).
+
+    Args:
+        process: which noise levels there are.
+        steps: N, the steps of the grid.
+        spacing: leading, trailing or linspace, as above.
+        offset: added to the leading times.
+        open: whether N + 1 points are laid out and the lowest is left out.
+        snap: whether levels move to trained times.
+        interpolation: what is linear between trained levels: log ᾱ or σ/α.
+        end: where it ends: "zero" (σ = 0), "first" (the lowest trained level), or a σ̃.
+
+    Returns:
+        The grid, in float64 on the CPU.
     """
     check_steps(process, steps)
     if spacing not in ("leading", "trailing", "linspace"):
@@ -56,6 +69,16 @@ def quadratic(
 
     It starts at t = 0.8 T. Rounding repeats low indices for many steps; the repeats are removed and
     noted.
+
+    Args:
+        process: which noise levels there are.
+        steps: N, the steps of the grid.
+        fraction: the share of the trained times that is used, in (0, 1].
+        snap: whether levels move to trained times.
+        end: where it ends: "zero" (σ = 0), "first" (the lowest trained level), or a σ̃.
+
+    Returns:
+        The grid, in float64 on the CPU.
     """
     if not 0 < fraction <= 1:
         raise UserError(
@@ -78,6 +101,15 @@ def quadratic_time(process: Process, steps: int, *, snap: bool = False, end: End
 
     For discrete VP the continuous time is (index + 1)/T. The N + 1 points include the end at the
     lowest level.
+
+    Args:
+        process: which noise levels there are.
+        steps: N, the steps of the grid.
+        snap: whether levels move to trained times.
+        end: where it ends: "zero" (σ = 0), "first" (the lowest trained level), or a σ̃.
+
+    Returns:
+        The grid, in float64 on the CPU.
     """
     # Counted from the data, which lies one index below the first one of a discrete VP.
     data = process.t_data
@@ -100,6 +132,16 @@ def ddim_offset(
 
     The "DDIM" (157 → 0.002) and "DDIM offset" (40 → 0.002) baselines of the gradient-estimation
     paper, whose .002 is before snapping: the snapped grid ends at t = 0.
+
+    Args:
+        process: which noise levels there are.
+        steps: N, the steps of the grid.
+        start: σ̃ of the first level; None is the process's highest.
+        snap: whether levels move to trained times.
+        end: where it ends: "zero" (σ = 0), "first" (the lowest trained level), or a σ̃.
+
+    Returns:
+        The grid, in float64 on the CPU.
     """
     if start is not None and not start > 0:
         raise UserError(f"The grid 'ddim' starts above σ/α = 0, not at {start:g}; try start=40.")
@@ -113,7 +155,16 @@ def ddim_offset(
 @register("simple")
 def simple(process: Process, steps: int, *, end: End = "zero") -> Grid:
     """Every (T/N)-th trained level counted from the noisiest: t = T − 1 − ⌊iT/N⌋ (ComfyUI's
-    "simple")."""
+    "simple").
+
+    Args:
+        process: which noise levels there are.
+        steps: N, the steps of the grid.
+        end: where it ends: "zero" (σ = 0), "first" (the lowest trained level), or a σ̃.
+
+    Returns:
+        The grid, in float64 on the CPU.
+    """
     check_steps(process, steps)
     known = process.trained_times
     if known is None:

@@ -18,6 +18,15 @@ def explicit_values(
     """Exactly the given times ``t``, or noise-to-signal ratios σ/α, the last one being the end;
     ``steps`` is unused.
 
+    Args:
+        process: which noise levels there are.
+        steps: unused.
+        t: times, falling; the last is the end.
+        ratio: σ/α, falling; the last is the end.
+
+    Returns:
+        The grid, in float64 on the CPU.
+
     Raises:
         UserError: unless one of the two lists is given, with at least two levels in falling order.
     """
@@ -64,7 +73,19 @@ def ays(
     process: Process, steps: int, *, model: str = "sd1", snap: Snap = False, end: End = "zero"
 ) -> Grid:
     """Align Your Steps: log σ̃ linear in the step index between the published levels; the end
-    replaces the last."""
+    replaces the last.
+
+    Args:
+        process: which noise levels there are.
+        steps: N, the steps of the grid.
+        model: whose published levels: sd1, sdxl or svd.
+        snap: whether levels move to trained times: to the nearest, to the next noisier ("up"), or
+            not at all.
+        end: where it ends: "zero" (σ = 0), "first" (the lowest trained level), or a σ̃.
+
+    Returns:
+        The grid, in float64 on the CPU.
+    """
     if model not in AYS:
         raise unknown("Align Your Steps model", model, AYS)
     table = np.log(np.asarray(AYS[model]))

@@ -37,8 +37,8 @@ def optimal_variance(src: Point, dst: Point, gamma: float, kept_variance: float)
 @register("analytic")
 @dataclass(frozen=True)
 class Analytic(Options):
-    """Analytic-DDIM (η = 0) and Analytic-DDPM (η = 1): DDIM(η)'s mean with the optimal variance
-    σ*².
+    """Analytic-DDIM (``eta`` = η = 0) and Analytic-DDPM (η = 1): DDIM(η)'s mean with the optimal
+    variance σ*².
 
     ``gamma`` is Γ: a :class:`Gamma`, or the file that ``diffdescent gamma`` wrote. Without it Γ is
     that of data N(0, ``data_std``² I), Γ_t = σ_t²/(α_t² data_std² + σ_t²). Images are far from such

@@ -24,8 +24,8 @@ class DDIM(Options):
     """DDIM(η): x_s = α_s x0 + √(σ_s² − s²) ε + s z with s = η·(posterior σ) (Song et al. 2021, eqs.
     12 and 16).
 
-    η = 0 is Euler in σ̃; η = 1 is ancestral (k-diffusion's ``euler_ancestral``). ``fresh`` is the
-    least share of the next level's noise that is drawn anew, s² ≥ fresh·σ_s², however short the
+    ``eta`` is η: 0 is Euler in σ̃, 1 is ancestral (k-diffusion's ``euler_ancestral``). ``fresh`` is
+    the least share of the next level's noise that is drawn anew, s² ≥ fresh·σ_s², however short the
     step: what restoration methods do (Kawar et al. 2022, DDRM; Zhu et al. 2023, DiffPIR, their ζ).
     With it the order is lost: more steps draw more noise.
     """
@@ -107,8 +107,11 @@ class DDPM(Options):
 class StochasticMu(Options):
     """The stochastic family of the gradient-estimation paper (arXiv 2306.04848, appendix), in σ̃:
 
-    σ' = (σ̃_s/σ̃_t^μ)^{1/(1−μ)},  x̃ ← x̃ − (σ̃_t − σ')ε + √(σ̃_s² − σ'²) z.  μ = 0 is DDIM, μ = ½
-    is DDPM.
+    σ' = (σ̃_s/σ̃_t^μ)^{1/(1−μ)}, x̃ ← x̃ − (σ̃_t − σ')ε + √(σ̃_s² − σ'²) z. μ = 0 is DDIM, μ = ½ is
+    DDPM.
+
+    Args:
+        mu: 0 is DDIM, ½ is DDPM.
     """
 
     mu: Annotated[float, In(0, 1, "[)", "0 is DDIM, 0.5 is DDPM")] = 0.5

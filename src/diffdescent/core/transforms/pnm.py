@@ -32,6 +32,9 @@ class PositiveNegative(Displacement):
     For a constant input the gain is (1 + b − b²)/(1 − b) in the long run; ``normalise`` divides by
     the finite sum of the weights, which makes it 1. ``coords`` and ``noise`` as in
     :class:`~.momentum.Momentum`.
+
+    Args:
+        beta: β in (−1, 1), of which the absolute value b counts.
     """
 
     beta: Beta = -0.3

@@ -40,6 +40,16 @@ class PxP(Displacement):
     the raw vectors deciding. It works over any solver, by the parts of each committed step
     (:mod:`diffdescent.core.executor.parts`); where a step has no noise there is no diversity part.
 
+    Args:
+        delta: (δ1, δ2, δ3, δ4), or one such for each step; the last repeats.
+        pairs: which pairs of parts are made not to conflict.
+        scope: over what inner products are summed: a sample, a channel, or the batch.
+        gate: what decides that there is a conflict: the raw vectors, or the pair at hand.
+        partner: on which vector the noise part is projected.
+        zero: what a partner of norm zero disables.
+        denoising: what the denoising gradient is.
+        den_div: the share of the pair of denoising and noise that is removed.
+
     Raises:
         UserError: unknown options and δ that are not four finite numbers, and a model without
             guidance.

@@ -28,6 +28,10 @@ class Rescale(Estimate):
     over each sample. ``of`` is the output u: ``"v"`` = αε − σx0 (the paper's networks), ``"x0"`` or
     ``"eps"``. φ = 0 changes nothing; the paper's choice is .7.
 
+    Args:
+        phi: φ in [0, 1].
+        of: the output whose deviation is matched.
+
     Raises:
         UserError: φ outside [0, 1], an unknown output, and a model without classifier-free
             guidance.
