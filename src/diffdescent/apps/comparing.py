@@ -132,10 +132,25 @@ def compare(
             model on several grids each, and the calibrated ones that were fitted to it.
         nfe: network evaluations, (5, 10) by default.
         also: further samplers, such as ``"calibrated('mine.json')"``.
+        guidance: a guidance text for all samplers.
+        labels: labels of the samples in turn, as a text; None goes round over all classes that the
+            model names.
+        prompts: texts for a text-to-image folder, in turn over the samples.
+        pipeline: options of such a folder's pipeline, such as ``guidance_scale``.
+        n: how many images; None is the comparison's own choice.
+        seed: of the noise.
+        reference: images or statistics to compare with, for Fréchet distances; None needs none.
+        metrics: which ones; None: all that apply.
         features: what looks at the images.
         solution: levels of the own solution, which is checked against twice as many.
+        micro_batch: how many samples the network sees at once.
+        device: where to run; None asks the model, else the CPU.
+        resamples: halves for the intervals.
         out: the folder of table and report, where an interrupted comparison goes on; None: a
             temporary one.
+
+    Returns:
+        The :class:`Comparison`: its table, which sampler to take and why, and the report's path.
 
     Raises:
         UserError: bad input.

@@ -158,8 +158,10 @@ def effective_weights(
         print(weights.table())
 
     Args:
-        sampler: a recipe, which needs ``grid``, or a plan.
-        grid: the noise levels; None for a plan, which has its own.
+        sampler: a plan, or a recipe or its text.
+        grid: the noise levels, or their text; None is the recipe's usual grid, or the plan's own.
+        steps: of a grid that is a text or the usual one.
+        process: on which such a grid is laid out; None is the linear VP process of 1000 steps.
         transforms: appended to the chain.
         basis: whether the evaluations are estimates of x0 or of ε.
         band: (group of channel axes, knot) at which frequency-dependent coefficients are read; None

@@ -25,7 +25,7 @@ from .exact_errors import rmse_score
 from .features import JSON
 from .half_sampling import LEAST, check_resamples, halves, interval
 from .notes import Note
-from .scores import Score, how, scored
+from .scored import Score, how, scored
 
 OWN = {
     "solution_rmse": "RMSE to own solution",

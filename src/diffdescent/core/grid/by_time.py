@@ -189,6 +189,15 @@ def distilled(
 
     The levels are those of ``uniform(spacing=trailing)`` in ``of`` steps.
 
+    Args:
+        process: which noise levels there are.
+        steps: N, the steps of the grid.
+        of: at how many levels the network was distilled.
+        end: where it ends: "zero" (σ = 0), "first" (the lowest trained level), or a σ̃.
+
+    Returns:
+        The grid, in float64 on the CPU.
+
     Raises:
         UserError: more steps than levels.
     """

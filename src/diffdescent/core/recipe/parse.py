@@ -65,6 +65,7 @@ def sampler(text: str, **options: object) -> Recipe:
 
     Args:
         text: such as ``"ge(gamma=2) | momentum(-0.3)"``; ``diffdescent list`` prints the names.
+        **options: those of the chain's last element: ``dd.sampler("ddim", eta=1)``.
 
     Returns:
         The recipe; ``recipe | transform`` appends to it.

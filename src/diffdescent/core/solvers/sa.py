@@ -39,7 +39,8 @@ class SASolver(Options):
     [0.05, 1] with tau=0.6) and is 0 elsewhere. ``released``: polynomials of two evaluations with
     the first moment ∫ r e^{…} dr replaced by 1/2, an error of third order, as the public code does.
 
-    The predictor alone is ``dpmpp(order=p, eta=τ², variant=heun)``.
+    ``lower_order_final``: see :data:`~.exponential.LowerOrderFinal`. The predictor alone is
+    ``dpmpp(order=p, eta=τ², variant=heun)``.
 
     Raises:
         UserError: an interval out of order, and a reversed grid with noise.

@@ -51,7 +51,14 @@ class Recommendation:
 
 def recommendations(results: Results) -> list[Recommendation]:
     """One for each budget, by the study's first metric; none where that is not a distance to the
-    model's own solution."""
+    model's own solution.
+
+    Args:
+        results: of a study.
+
+    Returns:
+        The recommendations, by budget.
+    """
     metric = next(iter(metrics_in(results.lines)), "")
     if metric not in OWN:
         return []
@@ -147,7 +154,14 @@ def _steps(results: Results, columns: dict[str, Any]) -> int:
 
 
 def as_json(results: Results) -> dict[str, Any]:
-    """What a program wants of a study's results: recommendations, the table, notes, the report."""
+    """What a program wants of a study's results: recommendations, the table, notes, the report.
+
+    Args:
+        results: of a study.
+
+    Returns:
+        Plain data that JSON can hold.
+    """
     from .report.sections import notes
 
     rows = [

@@ -108,6 +108,8 @@ def prepare(
     Args:
         config: what to compute.
         out: the study's folder; it need not be there.
+        model: one that is loaded already; None loads the one that ``config`` names.
+        named: whether the name in ``config`` leads to ``model`` too.
 
     Returns:
         The :class:`Study`: its model, cells and tasks.

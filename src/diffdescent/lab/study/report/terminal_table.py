@@ -15,6 +15,7 @@ def terminal(results: Results, most: int | None = None) -> Any:
 
     Args:
         results: of a study.
+        most: how many of the best of each budget; None: all.
 
     Returns:
         A Rich table.
