@@ -222,12 +222,11 @@ class Classified(Gradient):
 @source("clip")
 @dataclass(frozen=True)
 class ImageText(Gradient):
-    """``clip``: :class:`Guided` by a CLIP folder's similarity with ``prompt``, in which ``{}`` is
-    the label's name.
+    """``clip``: :class:`Guided` by a CLIP folder's similarity with a prompt.
 
     Args:
         model: a CLIP folder.
-        prompt: such as ``'a photo of a {}'``.
+        prompt: such as ``'a photo of a {}'``; ``{}`` is the label's name.
     """
 
     on: Sight = "x0"

@@ -95,10 +95,18 @@ def restore(
         seed: seed of the samples' noise, and of what is random in an operator's text.
         labels: a class for each measurement, or one for all.
         guidance: a guidance text, applied beneath the method.
-        batch_size, micro_batch, device, dtype, callback: as in :func:`diffdescent.sample`.
+        batch_size: samples in memory at a time; changes nothing in the images.
+        micro_batch: how many samples the network sees at once; None is the run's own choice.
+        device: where to run; None asks the model, else the CPU.
+        dtype: of the state and the update; float32 or float64.
+        callback: called after each evaluation with a :class:`Progress`.
 
-    Raises :class:`UserError` for sizes that do not fit, NaN in y, noise 0 where y cannot be
-    measured without any, a method that the operator does not serve, and other bad options.
+    Returns:
+        A :class:`Restored`: ``.images`` (k, n, C, H, W) in [−1, 1], their mean and deviation.
+
+    Raises:
+        UserError: sizes that do not fit, NaN in y, noise 0 where y cannot be measured without any,
+            a method that the operator does not serve, and other bad options.
     """
     run = prepare_restoration(
         model,

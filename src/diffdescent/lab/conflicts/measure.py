@@ -50,8 +50,8 @@ CONFLICTS = Kind(
 class Analysis:
     """A conflict analysis that can be continued, in chunks of 16 samples.
 
-    The sampler is left as it is. ``rule`` is the recipe's own ``pxp``, or its ``pxp_free`` if it
-    has that alone; without either, "after" is what ``rule`` would make of each step.
+    The sampler is left as it is. ``rule`` is the recipe's own ``pxp`` or ``pxp_free``; without
+    either, "after" is what it would make of each step.
     """
 
     model: Predictor
@@ -217,7 +217,7 @@ def analysis(
         n: how many samples.
         steps: of the grid.
         grid: a grid or its text; None takes the recipe's usual one.
-        labels: a class for each sample, or one for all; None takes all classes in turn.
+        labels: a class for each sample, or one for all; None takes all in turn.
         seed: of the noise.
         micro_batch: how many samples the network sees at once.
         device: where to run.

@@ -59,24 +59,21 @@ def train(
 ) -> Result:
     """Train, or go on training, the network of a recipe.
 
-    With ``seconds`` it stops with a checkpoint at the first line of the log after so much time; the
-    same call goes on from there.
-
-    The run lives in ``config.out``: ``checkpoint.pt``, ``log.jsonl``, ``samples/`` and, at the end,
-    ``model/`` with the averaged weights (float16 with ``half``). When a checkpoint is there, the
-    run resumes from it.
+    The run lives in ``config.out``: ``checkpoint.pt``, from which it goes on, ``log.jsonl``,
+    ``samples/`` and, at the end, ``model/`` with the averaged weights.
 
     Args:
         config: of the run, by :func:`load_config`.
         half: whether the exported weights are float16.
         quiet: whether nothing is printed.
+        seconds: stop, with a checkpoint, at the first line of the log after so long; the same call
+            goes on from there. None trains to the end.
 
     Returns:
         A :class:`Result`: the model's folder and the last loss.
 
     Raises:
-        UserError: bad data, a checkpoint of another config, a full disk, or a loss that is not
-            finite (the last good checkpoint stays).
+        UserError: bad data, another config's checkpoint, a full disk, or a loss that is not finite.
     """
     from accelerate import Accelerator
 
