@@ -109,8 +109,20 @@ LARGE_IS_FINE = frozenset({"seed", "sample", "least", "limit", "neighbours", "ta
 """Counts of which a large one means all that there are, or is one as good as any."""
 
 
-def bad_values(option: Option) -> Iterator[str]:
-    """Values that this option must refuse."""
+ELSEWHERE = 4
+"""Of an option that several commands have, the later ones are given so many of its bad values."""
+
+
+def bad_values(option: Option, turn: int) -> list[str]:
+    """Values that this option must refuse: all of them where ``turn`` is 0, else some, others in
+    each turn."""
+    found = list(_bad_values(option))
+    if turn == 0 or not found:
+        return found
+    return list(dict.fromkeys(found[(turn + i * 3) % len(found)] for i in range(ELSEWHERE)))
+
+
+def _bad_values(option: Option) -> Iterator[str]:
     if option.kind is int:
         for value in NO_COUNT:
             if value == "99999999999" and option.name in LARGE_IS_FINE:

@@ -12,6 +12,7 @@ import io
 import logging
 import os
 import re
+import shutil
 import struct
 import uuid
 import zipfile
@@ -164,6 +165,31 @@ def make_folder(path: Path) -> None:
         ) from None
 
 
+def replace_files(folder: Path, write: Callable[[Path], object]) -> None:
+    """Put the files that ``write`` makes in a folder, given to it empty, in place of those of
+    ``folder``, each in one go; other files stay.
+
+    Raises :class:`UserError` where the system refuses; nothing half-written stays.
+    """
+    make_folder(folder)
+    sweep(folder)
+    partial = folder / f".{uuid.uuid4().hex}.partial"
+    try:
+        partial.mkdir()
+        write(partial)
+        for path in sorted(p for p in partial.rglob("*") if p.is_file()):
+            place = folder / path.relative_to(partial)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(path, place)
+            _flush_folder(place.parent)
+    except OSError as error:
+        raise _refused(folder, error) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def sweep(folder: Path) -> None:
     """Remove what killed processes left half-written in a folder.
 
@@ -171,7 +197,10 @@ def sweep(folder: Path) -> None:
     """
     for path in folder.iterdir():
         if PARTIAL.fullmatch(path.name):
-            _remove(path)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                _remove(path)
 
 
 def set_aside(path: Path) -> Path:

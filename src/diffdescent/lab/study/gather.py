@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,6 +167,8 @@ class StudyReference:
 
     def _read(self) -> Any:
         reference = read_images(str(self.study.config.reference), self.study.worker.extractor)
+        # The name that it has in the record, and again when the kept features are read.
+        reference = replace(reference, name=str(self.study.protocol["reference"]))
         if reference.features is not None and reference.count == len(reference.features):
             features = reference.features
             kept = {"pool": features.pool, "spatial": features.spatial, "probs": features.probs}

@@ -13,9 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
+from diffdescent.base.errors import UserError
+from diffdescent.base.files import replace_files
 from diffdescent.base.image_sets import ImageSet, read_images
+from diffdescent.base.reading import reason
 from diffdescent.core.process import make_betas
 from diffdescent.models.classifiers import FeatureNet, GuideNet, save_classifier
 
@@ -83,10 +87,19 @@ def export_model(
     else:
         about["null_class"] = null
     pipeline = DDPMPipeline(unet=network.half() if half else network, scheduler=_scheduler(config))
-    pipeline.save_pretrained(folder)
-    (folder / "diffdescent.json").write_text(
-        json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    text = json.dumps(about, indent=2, ensure_ascii=False) + "\n"
+
+    def write(place: Path) -> None:
+        pipeline.save_pretrained(place)
+        (place / "diffdescent.json").write_text(text, encoding="utf-8")
+
+    try:
+        replace_files(folder, write)
+    except SafetensorError as error:
+        raise UserError(
+            f"The model cannot be written to {folder} ({reason(error)}); free some space, then give"
+            " the same command again."
+        ) from None
 
 
 def _scheduler(config: TrainConfig) -> Any:

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from diffdescent.base.errors import UserError
-from diffdescent.base.files import sweep
+from diffdescent.base.files import is_whole, make_folder, sweep
 from diffdescent.base.image_sets import ImageSet, read_images
 from diffdescent.base.images import save_png
 
@@ -132,8 +132,9 @@ class _Run:
         self.ahead = ThreadPoolExecutor(1)
         self.next_batch: Future[Batch] = self.ahead.submit(self.batches.at, self.step)
         if self.main:
-            (Path(config.out) / "samples").mkdir(parents=True, exist_ok=True)
-            sweep(Path(config.out))
+            make_folder(Path(config.out) / "samples")
+            for folder in (Path(config.out), Path(config.out) / "samples"):
+                sweep(folder)
         self.report = Report(config, self.step, show=self.main and not quiet, write=self.main)
 
     def _resume(self) -> None:
@@ -155,6 +156,8 @@ class _Run:
         """Steps until ``run.steps`` or the ``deadline`` (of the monotonic clock); logging, drawing
         and saving on the way."""
         config, run = self.config, self.config.run
+        if self.main and self.step:
+            self._look(resumed=True)
         self.runner.train()
         # Losses and gradient norms since the last look stay on the device: no synchronisation in
         # between.
@@ -241,11 +244,19 @@ class _Run:
             },
         )
 
-    def _look(self) -> None:
-        """Pictures and accuracies of the averaged weights."""
+    def _look(self, resumed: bool = False) -> None:
+        """Pictures and accuracies of the averaged weights, where they are due.
+
+        Those of the checkpoint that was ``resumed`` from are made up for where a kill came after
+        it and before them.
+        """
         run, config = self.config.run, self.config
+        picture = Path(config.out) / "samples" / f"{self.step:07d}.png"
         draw = config.task == "denoiser" and self._due(run.picture_every)
         measure = self.test is not None and self._due(run.evaluate_every)
+        if resumed:
+            draw = draw and not (is_whole(picture) and _newer(picture, self.path))
+            measure = measure and not self.report.has_figures(self.step)
         if not (draw or measure):
             return
         live = {name: value.clone() for name, value in self.network.state_dict().items()}
@@ -253,13 +264,17 @@ class _Run:
         self.network.eval()
         if draw:
             sheet = sample_sheet(self.network, config, self.images.shape, self.null)
-            save_png(sheet, Path(config.out) / "samples" / f"{self.step:07d}.png")
+            save_png(sheet, picture)
             self.report.picture(self.step, sheet)
         if measure and self.test is not None:
             most = None if self.step == run.steps else _GLANCE
             self.report.figures(self.step, accuracy(self.network, config, self.test, most))
         self.network.train()
         self.network.load_state_dict(live)
+
+
+def _newer(path: Path, than: Path) -> bool:
+    return path.stat().st_mtime_ns >= than.stat().st_mtime_ns
 
 
 def _read_test(config: TrainConfig) -> ImageSet | None:

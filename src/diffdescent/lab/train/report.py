@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.files import write_atomically
 
 from .config import TrainConfig
 
@@ -27,6 +28,7 @@ class Report:
         self._bar: Any = None
         self._task: Any = None
         self._start = step
+        self._measured: set[int] = set()
         if write:
             self._cut_back(step)
 
@@ -94,8 +96,13 @@ class Report:
                 flush=True,
             )
 
+    def has_figures(self, step: int) -> bool:
+        """Whether the figures of this step are in the log."""
+        return step in self._measured
+
     def figures(self, step: int, values: dict[str, float]) -> None:
         """Measured figures such as accuracies."""
+        self._measured.add(step)
         self._record(step, values)
         text = f"step {step}  " + "  ".join(f"{name} {value:.4f}" for name, value in values.items())
         if self._bar is not None:
@@ -123,14 +130,23 @@ class Report:
         if not self.path.exists():
             return
         kept = []
-        for text in self.path.read_text(encoding="utf-8").splitlines():
-            try:
-                entry = json.loads(text)
-            except ValueError:  # a line that a killed run left half written
-                continue
-            if entry["step"] <= step:
+        for text in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+            entry = _entry(text)
+            if entry is not None and entry["step"] <= step:
                 kept.append(text + "\n")
-        self.path.write_text("".join(kept), encoding="utf-8")
+                if "loss" not in entry:
+                    self._measured.add(entry["step"])
+        write_atomically(self.path, "".join(kept).encode())
+
+
+def _entry(text: str) -> dict[str, Any] | None:
+    """A line of the log; None for one that a killed run left half written."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    whole = isinstance(found, dict) and isinstance(found.get("step"), int)
+    return found if whole else None
 
 
 def _tensorboard(config: TrainConfig) -> Any:

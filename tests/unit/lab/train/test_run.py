@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import math
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import torch
 from PIL import Image
 
 from diffdescent.base.errors import UserError
-from diffdescent.lab.train import export_last, make_config, train
+from diffdescent.lab.train import export_last, loop, make_config, train
 from diffdescent.lab.train.checkpoint import load_checkpoint
 from diffdescent.models.classifiers import FeatureNet, GuideNet, load_classifier
 
@@ -317,3 +319,81 @@ def test_freezing_what_does_not_exist_names_what_does(values: dict[str, Any]) ->
     values["optimizer"]["freeze"] = ["conv_im"]
     with pytest.raises(UserError, match=r"'conv_im'.*no tensor.*class_embedding, conv_in"):
         train(make_config(values), quiet=True)
+
+
+def test_a_kill_between_checkpoint_and_picture_loses_no_picture(
+    values: dict[str, Any], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values["run"].update(steps=4, picture_every=2, checkpoint_every=2)
+    whole = Path(values["out"]) / "samples"
+    train(make_config(values), quiet=True)
+    before = {path.name: path.read_bytes() for path in whole.iterdir()}
+    assert before.keys() == {"0000002.png", "0000004.png"}
+    for killed_at in (2, 4):
+        values["out"] = f"{values['out']}-{killed_at}"
+        out = Path(values["out"])
+        look = loop._Run._look
+
+        def kill(run: Any, resumed: bool = False, at: int = killed_at, look: Any = look) -> None:
+            if run.step == at and not resumed:
+                raise KeyboardInterrupt
+            look(run, resumed)
+
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(loop._Run, "_look", kill)
+            train(make_config(values), quiet=True)
+        assert not (out / "samples" / f"{killed_at:07d}.png").exists()
+        train(make_config(values), quiet=True)
+        assert {path.name: path.read_bytes() for path in (out / "samples").iterdir()} == before
+
+
+def test_a_kill_before_the_accuracy_measures_it_once(
+    values: dict[str, Any], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values.update(task="features", model={"widths": [4, 4, 4, 4]})
+    values["data"]["test"] = str(data)
+    values["run"].update(steps=2, evaluate_every=2, checkpoint_every=2)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(loop, "accuracy", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+        train(make_config(values), quiet=True)
+    for _ in range(2):
+        train(make_config(values), quiet=True)
+    log = (Path(values["out"]) / "log.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["step"] for line in log if "loss" not in line] == [2]
+
+
+def test_a_full_disk_leaves_the_exported_model_whole(
+    values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(make_config(values), quiet=True)
+    model = Path(values["out"]) / "model"
+    before = {path: path.read_bytes() for path in model.rglob("*") if path.is_file()}
+    values["run"]["steps"] = 8
+
+    def full(*given: Any, **more: Any) -> Any:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pathlib.Path.write_text", full)
+        with pytest.raises(UserError, match="No space left on device"):
+            train(make_config(values), quiet=True)
+    assert {path: path.read_bytes() for path in model.rglob("*") if path.is_file()} == before
+    train(make_config(values), quiet=True)
+    assert {path for path in model.rglob("*") if path.is_file()} == set(before)
+
+
+@pytest.mark.parametrize("line", ["5", '{"step": "x"}', '{"loss": 1}', '{"step": 9', "\ufffd"])
+def test_a_damaged_log_is_cut_back(line: str, values: dict[str, Any]) -> None:
+    train(make_config(values), quiet=True)
+    log = Path(values["out"]) / "log.jsonl"
+    whole = log.read_text(encoding="utf-8")
+    log.write_text(f"{whole}{line}", encoding="utf-8")
+    train(make_config(values), quiet=True)
+    assert log.read_text(encoding="utf-8") == whole
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(values: dict[str, Any]) -> None:
+    for place in ("/dev/null/run", "/proc/run"):
+        values["out"] = place
+        with pytest.raises(UserError, match=f"Cannot make the folder {place}"):
+            train(make_config(values), quiet=True)
