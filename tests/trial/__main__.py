@@ -15,6 +15,7 @@ def main() -> None:
     parser.add_argument("--only", help="Kinds of cases, with commas between them.")
     parser.add_argument("--match", help="Only commands that have this text.")
     parser.add_argument("--every", type=int, default=1, help="Only one case of so many.")
+    parser.add_argument("--kills", type=int, help="Kill at so many moments of each command.")
     asked = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["COLUMNS"] = "200"
@@ -27,6 +28,16 @@ def main() -> None:
         warm_up()
         material = Path(folder) / "material"
         write_materials(material)
+        if asked.kills:
+            from .interrupted import run_all
+
+            happened, wrong = run_all(
+                material, Path(folder), asked.kills, asked.only.split(",") if asked.only else None
+            )
+            for what, count in happened.items():
+                print(f"{what}: {count}")
+            print(f"interrupted: {happened.total()} cases, {len(wrong)} violations")
+            sys.exit(1 if wrong else 0)
         kinds = None if asked.only is None else set(asked.only.split(","))
         cases = (
             case

@@ -69,6 +69,8 @@ def write_materials(folder: Path) -> None:
     with zipfile.ZipFile(folder / "photos.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted((folder / "photos").rglob("*.png")):
             archive.write(path, path.relative_to(folder).as_posix())
+    some = torch.randint(0, 256, (12, 4, 4, 3), generator=draw, dtype=torch.uint8)
+    (folder / "small.npz").write_bytes(pack_arrays({"arr_0": some.numpy()}))
     small = torch.randint(0, 256, (3, 3, 4, 4), generator=draw, dtype=torch.uint8)
     for i, photo in enumerate(small):
         (folder / "starts").mkdir(exist_ok=True)

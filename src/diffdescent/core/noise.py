@@ -11,13 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
 
+from .limits import In
+from .options import check_option
 from .process import Point
 
 INITIAL = -1
@@ -36,6 +38,17 @@ Words = tuple[Tensor, Tensor, Tensor, Tensor]
 _CHUNK = 1 << 15
 """Counter blocks worked on at a time: few enough that a temporary (256 KiB) stays in a core's
 cache."""
+
+
+SEED = Annotated[int, In(0, 2**64 - 1)]
+"""A seed is the key of the generator: 64 bits."""
+SAMPLE = Annotated[int, In(0, 2**48 - 1)]
+"""The number of a sample has 48 bits of the counter."""
+
+
+def check_seed(seed: int) -> int:
+    """``seed`` as a whole number. Raises :class:`UserError` for what is none of 64 bits."""
+    return int(check_option("noise", "seed", seed, SEED))
 
 
 def philox(counter: Words, key: int) -> Words:
@@ -59,6 +72,7 @@ def philox(counter: Words, key: int) -> Words:
 
 def _words(seed: int, samples: Tensor, blocks: Tensor, step: int, draw: int) -> Words:
     """The four words of each counter block, int64 of shape (len(samples), len(blocks))."""
+    seed = check_seed(seed)
     sample = samples.to(torch.int64)[:, None]
     word2 = torch.full_like(sample, step & _MASK)
     # The high word of the sample's index shares the last counter word with the draw (draws are

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from diffdescent.base.assets import ASSETS
 from diffdescent.base.errors import UserError, unknown
+from diffdescent.base.reading import understood
 from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
 from diffdescent.core.process import VP, Point, Process
@@ -116,6 +117,18 @@ def load_guide(
         return _converted(folder, on, temperature, device, channels)
     network = load_classifier(folder).to(device).requires_grad_(False)
     _check_channels(name, config.get("channels"), channels)
+    with understood(folder, "a guide", "its config.json is damaged; copy it again"):
+        return _guide(name, folder, network, config, on, temperature)
+
+
+def _guide(
+    name: str,
+    folder: Path,
+    network: nn.Module,
+    config: dict[str, Any],
+    on: Sight,
+    temperature: float,
+) -> Classifier:
     logits: Callable[[Tensor, Point], Tensor]
     if isinstance(network, GuideNet):
         trained = config.get("about", {}).get("process", {})
@@ -190,4 +203,6 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def _classes(config: dict[str, Any]) -> Sequence[str] | None:
     names = config.get("about", {}).get("classes")
+    if names is not None and not all(isinstance(name, str) for name in names):
+        raise UserError(f"The classes of a classifier are names, not {str(names)[:60]}.")
     return None if names is None else tuple(names)

@@ -110,6 +110,11 @@ class GuideNet(nn.Module):
 
     def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         time = self.time(_sinusoids(t.expand(len(x)), 64))
+        if min(x.shape[-2:]) < 1 << len(self.blocks):
+            raise UserError(
+                f"This classifier halves images {len(self.blocks)} times, and they are"
+                f" {x.shape[-1]}×{x.shape[-2]}; choose one that was trained on such images."
+            )
         h = self.stem(x)
         for block in self.blocks:
             h = F.avg_pool2d(block(h, time), 2)

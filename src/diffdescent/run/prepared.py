@@ -24,6 +24,7 @@ from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import Recipe
 from diffdescent.models.adapt import as_model
 
+from .arguments import check_numbers, check_tensors, chosen_numbers, sample_numbers
 from .chosen import choose
 from .fitted_for import require_fit
 from .inputs import Inputs, Labels, image_like, image_shape, in_turn, resolve_labels
@@ -205,6 +206,7 @@ def prepare(
     Raises:
         UserError: bad options, and shapes that do not fit.
     """
+    check_numbers(steps, seed, strength, batch_size, micro_batch)
     net = resolve(model)
     chosen, reason = make_recipe(recipe, steps), None
     plain, called = net, name or (model if isinstance(model, str) else info(net).name)
@@ -226,12 +228,11 @@ def prepare(
             f"The update runs in float32 or float64, not {dtype}; the network may have any dtype."
         )
     index = _samples(n, samples, (init, start))
-    if batch_size < 1 or (micro_batch is not None and micro_batch < 1):
-        raise UserError("batch_size and micro_batch must be at least 1.")
     where = pick_device(device if device is not None else info(net).device)
     _check_choices(noise, blend, by, init, mask)
     require_fit(chosen, plain, under, form, labels is not None)
     levels = resolve_grid(grid, chosen, net.process, steps)
+    check_tensors(start, init, mask)
     noised = init is not None and (mask is None or strength < 1)
     plan = chosen.plan(from_level(levels, strength) if noised else levels)
     total = len(index)
@@ -278,7 +279,7 @@ def _samples(
     """The sample numbers of a run: those asked for, else as many as there are images, else one."""
     if n is None and samples is None:
         n = max(len(one) if one is not None and one.ndim == 4 else 1 for one in images)
-    index = tuple(range(n or 0)) if samples is None else tuple(int(i) for i in samples)
+    index = sample_numbers(n) if samples is None else chosen_numbers(samples)
     if not index:
         raise UserError(
             "There is no sample to draw; give n of at least 1, or samples with at least one index."

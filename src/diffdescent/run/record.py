@@ -265,6 +265,28 @@ def ranges(samples: tuple[int, ...]) -> str:
     return ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in runs)
 
 
+MOST_SAMPLES = 10_000_000
+"""A run has at most this many samples."""
+
+
+def sample_range(part: str, first: str, last: str) -> range:
+    """The sample numbers from ``first`` to ``last``, texts of digits.
+
+    Raises :class:`UserError` for more than a run can have, and for numbers beyond measure.
+    """
+    if max(len(first), len(last)) > 18:
+        raise UserError(
+            f"The sample range {part[:40]!r} goes beyond {2**48 - 1}, the last sample of a seed."
+        )
+    found = range(int(first), int(last) + 1)
+    if len(found) > MOST_SAMPLES:
+        raise UserError(
+            f"The sample range {part!r} has {len(found)} samples, and a run at most {MOST_SAMPLES};"
+            " give a shorter one."
+        )
+    return found
+
+
 def numbers(text: str) -> tuple[int, ...]:
     """``"0-3,8"`` → (0, 1, 2, 3, 8).
 
@@ -274,11 +296,16 @@ def numbers(text: str) -> tuple[int, ...]:
     chosen: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not (last.isdecimal() and int(first) <= int(last))):
+        digits = first.isdecimal() and (not dash or last.isdecimal())
+        found = sample_range(part, first, last if dash else first) if digits else range(0)
+        if not found:
             raise UserError(
-                f"Cannot read the sample range {part!r}; write for example 0-63 or 0-3,8,10-12."
+                f"Cannot read the sample range {part[:40]!r}; write for example 0-63 or"
+                " 0-3,8,10-12."
             )
-        chosen += range(int(first), int(last if dash else first) + 1)
+        chosen += found
+        if len(chosen) > MOST_SAMPLES:
+            raise UserError(f"A run has at most {MOST_SAMPLES} samples; give fewer.")
     return tuple(chosen)
 
 

@@ -218,7 +218,10 @@ def test_bad_input_is_told_in_one_sentence(tmp_path: Path) -> None:
     model = f"images:{figures}"
     calls: list[tuple[str, list[object]]] = [
         ("no figure", ["figures", "--n", "0", "--out", tmp_path / "none.npz"]),
-        ("of seed -1", ["figures", "--n", "1", "--seed", "-1", "--out", tmp_path / "none.npz"]),
+        (
+            "'--seed' of 'figures' must be a whole number from 0",
+            ["figures", "--n", "1", "--seed", "-1", "--out", tmp_path / "none.npz"],
+        ),
         ("numbers", ["poses", tmp_path / "words.npz"]),
         ("no file or folder", ["poses", tmp_path / "nowhere"]),
         ("no pose clusters", ["poses", people, "--clusters", tmp_path / "clusters.npz"]),

@@ -25,9 +25,10 @@ _BY_NAME = {"seed": SEEDS, "sample": In(0, 2**48 - 1)}
 
 
 def checked(command: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` with its numbers checked first.
+    """``function`` with its numbers and its device checked first.
 
-    Raises :class:`UserError`, when it is called, for the first one out of its range.
+    Raises :class:`UserError`, when it is called, for a number out of its range and a device that is
+    not there.
     """
     ranges = {
         name: _range(name, parameter.annotation)
@@ -38,6 +39,10 @@ def checked(command: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def run(**given: Any) -> Any:
         from diffdescent.core.options import check_option
 
+        if given.get("device") is not None:
+            from diffdescent.base.device import pick_device
+
+            pick_device(given["device"])
         for name, value in given.items():
             hint = ranges.get(name)
             if hint is None or value is None:

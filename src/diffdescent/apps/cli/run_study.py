@@ -91,6 +91,8 @@ def launch(config: StudyConfig, out: Path, how: How, model: Loaded | None = None
     from diffdescent.lab.study.report import write
 
     use_ray = how.ray or how.address is not None
+    if how.address is not None and not how.address.strip():
+        raise UserError("--address is empty; give the address of a Ray cluster, such as auto.")
     if how.report_only and (use_ray or how.shard):
         raise UserError(
             "--report-only runs nothing, so --ray, --address and --shard mean nothing to it."

@@ -59,7 +59,8 @@ def read_poses(path: str | Path) -> Poses:
     values = _json(str(path), read_bytes(path))
     if isinstance(values, dict) and "people" in values:
         return _openpose(str(path), iter([(path.name, path.read_bytes())]), 1)
-    return _coco(path, values)
+    with understood(path, "COCO keypoints"):
+        return _coco(path, values)
 
 
 def _is_json(name: str) -> bool:

@@ -91,6 +91,13 @@ class Axes(Section):
             raise ValueError("budgets and step counts are at least 1")
         return value
 
+    @field_validator("seeds")
+    @classmethod
+    def _keys(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value is not None and not all(0 <= seed < 2**64 for seed in value):
+            raise ValueError("seeds are whole numbers from 0 to 2^64 − 1")
+        return value
+
     @model_validator(mode="after")
     def _one_budget(self) -> Axes:
         if self.nfe is not None and self.steps is not None:
@@ -175,7 +182,7 @@ class StudyConfig(Axes):
     model: str = "cifar10"
     prompts: str | None = None
     samplers: tuple[str, ...] | None = None
-    n: int = Field(default=1000, ge=1)
+    n: int = Field(default=1000, ge=1, le=10_000_000)
     shard: int = Field(default=128, ge=1)
     images: int = Field(default=16, ge=0)
     batch_size: int = Field(default=64, ge=1)

@@ -9,6 +9,7 @@ from torch import nn
 
 from diffdescent.base.errors import UserError
 from diffdescent.base.image_sets import ImageSet
+from diffdescent.base.reading import reason
 from diffdescent.models.classifiers import FeatureNet, GuideNet
 from diffdescent.models.weight_files import load_state
 
@@ -41,10 +42,12 @@ def build_network(config: TrainConfig, images: ImageSet) -> nn.Module:
         )
     try:
         network = _construct(config, images)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # whatever odd values make of the constructor
         raise UserError(
-            f"The network refuses the recipe's model: section ({str(error).splitlines()[0]});"
-            " compare with configs/."
+            f"The network refuses the recipe's model: section ({reason(error)}); compare with"
+            " configs/."
         ) from error
     if config.init_from is not None:
         _initialise(network, Path(config.init_from))

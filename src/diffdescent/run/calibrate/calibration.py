@@ -13,6 +13,7 @@ from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError
 from diffdescent.base.version import __version__
 from diffdescent.core.model_info import info
+from diffdescent.core.noise import check_seed
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import parse
 from diffdescent.core.spectrum import Bands, named_axes
@@ -106,6 +107,7 @@ def calibrate(
             deterministic, and guidance that is not a part of the estimate.
     """
     _check(nfe, trajectories_count, held_out, teacher_levels)
+    check_seed(seed)
     say: Note = note or (lambda line: None)
     net = resolve(model)
     called = model if isinstance(model, str) else info(net).name
@@ -114,6 +116,10 @@ def calibrate(
         net = _guided(net, guidance)
     subject = _subject(net, labels, shape, micro_batch, device, progress)
     subject.check()
+    channel_axes = named_axes(axes, subject.shape[0])
+    bands_of = Bands.for_size(min(subject.shape[-2:]), bands)
+    if end_to_end is not None and not 0 <= end_to_end <= 100:
+        raise UserError(f"end_to_end must be 0 to 100 rounds, not {end_to_end}.")
     described["shape"] = list(subject.shape)
     if subject.label(range(1)) is None:
         described["labels"] = "none"
@@ -129,8 +135,8 @@ def calibrate(
         say(f"{len(data)} + {len(held)} trajectories of {teacher_levels} levels, error {error:.2g}")
         rival = best_fixed(subject, data, nfe, say)
         form = Shape(
-            named_axes(axes, subject.shape[0]),
-            Bands.for_size(min(subject.shape[-2:]), bands),
+            channel_axes,
+            bands_of,
             history,
             plain_start=plain_start,
         )

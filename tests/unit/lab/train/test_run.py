@@ -339,9 +339,10 @@ def test_a_kill_between_checkpoint_and_picture_loses_no_picture(
                 raise KeyboardInterrupt
             look(run, resumed)
 
-        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        with monkeypatch.context() as patched:
             patched.setattr(loop._Run, "_look", kill)
-            train(make_config(values), quiet=True)
+            with pytest.raises(KeyboardInterrupt):
+                train(make_config(values), quiet=True)
         assert not (out / "samples" / f"{killed_at:07d}.png").exists()
         train(make_config(values), quiet=True)
         assert {path.name: path.read_bytes() for path in (out / "samples").iterdir()} == before
@@ -353,9 +354,14 @@ def test_a_kill_before_the_accuracy_measures_it_once(
     values.update(task="features", model={"widths": [4, 4, 4, 4]})
     values["data"]["test"] = str(data)
     values["run"].update(steps=2, evaluate_every=2, checkpoint_every=2)
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(loop, "accuracy", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
-        train(make_config(values), quiet=True)
+
+    def kill(*given: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "accuracy", kill)
+        with pytest.raises(KeyboardInterrupt):
+            train(make_config(values), quiet=True)
     for _ in range(2):
         train(make_config(values), quiet=True)
     log = (Path(values["out"]) / "log.jsonl").read_text(encoding="utf-8").splitlines()

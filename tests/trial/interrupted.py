@@ -1,0 +1,290 @@
+"""Kills, signals, full disks, damage and rivals over every command that keeps something: whatever
+happens, the same command goes on to what an uninterrupted one makes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import shutil
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from .injection import Act, at_writes, count_to, kill_at, refuse_from, signal_at
+from .judge import Ended, _wait, attempt, changed, command, faults, tree
+from .kept import kept
+
+KEEPERS: dict[str, tuple[str, ...]] = {
+    "sample": (
+        "sample", "tiny", "--n", "6", "--steps", "2", "--batch-size", "2", "--out", "made", "-q",
+    ),
+    "compare": (
+        "compare", "tiny", "--samplers", "ddim; ge", "--nfe", "3", "--n", "4", "--shard-size", "2",
+        "--resamples", "2", "--reference", "small.npz", "--metrics", "fd", "--out", "made", "-q",
+    ),
+    "calibrate": (
+        "calibrate", "tiny", "--out", "made/fit.json", "--nfe", "3", "--trajectories", "8",
+        "--held-out", "8", "--teacher", "12", "--bands", "1", "--end-to-end", "0", "-q",
+    ),
+    "conflicts": (
+        "conflicts", "net", "--guidance", "classifier(model='guide', scale=0.01)", "--n", "2", "--steps", "3",
+        "--out", "made", "-q",
+    ),
+    "landscape": (
+        "landscape", "tiny", "--samplers", "ddim", "--steps", "3", "--around", "2",
+        "--reference-steps", "4", "--counts", "2", "--out", "made", "--json",
+    ),
+    "theory error": ("theory", "error", "tiny", "--n", "2", "--steps", "2", "--out", "made"),
+    "theory set": ("theory", "set", "photos", "--out", "made"),
+    "theory ideal": (
+        "theory", "ideal", "images:photos", "--n", "2", "--steps", "2", "--out", "made",
+    ),
+    "theory lowrank": (
+        "theory", "lowrank", "--size", "8", "--steps", "2", "--n", "4", "--out", "made",
+    ),
+    "peculiarity check": (
+        "peculiarity", "check", "--n", "2", "--strength", "0", "--out", "made", "-q",
+    ),
+    "train": ("train", "train.yaml", "--set", "out=made", "--set", "run.picture_every=2"),
+}  # fmt: skip
+"""Commands that keep something in the folder ``made``."""
+
+
+class Keeper:
+    """A command in a folder of its own, and what it makes when nothing happens."""
+
+    def __init__(self, name: str, material: Path, work: Path) -> None:
+        self.name, self.words = name, list(KEEPERS[name])
+        self.material, self.work, self.count = material, work, 0
+        self.once = name == "calibrate"  # the file is there at the end or not at all
+        here = self.fresh()
+        note = work / f"{name}.writes"
+        self.check(self.run(here, count_to(note)), "uninterrupted")
+        self.writes = int(note.read_text())
+        self.whole = kept(here / "made")
+
+    def fresh(self) -> Path:
+        self.count += 1
+        here = self.work / f"{self.name.replace(' ', '-')}-{self.count}"
+        shutil.copytree(self.material, here, symlinks=True, ignore=lambda *_: ["fifo"])
+        (here / "made").mkdir(exist_ok=True) if self.name == "calibrate" else None
+        return here
+
+    def run(self, here: Path, act: Act | None = None) -> Ended:
+        def go() -> None:
+            if act is not None:
+                at_writes(here, act)
+            command(self.words)()
+
+        return attempt(go, here, seconds=60)
+
+    def check(self, ended: Ended, when: str) -> None:
+        if ended.code != 0:
+            raise Violation(f"{self.name}, {when}: exit code {ended.code}\n{ended.err[-800:]}")
+
+    def goes_on(self, here: Path, when: str, damaged: str = "") -> None:
+        """The same command again makes what the uninterrupted one made."""
+        ended = self.run(here)
+        if not (self.once and ended.code == 2 and "exists; choose another" in ended.err):
+            self.check(ended, f"continued after {when}")
+        found = kept(here / "made")
+        rest = {n: v for n, v in found.items() if n != f"{damaged}.damaged"}
+        if self.once:  # a kill while they are cleared away
+            rest = {n: v for n, v in rest.items() if not n.startswith(".fit.parts/")}
+        if damaged.startswith("cache/") and rest.get(damaged) != self.whole[damaged]:
+            rest[damaged] = self.whole[damaged]  # nothing needed it
+        if rest != self.whole:
+            differ = sorted(
+                n for n in rest.keys() | self.whole.keys() if rest.get(n) != self.whole.get(n)
+            )
+            raise Violation(f"{self.name}, {when}: other or missing: {', '.join(differ[:5])}")
+        shutil.rmtree(here)
+
+
+class Violation(Exception):
+    """What must not happen, happened."""
+
+
+Trial = Callable[[Keeper, int], str]
+
+
+def killed(keeper: Keeper, number: int) -> str:
+    here = keeper.fresh()
+    ended = keeper.run(here, kill_at(number))
+    if ended.code == 0:
+        return "ended before"
+    if ended.code != -signal.SIGKILL:
+        raise Violation(f"{keeper.name}: exit code {ended.code} at write {number}\n{ended.err}")
+    keeper.goes_on(here, f"a kill at write {number}")
+    return "kills"
+
+
+def killed_again(keeper: Keeper, seed: int) -> str:
+    """Killed at moment after moment, until it gets through."""
+    here, dice, kills = keeper.fresh(), random.Random(seed), 0
+    while kills < 8:
+        ended = keeper.run(here, kill_at(dice.randrange(1, 12)))
+        if ended.code == 0:
+            break
+        kills += 1
+    keeper.goes_on(here, f"{kills} kills in a row")
+    return "kills in a row"
+
+
+def stopped(keeper: Keeper, number: int, which: signal.Signals) -> str:
+    here = keeper.fresh()
+    ended = keeper.run(here, signal_at(number, which))
+    if ended.code == 0:
+        return "ended before"
+    said = "Interrupted" if which == signal.SIGINT else "Terminated"
+    wrong = [
+        *(["exit code"] if ended.code != 128 + which else []),
+        *(
+            ["no sentence"]
+            if f"{said}; give the same command to continue." not in ended.err
+            else []
+        ),
+        *(["a traceback"] if "Traceback" in ended.err + ended.out else []),
+        *(["half-written files"] if list(here.rglob("*.partial")) else []),
+    ]
+    if wrong:
+        raise Violation(
+            f"{keeper.name}, {which.name} at write {number}: {', '.join(wrong)}"
+            f" ({ended.code})\n{ended.err[-1500:]}"
+        )
+    keeper.goes_on(here, f"{which.name} at write {number}")
+    return which.name
+
+
+def refused(keeper: Keeper, number: int, code: int) -> str:
+    here = keeper.fresh()
+    before = tree(here)
+    ended = keeper.run(here, refuse_from(number, code))
+    if ended.code == 0:
+        return "ended before"
+    wrong = [f for f in faults(ended, "refused") if not f.startswith("changed")]
+    if os.strerror(code) not in ended.err:
+        wrong.append(f"does not say {os.strerror(code)!r}")
+    if list(here.rglob("*.partial")):
+        wrong.append("half-written files")
+    if any(not name.startswith("made") for name in changed(before, tree(here))):
+        wrong.append("other files changed")
+    if wrong:
+        raise Violation(
+            f"{keeper.name}, {os.strerror(code)} at write {number}: {', '.join(wrong)}\n"
+            f"{ended.err[-1500:]}"
+        )
+    keeper.goes_on(here, f"{os.strerror(code)} at write {number}")
+    return "full disks" if code == errno.ENOSPC else "read-only disks"
+
+
+def damaged(keeper: Keeper, name: str, how: str) -> str:
+    """A kept file is emptied, cut or changed: it is made again, or named."""
+    here = keeper.fresh()
+    keeper.check(keeper.run(here), "before damage")
+    path = here / "made" / name
+    data = path.read_bytes()
+    middle = len(data) // 2
+    path.write_bytes(
+        {
+            "empty": b"",
+            "cut": data[:middle],
+            "flip": data[:middle] + b"\x00\xff" + data[middle + 2 :],
+        }[how]
+    )
+    ended = keeper.run(here)
+    if ended.code == 2:
+        wrong = [f for f in faults(ended, "refused") if not f.startswith("changed")]
+        if Path(name).name not in ended.err:
+            wrong.append("does not name the file")
+        if wrong:
+            raise Violation(f"{keeper.name}, {name} {how}: {', '.join(wrong)}\n{ended.err[-1500:]}")
+        shutil.rmtree(here)
+        return "damaged files named"
+    keeper.check(ended, f"after {name} was {how}")
+    keeper.goes_on(here, f"{name} {how}", damaged=name)
+    return "damaged files made again"
+
+
+def rivals(keeper: Keeper, other: list[str]) -> str:
+    """Two processes with one process number at once in one folder; ``other`` is what the second
+    one is given on top, so that its settings are others where there is any."""
+    here = keeper.fresh()
+
+    def start(words: list[str]) -> int:
+        child = os.fork()
+        if child == 0:
+            from .judge import _within
+
+            def go() -> None:
+                os.getpid = lambda: 1  # type: ignore[method-assign]
+                command(words)()
+
+            logs = (here.parent / f".{words[-1]}.o", here.parent / f".{words[-1]}.e")
+            _within(go, here, logs)
+        return child
+
+    import time
+
+    children = [start([*keeper.words]), start([*keeper.words, *other])]
+    codes = [_wait(child, time.monotonic() + 90)[0] for child in children]
+    if other:
+        if sorted(map(str, codes)) != ["0", "2"]:
+            raise Violation(f"{keeper.name}: two with other settings ended with {codes}")
+        words = keeper.words if codes[0] == 0 else [*keeper.words, *other]
+        keeper.words, before = words, keeper.words
+        keeper.check(keeper.run(here), "after a rival")
+        keeper.words = before
+        if codes[0] == 0:
+            keeper.goes_on(here, "a rival with other settings")
+        return "rivals with other settings"
+    if codes != [0, 0]:
+        raise Violation(f"{keeper.name}: two at once ended with {codes}")
+    keeper.goes_on(here, "a rival")
+    return "rivals with the same settings"
+
+
+def spread(count: int, most: int) -> Iterator[int]:
+    """Numbers below ``count``, at most so many, evenly spread with both ends."""
+    chosen = {round(i * (count - 1) / max(1, most - 1)) for i in range(min(count, most))}
+    yield from sorted(chosen)
+
+
+def run_all(
+    material: Path, work: Path, most: int, only: list[str] | None = None
+) -> tuple[Counter[str], list[str]]:
+    """All of it for each keeper, at ``most`` moments each; what happened how often, and what must
+    not."""
+    counts: Counter[str] = Counter()
+    violations: list[str] = []
+
+    def attempt_one(trial: Callable[[], str]) -> None:
+        try:
+            counts[trial()] += 1
+        except Violation as violation:
+            violations.append(str(violation))
+            print(f"✗ {violation}", flush=True)
+
+    for name in only or KEEPERS:
+        keeper = Keeper(name, material, work)
+        for number in spread(keeper.writes, most):
+            attempt_one(lambda k=keeper, n=number: killed(k, n))
+        few = max(1, most // 4)
+        for number in spread(keeper.writes, few):
+            attempt_one(lambda k=keeper, n=number: stopped(k, n, signal.SIGINT))
+            attempt_one(lambda k=keeper, n=number: stopped(k, n + 1, signal.SIGTERM))
+            attempt_one(lambda k=keeper, n=number: refused(k, n, errno.ENOSPC))
+        attempt_one(lambda k=keeper: refused(k, 0, errno.EROFS))
+        attempt_one(lambda k=keeper: killed_again(k, 0))
+        files = [n for n in keeper.whole if not n.endswith((".html", ".md", ".svg"))]
+        for i, file in enumerate(files[:: max(1, len(files) // few)]):
+            how = ("empty", "cut", "flip")[i % 3]
+            attempt_one(lambda k=keeper, f=file, h=how: damaged(k, f, h))
+        attempt_one(lambda k=keeper: rivals(k, []))
+        if name in ("sample", "compare"):
+            other = ["--seed", "7"] if name == "sample" else ["--micro-batch", "3"]
+            attempt_one(lambda k=keeper, o=other: rivals(k, o))
+        print(f"{name}: {keeper.writes} writes", flush=True)
+    return counts, violations
