@@ -32,8 +32,8 @@ GOOD: dict[str, tuple[str, ...]] = {
         "--teacher", "12", "--bands", "1",
     ),
     "conflicts": (
-        "net", "--guidance", "classifier(model='guide', scale=0.01)", "--n", "2", "--steps", "3", "--out",
-        "made",
+        "net", "--guidance", "classifier(model='guide', scale=0.01)", "--n", "2", "--steps", "3",
+        "--out", "made",
     ),
     "evaluate": ("photos", "--reference", "photos.npz", "--resamples", "2"),
     "compare": (

@@ -29,8 +29,8 @@ KEEPERS: dict[str, tuple[str, ...]] = {
         "--held-out", "8", "--teacher", "12", "--bands", "1", "--end-to-end", "0", "-q",
     ),
     "conflicts": (
-        "conflicts", "net", "--guidance", "classifier(model='guide', scale=0.01)", "--n", "2", "--steps", "3",
-        "--out", "made", "-q",
+        "conflicts", "net", "--guidance", "classifier(model='guide', scale=0.01)", "--n", "2",
+        "--steps", "3", "--out", "made", "-q",
     ),
     "landscape": (
         "landscape", "tiny", "--samplers", "ddim", "--steps", "3", "--around", "2",

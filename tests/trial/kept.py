@@ -13,7 +13,16 @@ import numpy as np
 import torch
 
 VOLATILE = frozenset(
-    {"seconds", "command", "images_per_s", "seconds_per_image", "loading", "cost", "samples"}
+    {
+        "seconds",
+        "command",
+        "images_per_s",
+        "seconds_per_image",
+        "loading",
+        "cost",
+        "samples",
+        "evaluations",
+    }
 )
 """Names of entries that differ from run to run."""
 TEXTS = (".html", ".md", ".parquet", ".csv", ".txt")

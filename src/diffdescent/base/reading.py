@@ -90,7 +90,7 @@ def parse_json(text: str | bytes, where: str) -> Any:
         raise UserError(f"{where} is nested too deeply to be read as JSON.") from None
     except ValueError as error:
         raise UserError(
-            f"{where} is not valid JSON ({reason(error)}); it may be damaged or cut short."
+            f"{where} is not JSON ({reason(error)}); it may be damaged or cut short."
         ) from None
 
 

@@ -274,17 +274,17 @@ def sample_range(part: str, first: str, last: str) -> range:
 
     Raises :class:`UserError` for more than a run can have, and for numbers beyond measure.
     """
-    if max(len(first), len(last)) > 18:
+    if max(len(first), len(last)) > 100:
         raise UserError(
             f"The sample range {part[:40]!r} goes beyond {2**48 - 1}, the last sample of a seed."
         )
-    found = range(int(first), int(last) + 1)
-    if len(found) > MOST_SAMPLES:
+    begin, end = int(first), int(last) + 1
+    if end - begin > MOST_SAMPLES:
         raise UserError(
-            f"The sample range {part!r} has {len(found)} samples, and a run at most {MOST_SAMPLES};"
-            " give a shorter one."
+            f"The sample range {part!r} has {end - begin} samples, and a run at most"
+            f" {MOST_SAMPLES}; give a shorter one."
         )
-    return found
+    return range(begin, end)
 
 
 def numbers(text: str) -> tuple[int, ...]:

@@ -72,10 +72,7 @@ def trajectories(
 
         def make(some: range = some) -> dict[str, Any]:
             states = subject.run(plan, subject.noise(seed, some), subject.label(some), keep)
-            return {
-                "states": torch.stack(states).cpu().numpy(),
-                "evaluations": np.array(subject.calls - before),
-            }
+            return {"states": torch.stack(states).cpu().numpy()}
 
         asked = {
             "method": TEACHER,
@@ -85,10 +82,7 @@ def trajectories(
             "keep": keep,
             "width": subject.width,
         }
-        before = subject.calls
         found = pieces.get("teacher", asked, make)
-        # A continued fit counts what it cost before it was stopped.
-        subject.calls = before + int(found.get("evaluations", 0))
         parts.append(torch.from_numpy(found["states"]))
     states = torch.cat(parts, dim=1).to(subject.device)
     ratios = tuple(map(float, grid.ratio))
