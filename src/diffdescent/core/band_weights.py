@@ -40,19 +40,19 @@ class BandWeights:
 
     def _repr_html_(self) -> str:
         """The table, for notebooks."""
-        head, cells = self._cells(4)
+        head, cells = self.cells(4)
         return f"<b>{escape(repr(self))}</b>{table_html(head, cells)}"
 
     def table(self, digits: int = 4) -> str:
         """Plain text: a row for each group and knot, a column for x_T and for each evaluation."""
-        head, cells = self._cells(digits)
+        head, cells = self.cells(digits)
         widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
         return "\n".join(
             "  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True))
             for row in [head, *cells]
         )
 
-    def _cells(self, digits: int) -> tuple[list[str], list[list[str]]]:
+    def cells(self, digits: int = 4) -> tuple[list[str], list[list[str]]]:
         """The names of the columns, and the rows."""
         head = ["axes", "ρ", "x_T", *self.labels]
         cells = [

@@ -41,7 +41,7 @@ class Weights:
 
     def _repr_html_(self) -> str:
         """The table with its weights in colour, for notebooks."""
-        head, cells = self._cells(4)
+        head, cells = self.cells(4)
         largest = float(np.abs(self.evals).max()) or 1.0
         shades = [
             [0.0] * 3 + (row / largest).tolist() + [0.0] * (len(head) - 3 - len(row))
@@ -100,14 +100,14 @@ class Weights:
     def table(self, digits: int = 4) -> str:
         """Plain text: a row per committed state, a column for x_T and for each evaluation (and one
         for √Σv²)."""
-        head, cells = self._cells(digits)
+        head, cells = self.cells(digits)
         widths = [max(len(row[i]) for row in [head, *cells]) for i in range(len(head))]
         return "\n".join(
             "  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True))
             for row in [head, *cells]
         )
 
-    def _cells(self, digits: int) -> tuple[list[str], list[list[str]]]:
+    def cells(self, digits: int = 4) -> tuple[list[str], list[list[str]]]:
         """The names of the columns, and the rows."""
         head = ["t", "σ/α", "x_T", *self.labels]
         columns = [self.start[:, None], self.evals]

@@ -84,7 +84,7 @@ def source(name: str) -> Callable[[E], E]:
 @source("cfg")
 @dataclass(frozen=True)
 class Free(Element):
-    """``cfg``: :class:`ClassifierFree`; ``unconditional`` names another model.
+    """Classifier-free guidance (:class:`ClassifierFree`).
 
     Args:
         scale: 1 is the conditional model, 0 the unconditional one.
@@ -123,7 +123,7 @@ class Free(Element):
 @source("apg")
 @dataclass(frozen=True)
 class Projected(Free):
-    """``apg``: :class:`ClassifierFree` under :class:`APG`.
+    """Classifier-free guidance under adaptive projection (:class:`APG`).
 
     Args:
         eta: the share of the part along the estimate that is kept.
@@ -145,7 +145,7 @@ class Projected(Free):
 @source("cfgpp")
 @dataclass(frozen=True)
 class FreePlus(Free):
-    """``cfgpp``: :class:`ClassifierFreePlus`."""
+    """CFG++, which renoises with the unconditional ε (:class:`ClassifierFreePlus`)."""
 
     scale: FreeScale = 0.6
 

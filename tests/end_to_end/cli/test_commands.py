@@ -213,8 +213,8 @@ def test_grid_weights_and_list(tmp_path: Path) -> None:
     assert (tmp_path / "w.png").stat().st_size > 5000
     assert "ddim" in run("weights", "ddim", "--steps", 4).stdout
     names = json.loads(run("list", "--json").stdout)
-    assert "eta=0.0" in names["samplers"]["ddim"]
-    assert "gamma=2.0" in names["transforms"]["ge"]
+    assert "eta=0.0" in names["samplers"]["ddim"]["options"]
+    assert "gamma=2.0" in names["transforms"]["ge"]["options"]
     assert "cifar10-mixture" in names["models"]
     assert "momentum" in run("list").stdout
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -341,6 +342,27 @@ def test_presets_and_round_trip(tmp_path: Path) -> None:
     assert preset.config.recipe == MomentumDDIMScheduler.preset
     assert MomentumDDIMScheduler.from_config(preset.config, recipe="ddim").config.recipe == "ddim"
     assert diffusers.DDIMScheduler.from_config(made.config).config.beta_schedule == "scaled_linear"
+
+
+@pytest.mark.parametrize("recipe", ["ge", "unipc", None])
+def test_what_diffusers_own_suite_asks_of_saved_and_given_betas(
+    recipe: str | None, tmp_path: Path
+) -> None:
+    """``test_trained_betas`` and ``test_from_pretrained`` of diffusers' common scheduler tests."""
+    made = DescentScheduler(recipe, **SD)
+    made.save_pretrained(tmp_path)
+    loaded = DescentScheduler.from_pretrained(tmp_path)
+    config = dict(made.config)
+    assert config.pop("_use_default_values")
+    assert dict(loaded.config) == config
+    given = DescentScheduler(recipe, trained_betas=np.array([0.1, 0.3]))
+    assert given.betas.dtype == torch.float32
+    assert torch.equal(given.betas, torch.tensor([0.1, 0.3]))
+    for schedule in ("linear", "scaled_linear", "squaredcos_cap_v2"):
+        theirs = diffusers.DDIMScheduler(beta_schedule=schedule).betas
+        ours = DescentScheduler(recipe, beta_schedule=schedule).betas
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
+    assert not hasattr(DescentScheduler(recipe, prediction_type="flow_prediction"), "betas")
 
 
 @contextmanager

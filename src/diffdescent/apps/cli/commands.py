@@ -8,7 +8,9 @@ import typer
 from typer.main import get_command
 
 from diffdescent.base.extensions import IMPORTED, extend
+from diffdescent.base.leniency import LENIENCY
 from diffdescent.base.version import __version__
+from diffdescent.base.words import counted
 
 from .lazy import MARKUP, Entry, LazyGroup
 
@@ -54,6 +56,7 @@ def _print_version(asked: bool) -> None:
 
 
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
@@ -68,11 +71,25 @@ def _options(
             help="Import a module or FILE.py of your own first; may be repeated.",
         ),
     ] = None,
+    skip_bad: Annotated[
+        bool,
+        typer.Option("--skip-bad", help="Leave out images that cannot be decoded, and count them."),
+    ] = False,
 ) -> None:
     """Diffusion sampling as optimization: compose, run and read any sampler of the family."""
+    LENIENCY.begin(skip_bad)
+    context.call_on_close(_name_left_out)
     IMPORTED.clear()  # of an earlier command in this process
     for name in imports or ():
         extend(name)
+
+
+def _name_left_out() -> None:
+    """Say which images ``--skip-bad`` left out."""
+    if found := LENIENCY.left_out:
+        which = ", ".join(found[:3]) + (", …" if len(found) > 3 else "")
+        typer.echo(f"Left out {counted(len(found), 'image')}: {which}", err=True)
+        found.clear()
 
 
 def program() -> Any:

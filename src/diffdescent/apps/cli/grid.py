@@ -57,12 +57,12 @@ def _print(grids: dict[str, Grid]) -> None:
     table = Table(show_edge=False)
     table.add_column("step", justify="right")
     for name in grids:
-        table.add_column(f"{name}\nt", justify="right")
-        table.add_column("\nσ/α", justify="right")
+        table.add_column(f"{name}\n{'t':>7} {'σ/α':>9}", justify="right")
     for i in range(max(g.steps for g in grids.values()) + 1):
         row = [str(i)]
-        for g in grids.values():
-            row += [f"{g.t[i]:.6g}", f"{g.ratio[i]:.5g}"] if i <= g.steps else ["", ""]
+        row += [
+            f"{g.t[i]:>7.6g} {g.ratio[i]:>9.5g}" if i <= g.steps else "" for g in grids.values()
+        ]
         table.add_row(*row)
     console = plain_console()
     console.print(table)

@@ -1,61 +1,110 @@
-"""``diffdescent list``: every name that the text grammar and MODEL understand."""
+"""``diffdescent list``: every name that the text grammar and MODEL understand, with what it is."""
 
 from __future__ import annotations
 
 import inspect
 import json
+import re
 import typing
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
+from diffdescent.base.errors import unknown
+
 from .options import Json
 from .terminal import console as plain_console
 
+PARTS = ("samplers", "transforms", "grids", "guidance", "models", "aliases")
 
-def list_names(as_json: Json = False) -> None:
-    """List samplers, transforms, grids, guidance (with their options) and bundled models."""
+
+def list_names(
+    part: Annotated[
+        str | None, typer.Argument(help=f"One of {', '.join(PARTS)}; default: all.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List samplers, transforms, grids, guidance (with their options) and bundled models.
+
+    Each has a line that says what it is, and its options with their defaults and ranges. `aliases`
+    are the names of other libraries.
+    """
+    if part is not None and part not in PARTS:
+        raise unknown("part of the list", part, PARTS)
+    wanted = PARTS if part is None else (part,)
+    if as_json:
+        typer.echo(json.dumps({name: _found(name) for name in wanted}, indent=2))
+        return
+    console = plain_console()
+    for name in wanted:
+        found = _found(name)
+        if name == "aliases":
+            _print_aliases(console, found)
+        else:
+            console.print(_table(name, found), "")
+
+
+def _table(part: str, found: Mapping[str, Mapping[str, Any]]) -> Table:
+    table = Table(title=part.capitalize(), show_edge=False, show_lines=True)
+    table.add_column("name", style="bold")
+    extra = ("shape", "size", "card") if part == "models" else ("options (with their defaults)",)
+    for column in ("what it is", *extra):
+        table.add_column(column)
+    for name, row in found.items():
+        table.add_row(name, *map(str, row.values()))
+    return table
+
+
+def _print_aliases(console: Any, found: Mapping[str, Mapping[str, str]]) -> None:
+    for kind, names in found.items():
+        table = Table(title=f"Names from elsewhere: {kind}", show_edge=False)
+        table.add_column("name", style="bold")
+        table.add_column("means")
+        for name, text in names.items():
+            table.add_row(name, text)
+        console.print(table, "")
+
+
+def _found(part: str) -> dict[str, Any]:
+    """The names of a part of the list, each with what the table has of it."""
     from diffdescent.core.grid import GRIDS
     from diffdescent.core.recipe import ALIASES, GRID_ALIASES, SCHEDULERS, TRANSFORMS
     from diffdescent.core.solvers import SOLVERS
     from diffdescent.guidance.elements import ACTIONS, SOURCES
-    from diffdescent.models import bundled
+    from diffdescent.models.described import bundled_models
 
-    found = {
-        "samplers": {name: _class_options(cls) for name, cls in sorted(SOLVERS.items())},
-        "transforms": {name: _class_options(cls) for name, cls in sorted(TRANSFORMS.items())},
-        "grids": {name: _function_options(builder) for name, builder in sorted(GRIDS.items())},
-        "guidance": {name: _class_options(cls) for name, cls in {**SOURCES, **ACTIONS}.items()},
-        "models": dict.fromkeys(bundled(), ""),
+    if part == "models":
+        return {name: vars(model) for name, model in bundled_models().items()}
+    if part == "aliases":
+        classes = {name: f"{text} @ {grid}" for name, (text, grid) in SCHEDULERS.items()}
+        return {"samplers": {**ALIASES, **classes}, "grids": dict(GRID_ALIASES)}
+    if part == "grids":
+        return {
+            name: _entry(builder, _function_options(builder))
+            for name, builder in sorted(GRIDS.items())
+        }
+    kinds: dict[str, Mapping[str, type[Any]]] = {
+        "samplers": dict(sorted(SOLVERS.items())),
+        "transforms": dict(sorted(TRANSFORMS.items())),
+        "guidance": {**SOURCES, **ACTIONS},
     }
-    classes = {name: f"{text} @ {grid}" for name, (text, grid) in SCHEDULERS.items()}
-    foreign = {**ALIASES, **classes}
-    if as_json:
-        typer.echo(
-            json.dumps({**found, "aliases": foreign, "grid_aliases": GRID_ALIASES}, indent=2)
-        )
-        return
-    console = plain_console()
-    for title, names in found.items():
-        table = Table(title=title.capitalize(), title_justify="left", show_edge=False)
-        table.add_column("name", style="bold")
-        table.add_column("options (with their defaults)" if title != "models" else "")
-        for name, options in names.items():
-            table.add_row(name, options)
-        console.print(table, "")
-    for title, aliases in (
-        ("Names from elsewhere", foreign),
-        ("Grid names from elsewhere", GRID_ALIASES),
-    ):
-        table = Table(title=title, title_justify="left", show_edge=False)
-        table.add_column("name", style="bold")
-        table.add_column("means")
-        for name, text in aliases.items():
-            table.add_row(name, text)
-        console.print(table, "")
+    return {name: _entry(kind, _class_options(kind)) for name, kind in kinds[part].items()}
+
+
+def _entry(thing: Any, options: str) -> dict[str, str]:
+    return {"description": description(thing), "options": options}
+
+
+def description(thing: Any) -> str:
+    """The first sentence of a docstring, without its markup."""
+    text = " ".join((inspect.getdoc(thing) or "").partition("\n\n")[0].split())
+    text = re.sub(r":\w+:`[~.]?([^`]*)`", r"\1", text).replace("`", "")
+    text = re.sub(r"^\w+: (?=[A-Z])", "", text)
+    sentences = re.split(r"(?<=[^.]\.) (?=[A-Z])", text)
+    return sentences[0].rstrip(".:,")
 
 
 def _class_options(cls: type[Any]) -> str:

@@ -158,11 +158,8 @@ def show(results: Results, path: Path, how: How) -> None:
     if how.as_json:
         typer.echo(json.dumps(as_json(results)))
         return
-    console = plain_console()
     advice = recommendations(results)
-    table = terminal(results, SHOWN if advice else None)
-    # In a file or a pipe a line may be as long as it needs to be.
-    (console if console.is_terminal else plain_console(width=200)).print(table)
+    plain_console().print(terminal(results, SHOWN if advice else None))
     for note in notes(results):
         typer.echo(f"Note: {note}", err=True)
     typer.echo(f"Table: {results.study.out / 'table.csv'}")

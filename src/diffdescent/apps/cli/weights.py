@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -12,6 +13,9 @@ from diffdescent.base.errors import unknown
 
 from .options import Json, Steps, UsualGrid
 from .processes import ProcessName, process_named
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 def weights(
@@ -57,9 +61,13 @@ def weights(
             }
         typer.echo(json.dumps(record, indent=2))
     else:
-        typer.echo(f"{found.summary}\ngrid: {levels.name}\n\n{found.table()}")
+        from .terminal import console
+
+        typer.echo(f"{found.summary}\ngrid: {levels.name}\n")
+        console().print(_table(*found.cells(), found.labels))
         if over_bands is not None:
-            typer.echo(f"\nIn the result, by radial frequency ρ:\n{over_bands.table()}")
+            typer.echo("\nIn the result, by radial frequency ρ:")
+            console().print(_table(*over_bands.cells(), over_bands.labels))
     if plot is not None:
         from .draw_weights import draw_bands, draw_weights
 
@@ -68,3 +76,16 @@ def weights(
         else:
             draw_bands(over_bands, plot)
         typer.echo(f"Wrote {plot}", err=True)
+
+
+def _table(head: list[str], rows: list[list[str]], labels: Sequence[str]) -> Table:
+    """A table of weights; a narrow terminal leaves out the oldest evaluations."""
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in head:
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(*row)
+    table.less_needed = tuple(labels)  # type: ignore[attr-defined]
+    return table

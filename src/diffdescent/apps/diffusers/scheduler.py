@@ -116,7 +116,9 @@ class DescentScheduler(RunLevels, TrainingNoise, SchedulerMixin, ConfigMixin):  
             for name in self.config.get("_use_default_values", ())
             if name != "recipe" and self.config[name] == given[name].default
         ]
-        self.register_to_config(recipe=recipe, _use_default_values=unsaid)
+        self.register_to_config(recipe=recipe)
+        if "_use_default_values" in self.config:  # not where every option was read from a file
+            self.register_to_config(_use_default_values=unsaid)
 
     @classmethod
     def from_config(

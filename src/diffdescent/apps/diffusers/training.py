@@ -25,10 +25,18 @@ class TrainingNoise:
     @property
     def alphas_cumprod(self) -> Tensor:
         """ᾱ_t of the trained steps, float32 on the CPU (what losses and guidance methods read)."""
+        return torch.from_numpy(self._steps_of("alphas_cumprod").alpha_bar).to(torch.float32)
+
+    @property
+    def betas(self) -> Tensor:
+        """β_t of the trained steps, float32 on the CPU."""
+        return torch.from_numpy(self._steps_of("betas").betas).to(torch.float32)
+
+    def _steps_of(self, what: str) -> VP:
         process = process_of(self.config)
         if not isinstance(process, VP):
-            raise AttributeError("a flow has no alphas_cumprod")
-        return torch.from_numpy(process.alpha_bar).to(torch.float32)
+            raise AttributeError(f"a flow has no {what}")
+        return process
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """α x0 + σ noise at ``timesteps``, (B,) or (1,): any trained times, or the levels of the

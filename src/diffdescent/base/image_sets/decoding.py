@@ -12,6 +12,7 @@ import torch
 
 from diffdescent.base.errors import UserError
 from diffdescent.base.images import open_image
+from diffdescent.base.leniency import LENIENCY
 from diffdescent.base.reading import reason
 
 from .listing import SUFFIXES, Source
@@ -37,11 +38,14 @@ def decoded_images(
         except MemoryError:
             raise
         except Exception as error:  # of damaged files Pillow raises anything, by their format
-            if not skip_bad:
+            if not (skip_bad or LENIENCY.skip_bad):
                 raise UserError(
                     f"The image {name} in {path} cannot be decoded ({reason(error)}); replace or"
-                    " remove it, or leave out such images with skip_bad=True (--skip-bad)."
+                    " remove it, or leave out such images with skip_bad=True (diffdescent"
+                    " --skip-bad COMMAND …)."
                 ) from error
+            if str(path / name) not in LENIENCY.left_out:
+                LENIENCY.left_out.append(str(path / name))
             continue
         if progress is not None and count % 1000 == 0:
             progress(count, len(names))

@@ -24,7 +24,8 @@ Gamma = Annotated[float, finite("the paper's is 2")]
 @register("ge")
 @dataclass(frozen=True)
 class GradientEstimation(Rewrite):
-    """Folds ē into the plan's coefficients.
+    """Gradient estimation (arXiv 2306.04848): the new evaluation is corrected by the last one. It
+    folds ē into the plan's coefficients.
 
     ``gamma`` is one number or one per step (the last one repeats); 1 is the sampler beneath, bit
     for bit. ``last``: ``"correct"`` corrects every later step (smalldiffusion, the paper),

@@ -30,7 +30,8 @@ class _Memory(NamedTuple):
 @register("momentum")
 @dataclass(frozen=True)
 class Momentum(Displacement):
-    """The recursion, which is what the authors ran (also for β < 0).
+    """Momentum on the displacement of each step. It is the recursion, which is what the authors ran
+    (also for β < 0).
 
     ``beta`` is one number in (−1, 1) or one per step (the last one repeats). ``warm_start``: m
     starts at the first displacement (True), at zero (False, the paper), or warm where β > 0.5

@@ -22,7 +22,8 @@ class _Parities(NamedTuple):
 @register("pnm")
 @dataclass(frozen=True)
 class PositiveNegative(Displacement):
-    """The odd/even sums of the paper's eqs. 7–8, which are not the recursion with β < 0; b = |β|.
+    """Momentum with odd and even steps apart. These are the sums of the paper's eqs. 7–8, which are
+    not the recursion with β < 0; b = |β|.
 
     Steps are counted from 0 as executed; the newest step's parity is the positive one:
 

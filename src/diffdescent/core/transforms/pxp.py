@@ -32,7 +32,9 @@ Fours = Annotated[tuple[Four, ...], Filled("give four numbers, or four for each 
 @register("pxp")
 @dataclass(frozen=True)
 class PxP(Displacement):
-    """x_s = S − (what is taken away from each part of the step S); at δ = 0 exactly S.
+    """PixelAsParam: guidance, denoising and noise of a step lose what conflicts with the others.
+
+    x_s = S − (what is taken away from each part of the step S); at δ = 0 exactly S.
 
     ``delta`` is (δ1, δ2, δ3, δ4), or one such for each step (the last one repeats). ``denoising``
     says what the denoising gradient is (:mod:`.denoising`); the other options are those of
@@ -118,8 +120,8 @@ class PxP(Displacement):
 @register("pxp_free")
 @dataclass(frozen=True)
 class FreePxP(Estimate):
-    """x0 = Â + B̂ for classifier-free guidance: A = D_c and B = w(D_c − D_u), each less its
-    projection on the other where ⟨A, B⟩ < 0.
+    """PixelAsParam for classifier-free guidance: x0 = Â + B̂ with A = D_c and B = w(D_c − D_u),
+    each less its projection on the other where ⟨A, B⟩ < 0.
 
     ``den_weight`` and ``cond_weight`` scale what A and B lose (at 0 and 0 nothing changes);
     ``scope`` and ``zero`` are those of :class:`Conflicts`. It comes first in a chain, before any

@@ -15,7 +15,8 @@ from diffdescent.base.errors import UserError
 
 from ..options import Device, Quiet
 from ..progress import Meter
-from .options import Bf16, TrainingSet, wide_console
+from ..terminal import console as plain_console
+from .options import Bf16, TrainingSet
 
 if TYPE_CHECKING:
     from diffdescent.lab.peculiarity.check import Memory, Reading
@@ -95,7 +96,7 @@ def check(
 
 
 def _print(readings: Sequence[Reading], memory: Memory | None) -> None:
-    console = wide_console()
+    console = plain_console()
     shown = Table(
         "figures", "n", "read wrongly", "right, at least", "peculiar", "unreadable", show_edge=False
     )

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from .options import wide_console
+from ..terminal import console as plain_console
 
 
 def count(
@@ -41,4 +41,4 @@ def count(
     table = Table("read as", "images", "share [95 %]", show_edge=False)
     for name, number in readings.tally().items():
         table.add_row(name, str(number), str(wilson(number, len(readings))))
-    wide_console().print(table)
+    plain_console().print(table)

@@ -12,7 +12,8 @@ from diffdescent.base.errors import UserError
 
 from ..options import Device, Quiet
 from ..progress import Meter
-from .options import TrainingSet, wide_console
+from ..terminal import console as plain_console
+from .options import TrainingSet
 
 BASE = "ddim"
 """The recipe that the documentation's study compares others with."""
@@ -86,7 +87,7 @@ def minima(
     )
     for line in lines:
         shown.add_row(line.figure, line.at, *line.texts)
-    wide_console().print(shown)
+    plain_console().print(shown)
     write_lines(lines, study / "minima.csv")
     draw_minima(odd, good, study / "minima.png")
     typer.echo(f"Table: {study / 'minima.csv'}\nPicture: {study / 'minima.png'}")

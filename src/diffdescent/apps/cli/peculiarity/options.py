@@ -1,4 +1,4 @@
-"""Options and tables that several commands of ``diffdescent peculiarity`` have."""
+"""Options that several commands of ``diffdescent peculiarity`` have."""
 
 from __future__ import annotations
 
@@ -6,9 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-
-from ..terminal import console as plain_console
 
 Clusters = Annotated[
     Path | None,
@@ -20,9 +17,3 @@ TrainingSet = Annotated[
     Path | None, typer.Option(help="The training set, for the distance to its nearest image.")
 ]
 Bf16 = Annotated[bool, typer.Option("--bf16", help="Evaluate the network in bfloat16.")]
-
-
-def wide_console() -> Console:
-    """As wide as the terminal; in a file or a pipe wide enough for the tables here."""
-    console = plain_console()
-    return console if console.is_terminal else plain_console(width=160)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from .options import Clusters, wide_console
+from ..terminal import console as plain_console
+from .options import Clusters
 
 if TYPE_CHECKING:
     from diffdescent.lab.peculiarity.perturb import Effect
@@ -43,7 +44,7 @@ def perturb(
             f"{100 * e.caught.value:.1f}{' (blind)' if e.blind else ''}",
             f"{e.before:.3f}→{e.after:.3f}",
         )
-    wide_console().print(table)
+    plain_console().print(table)
     if out is not None:
         _write_effects(found, out / "effects.csv")
         draw_effects(found, out / "effects.png")

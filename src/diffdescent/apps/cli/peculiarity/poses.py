@@ -11,7 +11,8 @@ from rich.table import Table
 
 from diffdescent.base.errors import UserError
 
-from .options import Clusters, wide_console
+from ..terminal import console as plain_console
+from .options import Clusters
 
 
 def poses(
@@ -53,7 +54,7 @@ def poses(
     if as_json:
         typer.echo(json.dumps({"confidence": vars(confidence), "distances": rows}, indent=2))
         return
-    console = wide_console()
+    console = plain_console()
     console.print(
         f"{confidence.persons} persons in {confidence.images} images; {confidence.empty} images"
         " without one"

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markdown import Markdown
 from rich.table import Table
 
 from diffdescent.base.errors import UserError
 
 from ..options import Device, Quiet
 from ..progress import Meter
-from .options import Bf16, wide_console
+from ..terminal import console as plain_console
+from .options import Bf16
 
 if TYPE_CHECKING:
     from diffdescent.lab.peculiarity.comparison import Row
@@ -95,7 +97,8 @@ def study(
     draw_study(rows, written["png"], teacher)
     draw_differences(rows, out / "differences.png")
     _print_rows(rows)
-    typer.echo(f"\n{answer}\n\nTable: {written['csv']}\nVerdict: {written['md']}")
+    plain_console().print("", Markdown(answer), "")
+    typer.echo(f"Table: {written['csv']}\nVerdict: {written['md']}")
     typer.echo(f"Pictures: {written['png']}, {out / 'differences.png'}")
 
 
@@ -144,4 +147,4 @@ def _print_rows(rows: Sequence[Row]) -> None:
             *(f"{100 * share.value:.1f} %" for share in (row.abnormal, row.other)),
             *tests,
         )
-    wide_console().print(shown)
+    plain_console().print(shown)
