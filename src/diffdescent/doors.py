@@ -18,6 +18,8 @@ from types import ModuleType
 DOORS = {
     "diffdescent.integrations": "diffdescent.apps",
     "diffdescent.testing": "diffdescent.apps.testing",
+    "diffdescent.constraints": "diffdescent.core.constraints",
+    "diffdescent.operators": "diffdescent.core.operators",
     "diffdescent.explain": "diffdescent.lab.explain",
     "diffdescent.landscape": "diffdescent.lab.landscape",
     "diffdescent.peculiarity": "diffdescent.lab.peculiarity",

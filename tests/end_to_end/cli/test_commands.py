@@ -216,6 +216,8 @@ def test_grid_weights_and_list(tmp_path: Path) -> None:
     assert "eta=0.0" in names["samplers"]["ddim"]["options"]
     assert "gamma=2.0" in names["transforms"]["ge"]["options"]
     assert "cifar10-mixture" in names["models"]
+    assert "kind=horizontal" in names["constraints"]["symmetry"]["options"]
+    assert "sigma=1.0" in names["operators"]["blur"]["options"]
     assert "momentum" in run("list").stdout
 
 

@@ -18,7 +18,9 @@ from diffdescent.base.errors import unknown
 from .options import Json
 from .terminal import console as plain_console
 
-PARTS = ("samplers", "transforms", "grids", "guidance", "models", "aliases")
+PARTS = (
+    "samplers", "transforms", "constraints", "operators", "grids", "guidance", "models", "aliases",
+)  # fmt: skip
 
 
 def list_names(
@@ -27,7 +29,7 @@ def list_names(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List samplers, transforms, grids, guidance (with their options) and bundled models.
+    """List samplers, transforms, constraints, operators, grids, guidance and bundled models.
 
     Each has a line that says what it is, and its options with their defaults and ranges. `aliases`
     are the names of other libraries.
@@ -70,7 +72,9 @@ def _print_aliases(console: Any, found: Mapping[str, Mapping[str, str]]) -> None
 
 def _found(part: str) -> dict[str, Any]:
     """The names of a part of the list, each with what the table has of it."""
+    from diffdescent.core.constraints import CONSTRAINTS
     from diffdescent.core.grid import GRIDS
+    from diffdescent.core.operators import OPERATORS
     from diffdescent.core.recipe import ALIASES, GRID_ALIASES, SCHEDULERS, TRANSFORMS
     from diffdescent.core.solvers import SOLVERS
     from diffdescent.guidance.elements import ACTIONS, SOURCES
@@ -89,6 +93,8 @@ def _found(part: str) -> dict[str, Any]:
     kinds: dict[str, Mapping[str, type[Any]]] = {
         "samplers": dict(sorted(SOLVERS.items())),
         "transforms": dict(sorted(TRANSFORMS.items())),
+        "constraints": dict(sorted(CONSTRAINTS.items())),
+        "operators": dict(sorted(OPERATORS.items())),
         "guidance": {**SOURCES, **ACTIONS},
     }
     return {name: _entry(kind, _class_options(kind)) for name, kind in kinds[part].items()}

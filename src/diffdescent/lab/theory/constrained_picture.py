@@ -20,14 +20,16 @@ def draw_constrained(rows: Sequence[RateRow], reach: Sequence[ReachRow], path: P
             axes.plot(row.sigma, row.to_both, "o", ms=3, color=f"C{i}", label=row.case)
             axes.plot(row.sigma, row.course, "-", lw=1, color=f"C{i}")
             axes.plot(ancestral.sigma, ancestral.to_both, "x", ms=3, color=f"C{i}")
+            axes.plot(ancestral.sigma, ancestral.course, ":", lw=1, color=f"C{i}")
+        axes.set_ylim(min(float(row.to_both.min()) for row in of_kind) / 3, 1e3)
         axes.set(
             xscale="log", yscale="log", xlabel="noise level σ/α   (sampling runs to the right →)"
         )
         axes.invert_xaxis()
         axes.legend(fontsize=8)
     left.set_ylabel("distance to what data and constraint share")
-    left.set_title("• DDIM   × ancestral   — theory (DDIM)", fontsize=9)
-    middle.set_title("the same; the theory holds near the end", fontsize=9)
+    left.set_title("dots DDIM, crosses η = 1; lines: the theory, drawn through the end", fontsize=9)
+    middle.set_title("the same; curved sets follow the theory near the end", fontsize=9)
     names = [row.sampler for row in reach]
     for shift, name in ((-0.2, "reached"), (0.2, "alone")):
         shares = [getattr(row, name) for row in reach]

@@ -40,7 +40,7 @@ class RateRow:
     and ``predicted`` that of the theory; ``left``: what all steps keep, and ``power`` the limit of
     many small steps, (σ̃_end/σ̃_start)^{sin²θ} or its square; ``projections`` and ``von_neumann``:
     what a round of alternating projections keeps, and cos²θ. ``to_both`` are the medians at every
-    level, ``course`` the theory's from the first one on.
+    level, ``course`` what the theory says before the last one.
     """
 
     case: str
@@ -110,7 +110,7 @@ def _rate_row(case: Case, sampler: str, found: Descent, classical: Descent) -> R
         case.cosine**2,
         found.sigma,
         to_both,
-        to_both[0] * np.concatenate(([1.0], np.cumprod(factors))),
+        to_both[-1] / np.append(np.cumprod(factors[::-1])[::-1], 1.0),
     )
 
 
