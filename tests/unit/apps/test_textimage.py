@@ -241,3 +241,25 @@ def test_bad_input(pipeline: Path, captions: Path, tmp_path: Path) -> None:
     )
     assert "cannot be loaded" in says(classes, *prompt)
     assert not (tmp_path / "never").exists()
+
+
+def test_a_zero_shot_figure_from_captions_to_distance(pipeline: Path, tmp_path: Path) -> None:
+    """The page's study: COCO's captions, two shards into one folder, a stop, and a distance."""
+    annotations = [{"id": i, "image_id": i, "caption": f"{PROMPTS[i % 6]} {i}"} for i in range(8)]
+    captions = tmp_path / "captions.json"
+    captions.write_text(json.dumps({"annotations": annotations}))
+    command = ("sample", pipeline, "--prompts", captions, "--sampler", "ge", *SMALL)
+    out, whole = tmp_path / "zero-shot", tmp_path / "whole"
+    run(*command, "--samples", "0-3", "--out", out)
+    run(*command, "--samples", "4-7", "--out", out)
+    (out / "000002.png").unlink()  # as if a shard had been stopped before it
+    run(*command, "--samples", "0-3", "--out", out)
+    run(*command, "--n", 8, "--out", whole)
+    assert images(out) == images(whole)
+    statistics = tmp_path / "coco.npz"
+    run("evaluate", whole, "--save-statistics", statistics, "--resamples", 0, "-q")
+    scored = ("--reference", statistics, "--metrics", "fd", "--resamples", 0)
+    shown = run("evaluate", out, *scored, "--json", "-q").stdout
+    (score,) = json.loads(shown)["scores"]
+    assert score["metric"] == "fd"
+    assert score["value"] == pytest.approx(0, abs=1e-3)
