@@ -12,19 +12,20 @@ from torch import Tensor
 
 from diffdescent.base.images import save_figure, sheet, to_uint8
 from diffdescent.core.model_info import info
-from diffdescent.core.predict import Predictor
-from diffdescent.core.recipe import parse
-from diffdescent.guidance import apply_guidance
+from diffdescent.core.solvers.calibrated import Calibrated
 from diffdescent.models import load_model
-from diffdescent.run import sample as run_sampler
+from diffdescent.run import collect, prepare
 
 from .progress import Bar
 
 NETWORK = "cifar10"
 GUIDANCE = "cfg(scale=4)"
-WAYS = (("ge(gamma=2)", 10), ("ddim", 10), ("ddim", 50))
-"""The rows of the picture: samplers and their steps, all from the same noise."""
-ROWS = 3
+WAYS: tuple[tuple[str | None, int], ...] = (
+    (None, 5), ("ge(gamma=2)", 5), ("ge(gamma=2)", 10), ("ddim", 10), ("ddim", 50),
+)  # fmt: skip
+"""The rows of the picture: samplers and their steps, all from the same noise; None is the bundled
+calibrated one, and left out where there is none for this network."""
+ROWS = 2
 """Images of each class for each way."""
 
 
@@ -42,30 +43,28 @@ def draw_images(path: Path, seed: int, quiet: bool) -> None:
     model = load_model(NETWORK)
     classes = info(model).classes or ()
     labels = torch.arange(ROWS * len(classes)) % len(classes)
+    runs = []
+    for recipe, steps in WAYS:
+        run = prepare(
+            model,
+            recipe,
+            guidance=GUIDANCE,
+            steps=steps,
+            labels=labels,
+            n=len(labels),
+            seed=seed,
+        )
+        if recipe is not None or isinstance(run.recipe.solver, Calibrated):
+            runs.append(run)
     rows = []
-    with Bar(len(WAYS) * len(labels), done=0, hidden=quiet) as bar:
-        for recipe, steps in WAYS:
-            rows.append(_row(model, recipe, steps, labels, seed, bar))
+    with Bar(len(runs) * len(labels), done=0, hidden=quiet) as bar:
+        for run in runs:
+            begun = time.monotonic()
+            images = collect(run, callback=bar.step).images
+            title = f"{run.asked} | {GUIDANCE}, {run.plan.nfe} steps"
+            rows.append(Row(title, images, time.monotonic() - begun))
             bar.finished(len(labels))
     _draw_rows(rows, classes, path)
-
-
-def _row(model: Predictor, text: str, steps: int, labels: Tensor, seed: int, bar: Bar) -> Row:
-    guided, recipe = apply_guidance(GUIDANCE, model, parse(text))
-    begun = time.monotonic()
-    result = run_sampler(
-        guided,
-        recipe,
-        steps=steps,
-        labels=labels,
-        n=len(labels),
-        seed=seed,
-        callback=bar.step,
-        progress=False,
-    )
-    return Row(
-        f"{text} | {GUIDANCE}, {result.plan.nfe} steps", result.images, time.monotonic() - begun
-    )
 
 
 def _draw_rows(rows: list[Row], classes: tuple[str, ...], path: Path) -> None:

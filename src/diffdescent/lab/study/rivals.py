@@ -33,8 +33,10 @@ def rivals(
     blocks: list[dict[str, Any]] = [
         {"samplers": [f"{r} @ {g}" for r, g in _fixed(model, max(budgets))], "nfe": list(budgets)}
     ]
-    fitted = ((budget, list(_fitted(model, budget, guidance, labels))) for budget in budgets)
-    return blocks + [{"samplers": found, "nfe": [budget]} for budget, found in fitted if found]
+    fitted = (
+        (budget, list(fitted_samplers(model, budget, guidance, labels))) for budget in budgets
+    )
+    return blocks + [{"samplers": found, "nfe": [b]} for b, found in fitted if found]
 
 
 def _fixed(model: Predictor, budget: int) -> list[tuple[str, str]]:
@@ -53,7 +55,10 @@ def _fixed(model: Predictor, budget: int) -> list[tuple[str, str]]:
     return list(found.values())
 
 
-def _fitted(model: Predictor, budget: int, guidance: str, labels: str) -> Iterator[str]:
+def fitted_samplers(
+    model: Predictor, budget: int, guidance: str = NONE, labels: str = NONE
+) -> Iterator[str]:
+    """The bundled calibrated samplers of ``budget`` evaluations that were fitted for such a run."""
     under, net = None, model
     if guidance != NONE:
         from diffdescent.guidance import apply_guidance, parse_guidance
