@@ -20,7 +20,7 @@ from diffdescent.base.errors import UserError
 from diffdescent.core.grid import GRIDS
 from diffdescent.core.options import options_of
 from diffdescent.core.process import VE, VP, Flow, Process
-from diffdescent.core.recipe import GRID_ALIASES, Recipe, parse, parse_grid
+from diffdescent.core.recipe import GRID_ALIASES, Recipe, grid_named, parse, parse_grid
 from diffdescent.core.transforms import GradientEstimation, Momentum
 from diffdescent.core.transforms.base import StepParts
 from diffdescent.guidance import Delta, FreePxP
@@ -191,14 +191,27 @@ class SchedulerNode:
         # The real process is only known when the node runs; any that is discrete tells names and
         # options apart.
         return (
-            True if grid is None else _says(lambda: parse_grid(grid, VP.named("scaled_linear"), 10))
+            True
+            if grid is None
+            else _says(lambda: parse_grid(grid_named(grid), VP.named("scaled_linear"), 10))
         )
 
     def make(self, model: Any, grid: str, steps: int, denoise: float) -> tuple[Tensor]:
-        """The last ``steps`` steps of ``steps``/``denoise``, as the host's own schedulers count."""
+        """The last ``steps`` steps of ``steps``/``denoise``, as the host's own schedulers count; of
+        a calibrated sampler all of its levels.
+
+        Raises :class:`UserError` for a part of these, which no sampler was fitted for.
+        """
         if denoise <= 0:
             return (torch.empty(0),)
         process = process_of(model.get_model_object("model_sampling"))
+        if grid_named(grid) != grid:
+            if denoise < 1:
+                raise UserError(
+                    f"{grid} runs from noise on all of its levels; set denoise to 1, or choose"
+                    " another grid and sampler."
+                )
+            return (kdiffusion.get_sigmas(steps, grid, process),)
         return (kdiffusion.get_sigmas(int(steps / denoise), grid, process)[-(steps + 1) :],)
 
 

@@ -30,7 +30,8 @@ def explain(
 ) -> None:
     """Read a sampler as an optimizer: its E-step, PM-step and noise next to those of SGD.
 
-    With --out also its effective weights and its stability region, as pictures.
+    With --out also its effective weights and its stability region, as pictures; a calibrated
+    sampler, which has no equal steps, has a picture of its weights over the frequency instead.
     """
     from diffdescent.core.recipe import default_grid, parse, parse_grid
     from diffdescent.lab.explain import explain as read
@@ -44,15 +45,23 @@ def explain(
     else:
         _print(found)
     if out is not None:
+        from diffdescent.core.band_weights import band_weights
+        from diffdescent.core.solvers.calibrated import Calibrated
         from diffdescent.lab.explain import draw_stability
 
-        from .draw_weights import draw_weights
+        from .draw_weights import draw_bands, draw_weights
         from .results import write_result
 
         write_result(out, "explain.json", record)
         draw_weights(found.weights, out / "weights.png")
-        draw_stability(found, recipe, out / "stability.png")
-        typer.echo(f"Wrote {out}/explain.json, weights.png and stability.png", err=True)
+        pictures = ["weights.png"]
+        if recipe.plan(levels).spectral is not None:
+            draw_bands(band_weights(recipe, levels), out / "bands.png")
+            pictures.append("bands.png")
+        if not isinstance(recipe.solver, Calibrated):
+            draw_stability(found, recipe, out / "stability.png")
+            pictures.append("stability.png")
+        typer.echo(f"Wrote {out}/explain.json, {' and '.join(pictures)}", err=True)
 
 
 def _print(found: Explanation) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
+
+from diffdescent.base.errors import unknown
 
 from .options import Json
 from .processes import ProcessName, process_named
@@ -15,6 +18,7 @@ from .terminal import console as plain_console
 
 if TYPE_CHECKING:
     from diffdescent.core.grid import Grid
+    from diffdescent.core.process import Process
 
 
 def grid(
@@ -26,15 +30,25 @@ def grid(
     plot: Annotated[
         Path | None, typer.Option(help="Write a plot of σ/α against the step to this file.")
     ] = None,
+    export: Annotated[
+        str | None,
+        typer.Option(
+            help="Print the levels for comfyui (SIGMAS) or diffusers (sigmas, timesteps)."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Print the levels of noise grids side by side.
 
-    The table has the time and σ/α at each step, the end included.
+    The table has the time and σ/α at each step, the end included. A calibrated sampler,
+    "calibrated('FILE')", stands for the levels that it was fitted on.
     """
-    from diffdescent.core.recipe import parse_grid
+    from diffdescent.core.recipe import grid_named, parse_grid
 
-    grids = {name: parse_grid(name, process_named(process), steps) for name in names}
+    if export is not None:
+        _export(names, process_named(process), steps, export, as_json)
+        return
+    grids = {name: parse_grid(grid_named(name), process_named(process), steps) for name in names}
     if as_json:
         levels = {
             name: {
@@ -51,6 +65,21 @@ def grid(
     if plot is not None:
         _plot(grids, plot)
         typer.echo(f"Wrote {plot}", err=True)
+
+
+def _export(names: list[str], process: Process, steps: int, program: str, as_json: bool) -> None:
+    from diffdescent.apps.exported_levels import PROGRAMS, exported
+
+    if program not in PROGRAMS:
+        raise unknown("program", program, PROGRAMS)
+    found = {name: exported(name, process, steps) for name in names}
+    if as_json:
+        typer.echo(json.dumps({name: asdict(one) for name, one in found.items()}, indent=2))
+    for name, one in found.items():
+        if not as_json:
+            typer.echo("\n".join([*([f"# {name}"] if len(found) > 1 else []), *one.lines(program)]))
+        if one.warning is not None:
+            typer.echo(f"Warning: {one.warning}", err=True)
 
 
 def _print(grids: dict[str, Grid]) -> None:

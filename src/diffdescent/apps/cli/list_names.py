@@ -18,9 +18,18 @@ from diffdescent.base.errors import unknown
 from .options import Json
 from .terminal import console as plain_console
 
+if typing.TYPE_CHECKING:
+    from diffdescent.core.spectrum.fitted import FittedSolver
+
 PARTS = (
-    "samplers", "transforms", "constraints", "operators", "grids", "guidance", "models", "aliases",
+    "samplers", "calibrated", "transforms", "constraints", "operators", "grids", "guidance",
+    "models", "aliases",
 )  # fmt: skip
+COLUMNS = {
+    "models": ("what it is", "shape", "size", "card"),
+    "calibrated": ("fitted for", "evaluations"),
+}
+"""Of a part whose names have no options."""
 
 
 def list_names(
@@ -52,8 +61,7 @@ def list_names(
 def _table(part: str, found: Mapping[str, Mapping[str, Any]]) -> Table:
     table = Table(title=part.capitalize(), show_edge=False, show_lines=True)
     table.add_column("name", style="bold")
-    extra = ("shape", "size", "card") if part == "models" else ("options (with their defaults)",)
-    for column in ("what it is", *extra):
+    for column in COLUMNS.get(part, ("what it is", "options (with their defaults)")):
         table.add_column(column)
     for name, row in found.items():
         table.add_row(name, *map(str, row.values()))
@@ -77,11 +85,17 @@ def _found(part: str) -> dict[str, Any]:
     from diffdescent.core.operators import OPERATORS
     from diffdescent.core.recipe import ALIASES, GRID_ALIASES, SCHEDULERS, TRANSFORMS
     from diffdescent.core.solvers import SOLVERS
+    from diffdescent.core.spectrum.bundled import bundled_sampler, bundled_samplers
     from diffdescent.guidance.elements import ACTIONS, SOURCES
     from diffdescent.models.described import bundled_models
 
     if part == "models":
         return {name: vars(model) for name, model in bundled_models().items()}
+    if part == "calibrated":
+        return {
+            f"calibrated('{name}')": _fitted(bundled_sampler(path))
+            for name, path in bundled_samplers().items()
+        }
     if part == "aliases":
         classes = {name: f"{text} @ {grid}" for name, (text, grid) in SCHEDULERS.items()}
         return {"samplers": {**ALIASES, **classes}, "grids": dict(GRID_ALIASES)}
@@ -98,6 +112,16 @@ def _found(part: str) -> dict[str, Any]:
         "guidance": {**SOURCES, **ACTIONS},
     }
     return {name: _entry(kind, _class_options(kind)) for name, kind in kinds[part].items()}
+
+
+def _fitted(solver: FittedSolver) -> dict[str, str]:
+    known = solver.fitted_for
+    guidance = f" under {known['guidance']}" if known.get("guidance") else ""
+    labels = "without labels" if known.get("labels") == "none" else "with labels"
+    return {
+        "fitted for": f"{known.get('model')}{guidance}, {labels}",
+        "evaluations": str(solver.nfe),
+    }
 
 
 def _entry(thing: Any, options: str) -> dict[str, str]:

@@ -118,7 +118,7 @@ def run(asked: Request) -> None:
         typer.echo(json.dumps(summary))
     elif not asked.quiet:
         typer.echo(
-            f"{kept.summary} with {record.recipe}, {counted(asked.steps, 'step')}, {seconds:.1f} s:"
+            f"{kept.summary} with {record.recipe}, {counted(model.steps, 'step')}, {seconds:.1f} s:"
             f" {sheet}"
         )
 

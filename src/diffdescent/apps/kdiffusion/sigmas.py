@@ -14,7 +14,7 @@ from torch import Tensor
 from diffdescent.base.errors import UserError
 from diffdescent.core.grid import Grid, explicit, explicit_ratios
 from diffdescent.core.process import VP, Point, Process
-from diffdescent.core.recipe import parse_grid
+from diffdescent.core.recipe import grid_named, parse_grid
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,8 @@ def get_sigmas(n: int, grid: str = "normal", process: Process | None = None) -> 
 
     Args:
         n: steps.
-        grid: a grid's text, or ``"normal"``.
+        grid: a grid's text, ``"normal"``, or ``"calibrated('FILE')"`` for the levels of that
+            sampler, however many ``n`` says.
         process: the model's; None is VP with the scaled-linear betas of latent diffusion.
 
     Returns:
@@ -94,7 +95,8 @@ def get_sigmas(n: int, grid: str = "normal", process: Process | None = None) -> 
         UserError: unknown grids, and levels at infinity (zero terminal SNR).
     """
     space = Space(process or VP.named("scaled_linear"))
-    values = [space.sigma(p) for p in parse_grid(grid, space.process, n).points]
+    found = parse_grid(grid_named(grid), space.process, n)
+    values = [space.sigma(p) for p in found.points]
     if math.isinf(values[0]):
         raise UserError(
             f"The grid {grid!r} starts at σ = ∞, where x = x0 + σ ε has no size; use one with"

@@ -12,6 +12,7 @@ from diffdescent.base.errors import UserError
 from diffdescent.base.reading import read_json, reason
 from diffdescent.core.process import Flow
 from diffdescent.core.recipe import default_grid, parse
+from diffdescent.core.solvers.calibrated import Calibrated
 
 from .folder import fingerprint, further_encoders, names_part, pipeline_class, weight_files
 from .model import TextToImage
@@ -112,5 +113,7 @@ def load(
     )
     if guidance is not None:
         attach(pipe, guidance)
+    if isinstance(solver := parse(recipe).solver, Calibrated):
+        steps = solver.fitted.nfe
     together = width or (CPU_WIDTH if where.type == "cpu" else GPU_WIDTH)
     return TextToImage(pipe, steps, name, fingerprint(weights), together, guidance, given)

@@ -110,3 +110,12 @@ def parse_grid(text: str, process: Process, steps: int) -> Grid:
         raise unknown("grid", name, GRIDS, GRID_ALIASES)
     values = bind("The grid", name, keywords_of(GRIDS[name]), positional, named)
     return make_grid(name, process, steps, **values)
+
+
+def grid_named(text: str) -> str:
+    """The text of the grid that ``text`` names: of a calibrated sampler, such as
+    ``"calibrated('FILE')"``, the levels that it was fitted on."""
+    name, opened, _ = text.strip().partition("(")
+    if not (opened and normal(name) in FILE_SOLVERS):
+        return text
+    return parse(text).grid or text

@@ -9,6 +9,7 @@ import numpy as np
 from diffdescent.core.grid import Grid, explicit_ratios
 from diffdescent.core.process import VE
 from diffdescent.core.recipe import Recipe
+from diffdescent.core.solvers.calibrated import Calibrated
 from diffdescent.core.weights import effective_weights
 
 from .explanation import LinearMethod
@@ -28,6 +29,8 @@ def _test_grid(variable: str) -> Grid:
 
 def linear_method(recipe: Recipe) -> tuple[LinearMethod | None, str | None]:
     """The chain as a linear multistep method, or why it is none."""
+    if isinstance(recipe.solver, Calibrated):
+        return None, "its coefficients were fitted to the levels of its file and hold there alone"
     lam = recipe.solver.variable == "lambda"
     grid = _test_grid(recipe.solver.variable)
     plan = recipe.plan(grid)
