@@ -110,30 +110,26 @@ class GaussianFlow(Options):
 
     def plan(self, grid: Grid) -> Plan:
         power = np.asarray(self.known.power, dtype=np.float64)
-        rows: list[Row] = []
-        path: list[_Path] = []
-        made: list[tuple[int, Point, Point, Array, list[Array]]] = []
-        for i, (src, dst) in enumerate(pairwise(grid.points)):
-            if src.alpha == 0:
-                rows.append(self._first(i, src, dst, power))
-                continue
-            a, b = _step(src.ratio, dst.ratio, path, self.order, power)
-            path = _moved(src.ratio, a, b, path, self.order)
-            made.append((i, src, dst, a, b))
+        points, rows = grid.points, []
+        begin = 1 if points[0].alpha == 0 else 0
+        if begin:
+            rows.append(self._first(points[0], points[1], power))
+        made = step_coefficients([p.ratio for p in points[begin:]], self.order, power)
         later, kept = [], 0
-        for i, src, dst, a, b in reversed(made):
+        for i in reversed(range(begin, grid.steps)):
+            src, dst, (a, b) = points[i], points[i + 1], made[i - begin]
             out = self._output(dst, a * (dst.alpha / src.alpha), [dst.alpha * w for w in b])
             later.append(Row(i, src, "eps", (out,), tuple(range(kept)), min(self.order, len(b))))
             kept = max(len(b), kept) - 1
         rows += reversed(later)
         return Plan(grid, tuple(rows), name=f"gaussian({self.order}, {self.spectrum})")
 
-    def _first(self, step: int, src: Point, dst: Point, power: Array) -> Row:
+    def _first(self, src: Point, dst: Point, power: Array) -> Row:
         """From pure noise: y/Φ is x/σ there, and v is −x0."""
         size, root = np.sqrt(power + dst.ratio**2), np.sqrt(power)
         turned = np.arctan2(root, dst.ratio)
         out = self._output(dst, dst.alpha * size / src.sigma, [dst.alpha * size * turned / root])
-        return Row(step, src, "x0", (out,))
+        return Row(0, src, "x0", (out,))
 
     def _output(self, dst: Point, base: Array, evals: Sequence[Array]) -> Output:
         if self.known.white:
@@ -143,6 +139,20 @@ class GaussianFlow(Options):
         )
         means = tuple(map(spectral.mean, spectral.evals))
         return Output(dst, base=spectral.mean(spectral.base), evals=means, spectral=spectral)
+
+
+def step_coefficients(
+    levels: Sequence[float], order: int, power: Array
+) -> list[tuple[Array, list[Array]]]:
+    """Of each step between ``levels`` σ̃: base and evaluations, newest first, of y' = base·y_n +
+    Σ_j evals_j·ε_{n−j}; each of the shape of S."""
+    path: list[_Path] = []
+    found = []
+    for here, there in pairwise(levels):
+        a, b = _step(here, there, path, order, power)
+        path = _moved(here, a, b, path, order)
+        found.append((a, b))
+    return found
 
 
 def _step(
