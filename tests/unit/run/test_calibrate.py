@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import warnings
 from pathlib import Path
 from typing import Any
@@ -262,7 +263,8 @@ def test_all_rows_together_come_nearer_than_one_after_the_other() -> None:
     lines: list[str] = []
     local = calibrate(bent_model(), **QUICK, end_to_end=0)
     whole = calibrate(bent_model(), **QUICK, end_to_end=3, note=lines.append)
-    reached = [float(line.split()[-1]) for line in lines if line.startswith("end to end")]
+    rounds = [line.split() for line in lines if line.startswith("end to end")]
+    reached = [float(words[4].rstrip(",")) for words in rounds]
     assert reached == sorted(reached, reverse=True)
     assert len(reached) >= 2
     assert whole.fitted.value < local.fitted.value * 1.05
@@ -274,7 +276,8 @@ def test_derivatives_are_those_of_the_path() -> None:
     from diffdescent.core.spectrum import Bands
     from diffdescent.core.spectrum.axes import identity
     from diffdescent.run.calibrate import refine
-    from diffdescent.run.calibrate.local import Shape, fit_rows, hats_of
+    from diffdescent.run.calibrate.local import Shape, fit_rows
+    from diffdescent.run.calibrate.path import Rows
     from diffdescent.run.calibrate.subject import Subject
     from diffdescent.run.calibrate.teacher import trajectories
     from diffdescent.run.pieces import Pieces
@@ -283,20 +286,109 @@ def test_derivatives_are_those_of_the_path() -> None:
     data = trajectories(subject, range(6), seed=0, levels=24, keep=True, pieces=Pieces(None))
     shape = Shape(identity(1), Bands.for_size(SIZE, 3))
     fit = fit_rows(subject, data, (5, 12, 18), shape)
-    theta = [refine._tensor((row.base, *row.evals)) for row in fit.rows]
-    start = refine._tensor((fit.start,))
-    rows = refine._Rows(subject, shape, fit.asked, hats_of(subject, shape), start, theta)
+    rows = Rows.of(subject, shape, fit, torch.device("cpu"))
     path = rows.run(data.noise, None)
     assert torch.allclose(path.images, fit.images, atol=1e-5)
-    lines = refine._lines(shape)
-    columns = torch.cat(list(refine._derivatives(rows, path, None, lines)))
-    assert len(columns) == (2 + 3 + 4) * 2
-    for number in (0, 3, 7, len(columns) - 1):
+    directions = refine._Directions.of(shape, 5)
+    columns = torch.cat(list(refine._derivatives(rows, path, None, directions)))
+    sizes = directions.sizes(rows)
+    assert sizes == [2, 3, 2 * 2, 3 * 2, 4 * 3]
+    assert len(columns) == sum(sizes)
+    for number in (0, 2, 3, 4, 5, 8, 12, len(columns) - 1):
         change = torch.zeros(len(columns), dtype=torch.float64)
-        change[number] = 1e-3
-        moved = refine._changed(rows, change, lines).run(data.noise, None).images - path.images
-        wanted = columns[number] * 1e-3
+        change[number] = 5e-3
+        changed = refine._changed(rows, change, directions)
+        assert changed is not None
+        moved = changed.run(data.noise, None).images - path.images
+        wanted = columns[number] * 5e-3
         assert float((moved - wanted).norm()) < 0.1 * float(moved.norm()) + 1e-5
+    change = torch.zeros(len(columns), dtype=torch.float64)
+    change[3:5] = torch.tensor([-10.0, 10.0])
+    levels = refine._changed(rows, change, directions)
+    assert levels is not None
+    assert levels.levels[1] == pytest.approx(rows.levels[1] * math.exp(-refine.FARTHEST))
+
+
+def test_levels_that_would_not_fall_are_refused() -> None:
+    from diffdescent.core.spectrum import Bands
+    from diffdescent.core.spectrum.axes import identity
+    from diffdescent.run.calibrate import refine
+    from diffdescent.run.calibrate.local import Shape, fit_rows
+    from diffdescent.run.calibrate.path import Rows
+    from diffdescent.run.calibrate.subject import Subject
+    from diffdescent.run.calibrate.teacher import trajectories
+    from diffdescent.run.pieces import Pieces
+
+    subject = Subject(bent_model(), (1, SIZE, SIZE), torch.device("cpu"), 4, lambda _: None)
+    data = trajectories(subject, range(4), seed=0, levels=64, keep=True, pieces=Pieces(None))
+    shape = Shape(identity(1), Bands.for_size(SIZE, 3))
+    rows = Rows.of(subject, shape, fit_rows(subject, data, (5, 6, 40), shape), torch.device("cpu"))
+    directions = refine._Directions.of(shape, 3)
+    change = torch.zeros(sum(directions.sizes(rows)), dtype=torch.float64)
+    first = directions.sizes(rows)[0]
+    change[first : first + 2] = torch.tensor([-0.2, 0.2])
+    assert refine._changed(rows, change, directions) is None
+
+
+def test_the_gaussian_prior_and_fixed_levels_are_fits_too() -> None:
+    found = calibrate(spectrum_model(), **QUICK, prior="gaussian", search=False, end_to_end=0)
+    assert not found.fixed
+    assert found.fitted.value < 0.5 * found.opponent.value
+    assert found.solver.levels != calibrate(spectrum_model(), **QUICK).solver.levels
+    assert found.solver.fit["prior"] == "gaussian"
+
+
+def test_large_weights_are_capped() -> None:
+    """Without the error that is ascribed to each estimate, the weights of the same fit are
+    larger."""
+    from diffdescent.core.weights import effective_weights
+    from diffdescent.run.calibrate import local
+
+    def largest() -> float:
+        solver = calibrate(bent_model(), **{**QUICK, "nfe": 5}, end_to_end=0).solver
+        plan = plan_of(
+            solver, dd.core.grid.explicit_ratios(VP.named(), (*solver.levels, solver.end))
+        )
+        return max(
+            float(np.abs(effective_weights(plan, basis="x0", band=(0, knot)).result).sum())
+            for knot in range(solver.bands.count)
+        )
+
+    capped = largest()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local, "ERROR", 0.0)
+        assert largest() > 1.2 * capped
+
+
+def test_the_cost_is_counted_by_stage(found: Calibration) -> None:
+    stages = found.solver.fit["stages"]
+    assert sum(stages.values()) == found.evaluations == found.solver.fit["evaluations"]
+    assert set(stages) == {
+        "teacher", "fixed samplers", "levels", "rows", "end to end", "judging",
+    }  # fmt: skip
+    pays = found.solver.report.get("pays_off")
+    if pays is not None:
+        assert pays["images"] * (pays["fixed_evaluations"] - 3) >= found.evaluations
+        assert "paid for itself" in found.summary
+
+
+def test_principal_axes_are_those_of_the_models_images() -> None:
+    """Two channels that are one signal with two signs: the axes are the sum and the difference."""
+    one = spectrum_model()
+
+    def eps(x: torch.Tensor, t: torch.Tensor, cond: torch.Tensor | None) -> torch.Tensor:
+        point = one.process.point(float(t.flatten()[0]))
+        half = 2**-0.5
+        signal, rest = half * (x[:, :1] - x[:, 1:]), half * (x[:, :1] + x[:, 1:])
+        found = one(signal, point, None).to("eps", signal)
+        small = rest * point.sigma / (point.alpha**2 * 1e-3 + point.sigma**2)
+        return torch.cat([half * (found + small), half * (small - found)], dim=1)
+
+    model = Network(eps, process=VP.named(), kind="eps", shape=(2, SIZE, SIZE), fingerprint="two")
+    found = calibrate(model, **QUICK, axes="principal", end_to_end=0).solver
+    if found.report["kept"] == "calibrated":
+        assert found.axes.name == "principal"
+        assert abs(np.dot(found.axes.matrix[0], [2**-0.5, -(2**-0.5)])) > 0.99
 
 
 def test_a_flow_is_calibrated_too() -> None:

@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError
 from diffdescent.base.version import __version__
 from diffdescent.core.model_info import info
 from diffdescent.core.noise import check_seed
 from diffdescent.core.predict import Predictor
-from diffdescent.core.recipe import parse
-from diffdescent.core.spectrum import Bands, named_axes
+from diffdescent.core.spectrum import Axes, Bands, named_axes
+from diffdescent.core.spectrum.axes import principal
 from diffdescent.core.spectrum.fitted import FittedSolver
-from diffdescent.run.inputs import resolve_labels
-from diffdescent.run.micro_batch import micro_batch_width
 from diffdescent.run.pieces import Pieces, model_identity
 from diffdescent.run.prepared import resolve
-from diffdescent.run.record import ProcessRecord
 
-from .decide import decide, fitted_solver, mean_distance
+from .decide import as_near_as, decide, fitted_solver, mean_distance
 from .fixed import as_rows, best_fixed
 from .found import Calibration
-from .local import Shape, fit_rows
+from .local import Prior, Shape, fit_rows
 from .refine import refine
-from .search import search_levels
+from .search import nearest, search_levels
+from .setting import described, guided, subject_of
 from .subject import Subject
 from .teacher import TEACHER, teacher_error, trajectories
 
@@ -39,8 +36,25 @@ FIT_SAMPLES, CHOICE_SAMPLES, HELD_SAMPLES = 1_000_000, 1_500_000, 2_000_000
 far from those of ordinary runs."""
 CHOICE = 16
 """Noises on which the end-to-end fit must be nearer than the local one to be taken."""
+SEARCHED, DIFFERED = 16, 24
+"""Trajectories that judge a grid, where rounds end to end follow, and those of the derivatives
+from 5 evaluations on."""
+ROUNDS = {3: 5, 4: 4, 5: 2, 6: 2}
+"""Rounds end to end, for each number of evaluations; none for more."""
 
 Note = Callable[[str], None]
+
+
+@dataclass
+class _Spent:
+    """Evaluations of one image, stage by stage."""
+
+    subject: Subject
+    stages: dict[str, int] = field(default_factory=dict)
+
+    def on(self, stage: str) -> None:
+        """All evaluations since the last call were spent on this stage."""
+        self.stages[stage] = self.subject.calls - sum(self.stages.values())
 
 
 def calibrate(
@@ -56,6 +70,8 @@ def calibrate(
     bands: int = 8,
     axes: str = "usual",
     history: int | None = None,
+    prior: Prior = "equal",
+    search: bool = True,
     end_to_end: int | None = None,
     plain_start: bool = False,
     shape: tuple[int, ...] | None = None,
@@ -83,11 +99,16 @@ def calibrate(
         held_out: how many other noises the fit is judged on.
         teacher_levels: evaluations of the teacher that is to be reached.
         bands: knots of the coefficients over the radial frequency.
-        axes: channel axes, by name: usual, opponent or identity.
+        axes: channel axes: ``opponent`` (RGB), ``principal`` (of the teacher's images),
+            ``identity``, or ``usual``, the first for three channels and the second for more.
         history: how many evaluations a row sees; None: all.
-        end_to_end: rounds in which all rows are fitted together after the step-by-step fit; None: 2
-            up to 4 evaluations, where it is cheap, and 0 above. What it finds is taken if it is
-            nearer to the teacher on noises of its own.
+        prior: what the ridge of the rows draws to: ``equal`` coefficients at all frequencies, or
+            the closed form for ``gaussian`` images of the teacher's spectrum, which halves the
+            weights' size and is as near.
+        search: whether the levels are searched; else they are the best fixed sampler's.
+        end_to_end: rounds in which levels and rows are fitted together after the step-by-step fit;
+            None: 5, 4, 2, 2 for 3, 4, 5, 6 evaluations, and 0 above. The round that is nearest to
+            the teacher on noises of its own is taken, or none.
         plain_start: start from the library's own noise, not from noise that is scaled frequency by
             frequency: for diffusers pipelines, which make it themselves.
         shape: one sample's (C, H, W); None asks the model.
@@ -108,24 +129,33 @@ def calibrate(
     """
     _check(nfe, trajectories_count, held_out, teacher_levels)
     check_seed(seed)
+    if end_to_end is not None and not 0 <= end_to_end <= 100:
+        raise UserError(f"end_to_end must be 0 to 100 rounds, not {end_to_end}.")
     say: Note = note or (lambda line: None)
     net = resolve(model)
     called = model if isinstance(model, str) else info(net).name
-    described = _described(net, called, guidance, labels)
+    about = described(net, called, guidance, labels)
     if guidance is not None:
-        net = _guided(net, guidance)
-    subject = _subject(net, labels, shape, micro_batch, device, progress)
+        net = guided(net, guidance)
+    subject = subject_of(net, labels, shape, micro_batch, device, progress)
     subject.check()
-    channel_axes = named_axes(axes, subject.shape[0])
-    bands_of = Bands.for_size(min(subject.shape[-2:]), bands)
-    if end_to_end is not None and not 0 <= end_to_end <= 100:
-        raise UserError(f"end_to_end must be 0 to 100 rounds, not {end_to_end}.")
-    described["shape"] = list(subject.shape)
+    spent = _Spent(subject)
+    knots = Bands.for_size(min(subject.shape[-2:]), bands)
+    if axes != "principal":
+        named_axes(axes, subject.shape[0])  # a wrong name is an error at once
+    about["shape"] = list(subject.shape)
     if subject.label(range(1)) is None:
-        described["labels"] = "none"
-    pieces = Pieces(folder, {"calibrate": 1, **described, "identity": model_identity(net)})
-    fit_range = range(FIT_SAMPLES, FIT_SAMPLES + trajectories_count)
-    held_range = range(HELD_SAMPLES, HELD_SAMPLES + held_out)
+        about["labels"] = "none"
+    pieces = Pieces(folder, {"calibrate": 1, **about, "identity": model_identity(net)})
+    rounds = ROUNDS.get(nfe, 0) if end_to_end is None else end_to_end
+    fit_range, choice_range, held_range = (
+        range(first, first + count)
+        for first, count in (
+            (FIT_SAMPLES, trajectories_count),
+            (CHOICE_SAMPLES, CHOICE),
+            (HELD_SAMPLES, held_out),
+        )
+    )
     with torch.no_grad():
         data, held = (
             trajectories(subject, some, seed=seed, levels=teacher_levels, keep=keep, pieces=pieces)
@@ -133,32 +163,56 @@ def calibrate(
         )
         error = teacher_error(subject, held, held_range[:4], seed=seed, levels=teacher_levels)
         say(f"{len(data)} + {len(held)} trajectories of {teacher_levels} levels, error {error:.2g}")
+        spent.on("teacher")
         rival = best_fixed(subject, data, nfe, say)
+        spent.on("fixed samplers")
         form = Shape(
-            channel_axes,
-            bands_of,
+            _axes(axes, data.end),
+            knots,
             history,
             plain_start=plain_start,
+            prior=prior,
         )
         asked = [row.at.ratio for row in rival.plan.rows]
-        places = search_levels(subject, data.first(24), nfe, form, [asked], say)
+        if search:
+            judges = data.first(SEARCHED if rounds else DIFFERED)
+            places = search_levels(subject, judges, nfe, form, [asked], say)
+        else:
+            places = nearest(data.levels[:-1], asked)
+        spent.on("levels")
         fit, method = fit_rows(subject, data, places, form), "local least squares on the own path"
-        rounds = (2 if nfe <= 4 else 0) if end_to_end is None else end_to_end
+        spent.on("rows")
         if rounds:
-            some = range(CHOICE_SAMPLES, CHOICE_SAMPLES + CHOICE)
             choice = trajectories(
-                subject, some, seed=seed, levels=teacher_levels, keep=False, pieces=pieces
+                subject, choice_range, seed=seed, levels=teacher_levels, keep=False, pieces=pieces
             )
-            other = refine(subject, data, fit, form, say, rounds)
-            apart = [mean_distance(subject, choice, one, form) for one in (other, fit)]
-            if apart[0] < apart[1]:
-                fit, method = other, f"{method}, then {rounds} rounds end to end"
+            local = fit
+            fit = refine(
+                subject,
+                data if nfe <= 4 else data.first(DIFFERED),
+                fit,
+                form,
+                say,
+                rounds,
+                lambda one: mean_distance(subject, choice, one, form),
+            )
+            if fit is not local:
+                method = f"{method}, then up to {rounds} rounds end to end"
+            spent.on("end to end")
         report, fixed, numbers = decide(subject, held, fit, form, rival)
+        needed = None if fixed else as_near_as(subject, data.first(CHOICE), rival, numbers[0].value)
+        spent.on("judging")
     report |= {
         "samples": [held_range.start, held_range.stop],
         "seed": seed,
         "teacher_error": float(f"{error:.4g}"),
     }
+    cost = {"evaluations": subject.calls, "stages": spent.stages}
+    if needed is not None:
+        saved = needed - nfe
+        report["pays_off"] = {
+            "fixed_evaluations": needed, "images": -(-subject.calls // saved),
+        }  # fmt: skip
     how = {
         "method": "fixed" if fixed else method,
         "teacher": f"{TEACHER} on {teacher_levels} levels",
@@ -166,19 +220,28 @@ def calibrate(
         "samples": [fit_range.start, fit_range.stop],
         "seed": seed,
         "ridge": form.ridge,
+        "prior": prior,
         "opponent": {"recipe": rival.recipe, "grid": rival.grid},
-        "evaluations": subject.calls,
+        **cost,
     }
     title = name or f"{Path(called).name}-n{nfe}"
     if fixed:
         plain = as_rows(rival.plan, subject.shape[0])
         solver = FittedSolver(
             title, plain.levels, plain.end, plain.axes, plain.bands, plain.start, plain.rows,
-            described, how, report, __version__,
+            about, how, report, __version__,
         )  # fmt: skip
     else:
-        solver = fitted_solver(title, fit, form, described, how, report)
+        solver = fitted_solver(title, fit, form, about, how, report)
     return Calibration(solver, fixed, *numbers, rival, subject.calls)
+
+
+def _axes(name: str, images: Tensor) -> Axes:
+    """The channel axes by name; ``principal`` are those of ``images``."""
+    channels = images.shape[1]
+    if name == "principal" or (name == "usual" and channels > 3):
+        return principal(images)
+    return named_axes(name, channels)
 
 
 def _check(nfe: int, count: int, held_out: int, levels: int) -> None:
@@ -197,69 +260,3 @@ def _check(nfe: int, count: int, held_out: int, levels: int) -> None:
             f"A teacher of {levels} levels is too coarse for {nfe} evaluations; give at least"
             f" {4 * nfe}."
         )
-
-
-def _described(
-    net: Predictor, called: str, guidance: str | None, labels: str | None
-) -> dict[str, Any]:
-    """What the sampler is fitted for."""
-    process = ProcessRecord.of(net.process)
-    return {
-        "model": called,
-        "fingerprint": info(net).fingerprint,
-        "process": {"kind": process.kind, "sha256": process.sha256},
-        "guidance": None if guidance is None else _settled(guidance, net),
-        "labels": labels or "all in turn",
-    }
-
-
-def _settled(guidance: str, net: Predictor) -> str:
-    """The guidance's text with what it leaves open filled in."""
-    from diffdescent.guidance import parse_guidance
-
-    return str(parse_guidance(guidance).settled(parse("ddim"), net.process))
-
-
-def _guided(net: Predictor, guidance: str) -> Predictor:
-    """The model under guidance.
-
-    Raises:
-        UserError: one that brings transforms along.
-    """
-    from diffdescent.guidance import apply_guidance
-
-    guided, recipe = apply_guidance(guidance, net, parse("ddim"))
-    if recipe.transforms:
-        raise UserError(
-            f"The guidance {guidance!r} acts on the sampler's steps too, which no fit can foresee;"
-            " calibrate with cfg alone."
-        )
-    return guided
-
-
-def _subject(
-    net: Predictor,
-    labels: str | None,
-    shape: tuple[int, ...] | None,
-    micro_batch: int | None,
-    device: torch.device | str | None,
-    progress: Callable[[int], None] | None,
-) -> Subject:
-    known = info(net)
-    where = pick_device(device if device is not None else known.device)
-    form = tuple(shape or net.shape or ())
-    if not form:
-        raise UserError(
-            "The model does not say how large its images are; give shape=(channels, height, width)."
-        )
-    count = len(known.classes) if known.classes else (known.label_count or 0)
-
-    def label(samples: range) -> Tensor | None:
-        if labels == "none" or (labels is None and not count):
-            return None
-        found: Any = [i % count for i in samples] if labels is None else labels
-        made = resolve_labels(found, samples, net)
-        return None if made is None else made.to(where)
-
-    width = micro_batch_width(net, where, micro_batch or (16 if known.width is None else None))
-    return Subject(net, form, where, width, label, progress)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from diffdescent.base.version import __version__
+from diffdescent.core.recipe import parse, parse_grid
 from diffdescent.core.solvers.calibrated import plan_of
 from diffdescent.core.spectrum import Curves
 from diffdescent.core.spectrum.fitted import FittedRow, FittedSolver
@@ -22,6 +23,9 @@ from .teacher import Trajectories
 DIGITS = 8
 """Coefficients are rounded to so many significant digits before they are judged: what is judged is
 what is written."""
+
+FARTHEST = 6
+"""The most evaluations at which a fixed sampler is tried, over those of the fit."""
 
 
 def decide(
@@ -49,6 +53,20 @@ def mean_distance(subject: Subject, held: Trajectories, fit: LocalFit, form: Sha
     """Their mean; infinite where an image is not finite."""
     found = float(_apart(subject, held, fit, form).mean())
     return found if math.isfinite(found) else math.inf
+
+
+def as_near_as(subject: Subject, data: Trajectories, rival: Rival, distance: float) -> int | None:
+    """How many evaluations the best fixed sampler needs to be as near as ``distance``, on these
+    noises; None where :data:`FARTHEST` times as many are not enough."""
+    nfe = rival.plan.nfe
+    count = nfe + 1
+    while count <= FARTHEST * nfe:
+        plan = parse(rival.recipe).plan(parse_grid(rival.grid, subject.process, count))
+        images = subject.run(plan, data.noise, data.cond)[-1]
+        if float(distances(images, data.end).mean()) <= distance:
+            return plan.nfe
+        count += max(1, count // 4)
+    return None
 
 
 def _apart(subject: Subject, held: Trajectories, fit: LocalFit, form: Shape) -> Tensor:

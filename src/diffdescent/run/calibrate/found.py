@@ -48,6 +48,12 @@ class Calibration:
             f"{self.evaluations} evaluations of one image were spent; the teacher's own error is"
             f" about {report['teacher_error']:.2g}."
         )
+        if "pays_off" in report:
+            pays = report["pays_off"]
+            lines.append(
+                f"The fixed sampler needs {pays['fixed_evaluations']} evaluations to be as near:"
+                f" from {pays['images']} images on, the fit has paid for itself."
+            )
         if report["teacher_error"] > self.fitted.value / 4:
             lines.append(
                 "That is not much less than the sampler's distance: give the teacher more levels"

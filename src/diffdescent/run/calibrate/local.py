@@ -3,40 +3,55 @@ own path.
 
 In the cosine domain the next state is Σ_k θ_k(f)·φ_k(f) with φ = (ŷ_n, ê_n, ê_{n−1}, …) and
 θ_k(f) = Σ_b hat_b(f)·θ_kb: one linear problem for each group of channel axes, with K·B unknowns. A
-ridge draws it to the solution that has one number for all frequencies.
+ridge draws it to a prior: the solution that has one number for all frequencies, or the closed form
+for Gaussian images of the teacher's spectrum plus such a solution for what that leaves.
+
+Large weights of alternating sign are kept away as if every estimate of x0 had an error of its own,
+:data:`ERROR` of the images' size at that frequency: ε_j then has one of ERROR·√S/σ̃_j, which is
+added to the normal equations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from diffdescent.core.solvers.gaussian import step_coefficients
 from diffdescent.core.spectrum import Axes, Bands, Curves, from_axes, to_axes
 from diffdescent.core.spectrum.fitted import FittedRow
 
 from .subject import Subject
 from .teacher import Trajectories
 
-RIDGE = 1e-4
+RIDGE = 1e-5
 """Relative to each unknown's own curvature."""
+ERROR = 5e-3
+"""Of an estimate of x0, relative to the images at its frequency; that of half precision is a fifth
+of it."""
 SHARE = 0.1
 """Over the number of values that a knot is fitted to: the further ridge of a knot with few of them,
 such as the mean's, which would otherwise follow its noise."""
+
+Prior = Literal["equal", "gaussian"]
 
 
 @dataclass(frozen=True)
 class Shape:
     """What the rows may look like: channel axes, frequency bands, and how many evaluations a row
-    sees (None: all). With ``plain_start`` the start is not scaled."""
+    sees (None: all). With ``plain_start`` the start is not scaled; ``prior`` is what the ridge
+    draws to."""
 
     axes: Axes
     bands: Bands
     history: int | None = None
     ridge: float = RIDGE
     plain_start: bool = False
+    prior: Prior = "equal"
 
 
 @dataclass(frozen=True)
@@ -59,11 +74,16 @@ def fit_rows(subject: Subject, data: Trajectories, places: Sequence[int], shape:
     def hat(x: Tensor) -> Tensor:
         return to_axes(x, matrix, shape.axes)
 
-    def solved(features: list[Tensor], target: Tensor) -> tuple[list[Curves], Tensor]:
-        theta = _solve(features, hat(target), hats, shape)
+    ratios = [data.levels[i] for i in places]
+    size = _power(hat(data.end), hats, shape)
+    closed = _closed_form([*ratios, data.levels[-1]], size, shape)
+
+    def solved(
+        features: list[Tensor], target: Tensor, levels: Sequence[float] = (), row: int = -1
+    ) -> tuple[list[Curves], Tensor]:
+        theta = _solve(features, hat(target), hats, shape, _errors(size, levels, hats), closed[row])
         return curves_of(theta), applied(theta, features, hats, shape)
 
-    ratios = [data.levels[i] for i in places]
     begin = data.noise * subject.scale(ratios[0])
     state = hat(begin)
     start = [((1.0,) * shape.bands.count,) * shape.axes.count]
@@ -75,7 +95,8 @@ def fit_rows(subject: Subject, data: Trajectories, places: Sequence[int], shape:
         newest = subject.eps(from_axes(state, matrix, shape.axes), ratio, data.cond)
         evals = [hat(newest), *evals][: shape.history]
         following = data.states[places[n + 1]] if n + 1 < len(ratios) else data.end
-        curves, state = solved([state, *evals], following)
+        seen = ratios[: n + 1][::-1][: len(evals)]
+        curves, state = solved([state, *evals], following, seen, n)
         rows.append(FittedRow(curves[0], tuple(curves[1:])))
     images = from_axes(state, matrix, shape.axes)
     return LocalFit(tuple(ratios), data.levels[-1], start[0], tuple(rows), images)
@@ -103,8 +124,45 @@ def curves_of(theta: Tensor) -> list[Curves]:
     return [tuple(tuple(map(float, row)) for row in one) for one in theta.unbind(1)]
 
 
-def _solve(features: list[Tensor], target: Tensor, hats: Tensor, shape: Shape) -> Tensor:
+def _power(end: Tensor, hats: Tensor, shape: Shape) -> Tensor:
+    """The mean square of the images at the knots of each group, (groups, B), float64; positive."""
+    squares = end.double().square().mean(0).flatten(1)  # (C, F)
+    groups = [squares[shape.axes.members(g)].mean(0) for g in range(shape.axes.count)]
+    power = torch.stack(groups) @ hats.T / hats.sum(1)
+    return power.clamp_min(1e-8 * float(power.max()) + 1e-12)
+
+
+def _errors(size: Tensor, levels: Sequence[float], hats: Tensor) -> Tensor:
+    """The mean square error of each feature at each frequency, (groups, K, F): none of the state,
+    and of ε at σ̃ that of the x0 that it holds."""
+    squares = (size.log() @ hats).exp()[:, None] * ERROR**2  # (groups, 1, F)
+    return torch.cat([0 * squares, *(squares / level**2 for level in levels)], dim=1)
+
+
+def _closed_form(ratios: Sequence[float], size: Tensor, shape: Shape) -> list[Tensor | None]:
+    """The rows of the second-order integrator for Gaussian images of this power, (groups, K, B)
+    each, and None for the start; Nones where the prior is another."""
+    if shape.prior == "equal":
+        return [None] * len(ratios)
+    rows: list[Tensor | None] = []
+    for n, (base, evals) in enumerate(step_coefficients(ratios, 2, size.cpu().numpy())):
+        seen = min(n + 1, shape.history or n + 1)
+        known = (evals + [np.zeros_like(base)] * seen)[:seen]
+        rows.append(torch.from_numpy(np.stack([base, *known], axis=1)).to(size))
+    return [*rows, None]
+
+
+def _solve(
+    features: list[Tensor],
+    target: Tensor,
+    hats: Tensor,
+    shape: Shape,
+    errors: Tensor,
+    closed: Tensor | None,
+) -> Tensor:
     """θ, (groups, K, B), float64."""
+    if closed is not None:
+        target = target - applied(closed, features, hats, shape)
     count, bands = len(features), len(hats)
     stacked = torch.stack([f.flatten(2) for f in features])  # (K, T, C, F)
     goal = target.flatten(2)
@@ -113,7 +171,7 @@ def _solve(features: list[Tensor], target: Tensor, hats: Tensor, shape: Shape) -
         axes = shape.axes.members(group)
         phi = stacked[:, :, axes].flatten(1, 2).permute(2, 0, 1).double()  # (F, K, samples)
         wanted = goal[:, axes].flatten(0, 1).T.double()  # (F, samples)
-        grams.append(phi @ phi.transpose(1, 2))
+        grams.append(phi @ phi.transpose(1, 2) + phi.shape[2] * torch.diag_embed(errors[group].T))
         sides.append((phi @ wanted[..., None])[..., 0])
     whole = torch.stack([g.sum(0) for g in grams]).sum(0)
     plain = _ridge_solve(whole, torch.stack([s.sum(0) for s in sides]).sum(0), 1e-8)
@@ -126,7 +184,8 @@ def _solve(features: list[Tensor], target: Tensor, hats: Tensor, shape: Shape) -
         ridge = (shape.ridge + SHARE / values).repeat(count)
         change = _ridge_solve(normal, right - normal @ prior, ridge)
         found.append((prior + change).reshape(count, bands))
-    return torch.stack(found)
+    theta = torch.stack(found)
+    return theta if closed is None else theta + closed
 
 
 def _ridge_solve(normal: Tensor, right: Tensor, ridge: Tensor | float) -> Tensor:

@@ -106,10 +106,11 @@ def refine(
             damped = (ridge + damping * normal.diagonal() + _least(normal)).diag()
             change = torch.linalg.solve(normal + damped, right - ridge * moved.to(right))
             tried = _changed(rows, change, directions)
-            images = None if tried is None else tried.run(data.noise, data.cond).images
-            now = float("inf") if images is None else float(distances(images, data.end).mean())
-            if tried is not None and images is not None and now < reached:
-                break
+            if tried is not None:
+                images = tried.run(data.noise, data.cond).images
+                now = float(distances(images, data.end).mean())
+                if now < reached:
+                    break
             damping *= 8
         else:
             break
@@ -146,22 +147,38 @@ def _changed(rows: Rows, change: Tensor, directions: _Directions) -> Rows | None
     """The rows with ``change``, whose numbers stand in the order of :func:`_derivatives`; None
     where the levels would not fall any more."""
     count = len(rows.theta)
-    start, levels, *parts = change.split(directions.sizes(rows))
+    start, levels, *parts = torch.split(change, directions.sizes(rows))
     high, low = rows.subject.span
-    asked = [
-        min(max(level * float(move.clamp(-FARTHEST, FARTHEST).exp()), low), high)
-        for level, move in zip(rows.levels, levels, strict=True)
-    ]
-    if not all(a > b for a, b in pairwise(asked)):
+    before = rows.levels
+    for n, move in enumerate(levels):
+        level = rows.levels[n] * float(move.clamp(-FARTHEST, FARTHEST).exp())
+        rows = _asked_at(rows, n, min(max(level, low), high))
+    if not all(a > b for a, b in pairwise(rows.levels)):
         return None
     theta = []
     for n, (one, part) in enumerate(zip(rows.theta, parts, strict=True)):
         functions = directions.row(n, count).to(one)
-        theta.append(one + part.view(*one.shape[:2], -1) @ functions)
+        change = part.view(*one.shape[:2], -1) @ functions
+        change[:, 1] -= before[n] * change[:, 0]  # the first feature is y − σ̃·ε
+        theta.append(one + change)
     begun = rows.start
     if len(start):
         begun = begun + start.view(*begun.shape[:2], -1) @ directions.smooth.to(begun)
-    return replace(rows, levels=tuple(asked), theta=theta, start=begun)
+    return replace(rows, theta=theta, start=begun)
+
+
+def _asked_at(rows: Rows, n: int, level: float) -> Rows:
+    """The rows with another level ``n``, and with the coefficients that leave the path nearly as it
+    was: ε at cσ̃ of the same state is about 1/c of that at σ̃, and of the start, which grows with its
+    level, it is the same."""
+    factor = level / rows.levels[n]
+    theta = [one.clone() for one in rows.theta]
+    if n == 0:
+        theta[0][:, 0] /= factor
+    for m in range(n, len(theta)) if n else ():
+        if 1 + m - n < theta[m].shape[1]:
+            theta[m][:, 1 + m - n] *= factor
+    return replace(rows, levels=(*rows.levels[:n], level, *rows.levels[n + 1 :]), theta=theta)
 
 
 def _equations(rows: Rows, data: Trajectories, directions: _Directions) -> tuple[Tensor, Tensor]:
@@ -198,7 +215,10 @@ def _derivatives(
     last = len(rows.theta) - 1
     axes = rows.shape.axes
     for n, theta in enumerate(rows.theta):
-        moves = _moves(theta, path.features[n], directions.row(n, last + 1), rows)
+        state, newest, *older = path.features[n]
+        # The state and ε are nearly one direction at high levels; x0 and ε are not.
+        features = [state - rows.levels[n] * newest, newest, *older]
+        moves = _moves(theta, features, directions.row(n, last + 1), rows)
         if n == last:  # the images are linear in the last row
             yield torch.stack([from_axes(d, axes.tensor(d), axes) for d in moves])
         else:
@@ -223,12 +243,11 @@ def _by_state(
 def _by_level(rows: Rows, path: Path, n: int, cond: Tensor | None) -> Tensor:
     """How the images move with the logarithm of level ``n``; the first level's start moves
     along."""
-    higher = rows.levels[n] * float(np.exp(NUDGE))
-    levels = (*rows.levels[:n], higher, *rows.levels[n + 1 :])
+    higher = _asked_at(rows, n, rows.levels[n] * float(np.exp(NUDGE)))
     state = path.features[n][0]
     if n == 0:
-        state = state * (rows.subject.scale(higher) / rows.subject.scale(rows.levels[0]))
-    images = replace(rows, levels=levels).go_on(n, state, path.features[n][2:], cond).images
+        state = state * (rows.subject.scale(higher.levels[0]) / rows.subject.scale(rows.levels[0]))
+    images = higher.go_on(n, state, path.features[n][2:], cond).images
     return (images - path.images) / NUDGE
 
 

@@ -1,0 +1,87 @@
+"""For what a sampler is fitted: the model with its guidance and labels, and how a file describes
+them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffdescent.base.device import pick_device
+from diffdescent.base.errors import UserError
+from diffdescent.core.model_info import info
+from diffdescent.core.predict import Predictor
+from diffdescent.core.recipe import parse
+from diffdescent.run.inputs import resolve_labels
+from diffdescent.run.micro_batch import micro_batch_width
+from diffdescent.run.record import ProcessRecord
+
+from .subject import Subject
+
+
+def described(
+    net: Predictor, called: str, guidance: str | None, labels: str | None
+) -> dict[str, Any]:
+    """What the sampler is fitted for."""
+    process = ProcessRecord.of(net.process)
+    return {
+        "model": called,
+        "fingerprint": info(net).fingerprint,
+        "process": {"kind": process.kind, "sha256": process.sha256},
+        "guidance": None if guidance is None else _settled(guidance, net),
+        "labels": labels or "all in turn",
+    }
+
+
+def _settled(guidance: str, net: Predictor) -> str:
+    """The guidance's text with what it leaves open filled in."""
+    from diffdescent.guidance import parse_guidance
+
+    return str(parse_guidance(guidance).settled(parse("ddim"), net.process))
+
+
+def guided(net: Predictor, guidance: str) -> Predictor:
+    """The model under guidance.
+
+    Raises:
+        UserError: one that brings transforms along.
+    """
+    from diffdescent.guidance import apply_guidance
+
+    made, recipe = apply_guidance(guidance, net, parse("ddim"))
+    if recipe.transforms:
+        raise UserError(
+            f"The guidance {guidance!r} acts on the sampler's steps too, which no fit can foresee;"
+            " calibrate with cfg alone."
+        )
+    return made
+
+
+def subject_of(
+    net: Predictor,
+    labels: str | None,
+    shape: tuple[int, ...] | None,
+    micro_batch: int | None,
+    device: torch.device | str | None,
+    progress: Callable[[int], None] | None,
+) -> Subject:
+    known = info(net)
+    where = pick_device(device if device is not None else known.device)
+    form = tuple(shape or net.shape or ())
+    if not form:
+        raise UserError(
+            "The model does not say how large its images are; give shape=(channels, height, width)."
+        )
+    count = len(known.classes) if known.classes else (known.label_count or 0)
+
+    def label(samples: range) -> Tensor | None:
+        if labels == "none" or (labels is None and not count):
+            return None
+        found: Any = [i % count for i in samples] if labels is None else labels
+        made = resolve_labels(found, samples, net)
+        return None if made is None else made.to(where)
+
+    width = micro_batch_width(net, where, micro_batch or (16 if known.width is None else None))
+    return Subject(net, form, where, width, label, progress)
