@@ -1,6 +1,6 @@
 """Fit the calibrated samplers of the bundled networks, one JSON file each.
 
-    python tools/calibrate_bundled.py --out calibrated [--models cifar10 mnist] [--nfe 3 4 5 6]
+    python tools/calibrate_bundled.py --out calibrated [--models cifar10 cifar10-cfg4] [--nfe 3 4]
 
 What is there already is left alone, and an interrupted fit goes on where it was, so the same
 command may be given again until all are made. At the end a table says what each gained on held-out
@@ -16,18 +16,30 @@ from pathlib import Path
 from diffdescent.core.spectrum.fitted import FittedSolver, load_fitted
 from diffdescent.run.calibrate import calibrate
 
-GUIDANCE = {"cifar10": (None, "cfg(scale=4)")}
-"""Under which guidance a network is fitted; without any, unless it says otherwise."""
+CASES: dict[str, tuple[str, str | None]] = {
+    "cifar10": ("cifar10", None),
+    "cifar10-cfg4": ("cifar10", "cfg(scale=4)"),
+    "cifar10-mixture": ("cifar10-mixture", None),
+    "mnist": ("mnist", None),
+    "figures": ("figures", None),
+}
+"""Model and guidance, by the name of the files."""
+NFE = (5, 3, 4, 6, 8, 10)
 
 
-def fitted(model: str, nfe: int, guidance: str | None, folder: Path) -> FittedSolver:
-    """The sampler of one network, from its file or made now."""
-    name = f"{model}-n{nfe}" + ("" if guidance is None else "-cfg4")
-    path, parts = folder / f"{name}.json", folder / f".{model}{'' if guidance is None else '-cfg4'}"
+def fitted(case: str, nfe: int, folder: Path, verbose: bool) -> FittedSolver:
+    """The sampler of one case, from its file or made now."""
+    model, guidance = CASES[case]
+    name = f"{case}-{nfe}"
+    path = folder / f"{name}.json"
     if not path.is_file():
         print(f"{name} …", flush=True)
-        found = calibrate(model, nfe=nfe, guidance=guidance, folder=parts, name=name)
+        note = (lambda line: print(f"  {line}", flush=True)) if verbose else None
+        found = calibrate(
+            model, nfe=nfe, guidance=guidance, folder=folder / f".{case}", name=name, note=note
+        )
         found.write(path)
+        print(found.summary, flush=True)
     return load_fitted(path)
 
 
@@ -46,16 +58,15 @@ def row(solver: FittedSolver) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of the files")
-    parser.add_argument("--models", nargs="+", default=["cifar10", "mnist", "figures"])
-    parser.add_argument("--nfe", nargs="+", type=int, default=[3, 4, 5, 6, 8, 10])
+    parser.add_argument("--models", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--nfe", nargs="+", type=int, default=NFE)
+    parser.add_argument("--verbose", action="store_true", help="print each stage")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     rows = []
-    for model in options.models:
-        for guidance in GUIDANCE.get(model, (None,)):
-            rows += [row(fitted(model, nfe, guidance, options.out)) for nfe in options.nfe]
-    for parts in options.out.glob(".*"):
-        shutil.rmtree(parts)
+    for case in options.models:
+        rows += [row(fitted(case, nfe, options.out, options.verbose)) for nfe in options.nfe]
+        shutil.rmtree(options.out / f".{case}", ignore_errors=True)
     print("| sampler | best fixed, distance | calibrated | ratio | kept |\n|---|---|---|---|---|")
     print("\n".join(rows))
 

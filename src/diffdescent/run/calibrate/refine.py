@@ -39,6 +39,8 @@ TOGETHER = 8
 """Trajectories whose derivatives are held at a time."""
 RIDGE = 1e-4
 """Towards the rows that it began with, relative to each number's own curvature."""
+GAIN = 0.003
+"""A round that comes nearer by less is the last."""
 FARTHEST = 0.2
 """The largest change of a level's logarithm in one iteration."""
 FUNCTIONS = {3: 4, 4: 3, 5: 2, 6: 2}
@@ -122,7 +124,7 @@ def refine(
             best, least = found, held
         shown = "" if held is None else f", {held:.4f} on others"
         note(f"end to end: distance {reached:.4f}{shown}")
-        if gain < 0.01:
+        if gain < GAIN:
             break
     return best
 
