@@ -8,7 +8,9 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
+from diffdescent.core.constraints import CONSTRAINTS
 from diffdescent.core.grid import GRIDS
+from diffdescent.core.operators import OPERATORS
 from diffdescent.core.solvers import SOLVERS
 from diffdescent.core.transforms import TRANSFORMS
 from diffdescent.doors import DOORS
@@ -41,6 +43,8 @@ def registered() -> dict[str, Any]:
     kinds = {
         "solver": SOLVERS,
         "transform": TRANSFORMS,
+        "constraint": CONSTRAINTS,
+        "operator": OPERATORS,
         "grid": GRIDS,
         "guidance": {**SOURCES, **ACTIONS},
     }

@@ -20,6 +20,8 @@ COPIES = {"index.md": "README.md", "changelog.md": "CHANGELOG.md"}
 PARTS = {
     "solvers": registries.solvers,
     "transforms": registries.transforms,
+    "constraints": registries.constraints,
+    "operators": registries.operators,
     "grids": registries.grids,
     "guidance": registries.guidance,
     "metrics": registries.metrics,

@@ -1,5 +1,5 @@
-"""The reference of everything that has a name in texts: solvers, transforms, grids, guidance and
-metrics, each with a table of its options and its docstring."""
+"""The reference of everything that has a name in texts: solvers, transforms, constraints,
+operators, grids, guidance and metrics, each with a table of its options and its docstring."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from diffdescent.core.constraints import CONSTRAINTS
 from diffdescent.core.grid import GRIDS
+from diffdescent.core.operators import OPERATORS
 from diffdescent.core.options import domain, keywords_of, limited, options_of
 from diffdescent.core.solvers import SOLVERS
 from diffdescent.core.transforms import TRANSFORMS
@@ -23,6 +25,14 @@ def solvers() -> str:
 
 def transforms() -> str:
     return _classes(TRANSFORMS)
+
+
+def constraints() -> str:
+    return _classes(CONSTRAINTS)
+
+
+def operators() -> str:
+    return _classes(OPERATORS)
 
 
 def guidance() -> str:

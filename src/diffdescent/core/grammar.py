@@ -174,8 +174,11 @@ def bind(
 
 
 def read_value(text: str) -> object:
-    """One value: a number, ``true``, ``none``, a word, a text in quotes or a list. Raises
-    :class:`UserError` for anything else."""
+    """One value: a number, ``true``, ``none``, a word, a text in quotes or a list.
+
+    Raises:
+        UserError: anything else.
+    """
     reader = Reader(text)
     value = reader.value()
     reader.skip()
@@ -216,7 +219,8 @@ def read_element(text: str, kind: str, table: Mapping[str, type[K]], example: st
     """The one thing of a ``kind`` that ``text`` names, with its options, out of a ``table`` of
     classes by name.
 
-    Raises :class:`UserError` for wrong syntax, names (with the nearest ones), options and values.
+    Raises:
+        UserError: wrong syntax, names (with the nearest ones), options and values.
     """
     reader = Reader(text, example)
     made = _element(reader, kind, table)

@@ -39,8 +39,9 @@ class Measured:
 def measure_along(operator: Bound, y: Tensor, noise: float) -> Measured:
     """``y`` (B, *out_shape) along the directions of ``operator``, a float64 :class:`Linear`.
 
-    Raises :class:`UserError` for an operator that is not linear, a y that does not fit, and large
-    images under an operator without singular values.
+    Raises:
+        UserError: an operator that is not linear, a y that does not fit, and large images under an
+            operator without singular values.
     """
     if not isinstance(operator, Linear):
         raise UserError(

@@ -281,8 +281,8 @@ def posterior(
         noise: the standard deviation of n; 0 for none.
         label: the class of the prior, where it has classes.
 
-    Raises :class:`UserError` for other models and operators, a negative noise, and a y that does
-    not fit.
+    Raises:
+        UserError: other models and operators, a negative noise, and a y that does not fit.
     """
     if not isinstance(model, Gaussian | Mixture):
         raise UserError(

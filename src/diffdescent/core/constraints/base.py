@@ -59,8 +59,11 @@ class Constraint(Options, ABC):
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> ConstraintSet:
-        """The images of ``shape`` (C, H, W) that keep it. Raises :class:`UserError` for a size that
-        does not fit."""
+        """The images of ``shape`` (C, H, W) that keep it.
+
+        Raises:
+            UserError: a size that does not fit.
+        """
         if len(shape) != 3 or min(shape) < 1:
             raise UserError(
                 f"The constraint {self.name!r} is one on images of shape (channels, height, width),"
@@ -84,7 +87,14 @@ T = TypeVar("T", bound=type[Constraint])
 def register(name: str) -> Callable[[T], T]:
     """Make a constraint known by ``name`` to texts and to the suite over all of them.
 
-    Raises :class:`UserError` for a name that is taken and a class that is not a frozen dataclass.
+    Args:
+        name: a word in lower case.
+
+    Returns:
+        What decorates the class, a frozen dataclass.
+
+    Raises:
+        UserError: a name that is taken and a class that is not a frozen dataclass.
     """
 
     def add(cls: T) -> T:

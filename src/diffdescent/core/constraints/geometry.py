@@ -78,8 +78,12 @@ class SeamSet(ConstraintSet):
 class Symmetry(Constraint):
     """``kind``: the same mirrored left to right (``"horizontal"``), top to bottom (``"vertical"``),
     ``"both"`` ways or at the ``"diagonal"``, or turned by a half (``"turn2"``) or a quarter
-    (``"turn4"``). Raises :class:`UserError` for images that are not square where they are turned a
-    quarter or mirrored at the diagonal."""
+    (``"turn4"``).
+
+    Raises:
+        UserError: images that are not square where they are turned a quarter or mirrored at the
+            diagonal.
+    """
 
     kind: Kind = "horizontal"
     variants: ClassVar = tuple({"kind": kind} for kind in ("horizontal", "vertical", "both"))
@@ -99,8 +103,10 @@ class Tiling(Constraint):
     """Images that can be laid side by side without a seam: left to right (``"columns"``), top to
     bottom (``"rows"``) or ``"both"``.
 
-    ``smooth`` 0 makes opposite edges equal, 1 lets the slope go on over the seam. Raises
-    :class:`UserError` for sides under 2·(smooth + 1) pixels.
+    ``smooth`` 0 makes opposite edges equal, 1 lets the slope go on over the seam.
+
+    Raises:
+        UserError: sides under 2·(smooth + 1) pixels.
     """
 
     sides: Literal["both", "rows", "columns"] = "both"

@@ -20,8 +20,10 @@ class MeasuredSet(ConstraintSet):
     """{x: A(x) = y} for an operator at its size and ``y`` (B, …), one for each sample, or (1, …)
     for all.
 
-    Affine where A is linear; where no x has A x = y, those with the smallest ‖A x − y‖. Raises
-    :class:`UserError` for a y that does not fit or holds NaN, and an operator without projection.
+    Affine where A is linear; where no x has A x = y, those with the smallest ‖A x − y‖.
+
+    Raises:
+        UserError: a y that does not fit or holds NaN, and an operator without projection.
     """
 
     def __init__(self, operator: Bound, y: Tensor) -> None:
@@ -63,7 +65,9 @@ class Measured(Constraint):
 
     ``measured('mask', 'photo.png')`` keeps what the mask shows of a photo, ``measured(
     'downsample(4)', 'photo.png')`` its coarse shapes (Choi et al. 2021, ILVR, with block means).
-    Raises :class:`UserError` for operators that are not there, and images of another size.
+
+    Raises:
+        UserError: operators that are not there, and images of another size.
     """
 
     operator: str = "downsample(4)"

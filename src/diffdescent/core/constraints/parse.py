@@ -15,8 +15,15 @@ from .intersection import Intersection
 def parse_constraints(text: str) -> tuple[Constraint, ...]:
     """The constraints that ``text`` names, with ``&`` between them.
 
-    Raises :class:`~diffdescent.UserError` for wrong syntax, names (with the nearest ones), options
-    and values.
+    Args:
+        text: such as ``"symmetry(horizontal) & box"``; ``diffdescent list constraints`` prints the
+            names.
+
+    Returns:
+        The constraints in order, none for an empty text.
+
+    Raises:
+        UserError: wrong syntax, names (with the nearest ones), options and values.
     """
     return read_elements(text, "constraint", CONSTRAINTS, "symmetry(horizontal) & box", "&")
 
@@ -28,6 +35,15 @@ def bound_set(
     """The images of ``shape`` that keep all constraints of ``text``, or None where it names none.
 
     Made once for each shape: some constraints read files or decompose matrices.
+
+    Args:
+        text: as in :func:`parse_constraints`.
+        shape: (C, H, W).
+        device: where the images are.
+        dtype: of the images.
+
+    Returns:
+        The set, the intersection where there are several constraints.
     """
     sets = [c.bind(shape, device=device, dtype=dtype) for c in parse_constraints(text)]
     return Intersection(sets) if sets else None

@@ -52,7 +52,11 @@ def _apart(a: Tensor, b: Tensor) -> Tensor:
 @register("box")
 @dataclass(frozen=True)
 class Box(Constraint):
-    """low ≤ x ≤ high at every number of the image. Raises :class:`UserError` where low > high."""
+    """low ≤ x ≤ high at every number of the image.
+
+    Raises:
+        UserError: where low > high.
+    """
 
     low: float = -1.0
     high: float = 1.0
@@ -69,8 +73,11 @@ class Box(Constraint):
 @register("palette")
 @dataclass(frozen=True)
 class Palette(Constraint):
-    """Every pixel has one of the ``colours``, each a number a channel in [−1, 1]. Raises
-    :class:`UserError` for colours of another number of channels than the image."""
+    """Every pixel has one of the ``colours``, each a number a channel in [−1, 1].
+
+    Raises:
+        UserError: colours of another number of channels than the image.
+    """
 
     colours: Annotated[tuple[tuple[float, ...], ...], Filled("give at least one colour")] = (
         (-1.0, -1.0, -1.0),

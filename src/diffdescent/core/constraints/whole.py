@@ -79,8 +79,11 @@ class Ball(Constraint):
 @register("mean")
 @dataclass(frozen=True)
 class Mean(Constraint):
-    """The mean of each channel is ``value``: one number for all, or one each. Raises
-    :class:`UserError` for another number of them."""
+    """The mean of each channel is ``value``: one number for all, or one each.
+
+    Raises:
+        UserError: another number of them.
+    """
 
     value: Annotated[tuple[float, ...], Filled("give one number, or one a channel")] = (0.0,)
     variants: ClassVar = ({}, {"value": (0.1, -0.2, 0.3)})
@@ -109,8 +112,11 @@ class Histogram(Constraint):
 
 
 def image_of(path: str, shape: Shape) -> Tensor:
-    """The image of a file in [−1, 1]. Raises :class:`UserError` for another size than ``shape``,
-    and images that are not grey or in colours."""
+    """The image of a file in [−1, 1].
+
+    Raises:
+        UserError: another size than ``shape``, and images that are not grey or in colours.
+    """
     if shape[0] not in (1, 3):
         raise UserError(f"An image file has 1 or 3 channels, and this model's have {shape[0]}.")
     image = from_uint8(read_image(Path(path), channels=shape[0]))

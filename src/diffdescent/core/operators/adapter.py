@@ -20,8 +20,10 @@ class DeepInv(Operator):
     """A ``physics`` of deepinv, without its noise: ``A``, and ``A_adjoint`` and ``A_dagger`` where
     it has them; else its gradient by automatic differentiation.
 
-    It works on images of the size and dtype that it was made for, here in [−1, 1]. Raises
-    :class:`UserError` for an object that measures nothing, and images that it does not take.
+    It works on images of the size and dtype that it was made for, here in [−1, 1].
+
+    Raises:
+        UserError: an object that measures nothing, and images that it does not take.
     """
 
     physics: Any

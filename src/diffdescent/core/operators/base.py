@@ -41,8 +41,10 @@ class Operator(Options, ABC):
         :class:`~diffdescent.core.operators.Linear`.
 
         ``seed`` draws what is random in it: the same numbers on every device. Its numbers are
-        computed in float64 and kept in ``dtype``, float32 or float64. Raises :class:`UserError`
-        for a size that does not fit.
+        computed in float64 and kept in ``dtype``, float32 or float64.
+
+        Raises:
+            UserError: a size that does not fit.
         """
         if len(shape) != 3 or min(shape) < 1:
             raise UserError(
@@ -69,7 +71,14 @@ T = TypeVar("T", bound=type[Operator])
 def register(name: str) -> Callable[[T], T]:
     """Make an operator known by ``name`` to texts and to the suite over all of them.
 
-    Raises :class:`UserError` for a name that is taken and a class that is not a frozen dataclass.
+    Args:
+        name: a word in lower case.
+
+    Returns:
+        What decorates the class, a frozen dataclass.
+
+    Raises:
+        UserError: a name that is taken and a class that is not a frozen dataclass.
     """
 
     def add(cls: T) -> T:

@@ -44,8 +44,11 @@ class Blur(Operator):
 @register("box_blur")
 @dataclass(frozen=True)
 class BoxBlur(Operator):
-    """The mean over ``size`` × ``size`` pixels around each. Raises :class:`UserError` for a size
-    that is not odd."""
+    """The mean over ``size`` × ``size`` pixels around each; ``boundary`` as in :class:`Blur`.
+
+    Raises:
+        UserError: a size that is not odd.
+    """
 
     size: Annotated[int, In(1, hint="an odd number of pixels")] = 3
     boundary: Boundary = "reflect"

@@ -66,7 +66,11 @@ def at_pixels(matrix: Tensor, x: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class Gray(Operator):
     """Colour to grey, one channel. ``weights``: ``"luma"`` (ITU-R BT.601: .299, .587, .114) or
-    ``"mean"``. Raises :class:`UserError` for luma of images that are not of three channels."""
+    ``"mean"``.
+
+    Raises:
+        UserError: luma of images that are not of three channels.
+    """
 
     weights: Literal["luma", "mean"] = "luma"
     variants: ClassVar = ({}, {"weights": "mean"})
@@ -87,8 +91,8 @@ class Gray(Operator):
 class Mix(Operator):
     """Each channel of y is a weighted sum of the image's: ``matrix`` has a row for each.
 
-    Raises :class:`UserError` for rows of another length than the image has channels, and for a
-    matrix of zeros.
+    Raises:
+        UserError: rows of another length than the image has channels, and for a matrix of zeros.
     """
 
     matrix: Annotated[tuple[tuple[float, ...], ...], Filled("give a row a channel of y")] = (

@@ -81,7 +81,10 @@ class CompressedSensing(Operator):
 
     ``patterns``: ``"gaussian"`` entries N(0, 1/m) or ``"rademacher"`` ±1/√m, drawn from the seed.
     ``channels``: ``"together"`` measures the whole image, ``"apart"`` each channel with the same
-    patterns. Raises :class:`UserError` for images whose matrix has more than 2²⁶ entries.
+    patterns.
+
+    Raises:
+        UserError: images whose matrix has more than 2²⁶ entries.
     """
 
     share: Annotated[float, In(0, 1, "(]", "0.25 measures a quarter")] = 0.25

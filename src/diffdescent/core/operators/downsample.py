@@ -23,8 +23,10 @@ class Downsample(Operator):
     """Images ``factor`` times smaller on each side.
 
     ``method``: ``"average"`` takes the mean of each block; ``"bicubic"`` is Keys' cubic stretched
-    by the factor (anti-aliasing), centred on each block, the image mirrored at its edge. Raises
-    :class:`UserError` for sides that the factor does not divide.
+    by the factor (anti-aliasing), centred on each block, the image mirrored at its edge.
+
+    Raises:
+        UserError: sides that the factor does not divide.
     """
 
     factor: Annotated[int, In(1, hint="4 makes sides a quarter as long")] = 4

@@ -23,8 +23,11 @@ class Function(Operator):
     """y = ``function(x)`` for images (B, C, H, W), differentiable by torch, sample by sample.
 
     ``is_linear``: say so where it is linear; its adjoint is then its vector–Jacobian product, and
-    its pseudo-inverse iterates. Raises :class:`UserError` where the function fails on images of the
-    size, does not keep the batch first, gives no gradient, or is called linear and is not.
+    its pseudo-inverse iterates.
+
+    Raises:
+        UserError: where the function fails on images of the size, does not keep the batch first,
+            gives no gradient, or is called linear and is not.
     """
 
     function: Measure
@@ -57,8 +60,11 @@ class Function(Operator):
 
 
 def tried(measure: Measure, probes: Tensor) -> Tensor:
-    """What ``measure`` makes of two images. Raises :class:`UserError` where it fails, or does not
-    keep the batch first."""
+    """What ``measure`` makes of two images.
+
+    Raises:
+        UserError: where it fails, or does not keep the batch first.
+    """
     try:
         y = measure(probes)
     except (RuntimeError, ValueError, IndexError, TypeError) as error:

@@ -132,8 +132,9 @@ def _joined(blocks: Tensor) -> Tensor:
 class Jpeg(Operator):
     """JPEG of a ``quality`` from 1 to 100; ``colour``: at ``"full"`` or ``"half"`` size.
 
-    Raises :class:`UserError` for sides that are not multiples of 8 (16 with colour at half size),
-    and for images that have neither one channel nor three.
+    Raises:
+        UserError: sides that are not multiples of 8 (16 with colour at half size), and for images
+            that have neither one channel nor three.
     """
 
     quality: Annotated[int, In(1, 100, hint="10 is coarse, 95 is fine")] = 10

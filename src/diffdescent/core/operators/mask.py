@@ -21,8 +21,10 @@ from .bound import Linear, Shape
 class Masked(Linear):
     """y = m·x with a ``mask`` that broadcasts to (C, H, W): 1 where a pixel is known, 0 where not.
 
-    It is its own pseudo-inverse, and its spectral coordinates are the pixels. Raises
-    :class:`UserError` for a mask of another size, with other values, or of zeros alone.
+    It is its own pseudo-inverse, and its spectral coordinates are the pixels.
+
+    Raises:
+        UserError: a mask of another size, with other values, or of zeros alone.
     """
 
     has_svd = True
@@ -77,8 +79,11 @@ class Mask(Operator):
     ``box`` hides the pixels of rows top … bottom − 1 and columns left … right − 1, given as [top,
     left, bottom, right]; ``share`` hides that part of all pixels, drawn at random; ``file`` is an
     image, white where pixels are known. Without any of the three the middle is hidden, half of each
-    side. ``hides``: ``"inside"`` the box, or ``"outside"`` of it. Raises :class:`UserError` for
-    more than one of the three, a box that does not fit, and a mask that leaves no pixel.
+    side. ``hides``: ``"inside"`` the box, or ``"outside"`` of it.
+
+    Raises:
+        UserError: more than one of the three, a box that does not fit, and a mask that leaves no
+            pixel.
     """
 
     box: tuple[int, ...] = ()

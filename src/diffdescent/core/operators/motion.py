@@ -54,7 +54,18 @@ class Convolution(Linear):
 def convolution(
     shape: Shape, kernel: Tensor, boundary: Boundary, dtype: torch.dtype, device: torch.device
 ) -> Linear:
-    """The convolution with an odd square ``kernel``; with singular values where it is circular."""
+    """The convolution with an odd square ``kernel``; with singular values where it is circular.
+
+    Args:
+        shape: of one image, (C, H, W).
+        kernel: (k, k) with odd k, float64; the same for every channel.
+        boundary: what stands beyond the edge.
+        dtype: of the images.
+        device: where the images are.
+
+    Returns:
+        The operator at this size.
+    """
     if boundary != "circular":
         return Convolution(shape, kernel, boundary, dtype, device)
     return Circular(shape, centred(kernel, shape[1:]), dtype, device)

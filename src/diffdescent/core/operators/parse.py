@@ -8,10 +8,17 @@ from .base import OPERATORS, Operator
 
 
 def parse_operator(text: str | Operator) -> Operator:
-    """The operator that ``text`` describes; an operator is itself.
+    """The operator that ``text`` describes.
 
-    Raises :class:`~diffdescent.UserError` for wrong syntax, names (with the nearest ones), options
-    and values.
+    Args:
+        text: such as ``"blur(sigma=2)"``, or an operator, which is itself; ``diffdescent list
+            operators`` prints the names.
+
+    Returns:
+        The operator, for images of any size.
+
+    Raises:
+        UserError: wrong syntax, names (with the nearest ones), options and values.
     """
     if isinstance(text, Operator):
         return text

@@ -75,8 +75,11 @@ POSTERIOR_METRICS: dict[str, PosteriorMetric] = {}
 def register_posterior(
     name: str, title: str, *, ideal: float, least: int = 2
 ) -> Callable[[Compute], Compute]:
-    """Make a function known as the metric ``name``. Raises :class:`UserError` for a name that is
-    taken."""
+    """Make a function known as the metric ``name``.
+
+    Raises:
+        UserError: a name that is taken.
+    """
 
     def add(compute: Compute) -> Compute:
         if name in POSTERIOR_METRICS:
@@ -100,8 +103,10 @@ def judge_posterior(
     """The metrics of ``samples`` (n, B, *shape), each the mean over the B measurements with its
     95 % interval; all metrics that n samples allow where none are named.
 
-    ``operator`` is the one that ``truth`` was made with, bound in float64. Raises
-    :class:`UserError` for unknown metrics, shapes that do not fit, NaN, and too few samples.
+    ``operator`` is the one that ``truth`` was made with, bound in float64.
+
+    Raises:
+        UserError: unknown metrics, shapes that do not fit, NaN, and too few samples.
     """
     expected = (len(truth.measured.values), *truth.shape)
     if samples.ndim != len(expected) + 1 or tuple(samples.shape[1:]) != expected:

@@ -121,7 +121,8 @@ def constrained_descent(
     """``n`` runs of ``recipe`` over the exact denoiser of ``data`` with the estimate projected on
     ``allowed``; ``shared`` is the distance to the intersection of the two.
 
-    Raises :class:`UserError` for sets in different spaces.
+    Raises:
+        UserError: sets in different spaces.
     """
     if tuple(data.shape) != tuple(allowed.shape):
         raise UserError(
