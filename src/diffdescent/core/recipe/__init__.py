@@ -4,7 +4,7 @@ from diffdescent.core.aliases import ALIASES, GRID_ALIASES, SCHEDULERS
 from diffdescent.core.transforms import TRANSFORMS
 
 from .defaults import default_grid, default_recipe
-from .parse import grid_named, parse, parse_grid, sampler
+from .parse import grid_call, grid_named, parse, parse_grid, sampler
 from .recipe import Recipe
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Recipe",
     "default_grid",
     "default_recipe",
+    "grid_call",
     "grid_named",
     "parse",
     "parse_grid",

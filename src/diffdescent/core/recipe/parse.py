@@ -85,6 +85,23 @@ def sampler(text: str, **options: object) -> Recipe:
     return dataclasses.replace(found, solver=changed)
 
 
+def grid_call(text: str) -> tuple[str, dict[str, object]]:
+    """The name of the grid that ``text`` describes, and the options that it gives.
+
+    Raises :class:`UserError` for wrong syntax, and for names and options that are not known.
+    """
+    text = GRID_ALIASES.get(normal(text.strip()), text)
+    reader = Reader(text)
+    name = normal(reader.name())
+    positional, named = reader.arguments()
+    reader.skip()
+    if reader.at != len(text):
+        raise reader.error("the end")
+    if name not in GRIDS:
+        raise unknown("grid", name, GRIDS, GRID_ALIASES)
+    return name, bind("The grid", name, keywords_of(GRIDS[name]), positional, named)
+
+
 def parse_grid(text: str, process: Process, steps: int) -> Grid:
     """The grid that ``text`` describes, such as ``"loglinear(start=40)"`` or ``"karras"``.
 
@@ -99,16 +116,7 @@ def parse_grid(text: str, process: Process, steps: int) -> Grid:
     Raises:
         UserError: wrong syntax, names and options, and too few or too many steps.
     """
-    text = GRID_ALIASES.get(normal(text.strip()), text)
-    reader = Reader(text)
-    name = normal(reader.name())
-    positional, named = reader.arguments()
-    reader.skip()
-    if reader.at != len(text):
-        raise reader.error("the end")
-    if name not in GRIDS:
-        raise unknown("grid", name, GRIDS, GRID_ALIASES)
-    values = bind("The grid", name, keywords_of(GRIDS[name]), positional, named)
+    name, values = grid_call(text)
     return make_grid(name, process, steps, **values)
 
 

@@ -1,0 +1,55 @@
+"""A lane as text to copy: recipe, Python, command and the line for a diffusers pipeline."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from diffdescent.run import Run
+
+from .preparing import Setting
+from .state import Lane
+
+
+@dataclass(frozen=True)
+class Snippets:
+    """The same run in four languages."""
+
+    recipe: str
+    python: str
+    command: str
+    diffusers: str
+
+
+def snippets(setting: Setting, lane: Lane, run: Run, model: str) -> Snippets:
+    """What to write elsewhere for the images of ``lane``."""
+    state, steps = setting.state, run.grid.steps
+    first, end = state.sample, state.sample + state.images
+    label, guidance, grid = state.label.strip(), setting.guidance, lane.grid.strip()
+    written = [f"steps={steps}", f"seed={state.seed}"]
+    written.append(f"samples=range({first}, {end})" if first else f"n={end}")
+    named = {"grid": grid, "labels": label, "guidance": guidance}
+    written += [f"{name}={text!r}" for name, text in named.items() if text]
+    python = (
+        "import diffdescent as dd\n\n"
+        f"model = dd.load_model({model!r})\n"
+        f"result = dd.sample(\n    model, {lane.recipe!r}, {', '.join(written)}\n)\n"
+        "result.images  # in [−1, 1]"
+    )
+    words = ["diffdescent", "sample", model, "--sampler", lane.recipe, "--steps", str(steps)]
+    options = {
+        "--grid": grid,
+        "--guidance": guidance,
+        "--label": label,
+        "--samples": f"{first}-{end - 1}",
+        "--seed": str(state.seed),
+    }
+    for option, text in options.items():
+        words += [option, text] if text else []
+    also = f", grid={grid!r}" if grid else ""
+    diffusers = (
+        "from diffdescent.integrations.diffusers import DescentScheduler\n\n"
+        "pipe.scheduler = DescentScheduler.from_config("
+        f"pipe.scheduler.config, recipe={lane.recipe!r}{also})  # num_inference_steps={steps}"
+    )
+    return Snippets(lane.recipe, python, shlex.join([*words, "--out", "out"]), diffusers)
