@@ -18,8 +18,8 @@ SOURCE = Path(diffdescent.__file__)
 NAMES = sorted(set(diffdescent.__all__) - {"__version__"})
 # fmt: off
 FORBIDDEN = {
-    "PIL", "accelerate", "diffusers", "jinja2", "matplotlib", "polars", "pydantic", "ray", "rich",
-    "scipy", "transformers", "typer", "yaml",
+    "PIL", "accelerate", "diffusers", "gradio", "jinja2", "matplotlib", "polars", "pydantic", "ray",
+    "rich", "scipy", "transformers", "typer", "yaml",
 }
 # fmt: on
 

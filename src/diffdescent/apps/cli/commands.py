@@ -26,6 +26,7 @@ class Commands(LazyGroup):
         "landscape": Entry(
             "landscape:landscape", "Draw a sampler's path among its noisy surroundings."
         ),
+        "studio": Entry("studio:studio", "See samplers work, in the browser."),
         "list": Entry(
             "list_names:list_names",
             "List samplers, transforms, grids, guidance and bundled models.",

@@ -4,8 +4,9 @@ shows."""
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from math import ceil
 
 import torch
@@ -83,20 +84,13 @@ class Comparison:
     @classmethod
     def of(cls, setting: Setting, solutions: Solutions) -> Comparison:
         """Everything prepared, nothing evaluated. Raises :class:`Mistakes` for bad input."""
+        attempts: list[Callable[[], Run | None]] = [partial(check_shared, setting)]
+        attempts += [partial(prepare_lane, setting, i) for i in range(len(setting.state.lanes))]
         mistakes: dict[str, str] = {}
-        lanes: list[LaneRun] = []
-        try:
-            check_shared(setting)
-        except Mistake as mistake:
-            mistakes[mistake.place] = mistake.sentence
-        for number in range(len(setting.state.lanes)):
-            try:
-                lanes.append(LaneRun(prepare_lane(setting, number)))
-            except Mistake as mistake:
-                mistakes.setdefault(mistake.place, mistake.sentence)
+        runs = [_attempt(one, mistakes) for one in attempts]
         if mistakes:
             raise Mistakes(mistakes)
-        return cls(setting, lanes, solutions)
+        return cls(setting, [LaneRun(run) for run in runs if run is not None], solutions)
 
     def steps(self) -> Iterator[int | None]:
         """The number of the lane that has changed, None where only the note has."""
@@ -161,6 +155,15 @@ class Mistakes(Exception):
     def __init__(self, sentences: dict[str, str]) -> None:
         super().__init__("; ".join(sentences.values()))
         self.sentences = sentences
+
+
+def _attempt(attempt: Callable[[], Run | None], mistakes: dict[str, str]) -> Run | None:
+    """What it gives; a mistake is written down, the first one of its place."""
+    try:
+        return attempt()
+    except Mistake as mistake:
+        mistakes.setdefault(mistake.place, mistake.sentence)
+        return None
 
 
 def page(images: Tensor) -> Tensor:

@@ -80,8 +80,8 @@ def control(owner: str, option: str, hint: Any, value: Any) -> Control:
             step = 1.0 if whole else _nice((limits.high - limits.low) / STEPS)
             low = limits.low + step * (limits.ends[0] == "(")
             high = limits.high - step * (limits.ends[1] == ")")
-            bounds: dict[str, Any] = {"low": min(low, value), "high": max(high, value), "step": step}
-            return Control(option, "slider", value, **bounds, **known)
+            known |= {"low": min(low, value), "high": max(high, value), "step": step}
+            return Control(option, "slider", value, **known)
         if any(member in (int, float) for member in map(_plain, _members(hint))):
             return Control(option, "number", value, **known)
     shown = value if isinstance(value, str) else print_value(value)

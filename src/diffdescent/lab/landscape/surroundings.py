@@ -41,7 +41,7 @@ class Path2D:
 
 @dataclass
 class Landscape:
-    """What is drawn, computed piece by piece into ``cache``.
+    """What is drawn, computed piece by piece into ``cache``; None keeps nothing.
 
     Args:
         model: what draws the image.
@@ -58,7 +58,7 @@ class Landscape:
     """
 
     model: Predictor
-    cache: Path
+    cache: Path | None
     seed: int = 0
     number: int = 0
     label: int | None = None

@@ -1,0 +1,61 @@
+"""Serving the page, on this machine alone unless asked otherwise."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from diffdescent.base.errors import UserError
+
+from .models import Models
+
+UPLOAD = "8mb"
+WAITING = 32
+"""Visitors who wait for their turn, at most."""
+NEEDS = "The studio needs Gradio; install it with: pip install 'diffdescent[studio]'"
+
+
+def open_page(models: Models) -> Any:
+    """The page, ready to be served. Raises :class:`UserError` where Gradio is missing."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    try:
+        from .page import build
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] != "gradio":
+            raise
+        raise UserError(NEEDS) from None
+    return build(models).queue(max_size=WAITING, default_concurrency_limit=4, api_open=False)
+
+
+def serve(page: Any, host: str, port: int | None) -> str:
+    """Serve the page and give its address; ``port`` None takes a free one from 7860 on.
+
+    Raises :class:`UserError` for a port or a host that cannot be had.
+    """
+    from .page.style import CSS, SCRIPT, theme
+
+    try:
+        _, address, _ = page.launch(
+            server_name=host,
+            server_port=port,
+            share=False,
+            inbrowser=False,
+            quiet=True,
+            show_error=True,
+            prevent_thread_lock=True,
+            max_file_size=UPLOAD,
+            state_session_capacity=WAITING,
+            footer_links=[],
+            ssr_mode=False,
+            pwa=False,
+            theme=theme(),
+            css=CSS,
+            head=SCRIPT,
+        )
+    except OSError as error:
+        raise UserError(
+            f"The studio cannot be served at {host}, port {port or '7860 to 7959'} ({error}); give"
+            " another --port."
+        ) from None
+    return str(address)

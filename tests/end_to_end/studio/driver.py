@@ -1,0 +1,139 @@
+"""A headless browser that sees what a visitor sees, and hears what the page asks for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import pytest
+
+T = TypeVar("T")
+WORDS = (
+    "headless=new",
+    "no-sandbox",
+    "disable-gpu",
+    "disable-quic",
+    "no-first-run",
+    "disable-sync",
+    "disable-dev-shm-usage",
+    "disable-background-networking",
+    "disable-component-update",
+)
+WATCH = """
+window.seen = {1: [], 2: [], 3: [], 4: []};
+new MutationObserver(() => {
+  for (const i of [1, 2, 3, 4]) {
+    const image = document.querySelector(`#lane${i} img[data-live]`);
+    const text = document.querySelector(`#lane${i} figcaption`);
+    if (!image || !text) continue;
+    const last = seen[i].at(-1);
+    if (!last || last[0] !== text.innerText) seen[i].push([text.innerText, image.src]);
+  }
+}).observe(document.body, {subtree: true, childList: true, characterData: true});
+"""
+
+
+class Visitor:
+    """One browser window. Skips the test where there is no Chromium."""
+
+    def __init__(self, width: int = 1280, height: int = 1000) -> None:
+        pytest.importorskip("selenium", reason="selenium is not installed")
+        binary = shutil.which("chromium") or shutil.which("google-chrome")
+        driver = shutil.which("chromedriver")
+        if binary is None or driver is None:
+            pytest.skip("no headless browser: chromium and chromedriver are not installed")
+        from selenium import webdriver
+        from selenium.webdriver.chrome.service import Service
+
+        options = webdriver.ChromeOptions()
+        options.binary_location = binary
+        for word in (*WORDS, f"window-size={width},{height}"):
+            options.add_argument(f"--{word}")
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        self.driver = webdriver.Chrome(options=options, service=Service(driver))
+        self._asked: set[str] = set()
+
+    def open(self, address: str) -> None:
+        """Go there and wait until the page is alive."""
+        self.driver.get(address)
+        self.wait(lambda: self.js("return document.body.dataset.ready"), 60)
+
+    def find(self, selector: str) -> Any:
+        """The first element."""
+        return self.driver.find_element("css selector", selector)
+
+    def text(self, selector: str) -> str:
+        """What it says, folded up or not."""
+        return str(
+            self.js(f"return document.querySelector('{selector}')?.textContent ?? ''")
+        ).strip()
+
+    def js(self, code: str) -> Any:
+        """Run a script."""
+        return self.driver.execute_script(code)
+
+    def click(self, selector: str) -> None:
+        """Click, wherever on the page it is."""
+        element = self.find(selector)
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+        element.click()
+
+    def write(self, selector: str, text: str) -> None:
+        """Put a text into a field, key by key."""
+        from selenium.webdriver.common.keys import Keys
+
+        element = self.find(selector)
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
+        element.send_keys(Keys.CONTROL, "a")
+        element.send_keys(text)
+
+    def tab(self, name: str) -> None:
+        """Open a tab."""
+        for button in self.driver.find_elements("css selector", "#tabs button[role=tab]"):
+            if button.text == name or button.get_attribute("textContent").strip() == name:
+                self.driver.execute_script("arguments[0].click()", button)
+                return
+        raise AssertionError(f"There is no tab {name}.")
+
+    def wait(self, found: Callable[[], T], seconds: float = 40) -> T:
+        """What ``found`` gives, once it gives something."""
+        from selenium.common.exceptions import WebDriverException
+
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            try:
+                value = found()
+            except WebDriverException:
+                value = None  # type: ignore[assignment]
+            if value:
+                return value
+            time.sleep(0.05)
+        raise AssertionError(f"Waited {seconds} s in vain; the page: {self.text('body')[:800]}")
+
+    def asked(self) -> set[str]:
+        """Every address that the page has asked for."""
+        for entry in self.driver.get_log("performance"):
+            message = json.loads(entry["message"])["message"]
+            if message["method"] == "Network.requestWillBeSent":
+                self._asked.add(message["params"]["request"]["url"])
+        return self._asked
+
+    def elsewhere(self) -> list[str]:
+        """Those of them that leave this machine."""
+        here = ("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")
+        return [url for url in self.asked() if not url.startswith(here)]
+
+    def errors(self) -> list[str]:
+        """Errors and warnings in the console."""
+        return [
+            entry["message"]
+            for entry in self.driver.get_log("browser")
+            if entry["level"] in ("SEVERE", "WARNING")
+        ]
+
+    def quit(self) -> None:
+        """Close the window."""
+        self.driver.quit()

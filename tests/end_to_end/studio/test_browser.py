@@ -1,0 +1,165 @@
+"""The studio in a real browser: every tab opened, a comparison run, watched, cancelled and
+exported; nothing leaves this machine."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import time
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from PIL import Image
+
+from .driver import WATCH, Visitor
+
+pytest.importorskip("gradio", reason="the studio needs Gradio")
+pytestmark = [pytest.mark.slow]
+
+from diffdescent.apps.studio.models import Models  # noqa: E402
+from diffdescent.apps.studio.server import open_page, serve  # noqa: E402
+from diffdescent.apps.studio.state import State  # noqa: E402
+
+SAVED = "const save = dd.save; window.saved = {}; dd.save = (data, name) => saved[name] = data;"
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    page = open_page(Models())
+    yield serve(page, "127.0.0.1", None)
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def visitor(address: str) -> Iterator[Visitor]:
+    one = Visitor()
+    one.open(address)
+    yield one
+    assert one.errors() == []
+    assert one.elsewhere() == []
+    one.quit()
+
+
+def finished(visitor: Visitor) -> bool:
+    return visitor.text("#status") == "finished"
+
+
+def test_a_comparison_streams_every_evaluation(visitor: Visitor, address: str) -> None:
+    visitor.open(f"{address}?converged=16")
+    visitor.js(WATCH)
+    visitor.click("#run")
+    visitor.wait(lambda: finished(visitor))
+    for lane, seen in visitor.js("return window.seen").items():
+        assert [caption for caption, _ in seen] == [f"evaluation {k} of 8" for k in range(1, 9)]
+        assert len({source for _, source in seen}) == 8, lane
+    for i in range(1, 5):
+        assert "RMSE 0." in visitor.text(f"#lane{i} figcaption")
+
+
+def test_the_slider_runs_back_through_the_trajectory(visitor: Visitor) -> None:
+    assert visitor.text("#lane1 .dd-where") == "8 evaluations"
+    visitor.js("dd.scrub(0)")
+    assert visitor.text("#lane1 .dd-where") == "x̂0 after 1 of 8"
+    shown = "return [...document.querySelectorAll('#lane1 img')].filter(i => !i.hidden).length"
+    assert visitor.js(shown) == 1
+    visitor.write("#trajectory input[type=number]", "0.5\t")
+    visitor.wait(lambda: visitor.text("#lane1 .dd-where") == "x̂0 after 5 of 8")
+
+
+def test_exports_and_texts(visitor: Visitor) -> None:
+    visitor.js(SAVED)
+    for button in ("#png", "#json", "#gif"):
+        visitor.click(button)
+    saved = visitor.wait(lambda: (s := visitor.js("return saved")) and len(s) == 3 and s, 30)
+    bodies = {name: base64.b64decode(data.partition(",")[2]) for name, data in saved.items()}
+    assert Image.open(io.BytesIO(bodies["comparison.png"])).format == "PNG"
+    assert Image.open(io.BytesIO(bodies["trajectories.gif"])).n_frames == 9
+    record = json.loads(bodies["comparison.json"])
+    assert len(record["lanes"]) == 4
+    assert record["lanes"][0]["record"]["recipe"] == "ddim"
+    visitor.click("#copy1 button")
+    command = "return document.querySelector('#command-text1 textarea').value"
+    assert "--sampler ddim --steps 8" in visitor.wait(lambda: visitor.js(command))
+
+
+def test_mistakes_are_answered_next_to_the_control(visitor: Visitor) -> None:
+    visitor.write("#recipe1 textarea", "ddim | nope\t")
+    visitor.wait(lambda: "Unknown sampler or transform 'nope'" in visitor.text("#problem-recipe1"))
+    visitor.write("#recipe1 textarea", "ddim\t")
+    visitor.wait(lambda: visitor.text("#problem-recipe1 .dd-mistake") == "")
+    visitor.write("#budget input", "1000000")
+    visitor.click("#run")
+    sentence = (
+        "1000000 steps are more than the 1000 the model was trained on; ask for at most 1000."
+    )
+    visitor.wait(lambda: sentence in visitor.text("#problem-budget"))
+    visitor.write("#budget input", "8")
+
+
+def test_controls_write_the_recipe_and_the_address(visitor: Visitor) -> None:
+    visitor.write("#beta1 input[type=number]", "0.2\t")
+    recipe = "return document.querySelector('#recipe1 textarea').value"
+    visitor.wait(lambda: visitor.js(recipe) == "ddim | momentum(beta=0.2)")
+    visitor.wait(
+        lambda: (
+            State.of_query(urlsplit(visitor.driver.current_url).query).lanes[0].recipe
+            == "ddim | momentum(beta=0.2)"
+        )
+    )
+    visitor.click("#options1 button")
+    visitor.wait(lambda: "momentum: warm_start" in visitor.text("#options1"))
+
+
+def test_a_run_is_cancelled_at_once(visitor: Visitor) -> None:
+    visitor.write("#budget input", "400")
+    time.sleep(0.5)
+    visitor.click("#run")
+    visitor.wait(lambda: "evaluation 3 of 400" in visitor.text("#lane1"))
+    begun = time.monotonic()
+    visitor.click("#cancel")
+    visitor.wait(lambda: visitor.text("#status") == "cancelled", 5)
+    assert time.monotonic() - begun < 3
+    time.sleep(1.0)
+    stood = visitor.text("#lane1")
+    time.sleep(1.5)
+    assert visitor.text("#lane1") == stood
+    visitor.write("#budget input", "8")
+
+
+def test_the_other_tabs(visitor: Visitor, address: str) -> None:
+    visitor.open(
+        f"{address}?converged=16&images=1&budget=3&scene.around=2&scene.reference=5"
+        "&sweep.xs=0,0.2&sweep.ys=1:2:2"
+    )
+    visitor.tab("Read")
+    visitor.wait(lambda: "E-step: the estimate of the gradient" in visitor.text("#reading"))
+    assert "admissible with η = 0.06 and ν = 4" in visitor.text("#reading")
+    visitor.tab("X/Y")
+    visitor.click("#sweep-run")
+    visitor.wait(lambda: visitor.js("return !!document.querySelector('#sweep-heat img')"))
+    assert visitor.js("return document.querySelectorAll('#sweep-cells img').length") == 4
+    visitor.js(SAVED)
+    visitor.click("#study")
+    visitor.wait(lambda: "sweep.yaml" in visitor.js("return saved"))
+    visitor.tab("Landscape")
+    visitor.click("#draw")
+    visitor.wait(lambda: visitor.js("return !!document.querySelector('#scene img')"), 90)
+    assert "RMSE" in visitor.text("#scene-status")
+
+
+def test_a_view_can_be_sent(visitor: Visitor, address: str) -> None:
+    """An address with recipes is run at once, in another window, with the same images."""
+    visitor.open(f"{address}?recipe1=ge&grid1=loglinear&budget1=4&seed=3&images=1&converged=0")
+    visitor.wait(lambda: finished(visitor))
+    source = "return document.querySelector('#lane1 img:not([hidden])').src"
+    mine, other = visitor.js(source), Visitor(400, 900)
+    try:
+        other.open(visitor.driver.current_url)
+        other.wait(lambda: finished(other))
+        assert other.js(source) == mine
+        assert other.js("return document.documentElement.scrollWidth <= window.innerWidth + 1")
+        assert other.errors() == []
+    finally:
+        other.quit()
