@@ -12,8 +12,8 @@ from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import Recipe, default_grid, parse, parse_grid
 from diffdescent.guidance import apply_guidance, parse_guidance
-from diffdescent.lab.study.budget import evaluations, steps_for
 from diffdescent.run import Run, prepare
+from diffdescent.run.budget import evaluations, steps_for
 
 from .state import Lane, State
 
