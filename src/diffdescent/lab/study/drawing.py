@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from textwrap import fill
 from typing import Any
 
 from diffdescent.base.images import plain_texts
@@ -20,6 +21,13 @@ faint on white."""
 MARKERS = "osD^vPX*"
 PANELS = 3
 """Panels side by side."""
+CHARACTERS = 57
+"""Characters of a legend in the width of a panel."""
+UNITS = {
+    **dict.fromkeys(("rmse", "swd", "solution_rmse"), "pixel values in −1 … 1"),
+    **dict.fromkeys(("precision", "recall", "agreement"), "share of images"),
+}
+"""What metrics are measured in, where they have a unit."""
 
 
 def draw_series(
@@ -31,14 +39,20 @@ def draw_series(
     *,
     log: bool = False,
     along: str | None = None,
+    most: int = PANELS,
 ) -> bytes:
-    """Curves over x, or along a parameter, whose values then stand at the points."""
+    """Curves over x, or along a parameter, whose values then stand at the points; at most ``most``
+    panels stand side by side."""
     with _style() as plt:
-        shape = _shape(len(panels))
+        shape = _shape(len(panels), most)
         everything = [line for group in panels.values() for line in group]
         labels = list(dict.fromkeys(line_label(line, names) for line in everything))
-        across = min(len(labels), max(1, round(57 * shape[1] / (6 + max(map(len, labels))))))
-        size = (4.4 * shape[1] + 0.4, 3.5 * shape[0] + 0.4 + 0.21 * -(-len(labels) // across))
+        room = CHARACTERS * shape[1]
+        across = min(len(labels), max(1, round(room / (6 + max(map(len, labels))))))
+        names_of = {label: fill(label, room - 8) for label in labels}
+        height = max(name.count("\n") + 1 for name in names_of.values())
+        under = 0.21 * height * -(-len(labels) // across)
+        size = (4.4 * shape[1] + 0.4, 3.5 * shape[0] + 0.4 + under)
         figure, axes = plt.subplots(
             *shape, figsize=size, squeeze=False, sharey=True, layout="constrained"
         )
@@ -96,7 +110,7 @@ def draw_series(
                 axis.minorticks_off()
             if wide:
                 axis.set_yscale("log")
-            axis.set_title(panel)
+            axis.set_title(fill(panel, CHARACTERS))
             axis.set_xlabel(x_title)
             axis.grid(alpha=0.25)
         for axis in list(axes.flat)[len(panels) :]:
@@ -105,7 +119,8 @@ def draw_series(
             row[0].set_ylabel(axis_title(metric))
         shown = [label for label in labels if label in handles]
         ordered = [handles[label] for label in shown]
-        figure.legend(ordered, shown, loc="outside lower center", ncols=across, frameon=False)
+        written = [names_of[label] for label in shown]
+        figure.legend(ordered, written, loc="outside lower center", ncols=across, frameon=False)
         return _svg(figure, plt)
 
 
@@ -117,7 +132,9 @@ def _half_widths(found: Sequence[PairedEstimate]) -> list[list[float]]:
 
 
 def axis_title(metric: str) -> str:
-    return f"{title(metric)} ({'lower' if lower_is_better(metric) else 'higher'} is better)"
+    better = f"{'lower' if lower_is_better(metric) else 'higher'} is better"
+    unit = f"{UNITS[metric]}; " if metric in UNITS else ""
+    return f"{title(metric)}\n({unit}{better})"
 
 
 def draw_heat_map(
@@ -126,7 +143,10 @@ def draw_heat_map(
     name: str,
     values: Sequence[float],
     budgets: Sequence[int],
+    most: int = 2,
 ) -> bytes:
+    """A parameter against the budget, coloured by a metric; at most ``most`` panels stand side by
+    side."""
     with _style() as plt:
         import numpy as np
         from matplotlib.patches import Rectangle
@@ -140,8 +160,11 @@ def draw_heat_map(
             tables.append(table)
         # Budgets differ by far more than the parameter does: each column is coloured by itself,
         # from best to worst.
-        shape = _shape(len(panels), 2)
-        size = ((0.85 * len(budgets) + 1.6) * shape[1], (0.42 * len(values) + 1.3) * shape[0])
+        shape = _shape(len(panels), most)
+        size = (
+            max(3.4, 0.85 * len(budgets) + 1.6) * shape[1],
+            (0.42 * len(values) + 1.5) * shape[0],
+        )
         figure, axes = plt.subplots(*shape, figsize=size, squeeze=False, layout="constrained")
         lower = lower_is_better(metric)
         for axis, panel, table in zip(axes.flat, panels, tables, strict=False):
@@ -178,9 +201,9 @@ def draw_heat_map(
                     )
             axis.set_xticks(range(len(budgets)), [str(b) for b in budgets])
             axis.set_yticks(range(len(values)), [f"{v:g}" for v in values])
-            axis.set_xlabel("network evaluations")
+            axis.set_xlabel("network evaluations for an image")
             axis.set_ylabel(name)
-            axis.set_title(panel)
+            axis.set_title(fill(panel, 42))
         for axis in list(axes.flat)[len(panels) :]:
             axis.set_visible(False)
         return _svg(figure, plt)

@@ -17,10 +17,17 @@ SERIES = ("name", "sampler", "grid", "guidance", "labels")
 
 @dataclass(frozen=True)
 class Figure:
-    """One picture with what it shows in a sentence."""
+    """One picture with what it shows in a sentence; ``narrow`` has its panels under one another,
+    for narrow pages."""
 
     svg: bytes
+    narrow: bytes
     caption: str
+
+
+def _figure(draw: Callable[..., bytes], caption: str) -> Figure:
+    """The picture that ``draw`` makes, in both forms."""
+    return Figure(draw(), draw(most=1), caption)
 
 
 def curves(lines: Sequence[Line], metric: str) -> list[Figure]:
@@ -40,10 +47,11 @@ def curves(lines: Sequence[Line], metric: str) -> list[Figure]:
         return []
     panels = _groups(chosen, lambda line: line.columns["grid"])
     names = varying(chosen, [name for name in SERIES if name != "grid"]) or ["sampler"]
-    picture = draw_series(panels, metric, _exactly("nfe"), names, "network evaluations", log=True)
+    x_title = "network evaluations for an image"
+    draw = partial(draw_series, panels, metric, _exactly("nfe"), names, x_title, log=True)
     return [
-        Figure(
-            picture,
+        _figure(
+            draw,
             f"{title(metric)} against network evaluations, with 95 % intervals, a panel for each"
             " grid.",
         )
@@ -55,10 +63,11 @@ def sweeps(lines: Sequence[Line], metric: str, parameters: Sequence[str]) -> lis
     figures = []
     for name, chosen in _swept(lines, [metric], parameters):
         panels = _groups(chosen, lambda line: f"{line.budget} evaluations")
-        picture = draw_series(panels, metric, _exactly(name), _keys(chosen, name, parameters), name)
+        keys = _keys(chosen, name, parameters)
+        draw = partial(draw_series, panels, metric, _exactly(name), keys, name)
         figures.append(
-            Figure(
-                picture,
+            _figure(
+                draw,
                 f"{title(metric)} against {name}, with 95 % intervals, a panel for each budget.",
             )
         )
@@ -74,12 +83,18 @@ def tradeoffs(
     for name, chosen in _swept(lines, [metric, other], parameters):
         panels = _groups(chosen, lambda line: f"{line.budget} evaluations")
         keys = _keys(chosen, name, parameters)
-        picture = draw_series(
-            panels, metric, lambda line: line.metrics[other], keys, axis_title(other), along=name
+        draw = partial(
+            draw_series,
+            panels,
+            metric,
+            lambda line: line.metrics[other],
+            keys,
+            axis_title(other),
+            along=name,
         )
         figures.append(
-            Figure(
-                picture,
+            _figure(
+                draw,
                 f"{title(metric)} against {title(other)} with 95 % intervals, a panel for each"
                 f" budget; along each line {name} runs, and its values stand at the points.",
             )
@@ -125,8 +140,8 @@ def heat_maps(lines: Sequence[Line], metric: str, parameters: Sequence[str]) -> 
         keys = _keys(chosen, name, parameters)
         panels = _groups(chosen, partial(_shared, keys))
         figures.append(
-            Figure(
-                draw_heat_map(panels, metric, name, values, budgets),
+            _figure(
+                partial(draw_heat_map, panels, metric, name, values, budgets),
                 f"{title(metric)} for each {name} and number of network evaluations; the best of a"
                 " column is framed.",
             )

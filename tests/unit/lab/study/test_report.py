@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from diffdescent.lab.study import Results, execute, html, markdown
+from diffdescent.lab.study.paired import PairedEstimate
 from tests.unit.lab.study.conftest import Make
 
 PUBLISHED = {
@@ -52,7 +54,11 @@ def test_everything_is_on_the_page(results: Results) -> None:
         assert cell.sampler in page
     assert "7 of 8" in page  # heun
     assert "heun on quadratic cannot use exactly 8 evaluations; it uses 7." in page
-    assert page.count("image/svg+xml") == 3  # curves, sweep over β, β × evaluations
+    assert page.count("<figure>") == 3  # curves, sweep over β, β × evaluations
+    assert page.count("image/svg+xml") == 6  # each with its panels side by side, and in a column
+    # All samplers of a budget stand together, whatever their grids.
+    assert re.findall(r"<summary><strong>([^<]*)", page) == ["4 evaluations", "8 evaluations"]
+    assert "heun, quadratic</div>" in page
     assert page.count("image/png") == len(results.lines)
     for part in (
         "Table 7",
@@ -153,3 +159,86 @@ def test_in_a_browser(results: Results, browser: Any) -> None:
     assert [
         entry for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")
     ] == []
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_is_cut_off(results: Results, browser: Any, width: int, theme: str) -> None:
+    """Every table, picture and command lies within the page, at its width and on a phone's."""
+    browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
+    )
+    media = {"features": [{"name": "prefers-color-scheme", "value": theme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    try:
+        browser.get((results.study.out / "report.html").resolve().as_uri())
+        browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+        outside = browser.execute_script(
+            "return [...document.querySelectorAll('main *, header *')].filter(e => {"
+            " const box = e.getBoundingClientRect();"
+            " return box.width && (box.right > innerWidth + 1 || box.left < -1); }"
+            ").map(e => e.outerHTML.slice(0, 80))"
+        )
+        assert outside == []
+        scrolled = browser.execute_script(
+            "return [...document.querySelectorAll('.wide, .sheet, pre')].filter(e =>"
+            " e.scrollWidth > e.clientWidth + 1).map(e => e.textContent.slice(0, 80))"
+        )
+        assert scrolled == []
+        labels = browser.execute_script(
+            "return [...document.querySelectorAll('#ranking tbody tr')].map(row =>"
+            " [...row.cells].map(cell => getComputedStyle(cell, '::before').content))"
+        )
+        if width == 400:  # each row is a card, which names its numbers
+            assert all("RMSE" in " ".join(row) for row in labels)
+        else:
+            assert all(name in ("none", "normal") for row in labels for name in row)
+        page = "return getComputedStyle(document.body).backgroundColor"
+        dark = sum(map(int, re.findall(r"\d+", browser.execute_script(page))[:3])) < 150
+        assert dark == (theme == "dark")
+        shown = browser.execute_script(
+            "return [...document.querySelectorAll('figure img')].map(i =>"
+            " i.naturalWidth / i.naturalHeight)"
+        )
+        assert min(shown) < 1.1 if width == 400 else max(shown) > 1.3, "the form for this width"
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_a_legend_is_whole() -> None:
+    """Names longer than the figure are broken into lines that lie inside it."""
+    import matplotlib.pyplot as plt
+
+    from diffdescent.lab.study import drawing
+
+    name = "ddim | momentum(beta=-0.3, warm_start=true, coords=normalised, noise=outside) | " * 2
+    seen: list[bool] = []
+    original = drawing._svg
+
+    def look(figure: Any, plotter: Any) -> bytes:
+        figure.canvas.draw()
+        for legend in figure.legends:
+            box = legend.get_window_extent()
+            seen.append(box.x0 >= 0 and box.x1 <= figure.bbox.width and box.y0 >= 0)
+        return original(figure, plotter)
+
+    lines = [_line(name + "one", 5, 0.4), _line(name + "one", 10, 0.2), _line("ddim", 5, 0.3)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawing, "_svg", look)
+        for most in (1, 3):
+            drawing.draw_series(
+                {"uniform": lines}, "rmse", lambda line: PairedEstimate(line.budget), ["sampler"],
+                "network evaluations", most=most,
+            )  # fmt: skip
+    assert seen == [True, True]
+    plt.close("all")
+
+
+def _line(sampler: str, nfe: int, value: float) -> Any:
+    return SimpleNamespace(
+        columns={"sampler": sampler, "nfe": nfe},
+        budget=nfe,
+        metrics={"rmse": PairedEstimate(value)},
+    )

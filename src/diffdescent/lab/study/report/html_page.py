@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from diffdescent.base.images import png_bytes, sheet
+from diffdescent.base.words import counted
 
 from .. import figures
 from ..gather import Results
@@ -68,7 +69,10 @@ def html(results: Results) -> str:
         in_family=IN_FAMILY,
         table=ranked_table(results),
         notes=notes(results),
-        figures=[(_data("image/svg+xml", one.svg), one.caption) for one in drawn],
+        figures=[
+            (_data("image/svg+xml", one.svg), _data("image/svg+xml", one.narrow), one.caption)
+            for one in drawn
+        ],
         changed=changed(results.study.config),
         published=[
             (one, [(name, [shown(e) for e in row]) for name, row in one.rows])
@@ -98,22 +102,17 @@ def _data(kind: str, data: bytes) -> str:
 
 
 def _sheets(results: Results) -> list[tuple[str, list[tuple[str, str]]]]:
-    """(heading, rows of (title, picture)): one block for each budget and grid, all rows from the
-    same noise."""
+    """(heading, rows of (title, picture)): one block for each budget, all rows from the same noise
+    whatever their grids."""
     blocks: dict[str, list[tuple[str, str]]] = {}
-    several = varying(results.lines, ("grid",))
+    several = varying(results.lines, ("grid", "guidance", "labels"))
     for line in sorted(results.lines, key=lambda line: (line.budget, line.columns["grid"])):
         pictures = results.pictures[line.cells[0]][:SHOWN]
         if not len(pictures) or pictures.shape[1] not in (1, 3):
             continue
-        heading = f"{line.budget} evaluations" + (f", {line.columns['grid']}" if several else "")
-        name = ", ".join(
-            [
-                line.title,
-                *(str(line.columns[n]) for n in varying(results.lines, ("guidance", "labels"))),
-            ]
-        )
+        name = ", ".join([line.title, *(str(line.columns[n]) for n in several)])
         row = sheet(torch.from_numpy(pictures), columns=len(pictures), scale=1, gap=1)
         picture = _data("image/png", png_bytes(row, optimize=True))
+        heading = counted(line.budget, "evaluation")
         blocks.setdefault(heading, []).append((name, picture))
     return list(blocks.items())
