@@ -136,7 +136,7 @@ def test_grid_options() -> None:
         ("momentum(beta=1)", ["(−1, 1)"]),
         ("momentum(beta=-0.3, beta=-0.2)", ["twice"]),
         ("momentum(-0.3, beta=-0.2)", ["twice"]),
-        ("ddim(0.5, 1)", ["at most 1"]),
+        ("ddim(0.5, 1, 2)", ["at most 2"]),
         ("ddim | plms", ["comes first"]),
         ("ge | ge", ["one gradient estimation"]),
         ("ge(", ["expected a value", "the end"]),
@@ -212,7 +212,7 @@ def test_an_unknown_transform_type_is_not_chained() -> None:
 
 def test_options_are_dataclass_fields_with_defaults() -> None:
     for cls in (*SOLVERS.values(), *TRANSFORMS.values()):
-        for field in dataclasses.fields(cls):
+        for field in (f for f in dataclasses.fields(cls) if f.init):
             assert field.default is not dataclasses.MISSING, (
                 f"{cls.name}.{field.name} needs a default for the grammar"
             )
