@@ -17,6 +17,9 @@ from diffdescent.core.recipe import Recipe
 from .explanation import Explanation
 from .linear import TINY
 
+MOST = 100.0
+"""The greatest growth in a step that the picture tells from others."""
+
 
 def growth(recipe: Recipe, z: Array, steps: int = 64) -> Array:
     """By which factor a linear problem de/dx = λ grows in a step of the chain, for each complex
@@ -88,6 +91,7 @@ def draw_stability(explanation: Explanation, recipe: Recipe, path: Path) -> None
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.colors import LogNorm
 
     from diffdescent.base.images import save_figure
 
@@ -95,9 +99,19 @@ def draw_stability(explanation: Explanation, recipe: Recipe, path: Path) -> None
     z = real[None, :] + 1j * imaginary[:, None]
     factor = growth(recipe, z)
     figure, axes = plt.subplots(figsize=(6.2, 4.6), layout="constrained")
+    # On a logarithmic scale up to the greatest growth in sight, so that no part is one flat colour.
+    most = float(np.clip(np.nanmax(factor[np.isfinite(factor)]), 2, MOST))
     mesh = axes.pcolormesh(
-        real, imaginary, np.clip(factor, 0, 2), cmap="RdBu_r", vmin=0, vmax=2, rasterized=True
+        real,
+        imaginary,
+        np.clip(factor, 1 / most, most),
+        cmap="RdBu_r",
+        norm=LogNorm(1 / most, most),
+        rasterized=True,
     )
+    levels = [level for level in (0.25, 0.5, 2, 4, 8, 16, 32, 64) if 1 / most < level < most]
+    lines = axes.contour(real, imaginary, factor, levels=levels, colors="0.35", linewidths=0.6)
+    axes.clabel(lines, fmt=lambda level: f"{level:g}", fontsize=7)
     axes.contour(real, imaginary, factor, levels=[1.0], colors="k", linewidths=1.6)
     circle = np.exp(1j * np.linspace(0, 2 * np.pi, 200)) - 1
     axes.plot(circle.real, circle.imag, "k--", lw=1, label="Euler's (plain DDIM)")
@@ -109,7 +123,10 @@ def draw_stability(explanation: Explanation, recipe: Recipe, path: Path) -> None
         title=f"{explanation.recipe}: growth in a step of ẋ = λx",
         aspect="equal",
     )
-    axes.legend(fontsize=8, loc="upper left")
-    figure.colorbar(mesh, label="growth factor (blue: damped, red: amplified)")
+    figure.legend(fontsize=8, loc="outside lower center", ncols=2, frameon=False)
+    ticks = [t for t in (0.01, 0.03, 0.1, 0.3, 0.5, 1, 2, 3, 10, 30, 100) if 1 / most <= t <= most]
+    bar = figure.colorbar(mesh, label="growth factor (blue: damped, red: amplified)", extend="min")
+    bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+    bar.minorticks_off()
     save_figure(figure, path, 110)
     plt.close(figure)

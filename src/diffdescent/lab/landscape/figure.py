@@ -16,6 +16,8 @@ from diffdescent.core.model_info import info
 from .plane import explained_share, plane
 from .surroundings import Landscape, Path2D
 
+RESOLUTION = 130
+"""Dots an inch of the picture, which is 12.5 inches wide."""
 _COLORS = ("C3", "C0", "C1", "C6", "C4", "C5", "C7", "C8", "C9", "C2")
 
 
@@ -109,6 +111,6 @@ def draw_landscape(
         f"{model}, sample {view.number}: {view.steps} steps, {view.around} noisy neighbours of"
         " every state"
     )
-    save_figure(figure, path, 70)
+    save_figure(figure, path, RESOLUTION)
     plt.close(figure)
     return shares

@@ -42,7 +42,7 @@ def draw_strip(
     figure, axes = plt.subplots(
         len(images),
         columns,
-        figsize=(1.15 * columns + 1.2, 1.35 * len(images) + 0.5),
+        figsize=(1.5 * columns + 1.2, 1.7 * len(images) + 0.5),
         layout="constrained",
         squeeze=False,
     )
@@ -60,5 +60,5 @@ def draw_strip(
                     fontsize=8,
                 )
         axes[row, 0].set_ylabel(name.replace(" | ", "\n| "), fontsize=8)
-    save_figure(figure, path, 100)
+    save_figure(figure, path, 120)
     plt.close(figure)

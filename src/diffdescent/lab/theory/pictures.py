@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -135,7 +136,7 @@ def draw_noised(noised: Noised, path: Path, title: str) -> None:
 def draw_low_rank(rows: Sequence[Row], path: Path, title: str) -> None:
     """Three panels over d/n: η under three metrics at low and high noise, the gain of GE, DDIM's
     distance bounds."""
-    figure, ((left, middle, right),) = panels(1, 3)
+    figure, ((left, middle, right),) = panels(1, 3, height=4.4)
     figure.suptitle(title)
     fractions = [r.fraction for r in rows]
     for name, color in zip(METRICS, ("C0", "C2", "C1"), strict=True):
@@ -151,7 +152,7 @@ def draw_low_rank(rows: Sequence[Row], path: Path, title: str) -> None:
         ylabel="relative error η",
         title="denoising is not projecting",
     )
-    left.legend(fontsize=6.5)
+    _legend_below(left)
     for name, color in zip(METRICS, ("C0", "C2", "C1"), strict=True):
         found = [r.gain[name] for r in rows]
         gains, lows, highs = (
@@ -175,7 +176,7 @@ def draw_low_rank(rows: Sequence[Row], path: Path, title: str) -> None:
         title="gain of gradient estimation",
     )
     middle.set_ylim(0, max(2.5, 1.2 * max(g.value for r in rows for g in r.gain.values())))
-    middle.legend(fontsize=6.5)
+    _legend_below(middle)
     floor = 1e-8
     for name, color in zip(BOUNDED, ("C0", "C1"), strict=True):
         known = [r for r in rows if r.bounds]
@@ -193,5 +194,12 @@ def draw_low_rank(rows: Sequence[Row], path: Path, title: str) -> None:
         title="distance at the end of DDIM",
     )
     right.set_ylim(floor, 1e4)
-    right.legend(fontsize=6.5)
+    _legend_below(right)
     save_and_close(figure, path)
+
+
+def _legend_below(axes: Any) -> None:
+    """The legend under the axes, where it covers no line."""
+    axes.legend(
+        fontsize=7.5, loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=1, frameon=False
+    )
