@@ -20,6 +20,7 @@ class Commands(LazyGroup):
 
     table: ClassVar[dict[str, Entry]] = {
         "sample": Entry("sampling:sample", "Sample images from a model."),
+        "restore": Entry("restore:restore", "Restore images from what was measured of them."),
         "weights": Entry("weights:weights", "Print the effective weights of a sampler."),
         "grid": Entry("grid:grid", "Print and plot noise grids side by side."),
         "explain": Entry("explain:explain", "Read a sampler as an optimizer."),

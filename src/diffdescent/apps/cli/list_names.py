@@ -22,8 +22,8 @@ if typing.TYPE_CHECKING:
     from diffdescent.core.spectrum.fitted import FittedSolver
 
 PARTS = (
-    "samplers", "calibrated", "transforms", "constraints", "operators", "grids", "guidance",
-    "models", "aliases",
+    "samplers", "calibrated", "transforms", "constraints", "operators", "methods", "grids",
+    "guidance", "models", "aliases",
 )  # fmt: skip
 COLUMNS = {
     "models": ("what it is", "shape", "size", "card"),
@@ -38,7 +38,8 @@ def list_names(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List samplers, transforms, constraints, operators, grids, guidance and bundled models.
+    """List samplers, transforms, constraints, operators, restoration methods, grids, guidance and
+    bundled models.
 
     Each has a line that says what it is, and its options with their defaults and ranges. `aliases`
     are the names of other libraries.
@@ -87,6 +88,7 @@ def _found(part: str) -> dict[str, Any]:
     from diffdescent.core.solvers import SOLVERS
     from diffdescent.core.spectrum.bundled import bundled_sampler, bundled_samplers
     from diffdescent.guidance.elements import ACTIONS, SOURCES
+    from diffdescent.guidance.restoration import METHODS
     from diffdescent.models.described import bundled_models
 
     if part == "models":
@@ -109,6 +111,7 @@ def _found(part: str) -> dict[str, Any]:
         "transforms": dict(sorted(TRANSFORMS.items())),
         "constraints": dict(sorted(CONSTRAINTS.items())),
         "operators": dict(sorted(OPERATORS.items())),
+        "methods": dict(sorted(METHODS.items())),
         "guidance": {**SOURCES, **ACTIONS},
     }
     return {name: _entry(kind, _class_options(kind)) for name, kind in kinds[part].items()}

@@ -1,0 +1,106 @@
+"""The table of a restoration: a row for each cell, each score with its interval over the images."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffdescent.base.errors import UserError
+from diffdescent.base.files import write_atomically
+from diffdescent.base.statistics import Estimate, mean_of
+from diffdescent.core.operators import Linear
+from diffdescent.evaluate.extractors import BUNDLED, load_extractor
+from diffdescent.evaluate.posterior import judge_posterior
+from diffdescent.models.gaussian import Gaussian
+from diffdescent.models.mixture import Mixture
+from diffdescent.models.posterior import posterior
+
+from .config import Cell
+from .scores import feature_distance, psnr, residual, ssim
+from .work import Samples, Work
+
+
+@dataclass(frozen=True)
+class Row:
+    """A cell and its scores: means over the images with 95 % intervals."""
+
+    cell: Cell
+    seconds: float
+    scores: dict[str, Estimate]
+
+
+def rows(work: Work, *, exact: bool = True) -> Iterator[Row]:
+    """Every cell, scored. With ``exact``, where the model is a Gaussian or a mixture and a cell
+    has samples enough, also against the exact posterior."""
+    for cell in work.config.cells():
+        made = work.samples(cell)
+        scores = _scores(work, made)
+        if exact and work.config.n > 1 and isinstance(work.model, Gaussian | Mixture):
+            scores |= _against_truth(work, made)
+        yield Row(cell, made.seconds, scores)
+
+
+def _scores(work: Work, made: Samples) -> dict[str, Estimate]:
+    count, n = made.images.shape[:2]
+    flat = made.images.flatten(0, 1)
+    cell = made.cell
+    operator, y = work.operator(cell), work.y(cell)
+    apart = residual(
+        flat.to(work.device), operator, y.repeat_interleave(n, dim=0), cell.noise
+    ).cpu()
+    found = {"residual": _of_images(apart, count)}
+    if work.measured:
+        return found
+    original = work.given.float()
+    each = original.repeat_interleave(n, dim=0)
+    mean = made.images.mean(1)
+    scores = {"psnr": psnr(flat, each), "psnr_mean": psnr(mean, original)}
+    if min(original.shape[2:]) >= 11:
+        scores |= {"ssim": ssim(flat, each), "ssim_mean": ssim(mean, original)}
+    if original.shape[1] in (1, 3):
+        scores["features"] = feature_distance(flat, each, load_extractor(BUNDLED))
+    return {name: _of_images(value, count) for name, value in scores.items()} | found
+
+
+def _against_truth(work: Work, made: Samples) -> dict[str, Estimate]:
+    """The metrics of posterior samples; none where the operator is not linear."""
+    cell = made.cell
+    operator = work.operator(cell, torch.float64)
+    if not isinstance(operator, Linear):
+        return {}
+    y = work.y(cell).double().cpu()
+    assert isinstance(work.model, Gaussian | Mixture)
+    truth = posterior(work.model, cell.operator, y, cell.noise, seed=work.config.seed)
+    return judge_posterior(made.images.transpose(0, 1), truth, operator, y, cell.noise)
+
+
+def _of_images(values: Tensor, count: int) -> Estimate:
+    """The mean of each image's samples, and of these the mean and its interval."""
+    return mean_of(values.reshape(count, -1).mean(1).double().numpy())
+
+
+def write_table(work: Work, found: list[Row]) -> None:
+    """Write table.csv, a score's interval next to it."""
+    if not found:
+        raise UserError("There is nothing to write a table of.")
+    names = list(dict.fromkeys(name for row in found for name in row.scores))
+    text = io.StringIO()
+    out = csv.writer(text, lineterminator="\n")
+    heads = [h for name in names for h in (name, f"{name}_low", f"{name}_high")]
+    out.writerow(["operator", "noise", "nfe", "method", "images", "samples", "seconds", *heads])
+    for row in found:
+        numbers: list[str] = []
+        for name in names:
+            score = row.scores.get(name)
+            known = () if score is None else (score.value, score.low, score.high)
+            numbers += [f"{value:.5g}" for value in known] or ["", "", ""]
+        cell = row.cell
+        head = [cell.operator, f"{cell.noise:g}", cell.nfe, cell.method]
+        counts = [len(work.given), work.config.n, f"{row.seconds:.4g}"]
+        out.writerow([*head, *counts, *numbers])
+    write_atomically(work.out / "table.csv", text.getvalue().encode())
