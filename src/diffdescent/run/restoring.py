@@ -16,6 +16,7 @@ from diffdescent.core.model_info import info
 from diffdescent.core.operators import Bound, Linear, Operator, parse_operator
 from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Predictor
+from diffdescent.core.process import Process
 from diffdescent.core.recipe import Recipe
 from diffdescent.guidance.restoration import parse_method
 
@@ -90,7 +91,8 @@ def restore(
             in a chain: ``"unipc | diffpir | momentum(-0.3)"``.
         sampler: a recipe for a method that stands without one.
         nfe: network evaluations for each sample; the most steps that they pay for are taken.
-        grid: a grid or its text; None takes the recipe's usual one.
+        grid: a grid or its text; None takes Karras levels from σ̃ = 20 for solvers in σ̃, else
+            the recipe's usual one.
         n: samples for each measurement.
         seed: seed of the samples' noise, and of what is random in an operator's text.
         labels: a class for each measurement, or one for all.
@@ -251,13 +253,21 @@ def grid_for(
         from diffdescent.guidance import apply_guidance
 
         model, _ = apply_guidance(guidance, model, recipe)
-    written = grid or recipes.default_grid(recipe, model.process)
+    written = grid or usual_grid(recipe, model.process)
 
     def cost(steps: int) -> int:
         levels = resolve_grid(written, recipe, model.process, steps)
         return evaluations(model, recipe.plan(levels))
 
     return resolve_grid(written, recipe, model.process, steps_for(cost, nfe))
+
+
+def usual_grid(recipe: Recipe, process: Process) -> str:
+    """The grid when none is asked for: the recipe's usual one, but Karras levels from σ̃ = 20 in
+    place of uniform time, half of whose steps go to levels where a measurement says all there is
+    to say (docs/restore.md)."""
+    usual = recipes.default_grid(recipe, process)
+    return "karras(start=20)" if usual == "uniform(spacing=trailing)" else usual
 
 
 def _each(labels: Labels | None, n: int, index: Sequence[int], model: Predictor) -> Labels | None:

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 
 def explain(
-    sampler: Annotated[str, typer.Argument(help='A recipe, e.g. "ge | momentum(-0.3)".')],
+    sampler: Annotated[
+        str,
+        typer.Argument(
+            help='A recipe, e.g. "ge | momentum(-0.3)"; a restoration method may be in it.'
+        ),
+    ],
     steps: Steps = 10,
     grid: UsualGrid = None,
     process: ProcessName = "linear",
@@ -34,11 +39,19 @@ def explain(
     sampler, which has no equal steps, has a picture of its weights over the frequency instead.
     """
     from diffdescent.core.recipe import default_grid, parse, parse_grid
+    from diffdescent.guidance.restoration import names_method, parse_method
     from diffdescent.lab.explain import explain as read
+    from diffdescent.run.restoring import usual_grid
 
-    recipe, kind = parse(sampler), process_named(process)
-    levels = parse_grid(grid or default_grid(recipe, kind), kind, steps)
-    found = read(recipe, levels)
+    kind = process_named(process)
+    if names_method(sampler):
+        conditioned = parse_method(sampler)
+        recipe, method = conditioned.recipe, conditioned.method
+        usual = usual_grid(recipe, kind)
+    else:
+        recipe, method = parse(sampler), None
+        usual = default_grid(recipe, kind)
+    found = read(recipe, parse_grid(grid or usual, kind, steps), method)
     record = found.record()
     if as_json:
         typer.echo(json.dumps(record, indent=1))
@@ -86,6 +99,13 @@ def _print(found: Explanation) -> None:
         if label:
             methods.add_row(label, *(row[key] for row in (SGD, SGD_MOMENTUM, found.summary)))
     console.print(methods)
+    if found.data_term is not None:
+        term = found.data_term
+        typer.echo(f"Under {term['method']} each step has a data term, y = A(x0) + noise:")
+        for name in ("algorithm", "rule", "source"):
+            typer.echo(f"  {name}: {term[name]}")
+        typer.echo("The steps below are the sampler's own, without it.")
+        typer.echo()
     table = Table(
         title=f"Step by step on {found.grid.name} ([−k]: the k-th evaluation before)",
         box=box.SIMPLE_HEAD,

@@ -32,9 +32,7 @@ _SCORES = {
 def restore(
     model: Annotated[
         str,
-        typer.Argument(
-            help="A model, as for sample; or a YAML file such as studies/restore/….yaml."
-        ),
+        typer.Argument(help="A model, as for sample; or a YAML file of studies/restore/."),
     ],
     images: Annotated[
         Path, typer.Argument(help="The originals, or with --measured the measurements.")
@@ -159,23 +157,20 @@ def _entry(row: Row) -> dict[str, Any]:
 
 def _print(work: Work, found: list[Row]) -> None:
     shown = [name for name in _SCORES if any(name in row.scores for row in found)]
-    table = Table(
-        box=box.SIMPLE_HEAD, title=f"{len(work.given)} images, {work.config.n} samples each"
-    )
-    for head in ("operator", "noise", "nfe", "method", "s a sample"):
-        table.add_column(head, overflow="fold")
-    for name in shown:
-        table.add_column(_SCORES[name], justify="right")
-    for row in found:
-        cell = row.cell
-        scores = (row.scores.get(name) for name in shown)
-        table.add_row(
-            cell.operator,
-            f"{cell.noise:g}",
-            str(cell.nfe),
-            cell.method,
-            f"{row.seconds:.3f}",
-            *("" if s is None else f"{s.value:.3f} ± {s.half_width:.3f}" for s in scores),
-        )
-    plain_console().print(table)
-    typer.echo(f"Wrote {work.out}/table.csv, run.json and the samples.")
+    problems = dict.fromkeys((r.cell.operator, r.cell.noise, r.cell.nfe) for r in found)
+    console = plain_console()
+    for operator, noise, nfe in problems:
+        table = Table(box=box.SIMPLE_HEAD, title=f"{operator}, noise {noise:g}, {nfe} evaluations")
+        table.add_column("method", overflow="fold")
+        for head in (*(_SCORES[name] for name in shown), "s a sample"):
+            table.add_column(head, justify="right")
+        for row in found:
+            cell = row.cell
+            if (cell.operator, cell.noise, cell.nfe) != (operator, noise, nfe):
+                continue
+            scores = (row.scores.get(name) for name in shown)
+            numbers = ["" if s is None else f"{s.value:.4g}" for s in scores]
+            table.add_row(cell.method, *numbers, f"{row.seconds:.2f}")
+        console.print(table)
+    count = f"{len(work.given)} images, {work.config.n} samples of each"
+    typer.echo(f"{count}; wrote {work.out}/table.csv, with intervals, run.json and the samples.")

@@ -79,7 +79,8 @@ class LinearMethod:
 @dataclass(frozen=True)
 class Explanation:
     """What :func:`explain` found: a row for the papers' tables, the steps, the effective weights,
-    the linear method."""
+    the linear method; under a restoration method also its data term: the classical algorithm, its
+    rule and where it is from."""
 
     recipe: str
     grid: Grid
@@ -88,6 +89,7 @@ class Explanation:
     weights: Weights
     linear: LinearMethod | None
     why_not_linear: str | None
+    data_term: dict[str, str] | None = None
 
     def record(self) -> dict[str, Any]:
         """JSON-safe."""
@@ -122,6 +124,7 @@ class Explanation:
                 }
                 for s in self.steps
             ],
+            "data_term": self.data_term,
             "linear_method": linear,
             "why_not_linear": self.why_not_linear,
             "effective_weights": {

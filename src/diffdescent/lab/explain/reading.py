@@ -7,18 +7,21 @@ import math
 import numpy as np
 
 from diffdescent.base.errors import UserError
+from diffdescent.core.grammar import print_element
 from diffdescent.core.grid import Grid
 from diffdescent.core.plan import Plan
 from diffdescent.core.recipe import Recipe
 from diffdescent.core.transforms import Displacement, Momentum, PositiveNegative
 from diffdescent.core.weights import effective_weights
+from diffdescent.guidance.restoration import Method
 
 from .explanation import Explanation, Step
 from .linear import linear_method
 
 
-def explain(recipe: Recipe, grid: Grid) -> Explanation:
-    """Read ``recipe`` on ``grid`` as an optimizer.
+def explain(recipe: Recipe, grid: Grid, method: Method | None = None) -> Explanation:
+    """Read ``recipe`` on ``grid`` as an optimizer; ``method`` is the restoration method that adds a
+    data term to it.
 
     Args:
         recipe: a linear chain.
@@ -42,8 +45,24 @@ def explain(recipe: Recipe, grid: Grid) -> Explanation:
     steps = _steps(plan)
     linear, why = linear_method(recipe)
     return Explanation(
-        str(recipe), grid, _summary(recipe, plan, steps), steps, weights, linear, why
+        str(recipe),
+        grid,
+        _summary(recipe, plan, steps),
+        steps,
+        weights,
+        linear,
+        why,
+        None if method is None else _data_term(method),
     )
+
+
+def _data_term(method: Method) -> dict[str, str]:
+    return {
+        "method": print_element(method),
+        "algorithm": method.algorithm,
+        "rule": method.rule,
+        "source": method.source,
+    }
 
 
 def _steps(plan: Plan) -> tuple[Step, ...]:

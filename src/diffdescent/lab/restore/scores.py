@@ -35,14 +35,16 @@ def ssim(images: Tensor, original: Tensor) -> Tensor:
     window = torch.outer(row, row) / row.sum() ** 2
 
     def mean(a: Tensor) -> Tensor:
-        return F.conv2d(a, window.expand(channels, 1, -1, -1), groups=channels)
+        found: Tensor = F.conv2d(a, window.expand(channels, 1, -1, -1), groups=channels)
+        return found
 
     mx, my = mean(x), mean(y)
     vx, vy = mean(x * x) - mx * mx, mean(y * y) - my * my
     cov = mean(x * y) - mx * my
     c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2
-    similar = (2 * mx * my + c1) * (2 * cov + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
-    return similar.flatten(1).mean(1)
+    similar: Tensor = (2 * mx * my + c1) * (2 * cov + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
+    each: Tensor = similar.flatten(1).mean(1)
+    return each
 
 
 def feature_distance(images: Tensor, original: Tensor, extractor: Extractor) -> Tensor:
@@ -56,5 +58,5 @@ def feature_distance(images: Tensor, original: Tensor, extractor: Extractor) -> 
 def residual(images: Tensor, operator: Bound, y: Tensor, noise: float) -> Tensor:
     """‖y − A(x)‖/√m, over σ_n where there is noise, so that about 1 is expected; (B,)."""
     apart = (y - operator.forward(images.to(operator.dtype))).flatten(1)
-    size = apart.double().norm(dim=1) / math.sqrt(apart.shape[1])
+    size: Tensor = apart.double().norm(dim=1) / math.sqrt(apart.shape[1])
     return size / noise if noise else size

@@ -82,6 +82,12 @@ class Work:
     @cached_property
     def model(self) -> Predictor:
         """The model. Raises :class:`UserError` where it does not say the size of its images."""
+        if (Path(self.config.model) / "model_index.json").is_file() and _decodes(self.config.model):
+            raise UserError(
+                f"{self.config.model!r} is a pipeline that decodes its images from latents, and an"
+                " operator measures images; give a model of pixels, or the pipeline's own"
+                " inpainting and super-resolution."
+            )
         found = load_model(self.config.model, str(self.device))
         if found.shape is None:
             raise UserError("The model does not say how large its images are; use dd.restore.")
@@ -194,6 +200,11 @@ class Work:
         seconds = time.perf_counter() - begun
         shaped = images.reshape(last - first, self.config.n, *self.shape).cpu()
         return {"images": shaped.numpy(), "seconds": np.array(seconds)}
+
+
+def _decodes(folder: str) -> bool:
+    """Whether a pipeline's folder has an autoencoder."""
+    return any((Path(folder) / name).is_dir() for name in ("vae", "vqvae", "movq", "vqgan"))
 
 
 def _file(cell: Cell, first: int, last: int) -> str:

@@ -16,6 +16,8 @@ from diffdescent.run.restoring import STRIDE
 from .problems import SHAPE, bound, from_zero, gaussian, posterior_mean
 
 PROJECTING = ["ddnm", "pocs", "ddrm", "ddnm_plus", "diffpir", "hqs", "admm"]
+ALL_NOISE = "uniform(spacing=trailing)"
+"""From a level so noisy that a start without a mean has no bias."""
 SOLVERS = ["ddim", "ddpm", "unipc", "dpmpp(order=2)", "heun", "ge", "ipndm", "ddim(fresh=0.5)"]
 
 
@@ -64,7 +66,14 @@ def test_an_isotropic_gaussian_has_its_exact_posterior_mean(
     model, a, noise = gaussian(spread), bound(operator), 0.3
     y = measure(a, model.sample(2, torch.Generator().manual_seed(1)), noise, 0, range(2))
     run = prepare_restoration(
-        model, y, operator, noise=noise, method=text, nfe=100, dtype=torch.float64
+        model,
+        y,
+        operator,
+        noise=noise,
+        method=text,
+        nfe=100,
+        grid=ALL_NOISE,
+        dtype=torch.float64,
     )
     exact = posterior_mean(model, a, y, noise)
     found = collect(from_zero(run)).images
@@ -86,7 +95,7 @@ def test_moment_matching_is_exact_for_any_covariance(operator: str) -> None:
             noise=noise,
             method=text,
             nfe=100,
-            grid="uniform(spacing=trailing)",
+            grid=ALL_NOISE,
             dtype=torch.float64,
         )
         found = collect(from_zero(run)).images
