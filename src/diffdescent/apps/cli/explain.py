@@ -51,7 +51,8 @@ def explain(
     else:
         recipe, method = parse(sampler), None
         usual = default_grid(recipe, kind)
-    found = read(recipe, parse_grid(grid or usual, kind, steps), method)
+    levels = parse_grid(grid or usual, kind, steps)
+    found = read(recipe, levels, method)
     record = found.record()
     if as_json:
         typer.echo(json.dumps(record, indent=1))

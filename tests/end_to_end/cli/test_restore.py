@@ -1,0 +1,47 @@
+"""``diffdescent restore``, on the bundled digits."""
+
+import json
+from pathlib import Path
+
+import torch
+
+from diffdescent.base.images import save_png
+
+from .command import run
+
+
+def test_images_are_restored_by_two_methods(tmp_path: Path) -> None:
+    clean = tmp_path / "clean"
+    clean.mkdir()
+    for i in range(2):
+        image = torch.zeros(1, 28, 28, dtype=torch.uint8)
+        image[:, 4:24, 10 + 3 * i : 14 + 3 * i] = 255
+        save_png(image, clean / f"{i}.png")
+    out = tmp_path / "out"
+    command = ["restore", "mnist", clean, "--operator", "downsample(2)", "--noise", "0.05"]
+    command += ["--method", "ddrm; dps", "--nfe", "4", "--n", "2", "--out", out]
+    found = json.loads(run(*command, "--json").stdout)
+    assert [row["method"] for row in found["rows"]] == ["ddrm", "dps"]
+    assert all(low < value < high for value, low, high in (r["psnr"] for r in found["rows"]))
+    assert {"run.json", "table.csv", "sheet.png", "cells", "pictures"} <= {
+        path.name for path in out.iterdir()
+    }
+    again = run(*command, "--json")
+    assert json.loads(again.stdout) == found
+    assert "PSNR" in run(*command).stdout
+
+    wrong = ["--operator", "downsample(5)", "--out", tmp_path / "no"]
+    assert "5" in run("restore", "mnist", clean, *wrong, code=2).stderr
+    assert "--operator" in run("restore", "mnist", clean, code=2).stderr
+    wrong = ["--operator", "mask", "--noise", "much"]
+    assert "--noise takes numbers" in run("restore", "mnist", clean, *wrong, code=2).stderr
+    assert not (tmp_path / "no").exists()
+
+
+def test_explain_names_the_data_term() -> None:
+    shown = run("explain", "unipc | diffpir(strength=2)", "--steps", "4").stdout
+    assert "half-quadratic splitting" in shown
+    assert "DiffPIR" in shown
+    found = json.loads(run("explain", "hqs", "--json").stdout)
+    assert found["data_term"]["method"] == "hqs"
+    assert json.loads(run("explain", "ddim", "--json").stdout)["data_term"] is None
