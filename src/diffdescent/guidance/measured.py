@@ -32,6 +32,11 @@ _TINY = 1e-12
 """Below it a squared residual counts as none."""
 
 
+def total(a: Tensor, b: Tensor) -> Tensor:
+    """⟨a, b⟩ of each sample, (B,), whatever the shape of one."""
+    return inner(a, b).flatten()
+
+
 @dataclass
 class Measured(Wrapper):
     """``model`` given ``measurement``, whose rows are those of the batch that it is asked about.
@@ -138,15 +143,28 @@ class PseudoInverse(Measured):
 
     p(x0 | x_t) ≈ N(x̂0, r_t²), so ∇ log p(y | x_t) = (∂x̂0/∂x_t)ᵀ Aᵀ(r_t² AAᵀ + σ_n²)⁻¹(y − A x̂0)
     with r_t² = σ̃²s²/(σ̃² + s²), s = ``spread`` the standard deviation of the data (the paper's is
-    1). Exact where x0 ~ N(μ, s²I). The vector in it is (prox(x̂0) − x̂0)/r_t², prox the proximal map
-    of the data term with ρ = σ_n²/r_t².
+    1). Exact where x0 ~ N(μ, s²I). The vector in it is g = (prox(x̂0) − x̂0)/r_t², prox the proximal
+    map of the data term with ρ = σ_n²/r_t².
+
+    ``search`` takes the exact line search along d = V g, V = (σ²/α)∂x̂0/∂x_t, in the quadratic
+    model of :class:`PenaltyGradient`: x̂0 += τ d with τ = ⟨A d, r⟩/(‖A d‖² + σ_n²⟨g, d⟩). τ is 1
+    where V = r_t²I; where the data vary more than r_t² along a direction, as images do in their low
+    frequencies, the paper's step (``search`` false) is too long by that ratio and can diverge.
     """
 
+    search: bool = field(default=True, kw_only=True)
+
     def change(self, traced: Traced | Frozen, point: Point) -> Tensor:
-        x0 = traced.x0.to(self.measurement.y.dtype)
+        known, x0 = self.measurement, traced.x0.to(self.measurement.y.dtype)
         r2 = self.variance(point)
-        near = self.measurement.proximal(x0, self.measurement.noise**2 / r2, "pigdm")
-        return traced.pull((near - x0) / r2) * (point.sigma**2 / point.alpha)
+        g = (known.proximal(x0, known.noise**2 / r2, "pigdm") - x0) / r2
+        d = traced.pull(g) * (point.sigma**2 / point.alpha)
+        if not self.search:
+            return d
+        moved = known.operator.forward(d)
+        curve = total(moved, moved) + known.noise**2 * total(g, d).clamp(min=0.0)
+        step = total(moved, known.residual(x0)) / curve.clamp(min=_TINY)
+        return d * step.clamp(min=0.0).reshape(-1, *(1,) * (d.ndim - 1))
 
 
 @dataclass

@@ -44,10 +44,12 @@ class DPS(Method):
 @method("pigdm")
 @dataclass(frozen=True)
 class PiGDM(Method):
-    """``pigdm``: :class:`PseudoInverse`; ``spread`` is the standard deviation of the images."""
+    """``pigdm``: :class:`PseudoInverse`; ``spread`` is the standard deviation of the images,
+    ``search=false`` the paper's step."""
 
     spread: Spread = 1.0
     through: Through = 10.0
+    search: bool = True
     algorithm: ClassVar = "Gauss–Newton: the residual through (r_t² AAᵀ + σ_n²)⁻¹"
     rule: ClassVar = "x̂0 ← x̂0 + (σ²/α)(∂x̂0/∂x_t)ᵀAᵀ(r_t²AAᵀ + σ_n²)⁻¹(y − A x̂0)"
     source: ClassVar = "Song et al. 2023 (ΠGDM), eqs. 7 and 8"
@@ -63,6 +65,7 @@ class PiGDM(Method):
             weight=self.weight,
             through=self.through,
             spread=self.spread,
+            search=self.search,
         ), ()
 
 
