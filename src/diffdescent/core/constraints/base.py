@@ -71,6 +71,12 @@ class Constraint(Options, ABC):
             )
         return self.fit(tuple(shape), dtype, torch.device(device))
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that it reads: an ``image``, where it has that option."""
+        image = getattr(self, "image", "")
+        return (image,) if image else ()
+
     @abstractmethod
     def fit(self, shape: Shape, dtype: torch.dtype, device: torch.device) -> ConstraintSet:
         """As :meth:`bind`, with arguments that are checked."""

@@ -3,6 +3,7 @@ do."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from diffdescent.core.constraints import (
     ConstraintSet,
     Given,
     MeasuredSet,
+    bound_set,
     parse_constraints,
 )
 from diffdescent.core.operators import Function, parse_operator
@@ -145,6 +147,19 @@ def test_what_an_image_measures_is_kept(tmp_path: Path) -> None:
     quantize = parse_operator("quantize(bits=2)").bind(SHAPE, dtype=F64)
     q = coarse.project(drawn(SHAPE, 1))
     assert torch.allclose(quantize.forward(q), quantize.forward(kept).expand_as(q))
+
+
+def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
+    path, cpu = tmp_path / "a.png", torch.device("cpu")
+    found = []
+    for shade, stamp in ((0, 1), (255, 2)):
+        save_png(torch.full(SHAPE, shade, dtype=torch.uint8), path)
+        os.utime(path, (stamp, stamp))
+        one = bound_set(f"ball(radius=0, image='{path}')", SHAPE, cpu, F64)
+        assert one is not None
+        assert one is bound_set(f"ball(radius=0, image='{path}')", SHAPE, cpu, F64)
+        found.append(float(one.project(torch.zeros(1, *SHAPE, dtype=F64)).mean()))
+    assert found == pytest.approx([-1, 1])
 
 
 def test_each_sample_has_its_own_measurement() -> None:
