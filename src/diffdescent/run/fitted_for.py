@@ -12,6 +12,7 @@ from diffdescent.core.recipe import Recipe
 from diffdescent.core.solvers.analytic import Analytic
 from diffdescent.core.solvers.calibrated import Calibrated
 from diffdescent.core.spectrum.fitted import FittedSolver
+from diffdescent.guidance.scale_range import covers
 
 from .record import ProcessRecord
 
@@ -31,7 +32,7 @@ def differences(
     process = ProcessRecord.of(model.process)
     if {"kind": process.kind, "sha256": process.sha256} != known.get("process"):
         found.append("another noise process")
-    if guidance != known.get("guidance"):
+    if not covers(known.get("guidance"), guidance):
         found.append(f"other guidance ({known.get('guidance')} there, {guidance} here)")
     if labelled == (known.get("labels") == "none"):
         found.append("samples without labels" if labelled else "samples with labels")

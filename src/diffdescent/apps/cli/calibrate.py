@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .options import AnyModel, Device, Json, MicroBatch, Quiet
+from .options import AnyModel, Device, GuidanceScale, Height, Json, MicroBatch, Quiet, Width
 
 
 def calibrate(
@@ -17,8 +17,18 @@ def calibrate(
     out: Annotated[Path, typer.Option(help="The JSON file to write.")],
     nfe: Annotated[int, typer.Option(help="Network evaluations of the sampler, 3 to 12.")] = 5,
     guidance: Annotated[
-        str | None, typer.Option(help='Guidance in the estimate, e.g. "cfg(scale=4)".')
+        str | None,
+        typer.Option(
+            help='Guidance in the estimate: "cfg(scale=4)", or a range, "cfg(scale=1..6)".'
+        ),
     ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(help="Text to image: a file of prompts, for a diffusers pipeline folder."),
+    ] = None,
+    guidance_scale: GuidanceScale = None,
+    width: Width = None,
+    height: Height = None,
     labels: Annotated[
         str | None,
         typer.Option(help="Labels in turn, or none; default: all classes of the model."),
@@ -48,7 +58,12 @@ def calibrate(
     is never worse than the best fixed sampler: unless it is nearer to the model's own solution on
     held-out noises, the file holds that one. Stop it at any moment and give the same command
     again: the trajectories are kept next to the file until it is written.
+
+    A text-to-image pipeline is asked with the prompts in turn, under its own guidance; its sampler
+    leaves the start's noise alone, as --plain-start does.
     """
+    from diffdescent.apps.comparing import loaded
+    from diffdescent.apps.prompts import read_prompts
     from diffdescent.base.errors import UserError
     from diffdescent.run.calibrate import calibrate as run
 
@@ -58,6 +73,11 @@ def calibrate(
         raise UserError(f"{out} exists; choose another --out, or --overwrite to replace it.")
     if out.suffix != ".json":
         raise UserError(f"--out is a JSON file; write {out.with_suffix('.json')} for {out}.")
+    texts = None if prompts is None else read_prompts(prompts)
+    asked = {"guidance_scale": guidance_scale, "height": height, "width": width}
+    if texts is not None and guidance is not None:
+        raise UserError("A pipeline has its own guidance; give --guidance-scale, not --guidance.")
+    net, _ = loaded(model, texts, "none", device, asked)
     parts = out.with_name(f".{out.stem}.parts")
     with Meter("calibrating", "evaluations", hidden=quiet or as_json) as meter:
 
@@ -66,7 +86,7 @@ def calibrate(
                 meter.progress.console.print(line, highlight=False)
 
         found = run(
-            model,
+            model if texts is None else net,
             nfe=nfe,
             guidance=guidance,
             labels=labels,
@@ -77,7 +97,7 @@ def calibrate(
             bands=bands,
             axes=axes,
             end_to_end=end_to_end,
-            plain_start=plain_start,
+            plain_start=plain_start or texts is not None,
             micro_batch=micro_batch,
             device=device,
             folder=parts,

@@ -90,7 +90,8 @@ def calibrate(
     Args:
         model: a :class:`Predictor`, a bundled name, a checkpoint folder or ``images:PATH``.
         nfe: network evaluations of the sampler, 3 to 12.
-        guidance: a guidance text that is a part of the estimate, such as ``cfg(scale=4)``.
+        guidance: a guidance text that is a part of the estimate, such as ``cfg(scale=4)``, or
+            ``cfg(scale=1..6)`` for all scales of a range.
         labels: labels of the samples in turn, as a text; None goes round over all classes that the
             model names, ``"none"`` gives none.
         seed: of the noises. Their sample numbers begin at 1,000,000 (the fit) and 2,000,000 (the

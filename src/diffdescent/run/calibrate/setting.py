@@ -14,6 +14,7 @@ from diffdescent.base.errors import UserError
 from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import parse
+from diffdescent.guidance.scale_range import ScaleRange, split_range, with_range
 from diffdescent.run.inputs import resolve_labels
 from diffdescent.run.micro_batch import micro_batch_width
 from diffdescent.run.record import ProcessRecord
@@ -39,7 +40,8 @@ def _settled(guidance: str, net: Predictor) -> str:
     """The guidance's text with what it leaves open filled in."""
     from diffdescent.guidance import parse_guidance
 
-    return str(parse_guidance(guidance).settled(parse("ddim"), net.process))
+    plain, span = split_range(guidance)
+    return with_range(str(parse_guidance(plain).settled(parse("ddim"), net.process)), span)
 
 
 def guided(net: Predictor, guidance: str) -> Predictor:
@@ -50,13 +52,14 @@ def guided(net: Predictor, guidance: str) -> Predictor:
     """
     from diffdescent.guidance import apply_guidance
 
-    made, recipe = apply_guidance(guidance, net, parse("ddim"))
+    plain, span = split_range(guidance)
+    made, recipe = apply_guidance(plain, net, parse("ddim"))
     if recipe.transforms:
         raise UserError(
             f"The guidance {guidance!r} acts on the sampler's steps too, which no fit can foresee;"
             " calibrate with cfg alone."
         )
-    return made
+    return made if span is None else ScaleRange(made, span)
 
 
 def subject_of(
@@ -67,6 +70,11 @@ def subject_of(
     device: torch.device | str | None,
     progress: Callable[[int], None] | None,
 ) -> Subject:
+    if isinstance(net, ScaleRange) and labels is not None:
+        raise UserError(
+            "Under a range of guidance scales the labels go round over all classes; leave labels"
+            " out, or give one scale."
+        )
     known = info(net)
     where = pick_device(device if device is not None else known.device)
     form = tuple(shape or net.shape or ())
