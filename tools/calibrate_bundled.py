@@ -16,27 +16,38 @@ from pathlib import Path
 from diffdescent.core.spectrum.fitted import FittedSolver, load_fitted
 from diffdescent.run.calibrate import calibrate
 
-CASES: dict[str, tuple[str, str | None]] = {
-    "cifar10": ("cifar10", None),
-    "cifar10-cfg4": ("cifar10", "cfg(scale=4)"),
-    "cifar10-mixture": ("cifar10-mixture", None),
-    "mnist": ("mnist", None),
-    "figures": ("figures", None),
+CASES: dict[str, tuple[str, str | None, str | None]] = {
+    "cifar10": ("cifar10", None, None),
+    "cifar10-cfg4": ("cifar10", "cfg(scale=4)", None),
+    "cifar10-mixture": ("cifar10-mixture", None, None),
+    "mnist": ("mnist", None, None),
+    "figures": ("figures", None, None),
+    "cifar10-unlabelled": ("cifar10", None, "none"),
+    "cifar10-mixture-unlabelled": ("cifar10-mixture", None, "none"),
+    "mnist-unlabelled": ("mnist", None, "none"),
+    "figures-unlabelled": ("figures", None, "none"),
 }
-"""Model and guidance, by the name of the files."""
+"""Model, guidance and labels, by the name of the files. A run without labels, which is what
+``dd.sample("cifar10", steps=5)`` is, takes one that was fitted without."""
 NFE = (5, 3, 4, 6, 8, 10)
 
 
 def fitted(case: str, nfe: int, folder: Path, verbose: bool) -> FittedSolver:
     """The sampler of one case, from its file or made now."""
-    model, guidance = CASES[case]
+    model, guidance, labels = CASES[case]
     name = f"{case}-{nfe}"
     path = folder / f"{name}.json"
     if not path.is_file():
         print(f"{name} …", flush=True)
         note = (lambda line: print(f"  {line}", flush=True)) if verbose else None
         found = calibrate(
-            model, nfe=nfe, guidance=guidance, folder=folder / f".{case}", name=name, note=note
+            model,
+            nfe=nfe,
+            guidance=guidance,
+            labels=labels,
+            folder=folder / f".{case}",
+            name=name,
+            note=note,
         )
         found.write(path)
         print(found.summary, flush=True)

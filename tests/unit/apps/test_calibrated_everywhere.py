@@ -208,7 +208,7 @@ def test_from_an_image_it_is_refused(file: Path) -> None:
 def test_pxp_is_refused() -> None:
     under = {"guidance": "classifier(scale=1) | pxp", "labels": 1}
     with pytest.raises(UserError, match="use pxp with another sampler"):
-        dd.sample("cifar10", "calibrated('cifar10-mixture-5')", n=1, **under)  # type: ignore[arg-type]
+        dd.sample("cifar10", "calibrated('cifar10-mixture-unlabelled-5')", n=1, **under)  # type: ignore[arg-type]
 
 
 def test_explain_weights_and_list_show_it(file: Path, tmp_path: Path) -> None:
@@ -220,8 +220,8 @@ def test_explain_weights_and_list_show_it(file: Path, tmp_path: Path) -> None:
     }  # fmt: skip
     assert "In the result, by radial frequency" in run("weights", recipe).stdout
     listed = json.loads(run("list", "calibrated", "--json").stdout)["calibrated"]
-    assert listed["calibrated('mnist-5')"]["evaluations"] == "5"
-    assert listed["calibrated('mnist-5')"]["fitted for"] == "mnist, without labels"
+    assert listed["calibrated('mnist-unlabelled-5')"]["evaluations"] == "5"
+    assert listed["calibrated('mnist-unlabelled-5')"]["fitted for"] == "mnist, without labels"
 
 
 def test_levels_for_other_programs(file: Path) -> None:

@@ -20,7 +20,7 @@ from diffdescent.models import bundled
 from diffdescent.run import prepare
 
 MIXTURE = "cifar10-mixture"
-NAME = f"{MIXTURE}-5"
+NAME = f"{MIXTURE}-unlabelled-5"
 
 
 def test_every_bundled_file_is_what_its_name_says() -> None:
@@ -35,14 +35,17 @@ def test_every_bundled_file_is_what_its_name_says() -> None:
 
 @pytest.mark.parametrize("model", [MIXTURE, "mnist"])
 def test_the_default_is_the_sampler_that_was_fitted(model: str) -> None:
-    named = dd.sample(model, f"calibrated('{model}-5')", n=2)
+    named = dd.sample(model, f"calibrated('{model}-unlabelled-5')", n=2)
     result = dd.sample(model, steps=5, n=2)
-    assert result.record.recipe == f"calibrated(file={model}-5)"
+    assert result.record.recipe == f"calibrated(file={model}-unlabelled-5)"
     assert torch.equal(result.images, named.images)
     assert "was fitted to this model" in str(result.record.reason)
     assert named.record.reason is None
     assert result.record.fitted is not None
-    assert result.record.fitted.sha256 == load_fitted(bundled_samplers()[f"{model}-5"]).digest
+    assert (
+        result.record.fitted.sha256
+        == load_fitted(bundled_samplers()[f"{model}-unlabelled-5"]).digest
+    )
 
 
 IMAGE = torch.zeros(1, 3, 32, 32)
@@ -53,7 +56,6 @@ IMAGE = torch.zeros(1, 3, 32, 32)
     [
         ({"steps": 7}, "ddim | ge is the preset for 7 steps"),
         ({"steps": 20}, "unipc is the preset for 20 steps"),
-        ({"labels": 3}, "samples without labels"),
         ({"guidance": "cfg(scale=2)", "labels": 3}, "other guidance"),
         ({"shape": (3, 16, 16)}, "another shape"),
         ({"grid": "karras"}, "a grid is named"),
@@ -95,3 +97,14 @@ def test_a_run_that_goes_on_may_name_what_was_the_default(tmp_path: Path) -> Non
     named = prepare(MIXTURE, f"calibrated({NAME})").record()
     assert named == dataclasses.replace(record, reason=None)
     Store(tmp_path, RUN, named.entries()).check()
+
+
+def test_labels_are_those_of_the_fit() -> None:
+    fitted = {name: load_fitted(path).fitted_for for name, path in bundled_samplers(5).items()}
+    for labels in (None, 3):
+        run = prepare(MIXTURE, steps=5, labels=labels)
+        named = str(run.recipe).removeprefix("calibrated(file=").removesuffix(")")
+        if named in fitted:
+            assert (fitted[named]["labels"] == "none") == (labels is None)
+        else:
+            assert "was fitted for samples without labels" in str(run.reason)

@@ -78,7 +78,7 @@ def _times(curves: Curves, factor: float) -> Curves:
 @dataclass(frozen=True)
 class Calibrated(Options):
     """``calibrated("FILE")``: the sampler that :func:`diffdescent.run.calibrate.calibrate` wrote;
-    the name of a bundled one (``calibrated("mnist-5")``) stands for its file.
+    the name of a bundled one (``calibrated("mnist-unlabelled-5")``) stands for its file.
 
     Its number of evaluations and its noise levels are the file's. With ``strict`` another model,
     guidance or image size than those of the fit is an error; else it is a warning.
