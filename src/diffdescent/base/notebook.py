@@ -34,7 +34,7 @@ def table_html(
 
 
 def _style(shade: float) -> str:
-    style = "text-align:right;white-space:nowrap"
+    style = "text-align:right;white-space:nowrap;padding:1px 6px"
     if shade == 0:
         return style
     red, green, blue = (214, 69, 65) if shade > 0 else (49, 120, 198)

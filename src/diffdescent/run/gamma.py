@@ -74,7 +74,9 @@ def measure_gamma(
     if images is None:
         if labels is None and info(net).classes:
             labels = [i % len(info(net).classes or ()) for i in range(n)]
-        images = sample(net, "dpmpp", steps=50, n=n, seed=seed, labels=labels).images
+        images = sample(
+            net, "dpmpp", steps=50, n=n, seed=seed, labels=labels, progress=False
+        ).images
     elif net.shape is not None and tuple(images.shape[1:]) != net.shape:
         raise UserError(
             f"The images have the shape {tuple(images.shape[1:])}, and the model's is {net.shape};"

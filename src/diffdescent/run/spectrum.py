@@ -18,4 +18,4 @@ def own_images(model: Predictor | str, n: int, seed: int = 0) -> Tensor:
     net = resolve(model)
     classes = info(net).classes
     labels = [i % len(classes) for i in range(n)] if classes else None
-    return sample(net, "unipc", steps=STEPS, n=n, seed=seed, labels=labels).images
+    return sample(net, "unipc", steps=STEPS, n=n, seed=seed, labels=labels, progress=False).images

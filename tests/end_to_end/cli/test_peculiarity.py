@@ -88,7 +88,10 @@ def test_a_study_continues_and_reports(tmp_path: Path) -> None:
     run(*command, "--n", "2")
     before = {p.name: p.read_bytes() for p in out.glob("*.npz")}
     assert len(before) == 6
-    run(*command, "--n", "4")
+    shown = run(*command, "--n", "4").stdout
+    assert "gradient estimation" in shown or "momentum, β < 0" in shown
+    assert "| --- |" not in shown, "the verdict is a table, not its Markdown"
+    assert "**" not in shown
     after = {p.name: p.read_bytes() for p in out.glob("*.npz")}
     assert len(after) == 12
     assert before.items() <= after.items()

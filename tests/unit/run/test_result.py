@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import sys
 import types
@@ -267,3 +268,32 @@ def test_what_else_is_given_as_a_model() -> None:
             dd.sample(thing)
     with pytest.raises(dd.UserError, match="is not a model"):
         dd.sample(Tensor([5.0]).item())  # type: ignore[arg-type]
+
+
+def test_grids_plans_and_weights_draw_themselves() -> None:
+    recipe = dd.sampler("heun")
+    grid = dd.grid("karras", VP, 5)
+    plan = recipe.plan(grid)
+    page = grid._repr_html_()
+    assert page.count("<tr>") == 1 + 6
+    for level in grid.points:
+        assert f">{level.ratio:.5g}</td>" in page
+    # The end σ = 0 has no place on a logarithmic axis.
+    assert page.count("<circle") == 5
+    assert plan._repr_html_().count("<tr>") == 1 + sum(len(row.outputs) for row in plan.rows)
+    weights = dd.effective_weights("ge", grid)
+    drawn = weights._repr_html_()
+    assert drawn.count("<tr>") == 1 + 5
+    largest = float(np.abs(weights.evals).max())
+    place = np.unravel_index(np.abs(weights.evals).argmax(), weights.evals.shape)
+    assert drawn.count(",0.75)'") == int((np.abs(weights.evals) == largest).sum())
+    assert f",0.75)'>{weights.evals[place]:.4f}</td>" in drawn
+    noisy = dd.effective_weights("ddpm", grid)
+    assert "noise" in noisy._repr_html_()
+
+
+def test_names_from_outside_are_not_markup() -> None:
+    grid = dataclasses.replace(dd.grid("karras", VP, 3), name="<script>", notes=("a <b> note",))
+    page = grid._repr_html_()
+    assert "<script>" not in page
+    assert "a &lt;b&gt; note" in page
