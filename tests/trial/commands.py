@@ -32,7 +32,8 @@ GOOD: dict[str, tuple[str, ...]] = {
         "--teacher", "12", "--bands", "1",
     ),
     "conflicts": (
-        "net", "--guidance", "classifier(model='guide', scale=0.01)", "--n", "2", "--steps", "3",
+        "net", "--guidance", "classifier(model='guide')", "--n", "2", "--sampler",
+        "ddpm | threshold", "--steps", "3",
         "--out", "made",
     ),
     "evaluate": ("photos", "--reference", "photos.npz", "--resamples", "2"),

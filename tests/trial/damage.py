@@ -172,15 +172,16 @@ WRONG: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-def with_wrong_types(document: Any, limit: int) -> Iterator[Any]:
-    """The document with each entry in it at values of other types, at most ``limit`` of them."""
+def with_wrong_types(document: Any, limit: int, gone: bool = True) -> Iterator[Any]:
+    """The document with each entry in it at values of other types, at most ``limit`` of them, and
+    with ``gone`` without each of them."""
     places = list(_places(document, ()))
     every = [(place, wrong) for wrong in WRONG for place in places]
     step = max(1, len(every) // limit)
     for place, wrong in every[::step]:
         yield _replaced(document, place, wrong)
     for place in places:
-        if place and isinstance(place[-1], str):
+        if gone and place and isinstance(place[-1], str):
             yield _without(document, place)
 
 

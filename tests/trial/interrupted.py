@@ -29,7 +29,8 @@ KEEPERS: dict[str, tuple[str, ...]] = {
         "--held-out", "8", "--teacher", "12", "--bands", "1", "--end-to-end", "0", "-q",
     ),
     "conflicts": (
-        "conflicts", "net", "--guidance", "classifier(model='guide', scale=0.01)", "--n", "2",
+        "conflicts", "net", "--guidance", "classifier(model='guide')", "--n", "2", "--sampler",
+        "ddpm | threshold",
         "--steps", "3", "--out", "made", "-q",
     ),
     "landscape": (

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import io
 import logging
 import os
@@ -188,6 +189,12 @@ def replace_files(folder: Path, write: Callable[[Path], object]) -> None:
         raise _refused(folder, error) from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def sweep_name(path: Path) -> None:
+    """Remove what killed processes left half-written of one file."""
+    for left in path.parent.glob(f".{glob.escape(path.name[:100])}.*.partial"):
+        _remove(left)
 
 
 def sweep(folder: Path) -> None:

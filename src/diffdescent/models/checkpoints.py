@@ -3,7 +3,10 @@ only."""
 
 from __future__ import annotations
 
+import inspect
+import math
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +135,7 @@ def load_checkpoint(folder: str | Path, device: str | None = None) -> Network | 
             " only UNet2DModel folders load by themselves; wrap another network with dd.Network in"
             " Python."
         )
+    _check_types(unet_folder / "config.json", config, UNet2DModel.__init__)
     scheduler = root / "scheduler" / "scheduler_config.json"
     if not scheduler.is_file():
         scheduler = root / "scheduler_config.json"
@@ -172,14 +176,21 @@ def wrap_unet(
     extra = extra or {}
     size = unet.config.sample_size
     sides = (size, size) if isinstance(size, int) else tuple(size or ())
-    module = _Labelled(unet, extra.get("null_class", _null_class(unet, extra)))
+    null, classes = extra.get("null_class", _null_class(unet, extra)), extra.get("classes")
+    if null is not None and not (
+        type(null) is int and 0 <= null < (unet.config.num_class_embeds or 0)
+    ):
+        raise ValueError(f"null_class is {str(null)[:40]}, which is no label of the network")
+    if classes is not None and not all(isinstance(name, str) for name in classes):
+        raise ValueError("classes are not a list of names")
+    module = _Labelled(unet, null)
     weight = next(unet.parameters())
     common: dict[str, Any] = {
         "shape": (unet.config.in_channels, *sides) if sides else None,
         "dtype": weight.dtype,
         "device": weight.device,
         "name": name,
-        "classes": tuple(extra["classes"]) if "classes" in extra else None,
+        "classes": None if classes is None else tuple(classes),
         "label_count": unet.config.num_class_embeds,
         "needs_label": module.count is not None and module.null_class is None,
         "fingerprint": fingerprint,
@@ -205,6 +216,25 @@ def wrap_unet(
         learned_variance=unet.config.out_channels == 2 * unet.config.in_channels,
         **common,
     )
+
+
+_KINDS_OF = ((bool, (bool,)), (int, (int, float)), (float, (int, float)), (str, (str,)))
+
+
+def _check_types(path: Path, config: dict[str, Any], constructor: Callable[..., Any]) -> None:
+    """Raise :class:`UserError` for an entry of another type than the constructor's default: the
+    network would fail over it when it is evaluated."""
+    for name, parameter in inspect.signature(constructor).parameters.items():
+        value, default = config.get(name), parameter.default
+        allowed = next((types for kind, types in _KINDS_OF if isinstance(default, kind)), None)
+        if value is None or allowed is None:
+            continue
+        finite = not isinstance(value, float) or math.isfinite(value)
+        if not isinstance(value, allowed) or not finite:
+            raise UserError(
+                f"{path}: {name} must be a {type(default).__name__} such as {default!r}, not"
+                f" {str(value)[:40]}; the checkpoint is damaged."
+            )
 
 
 def _null_class(unet: Any, extra: dict[str, Any]) -> int | None:

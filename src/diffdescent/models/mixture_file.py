@@ -120,7 +120,11 @@ def _assemble(
     name: str,
     device: torch.device | str | None,
 ) -> Mixture:
-    shape = tuple(int(n) for n in about["shape"])
+    shape, classes = tuple(int(n) for n in about["shape"]), about["classes"]
+    if classes is not None and not (
+        isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    ):
+        raise ValueError("its classes are not a list of names")
     variances = tensors["deviations"].double() ** 2
     factors: Tensor | None = None
     if "cholesky" in tensors:
@@ -140,7 +144,7 @@ def _assemble(
         _process(about["process"], tensors),
         factors=factors,
         labels=tensors.get("labels"),
-        classes=about["classes"],
+        classes=classes,
         shape=shape,
         coordinates=Cosine(shape, tensors["order"]) if "order" in tensors else None,
         name=name,

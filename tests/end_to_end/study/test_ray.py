@@ -4,19 +4,24 @@ middle."""
 from __future__ import annotations
 
 import contextlib
+import errno
+import io
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from diffdescent.base.errors import UserError
-from diffdescent.lab.study import execute, ray_runner
+from diffdescent.lab.study import execute, prepare, ray_runner
 from diffdescent.lab.study.shards import Task
 from tests.end_to_end.study.test_resume import digests, times
+from tests.paths import ROOT
 from tests.unit.lab.study.conftest import Make
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
@@ -90,3 +95,80 @@ def test_a_killed_node_and_killed_workers_change_no_image(
 def test_no_cluster_at_the_address(make: Make, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"There is no Ray cluster at 127\.0\.0\.1:1"):
         execute(make(), tmp_path / "out", ray=True, address="127.0.0.1:1")
+
+
+def listening(session: int) -> set[str]:
+    """The addresses on which this process and the processes of a Ray session listen, as the kernel
+    writes them."""
+    sockets: set[str] = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            command = (process / "cmdline").read_bytes()
+            if b"ray" not in command or int(process.name) < session:
+                continue
+            for link in (process / "fd").iterdir():
+                with contextlib.suppress(OSError):
+                    sockets.add(os.readlink(link))
+    lines = [
+        line.split()
+        for table in ("tcp", "tcp6")
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+    ]
+    listed = (line for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in sockets)
+    return {line[1].split(":")[0] for line in listed}
+
+
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_ray_of_our_own_is_reached_from_this_machine_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A process of its own: Ray reads these settings once."""
+    script = (
+        "import os, sys\n"
+        "from diffdescent.lab.study import ray_runner\n"
+        "with ray_runner.cluster(None, 1, 1) as ray:\n"
+        "    from tests.end_to_end.study.test_ray import listening, LOOPBACK\n"
+        "    assert ray.get(ray.remote(lambda: 3).remote()) == 3\n"
+        "    found = listening(os.getpid())\n"
+        "    assert found and found <= LOOPBACK, found\n"
+        "    from ray import _raylet\n"
+        "    mode = getattr(_raylet, 'get_authentication_mode', None)\n"
+        "    assert mode is None or mode() == _raylet.AuthenticationMode.TOKEN\n"
+        "print('RAY', ray.__version__, os.environ['RAY_AUTH_MODE'])\n"
+    )
+    environment = {**os.environ, "HOME": str(tmp_path), "RAY_raylet_start_wait_time_s": "180"}
+    for name in ("RAY_AUTH_MODE", "RAY_ADDRESS"):
+        environment.pop(name, None)
+    path = [str(ROOT), str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment["PYTHONPATH"] = os.pathsep.join(path)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True,
+        timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "RAY" in done.stdout
+
+
+def test_a_full_disk_of_a_worker_is_one_sentence_and_costs_nothing(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bytes of a shard come back to the driver; what a worker keeps for itself is its cache of
+    exact solutions."""
+    study = prepare(make(), tmp_path / "out")
+    (tmp_path / "out" / "cache").mkdir(parents=True)
+
+    def full(number: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    config, cache = study.config.model_dump_json(), str(tmp_path / "out" / "cache")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(UserError, match=r"Cannot write .*cache.*No space left on device"):
+            ray_runner.shard(config, study.tasks[0], cache)
+    assert not list((tmp_path / "out" / "cache").iterdir())
+    shards = [ray_runner.shard(config, study.tasks[0], place) for place in (cache, None)]
+    first, second = (str(np.load(io.BytesIO(data))["sha256"]) for data in shards)
+    assert first == second

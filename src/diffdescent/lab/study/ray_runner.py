@@ -7,9 +7,11 @@ network's width do not depend on where it runs, so the images are the same.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -55,6 +57,12 @@ def cluster(address: str | None, workers: int | None, threads: int) -> Iterator[
     without a cluster.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address is None:
+        # Whoever reaches Ray's ports runs what he likes: a Ray of our own asks for a token, where
+        # its version knows tokens, and listens on the loopback address alone.
+        if "ray" not in sys.modules:  # it reads this when it is imported
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ[_CLUSTERS] = "0"
     # What Ray will do by itself in the next version, and says so at every start until then.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
@@ -66,6 +74,7 @@ def cluster(address: str | None, workers: int | None, threads: int) -> Iterator[
     if ray.is_initialized():
         yield ray
         return
+    _listen_to_all(address is not None)
     if address is not None:
         _check_reachable(address)
     environment = {"env_vars": {"OMP_NUM_THREADS": str(threads)}}
@@ -89,6 +98,20 @@ def cluster(address: str | None, workers: int | None, threads: int) -> Iterator[
         yield ray
     finally:
         ray.shutdown()
+
+
+_CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Ray's variable, which holds on every system: whether a Ray started here is one that other
+machines can join, and listens on all of its addresses."""
+
+
+def _listen_to_all(joined: bool) -> None:
+    """The same for a Ray that was imported before the variable was set."""
+    constants: Any = importlib.import_module("ray._private.ray_constants")
+    if hasattr(constants, "ENABLE_RAY_CLUSTER"):
+        constants.ENABLE_RAY_CLUSTER = joined
+    if joined and os.environ.get(_CLUSTERS) == "0":
+        del os.environ[_CLUSTERS]
 
 
 def _check_reachable(address: str) -> None:

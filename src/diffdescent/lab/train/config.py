@@ -86,8 +86,8 @@ class OptimizerConfig(Section):
 class RunConfig(Section):
     """How long, in what precision, and what is written when (intervals in steps; 0 is never)."""
 
-    steps: int = Field(gt=0)
-    batch: int = Field(default=64, gt=0)  # images a step, over all processes together
+    steps: int = Field(gt=0, le=10**9)
+    batch: int = Field(default=64, gt=0, le=10**6)  # images a step, over all processes together
     seed: int = Field(default=0, ge=0)
     precision: Literal["fp32", "bf16"] = "bf16"
     channels_last: bool = False
