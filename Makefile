@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo-output
 
-.PHONY: demo test test-slow golden lint format bench docs notebooks reports clean
+.PHONY: demo test test-slow trial golden lint format bench docs notebooks reports clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -22,6 +22,9 @@ test: $(VENV)/.installed  ## everything that runs in minutes
 
 test-slow: $(VENV)/.installed  ## the long suites alone
 	$(BIN)/python -m pytest -m slow
+
+trial: $(VENV)/.installed  ## bad input over every command, kills between any two writes, full disks
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.trial
 
 # The recordings are states of the reference implementations, as .npz files. They are not public; tests/data has a slice.
 golden: $(VENV)/.installed  ## every recorded trajectory: make golden DATA=folder

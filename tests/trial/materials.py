@@ -18,7 +18,6 @@ from diffdescent.base.images import save_png
 from diffdescent.models.mixture import Mixture
 from diffdescent.models.mixture_file import save_mixture
 
-from .damage import write_hostile
 from .judge import attempt, command
 
 UNET = {
@@ -48,8 +47,8 @@ STUDY: dict[str, Any] = {
 }
 
 
-def write_materials(folder: Path) -> None:
-    """Write all of it into ``folder``."""
+def write_materials(folder: Path, made: bool = True) -> None:
+    """Write all of it into ``folder``, with ``made`` also what commands make of it."""
     folder.mkdir(parents=True, exist_ok=True)
     draw = torch.Generator().manual_seed(0)
     means = torch.randn(2, 3, 4, 4, generator=draw, dtype=torch.float64) * 0.4
@@ -84,8 +83,8 @@ def write_materials(folder: Path) -> None:
     (folder / "poses.json").write_text(json.dumps(_poses()))
     torch.save({"weight": torch.zeros(3)}, folder / "weights.pt")
     (folder / "file").write_text("years of work")
-    write_made(folder)
-    write_hostile(folder)
+    if made:
+        write_made(folder)
 
 
 def write_made(folder: Path) -> None:
