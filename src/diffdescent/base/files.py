@@ -36,7 +36,7 @@ DAMAGED = ".damaged"
 """What the name of a damaged file ends in, once it is set aside."""
 TRIES = 5
 """A partial file may be swept away by another process that begins; it is then written again."""
-_BAD = (
+DAMAGE = (
     OSError, ValueError, KeyError, EOFError, NotImplementedError, RuntimeError, struct.error,
     zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
@@ -156,6 +156,20 @@ def _refused(path: Path, error: OSError) -> UserError:
     )
 
 
+def check_place(path: Path) -> None:
+    """Raise :class:`UserError` where ``path`` is no folder and cannot become one, as far as that
+    can be seen without making it."""
+    try:
+        while not path.exists():
+            path = path.parent
+        able = path.is_dir() and os.access(path, os.W_OK | os.X_OK)
+        why = "it is a file" if not path.is_dir() else "it may not be written to"
+    except OSError as error:
+        able, why = False, str(error.strerror)
+    if not able:
+        raise UserError(f"Cannot make the folder {path}: {why}; choose another one.")
+
+
 def make_folder(path: Path) -> None:
     """Make ``path`` a folder. Raises :class:`UserError` where that cannot be done."""
     try:
@@ -229,38 +243,6 @@ def set_aside(path: Path) -> Path:
     return aside
 
 
-def is_whole(path: Path) -> bool:
-    """Whether a file is there and its own checksums hold, which .npz and .png files have."""
-    check = {".npz": _whole_archive, ".png": _whole_png}[path.suffix]
-    return path.is_file() and check(path)
-
-
-def _whole_archive(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except _BAD:
-        return False
-
-
-def _whole_png(path: Path) -> bool:
-    """Every chunk of the file against its CRC, to the last one (PNG specification, section 5)."""
-    try:
-        data, at = path.read_bytes(), 8
-    except OSError:
-        return False
-    if data[:at] != b"\x89PNG\r\n\x1a\n":
-        return False
-    while at + 12 <= len(data):
-        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
-        if zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
-            return False
-        if data[at + 4 : at + 8] == b"IEND":
-            return end == len(data)
-        at = end
-    return False
-
-
 def pack_arrays(arrays: Mapping[str, npt.NDArray[Any]], compressed: bool = False) -> bytes:
     """Named arrays as the bytes of an .npz file."""
     buffer = io.BytesIO()
@@ -274,7 +256,7 @@ def read_arrays(path: Path) -> Arrays:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except (*_BAD, AttributeError) as error:  # a bare array has no context
+    except (*DAMAGE, AttributeError) as error:  # a bare array has no context
         raise UserError(
             f"{path} is missing or damaged ({error}); give the same command again to make it."
         ) from None

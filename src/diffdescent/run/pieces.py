@@ -18,6 +18,7 @@ import torch
 from diffdescent.base.errors import UserError
 from diffdescent.base.files import (
     Arrays,
+    check_place,
     kept_arrays,
     make_folder,
     pack_arrays,
@@ -48,7 +49,7 @@ class Pieces:
 
     def __post_init__(self) -> None:
         if self.folder is not None:
-            make_folder(self.folder)
+            check_place(self.folder)
 
     def get(self, kind: str, settings: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
         """The piece of these settings (JSON) from its file, or made and written. A damaged file is
@@ -62,6 +63,7 @@ class Pieces:
             found = kept_arrays(path)
             if found is None:
                 found = make()
+                make_folder(self.folder)
                 write_atomically(path, pack_arrays(found))
         self._done += 1
         if self.progress is not None:

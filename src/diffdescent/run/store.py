@@ -22,13 +22,13 @@ from diffdescent.base.files import (
     PARTIAL,
     Arrays,
     create_file,
-    is_whole,
     kept_arrays,
     make_folder,
     set_aside,
     sweep,
     write_atomically,
 )
+from diffdescent.base.whole import is_whole
 
 from .json_files import damaged, json_text, read_object, shortly
 

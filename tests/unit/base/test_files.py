@@ -14,16 +14,19 @@ import torch
 
 from diffdescent.base.errors import UserError
 from diffdescent.base.files import (
+    check_place,
     create_file,
-    is_whole,
     kept_arrays,
     pack_arrays,
     read_arrays,
     replace_file,
+    replace_files,
     sweep,
+    sweep_name,
     write_atomically,
 )
 from diffdescent.base.images import save_png
+from diffdescent.base.whole import is_whole
 
 ARRAYS = {"a": np.arange(500.0), "b": np.array("text")}
 
@@ -186,3 +189,44 @@ def test_arrays_come_back(compressed: bool, tmp_path: Path) -> None:
     back = kept_arrays(path)
     assert back is not None
     assert all(np.array_equal(back[name], value) for name, value in ARRAYS.items())
+
+
+def test_a_place_is_looked_at_and_nothing_is_made(tmp_path: Path) -> None:
+    check_place(tmp_path / "a" / "b")
+    assert names(tmp_path) == []
+    (tmp_path / "file").write_text("years of work")
+    for place, why in ((tmp_path / "file", "is a file"), (tmp_path / "file" / "x", "is a file")):
+        with pytest.raises(UserError, match=f"Cannot make the folder .*{why}"):
+            check_place(place)
+    with pytest.raises(UserError, match="File name too long"):
+        check_place(tmp_path / ("x" * 300) / "y")
+
+
+def test_a_folder_of_files_is_replaced_file_by_file(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / ".0123.partial").mkdir()  # a killed process left it
+
+    def write(folder: Path) -> None:
+        (folder / "deep").mkdir()
+        (folder / "deep" / "a").write_text("new")
+
+    replace_files(tmp_path, write)
+    assert names(tmp_path) == ["deep", "notes.txt"]
+    assert (tmp_path / "deep" / "a").read_text() == "new"
+
+    def fail(folder: Path) -> None:
+        (folder / "deep").mkdir()
+        (folder / "deep" / "a").write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(UserError, match="No space left on device"):
+        replace_files(tmp_path, fail)
+    assert names(tmp_path) == ["deep", "notes.txt"]
+    assert (tmp_path / "deep" / "a").read_text() == "new"
+
+
+def test_what_a_kill_left_of_one_file_goes_when_it_is_written_again(tmp_path: Path) -> None:
+    for name in (".fit.json.ab12.partial", ".other.json.ab12.partial", ".fit.jsonx"):
+        (tmp_path / name).write_text("half")
+    sweep_name(tmp_path / "fit.json")
+    assert names(tmp_path) == [".fit.jsonx", ".other.json.ab12.partial"]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from diffdescent.base.errors import UserError
-from diffdescent.base.files import is_whole
+from diffdescent.base.whole import is_whole
 
 from .cells import Cell
 

@@ -19,9 +19,10 @@ import torch
 from torch import nn
 
 from diffdescent.base.errors import UserError
-from diffdescent.base.files import is_whole, make_folder, sweep
+from diffdescent.base.files import make_folder, sweep
 from diffdescent.base.image_sets import ImageSet, read_images
 from diffdescent.base.images import save_png
+from diffdescent.base.whole import is_whole
 
 from .batches import Batch, Batches
 from .checkpoint import check_same_run, load_checkpoint, save_checkpoint
