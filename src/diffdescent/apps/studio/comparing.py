@@ -84,10 +84,12 @@ class Comparison:
     @classmethod
     def of(cls, setting: Setting, solutions: Solutions) -> Comparison:
         """Everything prepared, nothing evaluated. Raises :class:`Mistakes` for bad input."""
-        attempts: list[Callable[[], Run | None]] = [partial(check_shared, setting)]
-        attempts += [partial(prepare_lane, setting, i) for i in range(len(setting.state.lanes))]
         mistakes: dict[str, str] = {}
-        runs = [_attempt(one, mistakes) for one in attempts]
+        _attempt(partial(check_shared, setting), mistakes)
+        if mistakes:
+            raise Mistakes(mistakes)
+        count = len(setting.state.lanes)
+        runs = [_attempt(partial(prepare_lane, setting, i), mistakes) for i in range(count)]
         if mistakes:
             raise Mistakes(mistakes)
         return cls(setting, [LaneRun(run) for run in runs if run is not None], solutions)

@@ -13,6 +13,7 @@ from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import Recipe, default_grid, parse, parse_grid
 from diffdescent.guidance import apply_guidance, parse_guidance
 from diffdescent.run import Run, prepare
+from diffdescent.run.arguments import check_numbers, chosen_numbers
 from diffdescent.run.budget import evaluations, steps_for
 
 from .state import Lane, State
@@ -21,7 +22,6 @@ T = TypeVar("T")
 MOST_EVALUATIONS = 1000
 """Of one image; networks of discrete steps know their own limit, which is usually the same."""
 MOST_IMAGES = 16
-SEEDS = 2**63
 
 
 class Mistake(Exception):
@@ -55,10 +55,8 @@ def check_shared(setting: Setting) -> None:
     """Raise :class:`Mistake` for what is wrong for every lane: guidance, seed, images."""
     state = setting.state
     at("guidance", lambda: parse_guidance(setting.guidance) if setting.guidance else None)
-    if not 0 <= state.seed < SEEDS:
-        raise Mistake("seed", f"The seed must be from 0 to {SEEDS - 1}, not {state.seed}.")
-    if state.sample < 0:
-        raise Mistake("sample", f"A sample's number must be at least 0, not {state.sample}.")
+    at("seed", lambda: check_numbers(1, state.seed, 1.0, 1, None))
+    at("sample", lambda: chosen_numbers([state.sample]))
     if not 1 <= state.images <= MOST_IMAGES:
         raise Mistake(
             "images",
@@ -91,9 +89,9 @@ def prepare_lane(setting: Setting, number: int) -> Run:
     def cost(steps: int) -> int:
         return evaluations(guided[0], _plan(guided[1], levels(steps)))
 
+    at(place, lambda: check_numbers(budget, 0, 1.0, 1, None))
     steps = budget
     if state.counted == "evaluations":
-        at(place, lambda: levels(budget) if budget < 1 else None)
         steps = at(place, lambda: steps_for(cost, budget))
     grid = at(place, lambda: levels(steps))
     at(f"recipe{n}", lambda: _plan(guided[1], grid))

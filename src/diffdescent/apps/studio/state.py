@@ -62,6 +62,19 @@ class Reading:
 
 
 @dataclass(frozen=True)
+class Restoring:
+    """A restoration: what measures the picture, the standard deviation of the measurement's noise,
+    the method, its evaluations and how many samples it draws. The picture is not part of an
+    address."""
+
+    operator: str = "blur(sigma=2)"
+    noise: float = 0.05
+    method: str = "diffpir"
+    evaluations: int = 20
+    samples: int = 4
+
+
+@dataclass(frozen=True)
 class State:
     """Everything that a view follows from.
 
@@ -89,6 +102,7 @@ class State:
     reading: Reading = field(default_factory=Reading)
     sweep: Sweep = field(default_factory=Sweep)
     scene: Scene = field(default_factory=Scene)
+    restore: Restoring = field(default_factory=Restoring)
 
     def query(self) -> str:
         """The state as the query of an address: every entry that is not the default."""

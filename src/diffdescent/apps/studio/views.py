@@ -12,6 +12,7 @@ from diffdescent.base.images import png_bytes
 
 from .comparing import Comparison, LaneRun
 from .reading import Read, admissible, levels, table
+from .restoration import RestorationRun
 from .state import Reading
 from .sweeping import SweepRun
 
@@ -156,3 +157,20 @@ def sweep(found: SweepRun) -> str:
         f'<div class="dd-wide"><table class="dd-sweep"><tr><th></th>{head}</tr>'
         f"{''.join(rows)}</table></div>"
     )
+
+
+def restoration(found: RestorationRun) -> str:
+    """The picture, what was measured of it, the samples and their mean, side by side."""
+    psnr = found.psnr
+    shown = {
+        "picture": found.truth,
+        "measured": found.measured,
+        f"samples, evaluation {found.done} of {found.run.plan.nfe}": found.preview,
+        "mean" if psnr is None else f"mean, PSNR {psnr:.2f} dB": found.mean,
+    }
+    figures = [
+        f"<figure>{image(frame, title)}<figcaption>{escape(title)}</figcaption></figure>"
+        for title, frame in shown.items()
+        if frame is not None
+    ]
+    return f'<div class="dd-row">{"".join(figures)}</div>'

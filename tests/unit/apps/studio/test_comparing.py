@@ -63,7 +63,7 @@ def test_lanes_take_turns_and_every_evaluation_is_seen() -> None:
     assert [lane.nfe for lane in made.lanes] == [5, 3, 5]
     assert turns[:6] == [0, 1, 2, 0, 1, 2]
     first = [previews[k] for k, i in enumerate(turns) if i == 0]
-    assert all(not torch.equal(a, b) for a, b in pairwise(first))
+    assert all(not torch.equal(a, b) for a, b in pairwise(first[:5]))
     assert [lane.frame_at for lane in made.lanes] == [
         [1, 2, 3, 4, 5, 5],
         [1, 2, 3, 3],
@@ -120,6 +120,7 @@ def test_the_distance_is_that_to_the_exact_solution() -> None:
         ({"lanes": (Lane("ddim"), Lane("ddim", "kara"))}, "grid2", ["--grid", "kara"]),
         ({"budget": 10**6}, "budget", ["--steps", "1000000"]),
         ({"budget": 0}, "budget", ["--steps", "0"]),
+        ({"seed": -1}, "seed", ["--seed", "-1"]),
         ({"guidance": "cfg(scale=x)"}, "guidance", ["--guidance", "cfg(scale=x)"]),
         ({"label": "unicorn"}, "label", ["--label", "unicorn"]),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from diffdescent.apps.studio.state import Lane, Reading, Scene, State, Sweep
+from diffdescent.apps.studio.state import Lane, Reading, Restoring, Scene, State, Sweep
 from diffdescent.base.errors import UserError
 
 OTHER = State(
@@ -22,6 +22,7 @@ OTHER = State(
     reading=Reading(0.2, 2.0),
     sweep=Sweep("ddim(eta={eta})", "karras", "eta", "0:1:5", "nfe", "5, 10"),
     scene=Scene(4, 0.5, 50),
+    restore=Restoring("gray", 0.1, "ddrm", 9, 1),
 )
 
 

@@ -19,6 +19,7 @@ from .compare import WORK, CompareTab
 from .fields import Fields
 from .lane import QUIET
 from .others import LandscapeTab, ReadTab, SweepTab
+from .restore import RestoreTab
 from .shared import shared_fields
 
 INTRO = (
@@ -46,8 +47,10 @@ def build(models: Models) -> Any:
                 sweep = SweepTab(fields, solutions)
             with gr.Tab("Landscape", id="landscape") as landscape_tab:
                 landscape = LandscapeTab(fields)
+            with gr.Tab("Restore", id="restore") as restore_tab:
+                restore = RestoreTab(fields)
         read.connect(read_tab)
-        for worker in (compare, sweep, landscape):
+        for worker in (compare, sweep, landscape, restore):
             worker.cancel.click(
                 lambda: '<p class="dd-note" role="status">cancelled</p>', None, [worker.status],
                 cancels=[worker.connect()], queue=False,
@@ -57,6 +60,7 @@ def build(models: Models) -> Any:
             (read_tab, "read"),
             (sweep_tab, "sweep"),
             (landscape_tab, "landscape"),
+            (restore_tab, "restore"),
         ):
             tab.select(lambda name=name: name, None, [fields.components["tab"]], **QUIET)
         count = fields.components["lanes"]

@@ -72,7 +72,7 @@ class Fields:
         shown: dict[str, Any] = {"lanes": len(state.lanes)}
         for i, one in enumerate(lanes, 1):
             shown |= {f"recipe{i}": one.recipe, f"grid{i}": one.grid, f"budget{i}": one.budget}
-        for part in ("reading", "sweep", "scene"):
+        for part in ("reading", "sweep", "scene", "restore"):
             group = getattr(state, part)
             shown |= {f"{part}.{name}": value for name, value in vars(group).items()}
         shown |= {n: v for n, v in vars(state).items() if n in self.components and n != "lanes"}

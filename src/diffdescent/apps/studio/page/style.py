@@ -21,6 +21,8 @@ CSS = """
 .dd-sweep .dd-pixels { width: 96px; }
 .dd-reading h3 { margin: 1.2rem 0 0.4rem; }
 .dd-problem:not(:has(.dd-mistake)) { display: none !important; }
+.dd-row { display: flex; flex-wrap: wrap; gap: 1rem; }
+.dd-row figure { margin: 0; width: min(260px, 45%); font-size: 0.85rem; }
 #intro p { margin: 0; }
 """
 

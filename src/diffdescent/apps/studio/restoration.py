@@ -1,0 +1,172 @@
+"""An image is measured, and restored from the measurement: what the Restore tab shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from diffdescent.base.errors import UserError
+from diffdescent.base.images import from_uint8, to_uint8
+from diffdescent.core.noise import normals
+from diffdescent.core.operators.bound import Bound, Linear
+from diffdescent.run import Batch, Run, prepare, watch
+from diffdescent.run.restoring import bind, prepare_restoration
+
+from .comparing import page
+from .preparing import MOST_EVALUATIONS, MOST_IMAGES, Mistake, Setting, at
+
+MOST_BYTES = 8_000_000
+MOST_PIXELS = 4096 * 4096
+_MEASUREMENT = -7
+"""The step by which a measurement's noise is keyed: that of no run."""
+_PICTURE = ("unipc", 20)
+"""What draws the picture where none was uploaded: a recipe and its steps."""
+
+
+def read_upload(path: Path, shape: tuple[int, ...]) -> Tensor:
+    """An uploaded picture, cut to the middle and resized to ``shape`` (C, H, W), uint8; the file is
+    removed, whatever it was.
+
+    It is decoded as an image and as nothing else. Raises :class:`UserError` for a file that is too
+    large or no image.
+    """
+    from PIL import Image
+
+    channels, height, width = shape
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise UserError(
+                f"The picture has {path.stat().st_size / 1e6:.1f} MB; at most {MOST_BYTES // 10**6}"
+                " MB are taken."
+            )
+        with Image.open(path) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
+                raise UserError(
+                    f"The picture has {opened.width} × {opened.height} pixels; at most"
+                    f" {MOST_PIXELS} are taken."
+                )
+            kept = opened.convert("L" if channels == 1 else "RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError("The upload cannot be read as an image; give a PNG or JPEG file.") from None
+    finally:
+        path.unlink(missing_ok=True)
+    scale = max(width / kept.width, height / kept.height)
+    size = max(width, round(kept.width * scale)), max(height, round(kept.height * scale))
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    cut = kept.resize(size, Image.Resampling.LANCZOS).crop((left, top, left + width, top + height))
+    array = torch.frombuffer(bytearray(cut.tobytes()), dtype=torch.uint8)
+    return array.reshape(height, width, channels).permute(2, 0, 1).clone()
+
+
+@dataclass
+class RestorationRun:
+    """One picture on its way: ``truth`` and what was ``measured`` of it as sheets, the newest
+    ``preview`` of the samples, and at the end their ``images`` and PSNR."""
+
+    run: Run
+    truth: Tensor
+    measured: Tensor | None
+    done: int = 0
+    preview: Tensor | None = None
+    images: Tensor | None = None
+    _true: Tensor = field(default_factory=lambda: torch.empty(0), repr=False)
+
+    @property
+    def mean(self) -> Tensor | None:
+        """The mean of the samples, as a sheet."""
+        return None if self.images is None else page(self.images.mean(0, keepdim=True))
+
+    @property
+    def psnr(self) -> float | None:
+        """That of the mean, in decibels."""
+        if self.images is None:
+            return None
+        error = float((self.images.mean(0).cpu() - self._true).square().mean())
+        return math.inf if error == 0 else 10 * math.log10(4 / error)
+
+    @classmethod
+    def of(cls, setting: Setting, upload: Tensor | None) -> RestorationRun:
+        """Everything prepared, the measurement made; ``upload`` None draws a picture from the
+        model. Raises :class:`Mistake`."""
+        state, asked = setting.state, setting.state.restore
+        if not 1 <= asked.samples <= MOST_IMAGES:
+            raise Mistake("restore.samples", f"Samples must be 1 to {MOST_IMAGES}.")
+        if not 1 <= asked.evaluations <= MOST_EVALUATIONS:
+            raise Mistake("restore.evaluations", f"Evaluations must be 1 to {MOST_EVALUATIONS}.")
+        x = _truth(setting) if upload is None else from_uint8(upload)
+        if tuple(x.shape) != tuple(setting.model.shape or x.shape):
+            raise Mistake("model", "The picture was cut for another model; upload it again.")
+        device, dtype = x.device, torch.float32
+        bound, _ = at(
+            "restore.operator",
+            lambda: bind(asked.operator, tuple(x.shape), state.seed, device, dtype),
+        )
+        y = bound.forward(x[None])
+        if not 0 <= asked.noise < math.inf:
+            raise Mistake("restore.noise", f"The noise must be at least 0, not {asked.noise:g}.")
+        y = y + asked.noise * normals(
+            state.seed, torch.tensor([state.sample]), bound.out_shape, _MEASUREMENT
+        ).to(y)
+        run = at(
+            "restore.method",
+            lambda: prepare_restoration(
+                setting.model,
+                y,
+                asked.operator,
+                noise=asked.noise,
+                method=asked.method,
+                nfe=asked.evaluations,
+                n=asked.samples,
+                seed=state.seed,
+                labels=state.label.strip() or None,
+                guidance=setting.guidance,
+            ),
+        )
+        return cls(run, page(x[None]), _shown(bound, y), _true=x.cpu())
+
+    def steps(self) -> Iterator[None]:
+        """The work, an evaluation at a time. Raises :class:`UserError` for NaN from the model."""
+        for one in watch(self.run):
+            if isinstance(one, Batch):
+                self.images = one.images
+                self.preview = page(one.images)
+            else:
+                self.done = one.index + 1
+                self.preview = page(one.x0)
+            yield
+
+
+def _truth(setting: Setting) -> Tensor:
+    """A picture (C, H, W) that the model draws by itself: the first sample of the seed."""
+    state = setting.state
+    recipe, steps = _PICTURE
+    run = at(
+        "label",
+        lambda: prepare(
+            setting.model,
+            recipe,
+            steps=steps,
+            samples=[state.sample],
+            seed=state.seed,
+            labels=state.label.strip() or None,
+        ),
+    )
+    *_, batch = watch(run)
+    assert isinstance(batch, Batch)
+    return from_uint8(to_uint8(batch.images[0]))
+
+
+def _shown(bound: Bound, y: Tensor) -> Tensor | None:
+    """A measurement as a picture: itself, or the shortest image that explains it."""
+    if len(bound.out_shape) == 3 and bound.out_shape[0] in (1, 3):
+        return page(y)
+    if isinstance(bound, Linear):
+        return page(bound.pinv(y))
+    return None
