@@ -151,7 +151,6 @@ def _changed(rows: Rows, change: Tensor, directions: _Directions) -> Rows | None
     count = len(rows.theta)
     start, levels, *parts = torch.split(change, directions.sizes(rows))
     high, low = rows.subject.span
-    before = rows.levels
     for n, move in enumerate(levels):
         level = rows.levels[n] * float(move.clamp(-FARTHEST, FARTHEST).exp())
         rows = _asked_at(rows, n, min(max(level, low), high))
@@ -160,9 +159,7 @@ def _changed(rows: Rows, change: Tensor, directions: _Directions) -> Rows | None
     theta = []
     for n, (one, part) in enumerate(zip(rows.theta, parts, strict=True)):
         functions = directions.row(n, count).to(one)
-        change = part.view(*one.shape[:2], -1) @ functions
-        change[:, 1] -= before[n] * change[:, 0]  # the first feature is y − σ̃·ε
-        theta.append(one + change)
+        theta.append(one + part.view(*one.shape[:2], -1) @ functions)
     begun = rows.start
     if len(start):
         begun = begun + start.view(*begun.shape[:2], -1) @ directions.smooth.to(begun)
@@ -217,10 +214,7 @@ def _derivatives(
     last = len(rows.theta) - 1
     axes = rows.shape.axes
     for n, theta in enumerate(rows.theta):
-        state, newest, *older = path.features[n]
-        # The state and ε are nearly one direction at high levels; x0 and ε are not.
-        features = [state - rows.levels[n] * newest, newest, *older]
-        moves = _moves(theta, features, directions.row(n, last + 1), rows)
+        moves = _moves(theta, path.features[n], directions.row(n, last + 1), rows)
         if n == last:  # the images are linear in the last row
             yield torch.stack([from_axes(d, axes.tensor(d), axes) for d in moves])
         else:

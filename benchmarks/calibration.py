@@ -1,0 +1,170 @@
+"""What each part of a calibration gains, and how far a calibrated sampler carries.
+
+    python benchmarks/calibration.py parts --out parts.csv [--model cifar10] [--nfe 5] [--seeds 5]
+    python benchmarks/calibration.py elsewhere FILE --out elsewhere.csv [--model cifar10]
+
+``parts`` fits again and again, with one thing changed each time: bands, trajectories, levels
+searched or not, rounds end to end, history, the prior. ``elsewhere`` takes a fitted file to other
+guidance, to single classes and to half and double the size, and measures it there against the best
+fixed sampler of that place. Both append a row to a CSV file as soon as it is known, and leave out
+what stands there already: give the same command again after a kill.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from diffdescent.core.solvers.calibrated import plan_of
+from diffdescent.core.spectrum.fitted import load_fitted
+from diffdescent.run.calibrate import calibrate
+from diffdescent.run.calibrate.fixed import best_fixed
+from diffdescent.run.calibrate.judge import Interval, distances, nearer
+from diffdescent.run.calibrate.setting import guided, subject_of
+from diffdescent.run.calibrate.teacher import trajectories
+from diffdescent.run.pieces import Pieces
+from diffdescent.run.prepared import resolve
+
+PARTS: dict[str, dict[str, Any]] = {
+    "as it is": {},
+    **{f"{n} bands": {"bands": n} for n in (1, 2, 4, 12)},
+    **{f"{n} trajectories": {"trajectories_count": n} for n in (10, 16, 32, 64)},
+    "levels of the fixed sampler": {"search": False},
+    "step by step": {"end_to_end": 0},
+    "4 rounds end to end": {"end_to_end": 4},
+    "history 1": {"history": 1},
+    "history 3": {"history": 3},
+    "closed form as prior": {"prior": "gaussian"},
+    "start not scaled": {"plain_start": True},
+}
+PLACES: dict[str, dict[str, Any]] = {
+    "its own": {},
+    **{f"cfg {s}": {"guidance": f"cfg(scale={s})"} for s in (1, 2, 4, 8)},
+    "class 0": {"labels": "0"},
+    "class 5": {"labels": "5"},
+    "no labels": {"labels": "none"},
+    "half size": {"scale": 0.5},
+    "double size": {"scale": 2.0},
+}
+NOISES = range(3_000_000, 3_000_032)
+"""Of the second table: in no fit."""
+
+
+class Table:
+    """A CSV file that grows by whole rows; ``key`` columns say which row it is."""
+
+    def __init__(self, path: Path, key: tuple[str, ...]) -> None:
+        self.path, self.key = path, key
+        rows = list(csv.DictReader(path.open())) if path.is_file() else []
+        self.known = {tuple(row[k] for k in key) for row in rows}
+
+    def fill(self, what: dict[str, str], make: Callable[[], dict[str, Any]]) -> None:
+        """Add the row of ``what`` unless it is there."""
+        if tuple(what[k] for k in self.key) in self.known:
+            return
+        row = what | make()
+        fresh = not self.path.is_file()
+        with self.path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, list(row))
+            if fresh:
+                writer.writeheader()
+            writer.writerow(row)
+        print(", ".join(f"{k} {v}" for k, v in row.items()), flush=True)
+
+
+def numbers(ours: Interval, theirs: Interval) -> dict[str, str]:
+    """The columns of a measurement."""
+    return {
+        "calibrated": f"{ours.value:.5f}",
+        "half_interval": f"{(ours.high - ours.low) / 2:.5f}",
+        "fixed": f"{theirs.value:.5f}",
+        "ratio": f"{ours.value / theirs.value:.3f}",
+    }
+
+
+def parts(options: argparse.Namespace) -> None:
+    """One thing changed at a time, seed by seed."""
+    table = Table(options.out, ("model", "nfe", "part", "seed"))
+    folder = options.out.with_suffix(".parts")
+    for seed in range(options.seeds):
+        for part, changes in PARTS.items():
+
+            def fit(seed: int = seed, changes: dict[str, Any] = changes) -> dict[str, Any]:
+                found = calibrate(
+                    options.model, nfe=options.nfe, seed=seed, folder=folder, **changes
+                )
+                stages = found.solver.fit["stages"]
+                return {
+                    **numbers(found.fitted, found.opponent),
+                    "kept": found.solver.report["kept"],
+                    **{stage.replace(" ", "_"): count for stage, count in stages.items()},
+                    **({} if "end to end" in stages else {"end_to_end": 0}),
+                }
+
+            what = {"model": options.model, "nfe": str(options.nfe), "part": part}
+            table.fill({**what, "seed": str(seed)}, fit)
+
+
+def elsewhere(options: argparse.Namespace) -> None:
+    """A file where it was not fitted."""
+    table = Table(options.out, ("file", "place"))
+    for place, changes in PLACES.items():
+
+        def measure(changes: dict[str, Any] = changes) -> dict[str, Any]:
+            return _there(options, **changes)
+
+        table.fill({"file": options.file.name, "place": place}, measure)
+
+
+def _there(
+    options: argparse.Namespace,
+    guidance: str | None = None,
+    labels: str | None = None,
+    scale: float = 1.0,
+) -> dict[str, Any]:
+    solver = load_fitted(options.file)
+    own = solver.fitted_for.get("guidance") if guidance is None else guidance
+    net = resolve(options.model)
+    channels, height, width = solver.fitted_for["shape"]
+    shape = (channels, int(height * scale), int(width * scale))
+    net = net if own is None else guided(net, str(own))
+    subject = subject_of(net, labels, shape, None, None, None)
+    with torch.no_grad():
+        data = trajectories(subject, NOISES, seed=0, levels=64, keep=False, pieces=Pieces(None))
+        rival = best_fixed(subject, data, solver.nfe, lambda line: None)
+        plan = plan_of(solver, subject.grid((*solver.levels, solver.end)))
+        ours, theirs = (
+            distances(subject.run(one, data.noise, data.cond)[-1], data.end)
+            for one in (plan, rival.plan)
+        )
+    _, better = nearer(ours, theirs)
+    return {
+        **numbers(Interval.of(ours), Interval.of(theirs)),
+        "best_fixed": f"{rival.recipe} on {rival.grid}",
+        "nearer": better,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True)
+    for run, name in ((parts, "parts"), (elsewhere, "elsewhere")):
+        command = commands.add_parser(name)
+        command.set_defaults(run=run)
+        if name == "elsewhere":
+            command.add_argument("file", type=Path)
+        command.add_argument("--out", type=Path, required=True)
+        command.add_argument("--model", default="cifar10")
+        command.add_argument("--nfe", type=int, default=5)
+        command.add_argument("--seeds", type=int, default=5)
+    options = parser.parse_args()
+    options.run(options)
+
+
+if __name__ == "__main__":
+    main()
