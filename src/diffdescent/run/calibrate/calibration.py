@@ -37,8 +37,8 @@ far from those of ordinary runs."""
 CHOICE = 16
 """Noises on which the end-to-end fit must be nearer than the local one to be taken."""
 SEARCHED, DIFFERED = 16, 24
-"""Trajectories that judge a grid, where rounds end to end follow, and those of the derivatives
-from 5 evaluations on."""
+"""Trajectories that judge a grid, where rounds end to end follow and where none do; and those of
+the derivatives from 7 evaluations on, which are dear."""
 ROUNDS = {3: 5, 4: 4, 5: 2, 6: 2}
 """Rounds end to end, for each number of evaluations; none for more."""
 
@@ -190,7 +190,7 @@ def calibrate(
             local = fit
             fit = refine(
                 subject,
-                data if nfe <= 4 else data.first(DIFFERED),
+                data if nfe in ROUNDS else data.first(DIFFERED),
                 fit,
                 form,
                 say,
