@@ -12,6 +12,7 @@ from rich.table import Table
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.words import counted
 from diffdescent.evaluate import METRICS, Extractor, Features, Reference, Score, make_reference
 
 from .progress import progress
@@ -33,7 +34,9 @@ def print_scores(
 ) -> None:
     console = plain_console()
     table = Table(
-        title=f"{images} · {scores[0].count} images", title_justify="left", show_edge=False
+        title=f"{images} · {counted(scores[0].count, 'image')}",
+        title_justify="left",
+        show_edge=False,
     )
     for name, justify in (
         ("metric", "left"),

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.words import counted
 
 from ..options import AnyModel, Json, Label, Steps, UsualGrid
 from ..progress import Meter
@@ -86,7 +87,7 @@ def error(
         errors,
         float(levels.ratio[-1]),
         out,
-        f"{name}: {recipe}, {levels.name}, {levels.steps} steps",
+        f"{name}: {recipe}, {levels.name}, {counted(levels.steps, 'step')}",
         about,
         as_json,
     )

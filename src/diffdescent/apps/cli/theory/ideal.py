@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.words import counted
 
 from ..options import Json
 from ..progress import Meter
@@ -73,5 +74,8 @@ def ideal(
         "steps": steps,
         "seed": seed,
     }
-    title = f"Ideal denoiser of {len(found.images)} images ({path.name}): {sampler}, {steps} steps"
+    title = (
+        f"Ideal denoiser of {counted(len(found.images), 'image')} ({path.name}): {sampler},"
+        f" {counted(steps, 'step')}"
+    )
     report(errors, end, out, title, about, as_json)

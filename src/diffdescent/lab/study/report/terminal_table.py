@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from diffdescent.base.words import counted
+
 from ..gather import Results
 from .ranking import ranked_table
 
@@ -27,7 +29,7 @@ def terminal(results: Results, most: int | None = None) -> Any:
     table = ranked_table(results)
     config = results.study.config
     shown = RichTable(
-        title=f"{config.title}: {config.model}, {config.n} images a cell",
+        title=f"{config.title}: {config.model}, {counted(config.n, 'image')} a cell",
         caption=(
             "bold: the best of its budget, and what does not differ from it (paired 95 % intervals)"
         ),
