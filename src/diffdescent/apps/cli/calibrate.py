@@ -39,12 +39,14 @@ def calibrate(
     bands: Annotated[int, typer.Option(help="Knots over the spatial frequency; 1: none.")] = 8,
     end_to_end: Annotated[
         int | None,
-        typer.Option(help="Rounds that fit all rows together; default: 2 up to 4 evaluations."),
+        typer.Option(help="Rounds that fit all together; default: 5, 4, 2, 2 at 3 to 6, then 0."),
     ] = None,
     plain_start: Annotated[
         bool, typer.Option("--plain-start", help="Leave the start's noise alone, for diffusers.")
     ] = False,
-    axes: Annotated[str, typer.Option(help="Channel axes: usual, opponent or identity.")] = "usual",
+    axes: Annotated[
+        str, typer.Option(help="Channel axes: usual, opponent, principal or identity.")
+    ] = "usual",
     seed: Annotated[int, typer.Option(help="Of the noises.")] = 0,
     micro_batch: MicroBatch = None,
     device: Device = "cpu",
