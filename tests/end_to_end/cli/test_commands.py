@@ -247,7 +247,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(pictures: Path, tmp_path: Pat
         (["sample", here, "--sampler", "gee", *out], "did you mean 'ge'"),
         (["sample", here, "--sampler", "ddim(eta=2)", *out], "[0, 1]"),
         (["sample", here, "--grid", "karas", *out], "did you mean 'karras'"),
-        (["sample", here, "--steps", 0, *out], "at least 1 step"),
+        (["sample", here, "--steps", 0, *out], "a whole number from 1 to"),
         (["sample", here, "--n", 0, *out], "at least 1"),
         (["sample", here, "--samples", "3-", *out], "sample range"),
         (["sample", here, "--label", "dog", *out], "knows no classes"),
