@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo-output
 
-.PHONY: demo test test-slow trial golden lint format bench docs notebooks reports clean
+.PHONY: demo test test-slow trial golden lint format bench docs notebooks reports package clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -50,8 +50,13 @@ notebooks: $(VENV)/.installed  ## the notebooks under examples/, run again with 
 reports: $(VENV)/.installed  ## the studies of docs/results as pages, from their tables
 	$(BIN)/python tools/results_reports.py --out reports
 
+package: $(VENV)/.installed  ## wheel and sdist, tried in an environment of their own
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python tools/check_package.py dist
+
 bench: $(VENV)/.installed  ## time per step outside the network, against diffusers
 	$(BIN)/python benchmarks/overhead.py
 
 clean:
-	rm -rf $(VENV) $(DEMO_OUT) site reports
+	rm -rf $(VENV) $(DEMO_OUT) site reports dist

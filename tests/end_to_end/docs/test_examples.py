@@ -23,7 +23,7 @@ from tests.paths import ROOT
 
 DOCS = ROOT / "docs"
 README = (ROOT / "README.md").read_text()
-PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+PYTHON = re.findall(r"(?<!-->\n)```python\n(.*?)```", README, re.DOTALL)
 COMMANDS = re.findall(r"^diffdescent .*$", README, re.MULTILINE)
 
 
@@ -32,12 +32,14 @@ def test_the_readme_has_examples() -> None:
     assert len(COMMANDS) >= 5
 
 
-def test_python_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The same names as a reader would have; fewer images, so that the test is quick.
+    monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"my_unet": lambda x, t: x}
     for block in PYTHON:
-        exec(block.replace("n=16", "n=2"), namespace)
-    assert torch.isfinite(namespace["again"].images).all()
+        exec(block.replace("n=4", "n=1"), namespace)
+    assert torch.isfinite(namespace["images"]).all()
+    assert (tmp_path / "dogs" / "run.json").is_file()
 
 
 def test_the_adapters_page() -> None:
@@ -64,6 +66,7 @@ def write_fitted(path: Path) -> None:
     solver = FittedSolver(
         path.stem, plain.levels, plain.end, plain.axes, plain.bands, plain.start, plain.rows
     )
+    path.parent.mkdir(exist_ok=True)
     path.write_text(solver.to_json())
 
 
@@ -71,10 +74,13 @@ def write_fitted(path: Path) -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands(command: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = shlex.split(command)
+    for file in re.findall(r"calibrated\('(.*?)'\)", command):  # of an earlier command
+        write_fitted(folder / file)
     if words[1] == "sample":
         words += ["--n", "2"]
-        for file in re.findall(r"calibrated\('(.*?)'\)", command):  # of an earlier command
-            write_fitted(folder / file)
+    if words[1] == "compare":
+        words[2] = "cifar10-mixture"
+        words += ["--n", "2", "--solution", "8"]
     if words[1] == "calibrate":  # a faster model and less of everything, so that the test is quick
         words[2] = "cifar10-mixture"
         words += ["--nfe", "3", "--trajectories", "8", "--held-out", "8", "--teacher", "16"]

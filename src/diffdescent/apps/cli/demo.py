@@ -4,6 +4,7 @@ compared."""
 from __future__ import annotations
 
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,11 @@ SAMPLERS = (
     " dpmpp(order=2); unipc"
 )
 STEPS, GRID = (5, 10, 20), "loglinear"
+PARTS = {
+    "diffusers": ("diffusers", "transformers", "accelerate"),
+    "evaluate": ("polars", "pydantic", "yaml", "jinja2", "scipy"),
+}
+"""What each half of the demo needs beyond the extra ``cli``."""
 
 
 def demo(
@@ -38,15 +44,34 @@ def demo(
     intervals. Given again, the comparison goes on where it was.
     """
     from diffdescent.base.files import make_folder
-    from diffdescent.lab.study import make_study
 
-    from .demo_images import draw_images
+    from .demo_images import NETWORK, draw_images
 
     if n < 1:
         raise UserError("--n must be at least 1.")
     make_folder(out)
     begun = time.monotonic()
-    draw_images(out / "images.png", seed, quiet)
+    network = not _lacks("diffusers", f"the network {NETWORK} ({MIXTURE} is drawn instead)")
+    draw_images(out / "images.png", seed, quiet, NETWORK if network else MIXTURE)
+    if not _lacks("evaluate", "the comparison"):
+        _compare(n, seed, out, quiet)
+    typer.echo(f"Images: {out / 'images.png'}\n{time.monotonic() - begun:.0f} s in all")
+
+
+def _lacks(extra: str, what: str) -> bool:
+    """Whether something of an extra is not installed; says so."""
+    missing = [name for name in PARTS[extra] if find_spec(name) is None]
+    if missing:
+        typer.echo(
+            f"{missing[0]} is not installed, which the demo needs for {what}:"
+            f" pip install 'diffdescent[{extra}]'."
+        )
+    return bool(missing)
+
+
+def _compare(n: int, seed: int, out: Path, quiet: bool) -> None:
+    from diffdescent.lab.study import make_study
+
     values = {
         "title": f"Samplers compared on {MIXTURE}",
         "model": MIXTURE,
@@ -57,7 +82,6 @@ def demo(
         "images": 8,
     }
     launch(make_study(values, "The demo"), out / "comparison", How(quiet=quiet))
-    typer.echo(f"Images: {out / 'images.png'}\n{time.monotonic() - begun:.0f} s in all")
 
 
 def _blocks() -> list[dict[str, Any]]:

@@ -38,9 +38,9 @@ class Row:
     seconds: float
 
 
-def draw_images(path: Path, seed: int, quiet: bool) -> None:
-    """Sample every class in every way, and write the picture."""
-    model = load_model(NETWORK)
+def draw_images(path: Path, seed: int, quiet: bool, name: str = NETWORK) -> None:
+    """Sample every class of a model in every way, and write the picture."""
+    model = load_model(name)
     classes = info(model).classes or ()
     labels = torch.arange(ROWS * len(classes)) % len(classes)
     runs = []
