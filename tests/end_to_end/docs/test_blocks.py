@@ -1,33 +1,26 @@
-"""Every block of code in the README and the documentation: Python is executed, commands are read by
-the command line itself, and those of the tutorials are executed, too.
+"""Every block of code in the README and the documentation has a language, and every command in one is
+read by the command line itself.
 
-A block that cannot run says why in a comment above it: ``<!-- not run: REASON -->``. What stands
-above a YAML block as ``<!-- file: NAME -->`` is written to that file for the blocks after it.
+A block that cannot run says why in a comment above it: ``<!-- not run: REASON -->``.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
-import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
-import torch
 
-from diffdescent.apps.cli.app import main
 from diffdescent.apps.cli.commands import program
-from diffdescent.base.images import save_png
 from tests.paths import DOCS, ROOT
 
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
     for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md")))
 }
-TUTORIALS = [page for page in PAGES if page.startswith("docs/tutorials/")]
 ELSEWHERE = {
     "README.md": "tests/end_to_end/docs/test_examples.py",
     "docs/models.md": "tests/end_to_end/docs/test_examples.py",
@@ -105,47 +98,3 @@ def test_the_command_line_reads_a_command(words: list[str]) -> None:
         given = [*context._protected_args, *context.args]
         name, command, rest = command.resolve_command(context, given)
         parent = context
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where a reader would be, with photos.zip."""
-    monkeypatch.chdir(tmp_path)
-    generator = torch.Generator().manual_seed(0)
-    with zipfile.ZipFile("photos.zip", "w") as archive:
-        for i in range(6):
-            pixels = torch.randint(0, 256, (3, 8, 8), generator=generator, dtype=torch.uint8)
-            save_png(pixels, tmp_path / f"{i}.png")
-            archive.write(tmp_path / f"{i}.png", f"{i}.png")
-    return tmp_path
-
-
-def run_command(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", words)
-    with pytest.raises(SystemExit) as stopped:
-        main()
-    assert not stopped.value.code, words
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    "page",
-    [
-        page
-        for page in PAGES
-        if page not in ELSEWHERE and any(b.language == "python" for b in blocks(page))
-    ],
-)
-def test_python_of_a_page(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of it in order, as one program; a tutorial's commands in their places."""
-    namespace: dict[str, Any] = {}
-    for block in blocks(page):
-        if block.note.startswith("file: "):
-            (folder / block.note.removeprefix("file: ")).write_text(block.code, encoding="utf-8")
-        if not block.runs:
-            continue
-        if block.language == "python":
-            exec(compile(block.code, page, "exec"), namespace)
-        elif page in TUTORIALS:
-            for words in commands(block):
-                run_command(words, monkeypatch)
