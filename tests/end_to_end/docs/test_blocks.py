@@ -1,5 +1,5 @@
-"""Every block of code in the README and the documentation has a language, and every command in one is
-read by the command line itself.
+"""Every block of code in the README and the documentation: its language is known, and the command
+line itself reads its commands.
 
 A block that cannot run says why in a comment above it: ``<!-- not run: REASON -->``.
 """

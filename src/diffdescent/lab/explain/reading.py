@@ -20,12 +20,12 @@ from .linear import linear_method
 
 
 def explain(recipe: Recipe, grid: Grid, method: Method | None = None) -> Explanation:
-    """Read ``recipe`` on ``grid`` as an optimizer; ``method`` is the restoration method that adds a
-    data term to it.
+    """Read ``recipe`` on ``grid`` as an optimizer.
 
     Args:
         recipe: a linear chain.
         grid: on which it is read.
+        method: the restoration method that adds a data term to it; None for none.
 
     Returns:
         An :class:`Explanation`: a :class:`Step` for each step, effective weights, and the linear
