@@ -56,6 +56,7 @@ GOOD: dict[str, tuple[str, ...]] = {
     "theory error": ("tiny", "--n", "2", "--steps", "3", "--out", "made"),
     "theory ideal": ("images:photos", "--n", "2", "--steps", "3", "--out", "made"),
     "theory schedule": ("--eta", "0.1", "--nu", "2", "--steps", "3"),
+    "theory constrained": ("--steps", "3", "--n", "2", "--out", "made"),
     "theory lowrank": ("--size", "8", "--steps", "3", "--n", "4", "--out", "made"),
 }  # fmt: skip
 """Arguments that work, and take a second at most; a command that is missing is given none."""

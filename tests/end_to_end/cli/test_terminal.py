@@ -15,6 +15,7 @@ from rich.cells import cell_len
 from rich.table import Table
 
 from diffdescent.apps.cli import terminal
+from diffdescent.apps.cli.list_names import PARTS
 from diffdescent.base.images import read_image, save_png
 from tests.end_to_end.cli.command import run
 from tests.paths import ROOT
@@ -40,6 +41,7 @@ COMMANDS: dict[str, tuple[object, ...]] = {
         "--nfe", 3, "--n", 2, "--out", "OUT/compared", "--quiet",
     ),
     "ideal": ("theory", "ideal", "images:PICTURES", "--n", 2, "--steps", 3, "--out", "OUT/ideal"),
+    "constrained": ("theory", "constrained", "--n", 2, "--steps", 4, "--out", "OUT/constrained"),
     "lowrank": ("theory", "lowrank", "--n", 8, "--steps", 5, "--out", "OUT/lowrank"),
 }  # fmt: skip
 
@@ -108,8 +110,8 @@ def test_a_file_is_as_wide_as_needed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_list_says_what_each_name_is() -> None:
     found = json.loads(run("list", "--json").stdout)
-    assert set(found) == {"samplers", "transforms", "grids", "guidance", "models", "aliases"}
-    for part in ("samplers", "transforms", "grids", "guidance"):
+    assert set(found) == {*PARTS}
+    for part in ("samplers", "transforms", "constraints", "operators", "grids", "guidance"):
         for name, entry in found[part].items():
             assert len(entry["description"].split()) >= 3, name
             assert not re.search(r"``|:\w+:", entry["description"]), name
