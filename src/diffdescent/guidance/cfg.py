@@ -9,7 +9,7 @@ and PxP.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,12 +18,13 @@ from torch import Tensor
 from diffdescent.base.errors import UserError
 from diffdescent.core.guidance_terms import GuidanceTerms
 from diffdescent.core.model_info import info
-from diffdescent.core.options import check_option, finite, positive
+from diffdescent.core.options import In, check_option, finite, positive
 from diffdescent.core.predict import Prediction, Predictor, conversion
 from diffdescent.core.process import Point
 
 from .wrapper import Wrapper
 
+PlusScale = Annotated[float, In(0, 1, hint="CFG++ goes from no label to the label, not beyond")]
 FreeScale = Annotated[float, finite("1 means no guidance")]
 Clip = Annotated[float, positive("images in [−1, 1] want 1")]
 
@@ -49,9 +50,11 @@ class ClassifierFree(Wrapper):
     unconditional: Predictor | None = None
     clip: float | None = None
     together: bool = True
+    allowed: ClassVar[Any] = FreeScale
+    """What ``scale`` may be."""
 
     def __post_init__(self) -> None:
-        check_option("ClassifierFree", "scale", self.scale, FreeScale)
+        check_option(type(self).__name__, "scale", self.scale, self.allowed)
         check_option("ClassifierFree", "clip", self.clip, Clip | None)
         super().__post_init__()
         if isinstance(self.model, Wrapper):
@@ -141,7 +144,7 @@ class ClassifierFree(Wrapper):
 class ClassifierFreePlus(ClassifierFree):
     """CFG++ (Chung et al. 2024, algorithm 2): guidance in x0, renoised with the unconditional ε.
 
-    A step of DDIM becomes x_s = α_s (D_∅ + λ(D_c − D_∅)) + σ_s ε_∅, with λ = ``scale`` usually in
+    A step of DDIM becomes x_s = α_s (D_∅ + λ(D_c − D_∅)) + σ_s ε_∅, with λ = ``scale`` in
     [0, 1]. The evaluation is the unconditional one, and λ(D_c − D_∅) the ``x0`` of its guidance,
     which the executor adds to x0 alone: ε does not follow. Any other sampler takes its own step
     from D_∅ (a multistep one remembers D_∅) and adds α_s λ(D_c − D_∅); one evaluation that makes
@@ -152,6 +155,7 @@ class ClassifierFreePlus(ClassifierFree):
     """
 
     scale: float = 0.6
+    allowed: ClassVar[Any] = PlusScale
 
     @property
     def label(self) -> str:

@@ -137,8 +137,14 @@ def resolve_labels(value: Labels | None, samples: Sequence[int], model: Predicto
     if isinstance(value, str):
         turn = labels_of_text(value, model)
         value = [turn[i % len(turn)] for i in samples]
-    labels = torch.as_tensor(value)
-    if labels.is_floating_point():
+    try:
+        labels = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise UserError(
+            "Labels are whole numbers, or one text that names classes with commas between them, not"
+            f" {str(value)[:60]}."
+        ) from None
+    if labels.is_floating_point() or labels.is_complex() or labels.ndim > 1:
         raise UserError("Labels must be whole numbers, one for all samples or one for each.")
     if labels.ndim == 0:
         labels = labels.expand(total)
@@ -168,7 +174,7 @@ def labels_of_text(text: str, model: Predictor) -> list[int]:
         raise UserError("This model knows no classes; leave the label out.")
     labels = []
     for part in (p.strip() for p in text.split(",")):
-        if part.removeprefix("-").isdecimal():
+        if part.removeprefix("-").isdecimal() and len(part) < 20:
             label = int(part)
             if names and not 0 <= label < len(names):
                 raise UserError(

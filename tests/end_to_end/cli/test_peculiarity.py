@@ -292,3 +292,18 @@ def test_the_check_reads_noised_figures_and_finds_copies(tmp_path: Path) -> None
     assert len(kept) == 14
     assert run(*command).stdout == first
     assert {p: p.stat().st_mtime_ns for p in out.glob("*.npz")} == kept
+
+
+def test_shares_of_all_or_nobody_are_drawn(tmp_path: Path) -> None:
+    """Their intervals end at the share itself, but for rounding: an error bar below zero."""
+    import numpy as np
+
+    points = np.random.default_rng(0).uniform(20, 200, (24, 17, 2)).round(1)
+    people = [
+        {"image_id": i, "keypoints": [v for x, y in p.tolist() for v in (x, y, 2)]}
+        for i, p in enumerate(points)
+    ]
+    poses = tmp_path / "poses.json"
+    poses.write_text(json.dumps({"annotations": people}))
+    run("peculiarity", "perturb", poses, "--out", tmp_path / "out")
+    assert (tmp_path / "out" / "effects.png").is_file()

@@ -199,7 +199,11 @@ def draw_effects(effects: Sequence[Effect], path: Path) -> None:
             picked = [e.rises if axis is axes[0] else e.caught for e in shares]
             values = np.array([100 * s.value for s in picked])
             errors = np.array(
-                [[100 * (s.value - s.low), 100 * (s.high - s.value)] for s in picked]
+                # An interval ends at the value itself where that is 0 or 1, but for rounding.
+                [
+                    [max(100 * (s.value - s.low), 0), max(100 * (s.high - s.value), 0)]
+                    for s in picked
+                ]
             ).T
             places = np.arange(len(names)) + 0.13 * (number - (len(ks) - 1) / 2)
             axis.errorbar(values, places, xerr=errors, fmt="o", ms=3, capsize=2, label=f"K = {k}")

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffdescent.base.errors import UserError, unknown
+from diffdescent.base.errors import UserError
 from diffdescent.base.hashes import json_hash
 from diffdescent.core import recipe as recipes
 from diffdescent.core.model_info import info
@@ -21,6 +21,7 @@ from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import Recipe
 from diffdescent.run import fingerprint
 from diffdescent.run.budget import evaluations, steps_for
+from diffdescent.run.inputs import labels_of_text
 
 from .config import Axes, StudyConfig, Value
 
@@ -257,15 +258,5 @@ def labels_for(text: str, model: Predictor, samples: range) -> Tensor | None:
         raise UserError(
             f"This model knows no classes, so labels: {text} means nothing to it; leave labels out."
         )
-    if text == "cycle":
-        chosen = list(range(count))
-    else:
-        chosen = []
-        for part in (p.strip() for p in text.split(",")):
-            if part in names:
-                chosen.append(names.index(part))
-            elif part.removeprefix("-").isdecimal() and needed - 1 <= int(part) < count:
-                chosen.append(int(part))
-            else:
-                raise unknown("class", part, names or map(str, range(count)), ("cycle", NONE))
+    chosen = list(range(count)) if text == "cycle" else labels_of_text(text, model)
     return torch.tensor([chosen[i % len(chosen)] for i in samples])

@@ -19,7 +19,7 @@ Dtype = Literal["float32", "bf16", "fp16"]
 class Section(BaseModel):
     """A part of the file: unknown names are refused, and nothing changes after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def split_outside(text: str, separators: str) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from diffdescent.base.errors import UserError
 from diffdescent.core.process import Point
 from diffdescent.core.recipe import parse, parse_grid
 from diffdescent.models.dataset import Dataset
@@ -63,6 +64,11 @@ def measure_ideal(
     Costs two products of (batch × n) with the whole set for each evaluation: for 50 steps, 500
     trajectories and the 50,000 images of CIFAR-10 1.5e13 operations in float64.
     """
+    if len(data.images) < 2:
+        raise UserError(
+            "The exact denoiser of a single image is that image, so there is nothing to measure;"
+            " give a set of at least 2 images."
+        )
     model = _Tracking(
         data.images, data.process, chunk=data.chunk, name=data.name, device=data.device
     )

@@ -18,7 +18,7 @@ from diffdescent.base.yaml_text import parse_yaml, read_yaml
 class Section(BaseModel):
     """A part of the config: unknown names are refused, and nothing changes after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataConfig(Section):

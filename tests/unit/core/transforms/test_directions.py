@@ -152,6 +152,12 @@ def test_the_difference_is_taken_in_single_precision() -> None:
 # CFG++
 
 
+@pytest.mark.parametrize("scale", [-0.1, 1.01, 2.0, math.nan, math.inf])
+def test_cfgpp_goes_from_no_label_to_the_label(scale: float) -> None:
+    with pytest.raises(dd.UserError, match=r"must lie in \[0, 1\], not .*CFG\+\+ goes from"):
+        ClassifierFreePlus(mixture(), scale)
+
+
 @pytest.mark.parametrize("scale", [0.3, 1.0])
 def test_cfgpp_renoises_with_the_unconditional_noise(scale: float) -> None:
     """x_s = α_s (D_∅ + λ(D_c − D_∅)) + σ_s ε_∅."""

@@ -125,6 +125,8 @@ def test_labels(tiny: Path) -> None:
     )  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"Unknown class 'catt'; did you mean 'cat'"):
         labels_for("catt", model, range(3))
+    with pytest.raises(UserError, match="Label -1 is out of range"):  # as on every command line
+        labels_for("cat, -1", model, range(3))
     with pytest.raises(UserError, match="knows no classes"):
         labels_for("cycle", _Classless(), range(3))
 
@@ -156,7 +158,10 @@ def test_separators_within_brackets_do_not_count() -> None:
         ({"metrics": "fd"}, "give a folder, zip or npz of them as --reference"),
         ({"metrics": "rmse", "labels": "cycle"}, "without labels and guidance"),
         ({"metrics": "is", "labels": "a,c"}, "Unknown class 'c'"),
-        ({"metrics": "is", "labels": ["2"]}, "Unknown class '2'"),
+        (
+            {"metrics": "is", "labels": ["2"]},
+            "Label 2 is out of range; this model has classes 0 … 1",
+        ),
         (
             {"metrics": "is", "blocks": [{"labels": "a"}, {"labels": "aa"}]},
             "Unknown class 'aa'; did you mean 'a'",
