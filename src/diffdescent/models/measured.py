@@ -40,8 +40,8 @@ def measure_along(operator: Bound, y: Tensor, noise: float) -> Measured:
     """``y`` (B, *out_shape) along the directions of ``operator``, a float64 :class:`Linear`.
 
     Raises:
-        UserError: an operator that is not linear, a y that does not fit, and large images under an
-            operator without singular values.
+        UserError: an operator that is not linear, a y that does not fit, one that no image gives
+            where there is no noise, and large images under an operator without singular values.
     """
     if not isinstance(operator, Linear):
         raise UserError(
@@ -49,9 +49,24 @@ def measure_along(operator: Bound, y: Tensor, noise: float) -> Measured:
             " example blur(sigma=2)."
         )
     operator.check(y)
-    if operator.has_svd:
-        return _known(operator, y, noise)
-    return _decomposed(operator, y, noise)
+    found = (_known if operator.has_svd else _decomposed)(operator, y, noise)
+    if not noise:
+        _check_consistent(operator, y, found)
+    return found
+
+
+def _check_consistent(operator: Linear, y: Tensor, found: Measured) -> None:
+    """Raise :class:`UserError` where ``y`` is what A gives of no image, beyond the singular values
+    that count as zero."""
+    shortest = (found.values @ found.rows).view(-1, *operator.in_shape)
+    apart = (y.double() - operator.forward(shortest)).flatten(1).norm(dim=1)
+    share = apart / y.double().flatten(1).norm(dim=1).clamp_min(1e-300)
+    worst = int(share.argmax())
+    if share[worst] > 10 * torch.finfo(y.dtype).eps ** 0.5:
+        raise UserError(
+            f"Without noise y must be what the operator gives of an image, and {share[worst]:.2g} of"
+            f" the size of measurement {worst} is not; give its noise, or y without noise."
+        )
 
 
 def _known(operator: Linear, y: Tensor, noise: float) -> Measured:

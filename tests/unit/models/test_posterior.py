@@ -211,3 +211,14 @@ def test_other_models_and_large_images_are_refused() -> None:
     large = Gaussian(torch.zeros(3, 64, 64), 1.0, PROCESS)
     with pytest.raises(UserError, match="too large"):
         posterior(large, "motion_blur(boundary=zero)", torch.zeros(1, 3, 64, 64), 0.1)
+
+
+def test_without_noise_y_must_be_consistent() -> None:
+    """Hidden pixels measure 0, and a blur has no more detail than it leaves."""
+    model = gaussian()
+    y = torch.ones(2, *SHAPE, dtype=F64)
+    with pytest.raises(UserError, match="Without noise y must be what the operator gives"):
+        posterior(model, OPERATORS[0], y, 0.0)
+    assert posterior(model, OPERATORS[0], y, 0.1).mean.isfinite().all()
+    rounded = measured("blur(sigma=0.8)", 0.0).float()
+    assert posterior(model, "blur(sigma=0.8)", rounded, 0.0).mean.isfinite().all()
