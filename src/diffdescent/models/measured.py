@@ -64,8 +64,9 @@ def _check_consistent(operator: Linear, y: Tensor, found: Measured) -> None:
     worst = int(share.argmax())
     if share[worst] > 10 * torch.finfo(y.dtype).eps ** 0.5:
         raise UserError(
-            f"Without noise y must be what the operator gives of an image, and {share[worst]:.2g} of"
-            f" the size of measurement {worst} is not; give its noise, or y without noise."
+            "Without noise y must be what the operator gives of an image, and"
+            f" {share[worst]:.2g} of the size of measurement {worst} is not; give its noise, or y"
+            " without noise."
         )
 
 
