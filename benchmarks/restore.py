@@ -9,7 +9,7 @@ use (torchvision, natsort, …); where one is missing an empty module stands for
 
 deepinv sees images in [0, 1], so its measurement is (y + A·1)/2 and its noise σ_n/2: the same
 numbers. Its algorithms run as they are, on our operator: by its adjoint, and for DDRM by its
-singular values.
+singular values. ``@`` gives one of ours a grid; deepinv's DDRM begins at σ̃ = 2.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from diffdescent.run.problem import measure
 
 OURS = (
     "ddrm",
+    "ddrm(temperature=0.5) @ karras(start=2)",
     "ddim | ddrm",
     "diffpir",
     "diffpir(strength=7, zeta=0.1)",
@@ -122,9 +123,8 @@ def theirs(inv: Any, denoiser: Denoiser, nfe: int) -> Iterator[tuple[str, Callab
     """deepinv's methods at ``nfe`` evaluations, with the settings that they come with."""
     sampling = inv.sampling
     fidelity = inv.optim.data_fidelity.L2()
-    # The published DDRM uses sigmas from 1 down; 80 is where the network's noise begins.
-    sigmas = np.linspace(1, 0, nfe)
-    yield "DDRM", sampling.DDRM(denoiser, sigmas=sigmas)
+    # Its DDRM begins at σ = 1 of [0, 1], which is 2 of [−1, 1].
+    yield "DDRM", sampling.DDRM(denoiser, sigmas=np.linspace(1, 0, nfe))
     yield "DiffPIR", sampling.DiffPIR(denoiser, fidelity, max_iter=nfe)
     yield "DPS", sampling.DPS(denoiser, num_steps=nfe, dtype=torch.float32)
     yield (
@@ -179,9 +179,10 @@ def main() -> None:
                 rows.append({"operator": text, "budget": nfe, **one})
             for name in OURS:
                 begun = time.perf_counter()
+                method, _, grid = (part.strip() for part in name.partition("@"))
                 made = dd.restore(
-                    model, y, operator, noise=asked.noise, method=name, nfe=nfe,
-                    micro_batch=len(clean),
+                    model, y, operator, noise=asked.noise, method=method, nfe=nfe,
+                    grid=grid or None, micro_batch=len(clean),
                 )  # fmt: skip
                 seconds = time.perf_counter() - begun
                 one = row("ours", name, made.plan.nfe, made.images[:, 0], clean, seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,7 @@ from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Predictor
 from diffdescent.core.process import Process
 from diffdescent.core.recipe import Recipe
+from diffdescent.core.solvers.calibrated import Calibrated
 from diffdescent.guidance.restoration import parse_method
 
 from .budget import evaluations, steps_for
@@ -180,6 +182,7 @@ def prepare_restoration(
     check_measured(bound, given.to(where, dtype), noise)
     found = parse_method(method, sampler)
     found.method.check(bound, noise)
+    _warn_if_fitted(found.recipe)
     levels = grid_for(net, found.recipe, grid, nfe, guidance)
     index = list(range(len(given)) if numbers is None else numbers)
     run = prepare(
@@ -260,6 +263,15 @@ def grid_for(
         return evaluations(model, recipe.plan(levels))
 
     return resolve_grid(written, recipe, model.process, steps_for(cost, nfe))
+
+
+def _warn_if_fitted(recipe: Recipe) -> None:
+    if isinstance(recipe.solver, Calibrated):
+        warnings.warn(
+            f"{recipe.solver.file!r} was fitted to paths without a measurement: it may be worse"
+            " than a fixed sampler here; compare it with ddim.",
+            stacklevel=4,  # whoever called restore
+        )
 
 
 def usual_grid(recipe: Recipe, process: Process) -> str:

@@ -1,11 +1,14 @@
 """``diffdescent restore``, on the bundled digits."""
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from diffdescent.base.images import save_png
+from tests.paths import ROOT
 
 from .command import run
 
@@ -45,3 +48,11 @@ def test_explain_names_the_data_term() -> None:
     found = json.loads(run("explain", "hqs", "--json").stdout)
     assert found["data_term"]["method"] == "hqs"
     assert json.loads(run("explain", "ddim", "--json").stdout)["data_term"] is None
+
+
+def test_the_pages_example_runs() -> None:
+    page = (ROOT / "docs" / "restore.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    namespace: dict[str, Any] = {}
+    exec(block, namespace)
+    assert namespace["found"].images.shape == (1, 3, 1, 28, 28)

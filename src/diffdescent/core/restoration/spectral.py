@@ -32,13 +32,14 @@ class SpectralNoise(Displacement):
     two.
 
     z is the noise that the sampler draws, so ``ddim(fresh=1)`` gives the papers' steps. Where a
-    sampler draws none η counts as 0 and ε̂ stands for z.
+    sampler draws none η counts as 0 and ε̂ stands for z. ``temperature`` scales the variance of z.
     """
 
     measurement: Measurement
     eta: float
     eta_b: float
     weight: float = 1.0
+    temperature: float = 1.0
     name: ClassVar[str] = "spectral_noise"
     linear: ClassVar[bool] = False
 
@@ -53,7 +54,9 @@ class SpectralNoise(Displacement):
     def update(self, state: Tensor, commit: Commit) -> tuple[Tensor, Tensor]:
         x0, eps, z = read(commit, "ddrm")
         x, e = map(self._operator.to_spectral, (x0, eps))
-        fresh = e if z is None else self._operator.to_spectral(z)
+        fresh = e
+        if z is not None:
+            fresh = self._operator.to_spectral(z) * math.sqrt(self.temperature)
         eta = 0.0 if z is None else self.eta
         new = self._rule(x, e, fresh, state, commit.dst.ratio, eta)
         moved = self._operator.from_spectral(new) * commit.dst.alpha

@@ -18,7 +18,7 @@ from diffdescent.evaluate.extractors import BUNDLED, load_extractor
 from diffdescent.evaluate.posterior import judge_posterior
 from diffdescent.models.gaussian import Gaussian
 from diffdescent.models.mixture import Mixture
-from diffdescent.models.posterior import posterior
+from diffdescent.models.posterior import Posterior, posterior
 
 from .config import Cell
 from .scores import feature_distance, psnr, residual, ssim
@@ -37,11 +37,12 @@ class Row:
 def rows(work: Work, *, exact: bool = True) -> Iterator[Row]:
     """Every cell, scored. With ``exact``, where the model is a Gaussian or a mixture and a cell
     has samples enough, also against the exact posterior."""
+    truths: dict[tuple[str, float], Posterior] = {}
     for cell in work.config.cells():
         made = work.samples(cell)
         scores = _scores(work, made)
         if exact and work.config.n > 1 and isinstance(work.model, Gaussian | Mixture):
-            scores |= _against_truth(work, made)
+            scores |= _against_truth(work, made, truths)
         yield Row(cell, made.seconds, scores)
 
 
@@ -67,16 +68,23 @@ def _scores(work: Work, made: Samples) -> dict[str, Estimate]:
     return {name: _of_images(value, count) for name, value in scores.items()} | found
 
 
-def _against_truth(work: Work, made: Samples) -> dict[str, Estimate]:
-    """The metrics of posterior samples; none where the operator is not linear."""
+def _against_truth(
+    work: Work, made: Samples, truths: dict[tuple[str, float], Posterior]
+) -> dict[str, Estimate]:
+    """The metrics of posterior samples; none where the operator is not linear. ``truths`` keeps the
+    posterior of a problem for its other cells."""
     cell = made.cell
     operator = work.operator(cell, torch.float64)
     if not isinstance(operator, Linear):
         return {}
     y = work.y(cell).double().cpu()
     assert isinstance(work.model, Gaussian | Mixture)
-    truth = posterior(work.model, cell.operator, y, cell.noise, seed=work.config.seed)
-    return judge_posterior(made.images.transpose(0, 1), truth, operator, y, cell.noise)
+    problem = (cell.operator, cell.noise)
+    if problem not in truths:
+        seed = work.config.seed
+        truths[problem] = posterior(work.model, cell.operator, y, cell.noise, seed=seed)
+    samples = made.images.transpose(0, 1)
+    return judge_posterior(samples, truths[problem], operator, y, cell.noise)
 
 
 def _of_images(values: Tensor, count: int) -> Estimate:

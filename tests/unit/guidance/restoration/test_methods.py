@@ -119,6 +119,20 @@ def test_every_method_runs_over_any_solver_with_momentum(name: str, solver: str)
     assert float(found.images.abs().max()) < 10
 
 
+def test_calibrated_samplers_run_with_a_warning_or_are_refused() -> None:
+    model, y = dd.load_model("mnist"), torch.zeros(1, 1, 14, 14)
+    options = {"noise": 0.1, "nfe": 5}
+    for name in ("diffpir", "dps"):
+        text = f"calibrated('mnist-5') | {name}"
+        with pytest.warns(UserWarning, match="without a measurement"):
+            found = dd.restore(model, y, "downsample(2)", method=text, **options)
+        assert found.images.isfinite().all()
+    for name, says in (("hqs", "extrapolates"), ("dps(size=paper)", "every frequency")):
+        text = f"calibrated('mnist-5') | {name}"
+        with pytest.warns(match="without a measurement"), pytest.raises(UserError, match=says):
+            dd.restore(model, y, "downsample(2)", method=text, **options)
+
+
 @pytest.mark.parametrize("name", ["dps", "mmps", "ddrm", "diffpir", "admm", "reddiff"])
 def test_an_image_does_not_depend_on_its_batch(name: str) -> None:
     x = clean(5)

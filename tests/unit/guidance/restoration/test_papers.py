@@ -22,7 +22,9 @@ EYE = torch.eye(36, dtype=torch.float64)
 
 def problem(operator: str, method: str, noise: float = NOISE) -> tuple[Run, Tensor]:
     """A run of one measurement in float64, and its y."""
-    y = measure(bound(operator), gaussian().sample(1), noise, 0, range(1))
+    y = measure(
+        bound(operator), gaussian().sample(1, torch.Generator().manual_seed(2)), noise, 0, range(1)
+    )
     run = prepare_restoration(
         gaussian(), y, operator, noise=noise, method=method, nfe=NFE, dtype=torch.float64
     )
@@ -91,6 +93,15 @@ def test_ddrm_leaves_what_is_not_measured_to_the_sampler() -> None:
             told = y.flatten() + math.sqrt(dst.ratio**2 - NOISE**2) * z
         x = dst.alpha * torch.where(known, told, free)
     close(run, x)
+
+
+def test_a_temperature_scales_the_noise_that_is_drawn() -> None:
+    """From the same start, without the part that is random, half of the two are a half apart."""
+    cold, half, full = (
+        collect(problem("mask", f"ddrm(temperature={t})")[0]).images for t in (0, 0.25, 1)
+    )
+    assert not torch.equal(cold, full)
+    torch.testing.assert_close(half - cold, (full - cold) / 2, rtol=1e-6, atol=1e-9)
 
 
 def test_ddnm_is_the_papers_projection() -> None:
