@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from diffdescent.base import files
+
 from .injection import Act, at_writes, count_to, kill_at, refuse_from, signal_at
 from .judge import Ended, _wait, attempt, changed, command, faults, tree
 from .kept import kept
@@ -75,6 +77,7 @@ class Keeper:
 
     def run(self, here: Path, act: Act | None = None) -> Ended:
         def go() -> None:
+            files.STALE = 0.0  # the user comes back later
             if act is not None:
                 at_writes(here, act)
             command(self.words)()

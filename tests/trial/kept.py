@@ -15,13 +15,13 @@ import torch
 VOLATILE = frozenset(
     {
         "seconds",
+        "evaluations",
         "command",
         "images_per_s",
         "seconds_per_image",
         "loading",
         "cost",
         "samples",
-        "evaluations",
     }
 )
 """Names of entries that differ from run to run."""

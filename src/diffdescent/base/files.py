@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import struct
+import time
 import uuid
 import zipfile
 import zlib
@@ -32,6 +33,8 @@ Write = Callable[[BinaryIO], object]
 
 PARTIAL = re.compile(r"\..*\.partial")
 """Names of files that are being written, or that a kill left behind."""
+STALE = 60.0
+"""A partial file that was not written to for so long is nobody's any more."""
 DAMAGED = ".damaged"
 """What the name of a damaged file ends in, once it is set aside."""
 TRIES = 5
@@ -44,15 +47,19 @@ DAMAGE = (
 _log = logging.getLogger("diffdescent")
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, alone: bool = True) -> None:
     """Write ``data`` so that ``path`` either has all of it or is as it was before.
 
-    Raises :class:`UserError` where it cannot be written; nothing half-written stays.
+    ``alone``: what killed processes left half-written of this file is removed, too; one of many
+    files in a folder leaves that to :func:`sweep`. Raises :class:`UserError` where it cannot be
+    written; nothing half-written stays.
     """
     try:
         replace_file(path, lambda file: file.write(data))
     except OSError as error:
         raise _refused(path, error) from None
+    if alone:
+        sweep_name(path)
 
 
 def replace_file(path: Path, write: Write) -> None:
@@ -206,9 +213,11 @@ def replace_files(folder: Path, write: Callable[[Path], object]) -> None:
 
 
 def sweep_name(path: Path) -> None:
-    """Remove what killed processes left half-written of one file."""
+    """Remove what killed processes left half-written of one file, :data:`STALE` seconds ago."""
     for left in path.parent.glob(f".{glob.escape(path.name[:100])}.*.partial"):
-        _remove(left)
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime >= STALE:
+                _remove(left)
 
 
 def sweep(folder: Path) -> None:

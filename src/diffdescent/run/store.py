@@ -198,7 +198,7 @@ class Store:
         if path.is_file() and not is_whole(path):
             set_aside(path)
         make_folder(path.parent)
-        write_atomically(path, data)
+        write_atomically(path, data, alone=False)
 
     def arrays(self, name: str) -> Arrays | None:
         """The arrays of an .npz entry, None where it is not there; a damaged one is set aside."""

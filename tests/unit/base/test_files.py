@@ -22,7 +22,6 @@ from diffdescent.base.files import (
     replace_file,
     replace_files,
     sweep,
-    sweep_name,
     write_atomically,
 )
 from diffdescent.base.images import save_png
@@ -228,5 +227,9 @@ def test_a_folder_of_files_is_replaced_file_by_file(tmp_path: Path) -> None:
 def test_what_a_kill_left_of_one_file_goes_when_it_is_written_again(tmp_path: Path) -> None:
     for name in (".fit.json.ab12.partial", ".other.json.ab12.partial", ".fit.jsonx"):
         (tmp_path / name).write_text("half")
-    sweep_name(tmp_path / "fit.json")
-    assert names(tmp_path) == [".fit.jsonx", ".other.json.ab12.partial"]
+        os.utime(tmp_path / name, (0, 0))
+    (tmp_path / ".fit.json.cd34.partial").write_text("half")  # it may be written at this moment
+    write_atomically(tmp_path / "fit.json", b"whole")
+    assert names(tmp_path) == [
+        ".fit.json.cd34.partial", ".fit.jsonx", ".other.json.ab12.partial", "fit.json",
+    ]  # fmt: skip

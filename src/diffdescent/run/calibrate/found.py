@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffdescent.base.files import sweep_name, write_atomically
+from diffdescent.base.files import write_atomically
 from diffdescent.core.spectrum.fitted import FittedSolver
 
 from .fixed import Rival
@@ -63,7 +63,6 @@ class Calibration:
 
     def write(self, path: Path) -> None:
         """Write the file, atomically."""
-        sweep_name(path)
         write_atomically(path, self.solver.to_json().encode())
 
 

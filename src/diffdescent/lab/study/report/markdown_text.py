@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from diffdescent.base.markdown import block, cell, code, plain
+
 from ..gather import Results
 from ..metrics import title
 from ..published import Compared
@@ -35,21 +37,22 @@ def markdown(results: Results) -> str:
         The report in Markdown.
     """
     config = results.study.config
-    parts = [f"# {config.title}", config.mirrors, config.about.strip()]
-    parts.append("\n".join(f"- {name}: {value}" for name, value in facts(results)))
+    # What the author of a study writes about it is Markdown; names, paths and titles are text.
+    parts = [f"# {plain(config.title)}", config.mirrors, config.about.strip()]
+    parts.append("\n".join(f"- {name}: {plain(str(value))}" for name, value in facts(results)))
     for one in recommendations(results):
-        parts.append(f"**{one.sentence}**")
-        parts.append("```\n" + "\n".join(line for _, line in one.lines) + "\n```")
+        parts.append(f"**{plain(one.sentence)}**")
+        parts.append(block("\n".join(line for _, line in one.lines)))
     table = ranked_table(results)
     rows = [[f"**{e.text}**" if e.best else e.text for e in row] for row in table.rows]
     parts += ["## Ranked by budget", _markdown_table([c.title for c in table.columns], rows)]
     parts.append(
         f"Bold: the best of its budget, and what does not differ from it measurably. {PAIRED}"
     )
-    parts += [f"- {note}" for note in notes(results)]
+    parts += [f"- {plain(str(note))}" for note in notes(results)]
     for published in results.published:
         parts += [
-            f"## Published beside ours: {published.table.table}",
+            f"## Published beside ours: {plain(published.table.table)}",
             published.table.setting.strip(),
             changed(config),
         ]
@@ -73,7 +76,7 @@ def markdown(results: Results) -> str:
                 for where, entries in contrast_rows(compared, metrics)
             ]
             parts += [
-                f"## {compared.contrast.name}",
+                f"## {plain(compared.contrast.name)}",
                 _markdown_table(["", *map(metric_head, metrics)], rows),
             ]
             parts.append(f"{CONTRASTED} ({compared.tests} tests.)")
@@ -85,17 +88,15 @@ def markdown(results: Results) -> str:
         ]
     parts += [
         "## Protocol",
-        "\n".join(f"- {key}: `{value}`" for key, value in results.study.protocol.items()),
+        "\n".join(f"- {key}: {code(str(value))}" for key, value in results.study.protocol.items()),
     ]
-    parts += ["## Commands", "```\n" + "\n".join(line.command for line in results.lines) + "\n```"]
+    parts += ["## Commands", block("\n".join(line.command for line in results.lines))]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines
-    )
+    return "\n".join("| " + " | ".join(map(cell, row)) + " |" for row in lines)
 
 
 def _markdown_published(one: Compared) -> str:
