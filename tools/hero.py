@@ -61,7 +61,7 @@ def main() -> None:
 
 def picture(rows: list[tuple[str, Tensor]], out: Path) -> None:
     """A row of images for each sampler, its name at the left; ours is framed."""
-    size, left = 0.92, 1.5
+    size, left = 0.92, 1.75
     width, height = left + size * IMAGES, size * len(rows)
     figure, axes = plt.subplots(len(rows), IMAGES, figsize=(width, height), dpi=92)
     for line, (name, images) in zip(axes, rows, strict=True):
