@@ -210,10 +210,8 @@ def calibrate(
     }
     cost = {"evaluations": subject.calls, "stages": spent.stages}
     if needed is not None:
-        saved = needed - nfe
-        report["pays_off"] = {
-            "fixed_evaluations": needed, "images": -(-subject.calls // saved),
-        }  # fmt: skip
+        images = -(-subject.calls // (needed - nfe))
+        report["pays_off"] = {"fixed_evaluations": needed, "images": images}
     how = {
         "method": "fixed" if fixed else method,
         "teacher": f"{TEACHER} on {teacher_levels} levels",

@@ -8,6 +8,7 @@ from pathlib import Path
 from diffdescent.base.files import write_atomically
 from diffdescent.core.spectrum.fitted import FittedSolver
 
+from .decide import FARTHEST
 from .fixed import Rival
 from .judge import Interval
 
@@ -53,6 +54,10 @@ class Calibration:
             lines.append(
                 f"The fixed sampler needs {pays['fixed_evaluations']} evaluations to be as near:"
                 f" from {pays['images']} images on, the fit has paid for itself."
+            )
+        elif not self.fixed:
+            lines.append(
+                f"The fixed sampler is never as near, up to {FARTHEST} times the evaluations."
             )
         if report["teacher_error"] > self.fitted.value / 4:
             lines.append(
