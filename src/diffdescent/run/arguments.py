@@ -13,10 +13,9 @@ from diffdescent.core.limits import In
 from diffdescent.core.noise import SAMPLE, SEED
 from diffdescent.core.options import check_option
 
+from .micro_batch import WIDTH
 from .record import MOST_SAMPLES
 
-MOST_AT_ONCE = 1 << 16
-"""Samples that a network sees at once, at most; what cannot be meant is not allocated."""
 _LIMITS: dict[str, Any] = {
     "steps": Annotated[int, In(1, 1_000_000)],
     "seed": SEED,
@@ -24,7 +23,7 @@ _LIMITS: dict[str, Any] = {
         float, In(0, 1, "(]", hint="1 starts from pure noise, 0.6 keeps the layout")
     ],
     "batch_size": Annotated[int, In(1)],
-    "micro_batch": Annotated[int, In(1, MOST_AT_ONCE)] | None,
+    "micro_batch": WIDTH | None,
 }
 
 

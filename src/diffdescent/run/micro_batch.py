@@ -4,17 +4,24 @@ batch."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from diffdescent.core.executor import Query
+from diffdescent.core.limits import In
 from diffdescent.core.model_info import info
+from diffdescent.core.options import check_option
 from diffdescent.core.predict import Prediction, Predictor
 
 CPU_WIDTH, GPU_WIDTH = 4, 32
 """How many samples the network sees at once, unless asked otherwise. The last bits follow it: it is
 in the record. A run of fewer samples takes their number."""
+
+
+WIDTH = Annotated[int, In(1, 1 << 16)]
+"""Samples that a network sees at once; what cannot be meant is not allocated."""
 
 
 def micro_batch_width(
@@ -26,8 +33,8 @@ def micro_batch_width(
     """How many samples the network sees at once: what was asked for; else the model's own
     ``width`` or the device's default, and no more than there are ``samples``, so that nothing is
     computed for padding alone."""
-    if asked:
-        return asked
+    if asked is not None:
+        return int(check_option("network", "micro_batch", asked, WIDTH))
     usual = info(model).width or (CPU_WIDTH if device.type == "cpu" else GPU_WIDTH)
     return usual if samples is None else min(usual, samples)
 
