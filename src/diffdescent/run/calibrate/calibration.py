@@ -36,9 +36,9 @@ FIT_SAMPLES, CHOICE_SAMPLES, HELD_SAMPLES = 1_000_000, 1_500_000, 2_000_000
 far from those of ordinary runs."""
 CHOICE = 16
 """Noises on which the end-to-end fit must be nearer than the local one to be taken."""
-SEARCHED, DIFFERED = 16, 24
-"""Trajectories that judge a grid, where rounds end to end follow and where none do; and those of
-the derivatives from 7 evaluations on, which are dear."""
+SEARCHED = DIFFERED = 24
+"""Trajectories that judge a grid; and those of the derivatives from 7 evaluations on, which are
+dear."""
 ROUNDS = {3: 5, 4: 4, 5: 2, 6: 2}
 """Rounds end to end, for each number of evaluations; none for more."""
 
@@ -176,8 +176,7 @@ def calibrate(
         )
         asked = [row.at.ratio for row in rival.plan.rows]
         if search:
-            judges = data.first(SEARCHED if rounds else DIFFERED)
-            places = search_levels(subject, judges, nfe, form, [asked], say)
+            places = search_levels(subject, data.first(SEARCHED), nfe, form, [asked], say)
         else:
             places = nearest(data.levels[:-1], asked)
         spent.on("levels")
