@@ -156,6 +156,8 @@ def _entry(row: Row) -> dict[str, Any]:
 
 
 def _print(work: Work, found: list[Row]) -> None:
+    from diffdescent.base.words import counted
+
     shown = [name for name in _SCORES if any(name in row.scores for row in found)]
     problems = dict.fromkeys((r.cell.operator, r.cell.noise, r.cell.nfe) for r in found)
     console = plain_console()
@@ -172,5 +174,5 @@ def _print(work: Work, found: list[Row]) -> None:
             numbers = ["" if s is None else f"{s.value:.4g}" for s in scores]
             table.add_row(cell.method, *numbers, f"{row.seconds:.2f}")
         console.print(table)
-    count = f"{len(work.given)} images, {work.config.n} samples of each"
+    count = f"{counted(len(work.given), 'image')}, {counted(work.config.n, 'sample')} of each"
     typer.echo(f"{count}; wrote {work.out}/table.csv, with intervals, run.json and the samples.")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 import diffdescent as dd
 from diffdescent.base.errors import UserError
 from diffdescent.core.operators import Linear
+from diffdescent.core.recipe import parse, parse_grid
+from diffdescent.core.spectrum.fitted import FittedSolver
 from diffdescent.guidance.restoration import METHODS, Method, method, parse_method
 from diffdescent.run import collect, prepare_restoration
+from diffdescent.run.calibrate.fixed import as_rows
 from diffdescent.run.problem import measure
 from diffdescent.run.restoring import STRIDE
 
@@ -119,18 +124,26 @@ def test_every_method_runs_over_any_solver_with_momentum(name: str, solver: str)
     assert float(found.images.abs().max()) < 10
 
 
-def test_calibrated_samplers_run_with_a_warning_or_are_refused() -> None:
-    model, y = dd.load_model("mnist"), torch.zeros(1, 1, 14, 14)
-    options = {"noise": 0.1, "nfe": 5}
-    for name in ("diffpir", "dps"):
-        text = f"calibrated('mnist-5') | {name}"
+@pytest.mark.filterwarnings("ignore:.*was fitted for")
+def test_calibrated_samplers_run_with_a_warning_or_are_refused(tmp_path: Path) -> None:
+    file, y = tmp_path / "five.json", bound("downsample(2)").forward(clean(1))
+    plain = as_rows(parse("ge").plan(parse_grid("loglinear(end=zero)", gaussian().process, 5)), 1)
+    file.write_text(
+        FittedSolver(
+            "five", plain.levels, plain.end, plain.axes, plain.bands, plain.start, plain.rows
+        ).to_json()
+    )
+    for name in ("diffpir", "dps", "mmps", "ddnm", "reddiff"):
+        text = f"calibrated('{file}') | {name}"
         with pytest.warns(UserWarning, match="without a measurement"):
-            found = dd.restore(model, y, "downsample(2)", method=text, **options)
+            found = dd.restore(gaussian(), y, "downsample(2)", noise=0.1, nfe=5, method=text)
         assert found.images.isfinite().all()
-    for name, says in (("hqs", "extrapolates"), ("dps(size=paper)", "every frequency")):
-        text = f"calibrated('mnist-5') | {name}"
-        with pytest.warns(match="without a measurement"), pytest.raises(UserError, match=says):
-            dd.restore(model, y, "downsample(2)", method=text, **options)
+    text = f"calibrated('{file}') | hqs"
+    with (
+        pytest.warns(match="without a measurement"),
+        pytest.raises(UserError, match="extrapolates"),
+    ):
+        dd.restore(gaussian(), y, "downsample(2)", noise=0.1, nfe=5, method=text)
 
 
 @pytest.mark.parametrize("name", ["dps", "mmps", "ddrm", "diffpir", "admm", "reddiff"])
