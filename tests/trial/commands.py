@@ -24,6 +24,13 @@ GOOD: dict[str, tuple[str, ...]] = {
         "--counts", "none", "--out", "made",
     ),
     "list": (),
+    "restore": (
+        "tiny", "starts", "--operator", "blur(sigma=1)", "--noise", "0.05", "--method", "hqs",
+        "--nfe", "3", "--n", "2", "--out", "made",
+    ),
+    "spectrum": ("tiny", "--out", "made.json"),
+    "gamma": ("tiny", "--n", "4", "--out", "made.json"),
+    "studio": (),
     "demo": ("--n", "1", "--out", "made"),
     "train": ("train.yaml", "--set", "out=made"),
     "convert": ("weights.pt", "--out", "made"),
@@ -60,7 +67,7 @@ GOOD: dict[str, tuple[str, ...]] = {
     "theory lowrank": ("--size", "8", "--steps", "3", "--n", "4", "--out", "made"),
 }  # fmt: skip
 """Arguments that work, and take a second at most; a command that is missing is given none."""
-INCOMPLETE = frozenset({"convert", "demo", "peculiarity minima"})
+INCOMPLETE = frozenset({"convert", "demo", "peculiarity minima", "studio"})
 """Commands whose good arguments need more than a second, or a large file: only refused here."""
 
 

@@ -151,7 +151,7 @@ def stopped(keeper: Keeper, number: int, which: signal.Signals) -> str:
             else []
         ),
         *(["a traceback"] if "Traceback" in ended.err + ended.out else []),
-        *(["half-written files"] if list(here.rglob("*.partial")) else []),
+        *(["half-written files"] if _partial(here) else []),
     ]
     if wrong:
         raise Violation(
@@ -171,7 +171,7 @@ def refused(keeper: Keeper, number: int, code: int) -> str:
     wrong = [f for f in faults(ended, "refused") if not f.startswith("changed")]
     if os.strerror(code) not in ended.err:
         wrong.append(f"does not say {os.strerror(code)!r}")
-    if list(here.rglob("*.partial")):
+    if _partial(here):
         wrong.append("half-written files")
     if any(not name.startswith("made") for name in changed(before, tree(here))):
         wrong.append("other files changed")
@@ -248,6 +248,13 @@ def rivals(keeper: Keeper, other: list[str]) -> str:
         raise Violation(f"{keeper.name}: two at once ended with {codes}")
     keeper.goes_on(here, "a rival")
     return "rivals with the same settings"
+
+
+def _partial(here: Path) -> bool:
+    """Whether a half-written file was left; the empty folder of one goes at the next write."""
+    return any(
+        path.is_file() for left in here.rglob("*.partial") for path in [left, *left.rglob("*")]
+    )
 
 
 def spread(count: int, most: int) -> Iterator[int]:

@@ -16,6 +16,7 @@ VOLATILE = frozenset(
     {
         "seconds",
         "evaluations",
+        "stages",
         "command",
         "images_per_s",
         "seconds_per_image",

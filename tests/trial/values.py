@@ -94,6 +94,10 @@ BY_NAME: dict[str, tuple[str, ...]] = {
     ),
     "set": ("", "no_such", "sphere:x", "subspace:-1", "images:no", "[/x]"),
     "prompt": ("", " "),
+    "operator": ("", "no_such", "blur(", "blur(sigma=nan)", "blur(sigma=-1)", "[/x]", "{b:q}",
+                 f"blur({NESTED})", "blur(sigma=1e9)", f"blur(sigma={'9' * 400})"),
+    "method": ("", "no_such", "hqs(", "dps(scale=nan)", "[/x]", f"hqs({NESTED})", "hqs; no_such"),
+    "host": ("", "no such host", "[/x]", "999.1.1.1"),
     "check": ("no_such", "[/x]"),
 }  # fmt: skip
 OUTPUTS = frozenset({"out", "plot", "save_statistics"})

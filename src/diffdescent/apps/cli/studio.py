@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from diffdescent.base.errors import UserError
+
 LOCAL = "127.0.0.1"
 
 
@@ -26,6 +28,14 @@ def studio(
 
     Stop it with Ctrl-C. Nothing is loaded from the network and nothing is sent there.
     """
+    import socket
+
+    try:
+        socket.getaddrinfo(host, None)
+    except (OSError, UnicodeError):
+        raise UserError(
+            f"There is no address {host!r} on this machine; give one such as 127.0.0.1 or 0.0.0.0."
+        ) from None
     from diffdescent.apps.studio.models import Models
     from diffdescent.apps.studio.server import open_page, serve
 
