@@ -3,10 +3,9 @@ by one that was fitted to it, from the same noise.
 
     python tools/hero.py --out docs/pictures/hero.png
 
-``examples/cifar10-cfg4-5.json`` is what this command wrote, in minutes (again for a new network):
-
-    diffdescent calibrate cifar10 --nfe 5 --guidance "cfg(scale=4)" --out examples/cifar10-cfg4-5.json
-"""  # noqa: E501
+The fitted one is the bundled ``cifar10-cfg4-5``; make it again for a new network
+(``tools/calibrate_bundled.py``).
+"""
 
 from __future__ import annotations
 
@@ -24,7 +23,6 @@ from torch import Tensor
 import diffdescent as dd
 
 ROOT = Path(__file__).parents[1]
-FITTED = ROOT / "examples" / "cifar10-cfg4-5.json"
 LABELS = "airplane,automobile,ship,truck"
 GUIDANCE = "cfg(scale=4)"
 IMAGES, STEPS, LEVELS = 8, 5, 64
@@ -32,7 +30,7 @@ ROWS = (
     ("DDIM", "DDIMScheduler"),
     ("DPM-Solver++", "DPMSolverMultistepScheduler"),
     ("UniPC", "UniPCMultistepScheduler"),
-    ("calibrated", f"calibrated('{FITTED}')"),
+    ("calibrated", "calibrated('cifar10-cfg4-5')"),
 )
 """What is drawn: the first three as diffusers' classes run with their default options."""
 
