@@ -54,6 +54,9 @@ class Visitor:
             options.add_argument(f"--{word}")
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         self.driver = webdriver.Chrome(options=options, service=Service(driver))
+        if width < 500:  # narrower than the browser makes a window
+            size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+            self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         self._asked: set[str] = set()
 
     def open(self, address: str) -> None:

@@ -93,6 +93,7 @@ def draw_heat_map(
     axes.set_xticks(range(len(xs)), xs)
     axes.set_yticks(range(len(ys)), ys)
     axes.set(xlabel=names[0], ylabel=names[1])
-    figure.colorbar(image, label="RMSE to the converged solution")
+    axes.set_title("distance to the converged solution", fontsize=9)
+    figure.colorbar(image, label="RMSE")
     save_figure(figure, path, 110)
     plt.close(figure)

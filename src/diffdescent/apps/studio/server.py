@@ -18,6 +18,9 @@ NEEDS = "The studio needs Gradio; install it with: pip install 'diffdescent[stud
 def open_page(models: Models) -> Any:
     """The page, ready to be served. Raises :class:`UserError` where Gradio is missing."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    # Gradio keeps and sums up statistics of its events; a hundred of them are enough.
+    os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
+    os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "100")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     try:
         from .page import build

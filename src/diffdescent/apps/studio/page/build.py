@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..chain import strength
 from ..converged import Solutions
 from ..models import Models
 from ..state import LANES, State
-from ..views import mistake
+from ..views import mistake, note
 from .compare import WORK, CompareTab
 from .fields import Fields
 from .lane import QUIET
@@ -51,10 +52,9 @@ def build(models: Models) -> Any:
                 restore = RestoreTab(fields)
         read.connect(read_tab)
         for worker in (compare, sweep, landscape, restore):
-            worker.cancel.click(
-                lambda: '<p class="dd-note" role="status">cancelled</p>', None, [worker.status],
-                cancels=[worker.connect()], queue=False,
-            )  # fmt: skip
+            worker.cancel.click(None, None, None, cancels=[worker.connect()], queue=False).then(
+                _cancelled, None, [worker.status], queue=False, show_progress="hidden"
+            )
         for tab, name in (
             (compare_tab, "compare"),
             (read_tab, "read"),
@@ -73,10 +73,18 @@ def build(models: Models) -> Any:
             js=f"(...values) => dd.address({json.dumps(fields.plain)}, values)",
         )
         views = [one for lane in compare.lanes for one in (lane.beta, lane.gamma, lane.version)]
-        page.load(_restore(fields), None, [*fields.inputs, tabs, told, compare.asked, *views]).then(
+        page.load(
+            _restore(fields), None, [*fields.inputs, tabs, told, compare.asked, *views], **QUIET
+        ).then(None, None, None, js="() => { document.body.dataset.ready = 'yes'; }").then(
             compare.resume, [compare.asked, *fields.inputs], compare.outputs, **WORK
-        ).then(None, None, None, js="() => { document.body.dataset.ready = 'yes'; }")
+        )
     return page
+
+
+def _cancelled() -> str:
+    """What stands where a run was, once its last preview has come."""
+    time.sleep(0.4)
+    return note("cancelled")
 
 
 def _visible(count: float) -> list[Any]:

@@ -30,10 +30,8 @@ from ..views import mistake
 from .fields import Fields
 
 USUAL = "usual"
-QUIET: dict[str, Any] = {
-    "show_progress": "hidden", "trigger_mode": "always_last", "concurrency_limit": None
-}  # fmt: skip
-"""Events of fields: while one is under way, of those that follow only the last one counts."""
+QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "trigger_mode": "always_last"}
+"""Events of fields: they do not wait for the work of another visitor."""
 
 
 class LaneFields:
@@ -64,7 +62,7 @@ class LaneFields:
                 elem_id=f"budget{name}",
             ),
         )  # fmt: skip
-        self.version = gr.Textbox("", visible="hidden")
+        self.version = gr.Textbox("", visible="hidden", elem_classes="dd-gone")
         recipe_place, grid_place = fields.problems[f"recipe{name}"], fields.problems[f"grid{name}"]
         with gr.Accordion("All options", open=False, elem_id=f"options{name}"):
             self._controls(name, recipe_place, grid_place)

@@ -42,7 +42,7 @@ class ReadTab:
         """Read when the tab is opened, and when it is asked for."""
         outputs = [self.shown, *self._fields.places]
         for event in (tab.select, self.button.click):
-            event(self.read, self._fields.inputs, outputs, show_progress="minimal")
+            event(self.read, self._fields.inputs, outputs, show_progress="minimal", queue=False)
 
     def read(self, *values: Any) -> list[Any]:
         """Everything that is read off the recipes."""

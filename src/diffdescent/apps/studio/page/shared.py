@@ -70,7 +70,7 @@ def shared_fields(fields: Fields, models: Models) -> None:
                     plain.converged, label="Evaluations of the converged solution", precision=0
                 ),
             )
-        with gr.Column(min_width=120):
+        with gr.Column(min_width=190):
             fields.add(
                 "lanes",
                 gr.Slider(1, LANES, value=len(plain.lanes), step=1, label="Recipes"),

@@ -23,6 +23,7 @@ CSS = """
 .dd-problem:not(:has(.dd-mistake)) { display: none !important; }
 .dd-row { display: flex; flex-wrap: wrap; gap: 1rem; }
 .dd-row figure { margin: 0; width: min(260px, 45%); font-size: 0.85rem; }
+.dd-gone, .form:has(> .dd-gone:only-child) { display: none !important; }
 #intro p { margin: 0; }
 """
 
