@@ -13,6 +13,7 @@ import torch
 
 from diffdescent.apps.textimage import wants_prompt
 from diffdescent.base.errors import UserError
+from diffdescent.base.words import counted
 from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
 from diffdescent.models import load_model
@@ -32,6 +33,13 @@ class Comparison:
     """What :func:`compare` found; ``results`` has every number."""
 
     results: Results
+
+    def __repr__(self) -> str:
+        best = ", ".join(
+            f"{one.sampler} at {one.evaluations} evaluations" for one in self.recommendations
+        )
+        compared = counted(len(self.results.lines), "run")
+        return f"Comparison({self.results.study.config.model}: {compared}; best: {best or 'none'})"
 
     @property
     def recommendations(self) -> list[Recommendation]:

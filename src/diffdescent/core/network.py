@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,38 @@ def _check_output(raw: object, x: Tensor) -> None:
             f"The model returned shape {tuple(raw.shape)} for an input of shape {tuple(x.shape)};"
             " they must be equal (a network with twice the channels needs learned_variance=True)."
         )
+
+
+Module = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+
+def _ask(module: Module, x: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
+    """What ``module`` answers.
+
+    Raises:
+        UserError: one that cannot be called with the three.
+    """
+    try:
+        return module(x, t, cond)
+    except TypeError:
+        if _takes_three(module):
+            raise  # a mistake inside of it
+    raise UserError(
+        "A network is called as f(x, t, cond), with the image, the time and the labels or None,"
+        f" but this {type(module).__name__} does not take these three; wrap it: lambda x, t, cond:"
+        " module(x, t)."
+    )
+
+
+def _takes_three(module: Module) -> bool:
+    called = module.forward if isinstance(module, torch.nn.Module) else module
+    try:
+        inspect.signature(called).bind(None, None, None)
+    except TypeError:
+        return False
+    except ValueError:  # it has no signature to look at
+        return True
+    return True
 
 
 @dataclass(kw_only=True, repr=False)
@@ -84,10 +117,10 @@ class Network(_Described):
         images = dd.sample(model, "ge", steps=10).images
 
     Raises:
-        UserError: when the output's shape does not fit.
+        UserError: when the module cannot be called so, or the output's shape does not fit.
     """
 
-    module: Callable[[Tensor, Tensor, Tensor | None], Tensor]
+    module: Module
     process: Process
     kind: Kind = "eps"
     shape: tuple[int, ...] | None = None
@@ -100,7 +133,8 @@ class Network(_Described):
 
     def __call__(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Prediction:
         t = self.time(point) if self.time else point.t
-        raw = self.module(
+        raw = _ask(
+            self.module,
             x.to(self.dtype),
             torch.full((x.shape[0],), t, dtype=torch.float32, device=x.device),
             cond,
@@ -127,7 +161,7 @@ class EDM(_Described):
     (Karras et al. 2022, table 1). ``module(x, c_noise, cond)`` is the raw F.
     """
 
-    module: Callable[[Tensor, Tensor, Tensor | None], Tensor]
+    module: Module
     process: Process
     shape: tuple[int, ...] | None = None
     sigma_data: float = 0.5
@@ -143,7 +177,7 @@ class EDM(_Described):
         c_noise = torch.full(
             (x.shape[0],), 0.25 * math.log(s), dtype=torch.float32, device=x.device
         )
-        raw = self.module((x * (1 / (point.alpha * root))).to(self.dtype), c_noise, cond)
+        raw = _ask(self.module, (x * (1 / (point.alpha * root))).to(self.dtype), c_noise, cond)
         _check_output(raw, x)
         x0 = Affine(d * d / (root * root) / point.alpha, s * d / root)
         # eps = (x/α − x0)/σ̃

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from diffdescent.base.errors import UserError, unknown
 from diffdescent.core.model_info import info
+from diffdescent.core.network import EDM, Network
 from diffdescent.core.predict import Predictor
 
 Labels = Tensor | int | Sequence[int] | str
@@ -154,6 +155,11 @@ def resolve_labels(value: Labels | None, samples: Sequence[int], model: Predicto
             " sample."
         )
     lowest = 0 if needed else -1
+    if isinstance(model, (Network, EDM)) and not known.conditional and bool((labels >= 0).any()):
+        raise UserError(
+            "This network knows no classes; leave the label out, or say how many there are with"
+            " label_count=."
+        )
     wrong = [] if count is None else [int(v) for v in labels if not lowest <= int(v) < count]
     if wrong:
         none = "" if needed else ", and −1 for none"

@@ -78,7 +78,7 @@ def levels_of(grid: Grid) -> list[list[float]]:
 
 def model_identity(model: Predictor) -> str:
     """The model's fingerprint; for one without, a hash of what it answers to fixed noise at three
-    noise levels.
+    noise levels, with a label where the model knows labels.
 
     Raises :class:`UserError` where neither is known: a model without a fingerprint and a shape.
     """
@@ -92,7 +92,9 @@ def model_identity(model: Predictor) -> str:
         )
     device = known.device
     x = normals(0, torch.arange(2), tuple(model.shape), 0).to(device)
-    cond = torch.zeros(len(x), dtype=torch.int64, device=device) if known.needs_label else None
+    cond = None
+    if known.needs_label or known.conditional:
+        cond = torch.full((len(x),), (known.labels or (0,))[0], device=device)
     low, high = model.process.t_min, model.process.t_max
     with torch.no_grad():
         times = (low + share * (high - low) for share in (0.1, 0.5, 0.9))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,8 @@ def repeat(
 
     Raises:
         UserError: a model or images that are not those of the record, and a record of another kind.
+
+    A model without a fingerprint cannot be compared with the record; a warning says so.
     """
     found = record if isinstance(record, RunRecord) else RunRecord.read(record)
     run = prepare_again(found, model, init=init, mask=mask, start=start, batch_size=batch_size)
@@ -158,6 +161,12 @@ def _require_same(record: RunRecord, run: Run) -> None:
         raise UserError(
             f"The model has another fingerprint ({now.fingerprint}) than the record's"
             f" ({record.fingerprint}); give the model of the record."
+        )
+    if now.fingerprint is None:
+        warnings.warn(
+            "The record has no fingerprint of the model, so its weights were not compared; give"
+            " fingerprint= to dd.Network, and other weights are refused.",
+            stacklevel=4,  # whoever called repeat
         )
     for what in ("start", "init", "mask"):
         if getattr(now, what) != getattr(record, what):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -170,3 +171,38 @@ def test_any_module_in_five_lines(kind: str) -> None:
             for what in (kind, "x0")
         )
     torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-6)  # t reaches the module in float32
+
+
+class Plain(nn.Module):
+    """A network of an image and a time, without labels."""
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return torch.tanh(x)
+
+
+def broken(x: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
+    raise TypeError("inside")
+
+
+@pytest.mark.parametrize("module", [Plain(), lambda x, t: x])
+def test_a_module_that_takes_no_labels_is_refused_in_one_sentence(module: Any) -> None:
+    ways = (
+        dd.Network(module, process=dd.VP.named("linear"), shape=(1, 4, 4)),
+        dd.EDM(module, process=dd.VE(0.01, 80.0), shape=(1, 4, 4)),
+    )
+    for model in ways:
+        with pytest.raises(dd.UserError, match=r"called as f\(x, t, cond\).*wrap it: lambda x, t"):
+            dd.sample(model, "ddim", steps=2)
+    inside = dd.Network(broken, process=dd.VP.named("linear"), shape=(1, 4, 4))
+    with pytest.raises(TypeError, match="inside"):
+        dd.sample(inside, "ddim", steps=2)
+
+
+def test_a_network_without_classes_takes_no_labels() -> None:
+    model = dd.Network(
+        lambda x, t, cond: torch.tanh(x), process=dd.VP.named("linear"), shape=(1, 4, 4)
+    )
+    for labels in ([1, 2], 1, "dog"):
+        with pytest.raises(dd.UserError, match="knows no classes; leave the label out"):
+            dd.sample(model, "ddim", steps=2, n=2, labels=labels)
+    dd.sample(model, "ddim", steps=2, n=2, labels=-1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,22 @@ def test_what_is_not_of_the_record_is_refused() -> None:
             repeat(record, **options)
     with pytest.raises(dd.UserError, match="another process"):
         repeat(replace(record, process=None), gaussian(), init=IMAGE)
+
+
+def test_weights_that_cannot_be_compared_are_named_in_a_warning() -> None:
+    def model(factor: float, **options: Any) -> dd.Network:
+        process = dd.VP.named("linear")
+        return dd.Network(lambda x, t, c: x * factor, process=process, shape=(1, 4, 4), **options)
+
+    record = dd.sample(model(0.1), "ddim", steps=2, n=1).record
+    with pytest.warns(UserWarning, match="weights were not compared"):
+        repeat(record, model(0.2))
+    known = dd.sample(model(0.1, fingerprint="a"), "ddim", steps=2, n=1).record
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        repeat(known, model(0.1, fingerprint="a"))
+    with pytest.raises(dd.UserError, match="another fingerprint"):
+        repeat(known, model(0.2))
 
 
 def test_a_command_is_repeated_from_its_folder(tmp_path: Path) -> None:

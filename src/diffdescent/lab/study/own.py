@@ -24,7 +24,7 @@ from diffdescent.run.calibrate.subject import Subject
 from diffdescent.run.calibrate.teacher import Trajectories, teacher_error, trajectories
 from diffdescent.run.pieces import Pieces, model_identity
 
-from .cells import Cell, labels_for
+from .cells import NONE, Cell, labels_for
 from .shards import Payload, Task
 
 if TYPE_CHECKING:
@@ -111,6 +111,8 @@ class OwnSolutions:
         identity = model_identity(subject.model)
         config = self.worker.config
         base = {"own": identity, "labels": cell.labels, "dtype": config.dtype}
+        if cell.guidance != NONE:  # a fingerprint is the same at any scale of the guidance
+            base["guidance"] = cell.guidance
         return Pieces(cache, {**base, "device": self.worker.device.type})
 
     def _subject(self, cell: Cell) -> Subject:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from diffdescent.core.model_info import info
 from diffdescent.core.recipe import default_grid, parse, parse_grid
 from diffdescent.evaluate.own_solution import OWN
 
@@ -25,8 +26,9 @@ MOST = 3
 class Recommendation:
     """The best sampler at one budget.
 
-    ``alike`` are those that cannot be told from it, ``sentence`` says so, and the three lines make
-    images with it: on the command line, in Python, in a diffusers pipeline.
+    ``alike`` are those that cannot be told from it, ``sentence`` says so, and the lines make images
+    with it: on the command line, in Python, in a diffusers pipeline. A model that was given in
+    Python has the second line alone.
     """
 
     evaluations: int
@@ -35,18 +37,19 @@ class Recommendation:
     steps: int
     alike: tuple[str, ...]
     sentence: str
-    cli: str
+    cli: str | None
     python: str
-    diffusers: str
+    diffusers: str | None
 
     @property
     def lines(self) -> tuple[tuple[str, str], ...]:
         """Where each line is for, and the line."""
-        return (
+        lines = (
             ("Command line", self.cli),
             ("Python", self.python),
             ("diffusers", self.diffusers),
         )
+        return tuple((place, line) for place, line in lines if line is not None)
 
 
 def recommendations(results: Results) -> list[Recommendation]:
@@ -76,7 +79,11 @@ def _of(results: Results, budget: int, found: Sequence[Ranked], metric: str) -> 
     process = results.study.worker.model.process
     usual = columns["grid"] == default_grid(recipe, process)
     grid = None if usual else str(columns["grid"])
-    columns = {**columns, "steps": _steps(results, columns)}
+    label = _label(str(columns["labels"]))
+    columns = {**columns, "steps": _steps(results, columns), "label": label}
+    study = results.study
+    in_python = study.given and study.config.prompts is None
+    piped = not in_python or info(study.worker.model).decode is not None
     return Recommendation(
         budget,
         str(columns["sampler"]),
@@ -84,9 +91,9 @@ def _of(results: Results, budget: int, found: Sequence[Ranked], metric: str) -> 
         int(columns["steps"]),
         tuple(_called(one.line, results) for one in alike),
         _sentence(results, budget, found[0], others, metric),
-        _cli(model, results.study.config.prompts, columns, grid),
+        None if in_python else _cli(model, results.study.config.prompts, columns, grid),
         _python("model" if results.study.given else repr(model), columns, grid),
-        _diffusers(results, columns, grid),
+        _diffusers(results, columns, grid) if piped else None,
     )
 
 
@@ -122,6 +129,7 @@ def _cli(model: str, prompts: str | None, columns: dict[str, Any], grid: str | N
     words += ["--steps", str(columns["steps"])]
     words += [] if grid is None else ["--grid", grid]
     words += [] if columns["guidance"] == NONE else ["--guidance", str(columns["guidance"])]
+    words += [] if columns["label"] is None else ["--label", columns["label"]]
     return shlex.join(words)
 
 
@@ -129,10 +137,18 @@ def _python(model: str, columns: dict[str, Any], grid: str | None) -> str:
     options = [f"steps={columns['steps']}"]
     options += [] if grid is None else [f"grid={grid!r}"]
     options += [] if columns["guidance"] == NONE else [f"guidance={columns['guidance']!r}"]
+    options += [] if columns["label"] is None else [f"labels={columns['label']!r}"]
     return f"dd.sample({model}, {columns['sampler']!r}, {', '.join(options)})"
 
 
+def _label(labels: str) -> str | None:
+    """The labels as a run takes them: the first one stands for a cycle through all."""
+    return {NONE: None, "cycle": "0"}.get(labels, labels)
+
+
 def _diffusers(results: Results, columns: dict[str, Any], grid: str | None) -> str:
+    if columns["guidance"] != NONE:
+        return "no line: a pipeline has its own guidance; set it there, as docs/diffusers.md says"
     recipe, process = parse(columns["sampler"]), results.study.worker.model.process
     if recipe.plan(parse_grid(columns["grid"], process, columns["steps"])).start:
         return (

@@ -31,7 +31,11 @@ def command(study: Study, cell: Cell) -> str:
     config = study.config
     if study.given and config.prompts is None:
         plan = f"nfe={cell.asked}" if cell.asked is not None else f"steps={cell.steps}"
-        return f"dd.compare(model, {f'{cell.sampler} @ {cell.grid}'!r}, {plan}, n={config.n})"
+        chosen = {"guidance": cell.guidance, "labels": cell.labels}
+        under = "".join(f", {name}={text!r}" for name, text in chosen.items() if text != NONE)
+        return (
+            f"dd.compare(model, {f'{cell.sampler} @ {cell.grid}'!r}, {plan}{under}, n={config.n})"
+        )
     words: list[object] = [
         "diffdescent",
         *(word for name in IMPORTED for word in ("--import", name)),

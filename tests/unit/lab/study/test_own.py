@@ -11,6 +11,7 @@ import torch
 
 import diffdescent as dd
 from diffdescent import UserError
+from diffdescent.base.markdown import plain
 from diffdescent.core.process import VP, Flow
 from diffdescent.lab.study import as_json, execute, missing, prepare, recommendations, run
 from diffdescent.lab.study.own import OwnSolutions
@@ -59,7 +60,7 @@ def test_the_nearest_is_recommended_and_others_that_cannot_be_told_are_named(
     assert f"--sampler {best.sampler}" in best.cli.replace("'", "")
     assert "steps=8" in best.python
     report = (tmp_path / "report.md").read_text()
-    assert best.sentence in report
+    assert plain(best.sentence) in report
     assert best.cli in report
     assert best.sampler in (tmp_path / "report.html").read_text()
     again = json.loads(json.dumps(as_json(results)))
@@ -120,6 +121,48 @@ def test_compare_in_python(tmp_path: Path) -> None:
     )
     assert len(named.results.lines) == 2
     assert (tmp_path / "out" / "report.html").is_file()
+
+
+def labelled(**options: Any) -> dd.Network:
+    def net(x: torch.Tensor, t: torch.Tensor, cond: torch.Tensor | None) -> torch.Tensor:
+        assert cond is not None
+        return torch.tanh(x + 0.1 * (cond + 1.0)[:, None, None, None])
+
+    given = {"process": VP.named(), "kind": "x0", "shape": (1, 8, 8), "label_count": 10, **options}
+    return dd.Network(net, **given)
+
+
+def test_a_guided_network_without_a_fingerprint_is_compared_and_advised(tmp_path: Path) -> None:
+    found = dd.compare(
+        labelled(), "ge; unipc", guidance="cfg(scale=3)", labels="3,4", nfe=6, n=8, solution=16,
+        resamples=10, metrics=["solution_rmse"], out=tmp_path,
+    )  # fmt: skip
+    (best,) = found.recommendations
+    assert [place for place, _ in best.lines] == ["Python"]
+    assert "guidance='cfg(scale=3)', labels='3,4'" in best.python
+    seen: dict[str, Any] = {"dd": dd, "model": labelled()}
+    exec(f"result = {best.python}", seen)
+    images = seen["result"].images
+    expected = dd.sample(
+        labelled(), best.sampler, steps=best.steps, grid=best.grid, guidance="cfg(3)", labels=3
+    )
+    assert torch.equal(images, expected.images)
+    assert "diffdescent sample" not in (tmp_path / "report.md").read_text()
+    for line in found.results.lines:
+        assert "guidance='cfg(scale=3)', labels='3,4'" in line.command
+    assert repr(found) == f"Comparison(network: 2 runs; best: {best.sampler} at 6 evaluations)"
+
+
+def test_each_scale_of_guidance_has_its_own_solution_on_disk(make: Make, tmp_path: Path) -> None:
+    entries = {**QUICK, "metrics": "solution_rmse", "labels": "cycle", "nfe": [8]}
+    both = ["cfg(scale=1)", "cfg(scale=3)"]
+    study = prepare(make(guidance=both, **entries), tmp_path)
+    one, other = (
+        OwnSolutions(study.worker)._solved(cell, range(2), tmp_path / "kept").end
+        for cell in study.cells[:2]
+    )
+    assert [cell.guidance for cell in study.cells[:2]] == both
+    assert not torch.equal(one, other)
 
 
 def test_a_bare_module_and_stray_options_are_refused() -> None:
