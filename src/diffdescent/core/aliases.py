@@ -51,6 +51,13 @@ SCHEDULERS: dict[str, tuple[str, str]] = {
 }
 """diffusers' schedulers with their default options: the recipe, and the grid of the class."""
 
+DISTILLED: dict[str, tuple[str, str]] = {
+    "lcmscheduler": ("lcm", "distilled"),
+    "tcdscheduler": ("tcd(gamma=0.3)", "distilled(end=first)"),
+}
+"""diffusers' schedulers of distilled networks: the nearest recipe and its grid, whose images differ
+a little, so that the names themselves are not understood."""
+
 GRID_ALIASES: dict[str, str] = {
     "normal": "uniform(spacing=linspace, snap=false)",
     "leading": "uniform(spacing=leading)",

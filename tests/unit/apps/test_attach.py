@@ -243,6 +243,27 @@ def test_what_cannot_be_attached() -> None:
         attach(pipe, "cfg")
 
 
+def test_an_exchanged_scheduler_is_followed() -> None:
+    pipe, text = prepared("stable_diffusion")
+
+    def drawn() -> Any:
+        return pipe(**text, generator=torch.Generator().manual_seed(0), output_type="np").images
+
+    plain, config = drawn(), pipe.scheduler.config
+    attach(pipe, "cfg(scale=6)")
+    guided, before = drawn(), pipe.scheduler
+    pipe.scheduler = DescentScheduler.from_config(config, recipe="ddim")
+    assert (drawn() == guided).all()
+    assert (guided != plain).any()
+    assert before.guidance is None
+    exchanged, pipe.scheduler = pipe.scheduler, diffusers.DDIMScheduler()
+    with pytest.raises(UserError, match="now a DDIMScheduler"):
+        drawn()
+    detach(pipe)
+    pipe.scheduler = exchanged
+    assert (drawn() == plain).all()
+
+
 def test_unknown_pipelines() -> None:
     class Mine(diffusers.DiffusionPipeline):
         def __init__(self, unet: Any, scheduler: Any) -> None:

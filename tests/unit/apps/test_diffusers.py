@@ -642,6 +642,54 @@ def test_configs_that_cannot_be_expressed(theirs: Callable[[], Any], message: st
         DescentScheduler.from_config(theirs().config, recipe="dpmpp(order=2)")
 
 
+@pytest.mark.parametrize(
+    ("scheduler", "given", "message"),
+    [
+        (DescentScheduler, {"recipe": "ge", "gird": "loglinear"}, "did you mean 'grid'"),
+        (DescentScheduler, {"recipes": "unipc"}, "did you mean 'recipe'"),
+        (DescentScheduler, {"recipe": "unipc", "order": 3}, r"write recipe='unipc\(order=3\)'"),
+        (GradientEstimationScheduler, {"gamma": 1.5}, r"recipe='ddim \| ge\(gamma=1.5\)'"),
+        (MomentumDDIMScheduler, {"beta": -0.5}, r"recipe='ddim \| momentum\(beta=-0.5\)'"),
+        (DescentScheduler, {"zzzz": 1}, "leave it out"),
+    ],
+)
+def test_keywords_that_nobody_has(scheduler: Any, given: dict[str, Any], message: str) -> None:
+    config = diffusers.EulerDiscreteScheduler().config
+    with pytest.raises(UserError, match=message):
+        scheduler.from_config(config, **given)
+
+
+def test_fields_of_other_schedulers_pass() -> None:
+    config = {**diffusers.EulerDiscreteScheduler().config, "of_a_pipeline": 1}
+    made = DescentScheduler.from_config(config, algorithm_type="dpmsolver++", of_a_pipeline=2)
+    assert str(made.recipe) == "ddim | ge"
+    _, unused = DescentScheduler.from_config(config, return_unused_kwargs=True, zzzz=1)
+    assert unused["zzzz"] == 1
+
+
+@pytest.mark.parametrize(
+    ("theirs", "recipe"), [(diffusers.LCMScheduler, "lcm"), (diffusers.TCDScheduler, "tcd")]
+)
+def test_configs_of_distilled_networks(theirs: Any, recipe: str) -> None:
+    for config in (theirs().config, theirs(original_inference_steps=100).config):
+        ours, reference = DescentScheduler.from_config(config, recipe=recipe), theirs(**config)
+        for scheduler in (ours, reference):
+            scheduler.set_timesteps(4)
+        assert ours.timesteps.tolist() == reference.timesteps.tolist()
+        plain = DescentScheduler.from_config(config, recipe="ge", original_inference_steps=None)
+        assert plain.config["grid"] is None
+        with pytest.raises(UserError, match=f"write the recipe '{recipe}"):
+            DescentScheduler.from_config(config, recipe=theirs.__name__)
+
+
+def test_levels_that_a_grid_leaves_out_are_seen() -> None:
+    betas = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+    made = DescentScheduler(recipe="ge", grid="loglinear", **betas)
+    with pytest.warns(UserWarning, match="7 steps where 8 were asked for: 1 duplicate"):
+        made.set_timesteps(8)
+    assert len(made.timesteps) == 7
+
+
 EXPRESSED = {
     *(
         "DDIM",

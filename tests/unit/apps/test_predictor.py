@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,3 +113,38 @@ def test_packed_latents_are_refused() -> None:
 
     with pytest.raises(UserError, match="no latents of shape"):
         PipelinePredictor(Packed(), PROMPTS, {}, "packed")
+
+
+def test_the_lines_of_a_comparison_repeat_what_was_measured(tmp_path: Path) -> None:
+    from diffdescent.integrations.diffusers import DescentScheduler
+
+    from diffdescent.lab.study import recommendations
+
+    made = pipelines.sdxl()
+    made.save_pretrained(tmp_path / "sdxl")
+    found = dd.compare(
+        str(tmp_path / "sdxl"),
+        "unipc",
+        prompts=PROMPTS[:1],
+        nfe=8,
+        n=1,
+        solution=9,
+        resamples=0,
+        metrics=["solution_rmse"],
+    )
+    config = found.results.study.config.model_copy(update={"prompts": "prompts.txt"})
+    study = replace(found.results.study, config=config)
+    (best,) = recommendations(replace(found.results, study=study))
+    assert best.grid is None  # it is unipc's own, but not that of the pipeline's config
+    assert best.diffusers is not None
+    assert "grid='loglinear" in best.diffusers
+    scope = {"pipe": made, "DescentScheduler": DescentScheduler}
+    exec(best.diffusers, scope)
+    steps = int(best.diffusers.partition("num_inference_steps=")[2].split(",")[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the level that is left out
+        made.scheduler.set_timesteps(steps)
+    assert len(made.scheduler.timesteps) == 8
+    assert best.python.startswith("no line")  # dd.load_model reads no such folder
+    assert best.cli is not None
+    assert "--label" not in best.cli  # prompts stand for labels

@@ -15,7 +15,7 @@ import typer
 from torch import Tensor
 
 from diffdescent.apps.prompts import read_prompts
-from diffdescent.apps.textimage import load
+from diffdescent.apps.textimage import TextToImage, load
 from diffdescent.base.errors import UserError
 from diffdescent.base.words import counted
 from diffdescent.run import make_recipe
@@ -118,9 +118,16 @@ def run(asked: Request) -> None:
         typer.echo(json.dumps(summary))
     elif not asked.quiet:
         typer.echo(
-            f"{kept.summary} with {record.recipe}, {counted(model.steps, 'step')}, {seconds:.1f} s:"
-            f" {sheet}"
+            f"{kept.summary} with {record.recipe}, {_steps(model)}, {seconds:.1f} s: {sheet}"
         )
+
+
+def _steps(model: TextToImage) -> str:
+    """The steps that were run; a grid leaves levels out that coincide."""
+    grid = model.pipe.scheduler.grid
+    run = model.steps if grid is None else grid.steps
+    asked = "" if run == model.steps else f" (of {model.steps}: the grid's others coincide)"
+    return f"{counted(run, 'step')}{asked}"
 
 
 def _hide_loading() -> None:

@@ -43,7 +43,9 @@ def attach(pipe: Any, guidance: str, *, form: Form | None = None) -> None:
 
     ``cfg`` leaves the pipeline's own scale; ``cfg(scale=4)`` and ``apg(scale=4)`` replace it (the
     pipeline must still ask both questions). Then ``rescale`` and ``pxp`` as in guidance texts.
-    ``form`` says how a pipeline that is not known asks. Attach after ``torch.compile``.
+    ``form`` says how a pipeline that is not known asks. Attach after ``torch.compile``. A
+    :class:`DescentScheduler` that takes the scheduler's place later is followed; with another one
+    the pipeline's next call raises :class:`UserError`.
     :func:`detach` restores everything.
 
     Args:
@@ -65,7 +67,7 @@ def attach(pipe: Any, guidance: str, *, form: Form | None = None) -> None:
         raise UserError("A guidance is attached to this pipeline already; call detach(pipe) first.")
     made = Guidance(guidance, _form(pipe, form))
     made.handle = denoiser.register_forward_hook(made)
-    scheduler.guidance = made
+    made.serve(pipe)
 
 
 def detach(pipe: Any) -> None:
@@ -84,8 +86,7 @@ def detach(pipe: Any) -> None:
         )
     for one in found:
         one.handle.remove()
-        if getattr(pipe.scheduler, "guidance", None) is one:
-            pipe.scheduler.guidance = None
+        one.scheduler.guidance = None
 
 
 def _attached(denoiser: torch.nn.Module) -> list[Guidance]:

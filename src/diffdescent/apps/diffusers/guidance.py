@@ -9,6 +9,7 @@ then work as they do on a guided model in Python.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -77,6 +78,8 @@ class Guidance:
         self.text = text
         self._outputs: list[Tensor] = []
         self.handle: Any = None
+        self.scheduler: Any = None
+        self._pipe: Any = lambda: None
         for element in parse_guidance(text).elements:
             self._add(element, bare=text.split("|")[0].strip() == "cfg")
 
@@ -108,8 +111,33 @@ class Guidance:
             )
 
     def __call__(self, module: torch.nn.Module, args: Any, output: Any) -> None:
-        """The forward hook: remember what the denoiser has answered."""
+        """The forward hook: remember what the denoiser has answered, for the scheduler that the
+        pipeline has by now."""
+        self._follow()
         self._outputs.append(output if isinstance(output, Tensor) else output[0])
+
+    def serve(self, pipe: Any) -> None:
+        """Belong to ``pipe`` and its scheduler."""
+        self._pipe, self.scheduler = weakref.ref(pipe), pipe.scheduler
+        self.scheduler.guidance = self
+
+    def _follow(self) -> None:
+        """Go over to the scheduler that has taken the place of the one at ``attach``.
+
+        Raises :class:`UserError` where that cannot hold a guidance.
+        """
+        pipe = self._pipe()
+        if pipe is None or pipe.scheduler is self.scheduler:
+            return
+        if getattr(pipe.scheduler, "guidance", self) is not None:
+            raise UserError(
+                f"{self.text!r} is attached, but the pipeline's scheduler is now a"
+                f" {type(pipe.scheduler).__name__} that cannot run it; call detach(pipe), or set"
+                " pipe.scheduler to a DescentScheduler of its own."
+            )
+        self.scheduler.guidance = None
+        self.forget()
+        self.serve(pipe)
 
     def forget(self) -> None:
         """Drop the answers of a run that was broken off."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
@@ -65,3 +67,14 @@ class RunLevels:
         if self._laid is None:
             raise UserError("No levels are laid out yet; call set_timesteps before step.")
         return self._laid
+
+
+def warn_of_notes(grid: Grid, steps: int) -> None:
+    """Warn, for whoever called ``set_timesteps``, of what making ``grid`` in ``steps`` steps has
+    changed (levels that coincide are left out)."""
+    if grid.notes:
+        warnings.warn(
+            f"The grid {grid.name!r} has {grid.steps} steps where {steps} were asked for:"
+            f" {'; '.join(grid.notes)}.",
+            stacklevel=3,
+        )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from diffdescent.base.errors import UserError, unknown
-from diffdescent.core.recipe import parse_grid
+from diffdescent.core.recipe import parse, parse_grid
 
 from .config import KINDS, Config, process_of, respaced
 from .namesakes import namesake
@@ -33,9 +33,14 @@ SOURCES = frozenset(
         ),
         *("FlowMatchEulerDiscrete", "FlowMatchHeunDiscrete"),
         *("DDIMInverse", "DPMSolverMultistepInverse", "RePaint"),
+        *("LCM", "TCD"),
     )
 )
-"""The diffusers schedulers whose configs describe a VP or flow process and a plain denoiser."""
+"""The diffusers schedulers whose configs describe a VP or flow process and a plain denoiser, and
+those of networks distilled over one (LCM, TCD)."""
+
+JUMPS = ("lcm", "tcd")
+"""The solvers for such networks, whose answer is the end of the flow."""
 
 _MARKS = {
     "sigma_data": "EDMEulerScheduler or one like it",
@@ -62,11 +67,6 @@ _CANNOT: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
         "interpolation_type",
         lambda v: v not in (None, "linear"),
         "only interpolation_type='linear' has a level a step",
-    ),
-    (
-        "original_inference_steps",
-        bool,
-        "a consistency model jumps to the data, which a sampler's step does not",
     ),
     (
         "time_shift_type",
@@ -114,12 +114,27 @@ def refuse(config: Config, source: str | None = None) -> None:
             )
 
 
-def translated(config: Config, own_recipe: bool) -> dict[str, Any]:
+def refuse_distilled(config: Config, recipe: str) -> None:
+    """Raise :class:`UserError` where ``recipe`` is not for a distilled network, whose ``config`` it
+    is."""
+    of, solver = config.get("original_inference_steps"), parse(recipe).solver
+    if of and solver.name not in JUMPS:
+        raise UserError(
+            f"The config of a consistency model (original_inference_steps={of}) cannot be expressed"
+            f" with recipe={recipe!r}; write recipe='lcm' or 'tcd', or"
+            " original_inference_steps=None where the network is not a distilled one."
+        )
+
+
+def translated(config: Config, own_recipe: bool, recipe: str) -> dict[str, Any]:
     """Fields that another scheduler's config says without writing them down; the recipe is not one
-    of them unless ``own_recipe``."""
+    of them unless ``own_recipe``. ``recipe`` is the one that is going to be run."""
     if "recipe" in config:
         return {} if own_recipe else {"recipe": None}
     said: dict[str, Any] = {"clip_sample": bool(config.get("clip_sample", False))}
+    if (of := config.get("original_inference_steps")) and parse(recipe).solver.name in JUMPS:
+        end = ", end=first" if parse(recipe).solver.name == "tcd" else ""
+        said["grid"] = f"distilled(of={of}{end})"
     if source_of(config).startswith("FlowMatch"):
         said["prediction_type"] = "flow_prediction"
     return said

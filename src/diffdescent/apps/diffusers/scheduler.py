@@ -14,14 +14,15 @@ from torch import Tensor
 
 from diffdescent.base.errors import UserError
 
-from .config import is_flow, kind_of, told_at
+from .config import is_flow, kind_of, own_grid, told_at
 from .guidance import Guidance
+from .keywords import check_keywords
 from .laid_out import LaidOut
 from .layout import lay_out
-from .levels import RunLevels
+from .levels import RunLevels, warn_of_notes
 from .quirks import stride
 from .recipe import full_recipe
-from .refusal import check, refuse, source_of, translated
+from .refusal import check, refuse, refuse_distilled, source_of, translated
 from .run import DescentSchedulerOutput, Generators, PipelineRun, begin_run
 from .timesteps import Timesteps
 from .training import TrainingNoise
@@ -128,10 +129,15 @@ class DescentScheduler(RunLevels, TrainingNoise, SchedulerMixin, ConfigMixin):  
         fields.
 
         Raises:
-            UserError: a config that cannot be expressed: what, and why.
+            UserError: a config that cannot be expressed (why), and a keyword that nobody has.
         """
         if isinstance(config, Mapping):
-            kwargs = {**translated(config, _own_recipe(config, cls)), **kwargs}
+            own = _own_recipe(config, cls)
+            recipe = kwargs.get("recipe") or (config.get("recipe") if own else None) or cls.preset
+            if not return_unused_kwargs:
+                check_keywords(kwargs, cls, config, recipe)
+            kwargs = {**translated(config, own, recipe), **kwargs}
+            refuse_distilled({**config, **kwargs}, recipe)
             refuse({**config, **kwargs}, None if "recipe" in config else source_of(config))
         made, unused = super().from_config(config, return_unused_kwargs=True, **kwargs)
         check(made.config)  # with the fields that only other schedulers have
@@ -174,10 +180,15 @@ class DescentScheduler(RunLevels, TrainingNoise, SchedulerMixin, ConfigMixin):  
 
         Raises:
             UserError: levels that the config or the training steps do not allow.
+
+        Warns:
+            UserWarning: a grid has fewer levels than were asked for.
         """
         grid = lay_out(self.config, self._recipe, num_inference_steps, mu, sigmas, timesteps)
         self.num_inference_steps = num_inference_steps or grid.steps
         own = sigmas is None and timesteps is None
+        if own and own_grid(self.config, self._recipe) is not None:
+            warn_of_notes(grid, self.num_inference_steps)
         length = stride(self.config, self._recipe, grid, self.num_inference_steps) if own else None
         self._laid = LaidOut(self._recipe, grid, length)
         self._begin_index = self._run = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from diffdescent.base.errors import UserError, unknown
-from diffdescent.core.aliases import ALIASES, SCHEDULERS, normal
+from diffdescent.core.aliases import ALIASES, DISTILLED, SCHEDULERS, normal
 from diffdescent.core.grammar import Reader, bind
 from diffdescent.core.options import options_of
 from diffdescent.core.solvers import FILE_SOLVERS, SOLVERS
@@ -49,6 +49,12 @@ def make_transform(
             " transforms after."
         )
     check_whole(name)
+    if key in DISTILLED:
+        recipe, grid = DISTILLED[key]
+        raise UserError(
+            f"{name!r} is not a recipe's name; write the recipe {recipe!r} on the grid {grid!r}"
+            f" (in a pipeline recipe={recipe!r}, grid={grid!r})."
+        )
     if key not in TRANSFORMS:
         known = [*SOLVERS, *FILE_SOLVERS, *TRANSFORMS]
         raise unknown("sampler or transform", name, known, [*ALIASES, *SCHEDULERS])

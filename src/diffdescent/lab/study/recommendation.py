@@ -92,8 +92,8 @@ def _of(results: Results, budget: int, found: Sequence[Ranked], metric: str) -> 
         tuple(_called(one.line, results) for one in alike),
         _sentence(results, budget, found[0], others, metric),
         None if in_python else _cli(model, results.study.config.prompts, columns, grid),
-        _python("model" if results.study.given else repr(model), columns, grid),
-        _diffusers(results, columns, grid) if piped else None,
+        _python(results, columns, grid),
+        _diffusers(results, columns) if piped else None,
     )
 
 
@@ -129,11 +129,14 @@ def _cli(model: str, prompts: str | None, columns: dict[str, Any], grid: str | N
     words += ["--steps", str(columns["steps"])]
     words += [] if grid is None else ["--grid", grid]
     words += [] if columns["guidance"] == NONE else ["--guidance", str(columns["guidance"])]
-    words += [] if columns["label"] is None else ["--label", columns["label"]]
+    words += [] if prompts or columns["label"] is None else ["--label", columns["label"]]
     return shlex.join(words)
 
 
-def _python(model: str, columns: dict[str, Any], grid: str | None) -> str:
+def _python(results: Results, columns: dict[str, Any], grid: str | None) -> str:
+    if results.study.config.prompts is not None:
+        return "no line: dd.load_model does not read a text-to-image folder; use its pipeline"
+    model = "model" if results.study.given else repr(results.study.config.model)
     options = [f"steps={columns['steps']}"]
     options += [] if grid is None else [f"grid={grid!r}"]
     options += [] if columns["guidance"] == NONE else [f"guidance={columns['guidance']!r}"]
@@ -146,19 +149,24 @@ def _label(labels: str) -> str | None:
     return {NONE: None, "cycle": "0"}.get(labels, labels)
 
 
-def _diffusers(results: Results, columns: dict[str, Any], grid: str | None) -> str:
+def _diffusers(results: Results, columns: dict[str, Any]) -> str:
+    """The grid is written unless the sampler's name implies it: without it a scheduler lays out
+    its config's own levels."""
     if columns["guidance"] != NONE:
         return "no line: a pipeline has its own guidance; set it there, as docs/diffusers.md says"
     recipe, process = parse(columns["sampler"]), results.study.worker.model.process
-    if recipe.plan(parse_grid(columns["grid"], process, columns["steps"])).start:
+    levels = parse_grid(columns["grid"], process, columns["steps"])
+    if recipe.plan(levels).start:
         return (
             "no line: a pipeline asks the network before this sampler could scale the start; fit"
             " one with diffdescent calibrate --plain-start"
         )
-    given = f"recipe={columns['sampler']!r}" + ("" if grid is None else f", grid={grid!r}")
+    implied = columns["grid"] == recipe.grid
+    given = f"recipe={columns['sampler']!r}" + ("" if implied else f", grid={columns['grid']!r}")
+    fewer = "" if levels.steps == columns["steps"] else f", of which {levels.steps} are run"
     return (
         f"pipe.scheduler = DescentScheduler.from_config(pipe.scheduler.config, {given})"
-        f"  # num_inference_steps={columns['steps']}"
+        f"  # num_inference_steps={columns['steps']}{fewer}"
     )
 
 
