@@ -26,6 +26,7 @@ BUDGETS, IMAGES = (5, 10), 64
 LISTED = "ddim; ge; plms; dpmpp(order=2); unipc; ddim | momentum(-0.3)"
 LISTED_BUDGETS, LISTED_IMAGES = (5, 10, 20, 50), 1000
 """The samplers, evaluations and images of one with data."""
+_CALLED = "The comparison"
 
 
 @dataclass(frozen=True)
@@ -84,14 +85,14 @@ def study_of(net: Predictor, values: dict[str, Any], also: Sequence[str] = ()) -
     if own:
         fill("metrics", list(OWN) if _seen(net) else ["solution_rmse"])
     if values["samplers"] is None and own and values.get("steps") is None:
-        budgets = make_study({"samplers": LISTED, "nfe": filled["nfe"]}).nfe or ()
+        budgets = make_study({"samplers": LISTED, "nfe": filled["nfe"]}, _CALLED).nfe or ()
         blocks = rivals(net, budgets, str(filled["guidance"]), filled["labels"])
         filled["blocks"] = [*blocks, *([{"samplers": list(also)}] if also else [])]
     else:
         fill("samplers", LISTED)
         if also:
             filled["samplers"] = f"{_text(filled['samplers'])}; {'; '.join(also)}"
-    return make_study(filled, "The comparison")
+    return make_study(filled, _CALLED)
 
 
 def _text(samplers: Any) -> str:

@@ -36,6 +36,13 @@ class _Count(ProgressColumn):
         return Text(f"{task.completed:.0f}/{total} {self.unit}".rstrip())
 
 
+class _Left(TimeRemainingColumn):
+    """The time left, where it can be estimated."""
+
+    def render(self, task: Task) -> Text:
+        return super().render(task).append(" left") if task.time_remaining else Text()
+
+
 class Bars(Progress):
     """Bars, with a picture below them while there is one."""
 
@@ -59,8 +66,7 @@ def progress(unit: str = "", *, hidden: bool, rate: bool = False, transient: boo
         _Count(unit),
         *([TextColumn("{task.fields[rate]}", markup=False)] if rate else []),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=False),
+        _Left(),
     )
     console = Console(stderr=True, markup=False, emoji=False)
     return Bars(*columns, console=console, disable=hidden, transient=transient)

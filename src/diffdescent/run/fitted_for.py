@@ -16,6 +16,9 @@ from diffdescent.guidance.scale_range import covers
 
 from .record import ProcessRecord
 
+WITH, WITHOUT = "samples without labels", "samples with labels"
+"""What a sampler was fitted for that now runs with labels, and that now runs without."""
+
 
 def differences(
     fitted: FittedSolver,
@@ -35,7 +38,7 @@ def differences(
     if not covers(known.get("guidance"), guidance):
         found.append(f"other guidance ({known.get('guidance')} there, {guidance} here)")
     if labelled == (known.get("labels") == "none"):
-        found.append("samples without labels" if labelled else "samples with labels")
+        found.append(WITH if labelled else WITHOUT)
     if list(shape) != known.get("shape"):
         found.append(f"another shape ({known.get('shape')} there, {list(shape)} here)")
     return found
@@ -66,8 +69,32 @@ def require_fit(
         return
     text = (
         f"{solver.file!r} was fitted for {'; '.join(found)}: it may be worse than a fixed sampler"
-        " here, so calibrate again."
+        f" here, so {_mend(found)}."
     )
     if solver.strict:
         raise UserError(text)
     warnings.warn(text, stacklevel=4)  # whoever called sample
+
+
+def _mend(found: Sequence[str]) -> str:
+    """What to do about the differences."""
+    if found == [WITHOUT]:
+        return (
+            "give labels as it was fitted (--label or --labels, labels= in Python), or calibrate"
+            " again with --labels none"
+        )
+    if found == [WITH]:
+        return "leave the labels out, or calibrate again with --labels"
+    return "calibrate again"
+
+
+def warn_of_steps(recipe: Recipe, steps: int, stacklevel: int = 3) -> None:
+    """Warn where a calibrated sampler is asked for another number of steps than its own, which
+    changes nothing."""
+    solver = recipe.solver
+    if isinstance(solver, Calibrated) and steps != solver.fitted.nfe:
+        warnings.warn(
+            f"{solver.file!r} has {solver.fitted.nfe} evaluations, whatever the steps are; leave"
+            f" the {steps} steps out, or calibrate one with --nfe {steps}.",
+            stacklevel=stacklevel,
+        )

@@ -26,7 +26,7 @@ from diffdescent.models.adapt import as_model
 
 from .arguments import check_numbers, check_tensors, chosen_numbers, sample_numbers
 from .chosen import choose
-from .fitted_for import require_fit
+from .fitted_for import require_fit, warn_of_steps
 from .inputs import Inputs, Labels, image_like, image_shape, in_turn, resolve_labels
 from .levels import AnyGrid, from_level, resolve_grid
 from .micro_batch import micro_batch_width
@@ -36,6 +36,8 @@ from .record import FittedRecord, GridRecord, ImagesRecord, ProcessRecord, RunRe
 Blend = Literal["before", "after"]
 Turn = Literal["place", "sample"]
 Places = tuple[int, ...]
+STEPS = 20
+"""Of the grid, unless asked otherwise."""
 NOISES: dict[str, type[Keyed] | type[Brownian]] = {"independent": Keyed, "brownian": Brownian}
 
 
@@ -174,7 +176,7 @@ def prepare(
     recipe: Recipe | str | None = None,
     *,
     guidance: str | None = None,
-    steps: int = 20,
+    steps: int = STEPS,
     grid: AnyGrid = None,
     n: int | None = None,
     samples: Iterable[int] | None = None,
@@ -231,6 +233,8 @@ def prepare(
     where = pick_device(device if device is not None else info(net).device)
     _check_choices(noise, blend, by, init, mask)
     require_fit(chosen, plain, under, form, labels is not None)
+    if steps != STEPS:
+        warn_of_steps(chosen, steps, stacklevel=4)
     levels = resolve_grid(grid, chosen, net.process, steps)
     check_tensors(start, init, mask)
     noised = init is not None and (mask is None or strength < 1)

@@ -153,3 +153,12 @@ def test_without_samplers_those_that_suit_the_model_are_taken(tiny: Path, tmp_pa
     table = json.loads(done.stdout)["table"]
     assert len(table) > 15
     assert {"ge", "unipc", "plms"} <= {row["sampler"] for row in table}
+
+
+def test_a_budget_that_is_not_a_number_is_one_plain_sentence(tiny: Path) -> None:
+    error = run("compare", tiny, "--nfe", "eight", code=2).stderr
+    assert (
+        "The comparison cannot be run: nfe: write whole numbers, such as 5,10, not 'eight'."
+        in error
+    )
+    assert "nfe.0" not in error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import sys
+import time
 import types
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,18 @@ def test_a_bar_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(display, "PATIENCE", 1000.0)
     assert _seen(monkeypatch) == "", "a short run shows nothing"
     assert "40/40 evaluations" in _seen(monkeypatch, progress=True)
+
+
+def test_time_left_is_shown_only_where_it_is_known() -> None:
+    for total, said in ((None, False), (10, True)):
+        shown = bars.progress("evaluations", hidden=False)
+        task = shown.add_task("x", total=total, rate="")
+        for count in (1, 2):
+            time.sleep(0.01)
+            shown.update(task, completed=count)
+        console = Console(file=io.StringIO(), width=200)
+        console.print(shown.make_tasks_table(shown.tasks))
+        assert (" left" in console.file.getvalue()) is said  # type: ignore[attr-defined]
 
 
 def test_no_bar_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any, NoReturn
@@ -54,7 +55,7 @@ def boundary() -> Iterator[None]:
     is raised is a bug, and keeps its traceback.
     """
     try:
-        with _signals():
+        with _signals(), _warnings():
             yield
     except Stopped as stopped:
         _end(str(stopped), stopped.code)
@@ -100,6 +101,25 @@ def _signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _warnings() -> Iterator[None]:
+    """Warnings to the user are printed as sentences within this block, without a place in the
+    code."""
+    usual = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if category is UserWarning:
+            print(f"Warning: {printable(str(message))}", file=sys.stderr)
+        else:
+            usual(message, category, *place, **more)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = usual
 
 
 def _refused(error: OSError) -> str:

@@ -33,9 +33,16 @@ def calibrate(
         str | None,
         typer.Option(help="Labels in turn, or none; default: all classes of the model."),
     ] = None,
-    trajectories: Annotated[int, typer.Option(help="Noises that are fitted to.")] = 40,
-    held_out: Annotated[int, typer.Option(help="Other noises that it is judged on.")] = 32,
-    teacher: Annotated[int, typer.Option(help="Evaluations of the exact solution.")] = 64,
+    trajectories: Annotated[
+        int, typer.Option(help="Noises that are fitted to; at least 8, and 2 for each evaluation.")
+    ] = 40,
+    held_out: Annotated[
+        int, typer.Option(help="Other noises that it is judged on; at least 8.")
+    ] = 32,
+    teacher: Annotated[
+        int,
+        typer.Option(help="Evaluations of the exact solution; at least 4 for each of --nfe."),
+    ] = 64,
     bands: Annotated[int, typer.Option(help="Knots over the spatial frequency; 1: none.")] = 8,
     end_to_end: Annotated[
         int | None,
@@ -64,10 +71,9 @@ def calibrate(
     A text-to-image pipeline is asked with the prompts in turn, under its own guidance; its sampler
     leaves the start's noise alone, as --plain-start does.
     """
-    from diffdescent.apps.comparing import loaded
-    from diffdescent.apps.prompts import read_prompts
     from diffdescent.base.errors import UserError
     from diffdescent.run.calibrate import calibrate as run
+    from diffdescent.run.calibrate import check_counts
 
     from .progress import Meter
 
@@ -75,6 +81,10 @@ def calibrate(
         raise UserError(f"{out} exists; choose another --out, or --overwrite to replace it.")
     if out.suffix != ".json":
         raise UserError(f"--out is a JSON file; write {out.with_suffix('.json')} for {out}.")
+    check_counts(nfe, trajectories, held_out, teacher)
+    from diffdescent.apps.comparing import loaded
+    from diffdescent.apps.prompts import read_prompts
+
     texts = None if prompts is None else read_prompts(prompts)
     asked = {"guidance_scale": guidance_scale, "height": height, "width": width}
     if texts is not None and guidance is not None:

@@ -23,6 +23,13 @@ class Settings:
     label: str | None
 
 
+def named(ctx: typer.Context, option: str) -> bool:
+    """Whether an option was given, and is not its default."""
+    # The enum is Click's or Typer's own copy of it, so its name is compared.
+    source = ctx.get_parameter_source(option)
+    return source is not None and source.name != "DEFAULT"
+
+
 def filled(
     given: Settings, ctx: typer.Context, name: str, classifier: str | None, model: Predictor
 ) -> Settings:
@@ -34,9 +41,7 @@ def filled(
     chosen = preset(name)
     if classifier is not None and chosen.classifier is None:
         raise UserError(f"The preset {name!r} has no classifier; leave --classifier out.")
-    # The enum is Click's or Typer's own copy of it, so its name is compared.
-    source = ctx.get_parameter_source("steps")
-    open_steps = source is None or source.name == "DEFAULT"
+    open_steps = not named(ctx, "steps")
     known = info(model)
     classes = len(known.classes) if known.classes else known.label_count
     values = chosen.arguments(None if open_steps else given.steps, classifier, classes)

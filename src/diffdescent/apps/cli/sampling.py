@@ -138,8 +138,10 @@ def sample(
     from diffdescent.guidance import parse_guidance
     from diffdescent.models import load_model
     from diffdescent.run import NOISES, draw, make_recipe, prepare
+    from diffdescent.run.fitted_for import warn_of_steps
     from diffdescent.run.folder import PREVIEW, SHEET, SHEET_LIMIT, recorded_width
     from diffdescent.run.image_files import read_init, read_mask
+    from diffdescent.run.prepared import STEPS
 
     from . import output, presetting, prompting
 
@@ -246,6 +248,8 @@ def sample(
         name=model,
         paths=(str(init) if init else None, str(mask) if mask else None),
     )
+    if steps == STEPS and presetting.named(ctx, "steps"):
+        warn_of_steps(run.recipe, steps)  # other numbers were looked at by prepare
     record = run.record(sys.argv[1:])
     kept = output.Output(out, record, chosen, overwrite)
     place = {number: p for p, number in enumerate(run.samples)}
@@ -283,7 +287,7 @@ def sample(
         calls = record.network_calls
         more = "" if calls == record.nfe else f" ({counted(calls or 0, 'call')} of the network)"
         typer.echo(
-            f"{kept.summary} with {record.recipe}{under} on {run.grid.name},"
+            f"{kept.summary} with {record.recipe}{under} on {grid or run.grid.name},"
             f" {counted(record.nfe or 0, 'evaluation')}{more} each, {seconds:.1f} s"
             f" (and {loading:.1f} s to load): {out / SHEET}"
         )

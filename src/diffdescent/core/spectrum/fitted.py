@@ -104,6 +104,13 @@ def _rows_text(rows: Any) -> str:
     return "[\n    " + ",\n    ".join(json.dumps(row) for row in rows) + "\n  ]"
 
 
+def _there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that no file can have
+        return True
+
+
 def load_fitted(path: Path) -> FittedSolver:
     """The solver in a file.
 
@@ -113,8 +120,9 @@ def load_fitted(path: Path) -> FittedSolver:
     try:
         content = read_json(path, "calibrated sampler")
     except UserError as error:
+        problem = "there is no such file" if not _there(path) else str(error).rpartition(";")[0]
         raise UserError(
-            f"The calibrated sampler {shown(path)} cannot be read: {str(error).rstrip('.')}; give"
+            f"The calibrated sampler {shown(path)} cannot be read: {problem or error}; give"
             " the JSON file that diffdescent calibrate wrote."
         ) from None
     return _Reader(str(path)).solver(content)

@@ -8,12 +8,14 @@ it names.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from .extras import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Value = int | float | str
 Dtype = Literal["float32", "bf16", "fp16"]
+_WHOLE = re.compile(r"[+-]?\d+")
 
 
 class Section(BaseModel):
@@ -69,7 +71,11 @@ class Axes(Section):
     @classmethod
     def _numbers(cls, value: Any) -> Any:
         if isinstance(value, str):
-            return tuple(split_outside(value, ","))
+            parts = tuple(split_outside(value, ","))
+            wrong = next((part for part in parts if not _WHOLE.fullmatch(part)), None)
+            if wrong is not None:
+                raise ValueError(f"write whole numbers, such as 5,10, not {wrong!r}")
+            return parts
         return (value,) if isinstance(value, int) else value
 
     @field_validator("labels", mode="before")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffdescent.core.model_info import info
 from diffdescent.core.recipe import default_grid, parse, parse_grid
+from diffdescent.evaluate.half_sampling import LEAST
 from diffdescent.evaluate.own_solution import OWN
 
 from .cells import NONE
@@ -20,6 +22,12 @@ if TYPE_CHECKING:
 
 MOST = 3
 """A sentence names at most so many samplers that cannot be told from the best."""
+ENOUGH = 64
+"""Images that a sentence asks for at least, where more may decide."""
+_HOLM = (
+    " An interval is of one difference alone; with all comparisons of the table taken together"
+    " (Holm, 5 %) also one that leaves out 0 may not be decided."
+)
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,7 @@ def recommendations(results: Results) -> list[Recommendation]:
 
 def _of(results: Results, budget: int, found: Sequence[Ranked], metric: str) -> Recommendation:
     best, others = found[0].line, found[1:]
-    alike = [one for one in others if one.tied]
+    alike = [one for one in others if one.tied or _unjudged(one)]
     columns, model = best.columns, results.study.config.model
     recipe = parse(columns["sampler"])
     process = results.study.worker.model.process
@@ -101,9 +109,14 @@ def _sentence(
     results: Results, budget: int, best: Ranked, others: Sequence[Ranked], metric: str
 ) -> str:
     name, value = _called(best.line, results), best.line.metrics[metric]
-    begin = f"At {budget} evaluations take {name}: {title(metric)} {value}"
+    where = f"At {budget} evaluations{_labels(results, best.line)}"
+    begin = f"{where} take {name}: {title(metric)} {value}"
     if not others:
         return f"{begin}; nothing else was measured."
+    if any(_unjudged(one) for one in others):
+        return (
+            f"{where} {name} has the least {title(metric)}, {value}, but {_no_interval(results)}."
+        )
     alike = [one for one in others if one.tied]
     if not alike:
         second = others[0]
@@ -113,7 +126,46 @@ def _sentence(
         )
     named = [f"{_called(one.line, results)} (by {one.behind})" for one in alike[:MOST]]
     more = f" and {len(alike) - MOST} more" if len(alike) > MOST else ""
-    return f"{begin}, but it cannot be told from {', '.join(named)}{more}: any of them will do."
+    return (
+        f"{begin}, but it cannot be told from {', '.join(named)}{more}: any of them will"
+        f" do.{_HOLM if any(_apart(one) for one in alike[:MOST]) else ''}"
+        f" More images may decide ({_more(results.study.config.n)})."
+    )
+
+
+def _unjudged(one: Ranked) -> bool:
+    """Whether its difference from the best is a number without an interval."""
+    return one.behind.value != 0 and math.isfinite(one.behind.value) and not one.behind.known
+
+
+def _apart(one: Ranked) -> bool:
+    """Whether the interval of its difference leaves out 0."""
+    return one.behind.low > 0
+
+
+def _no_interval(results: Results) -> str:
+    """Why there are no intervals, and how to get them."""
+    config = results.study.config
+    if config.n < LEAST:
+        return (
+            f"{config.n} images are too few for an interval, so no winner is named; ask for at"
+            f" least {LEAST}, better {ENOUGH} (--n {ENOUGH}, n={ENOUGH} in Python)"
+        )
+    return (
+        "there are no intervals, so no winner is named; ask for them (--resamples 200,"
+        " resamples=200 in Python)"
+    )
+
+
+def _more(n: int) -> str:
+    count = max(ENOUGH, 4 * n)
+    return f"--n {count}, n={count} in Python"
+
+
+def _labels(results: Results, line: Line) -> str:
+    """Which labels the samples had, where the model knows some."""
+    known = info(results.study.worker.model)
+    return f" (labels: {line.columns['labels']})" if known.conditional else ""
 
 
 def _called(line: Line, results: Results) -> str:

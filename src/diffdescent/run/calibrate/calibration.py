@@ -128,7 +128,7 @@ def calibrate(
         UserError: other numbers of evaluations, too few trajectories, a model whose answers are not
             deterministic, and guidance that is not a part of the estimate.
     """
-    _check(nfe, trajectories_count, held_out, teacher_levels)
+    check_counts(nfe, trajectories_count, held_out, teacher_levels)
     check_seed(seed)
     if end_to_end is not None and not 0 <= end_to_end <= 100:
         raise UserError(f"end_to_end must be 0 to 100 rounds, not {end_to_end}.")
@@ -242,7 +242,18 @@ def _axes(name: str, images: Tensor) -> Axes:
     return named_axes(name, channels)
 
 
-def _check(nfe: int, count: int, held_out: int, levels: int) -> None:
+def check_counts(nfe: int, count: int, held_out: int, levels: int) -> None:
+    """Refuse numbers that make no fit, before anything is loaded or computed.
+
+    Args:
+        nfe: network evaluations of the sampler.
+        count: noises that are fitted to.
+        held_out: noises that judge.
+        levels: evaluations of the teacher.
+
+    Raises:
+        UserError: one that is too small or too large, with the least that will do.
+    """
     if not FEWEST <= nfe <= MOST:
         raise UserError(
             f"A calibrated sampler has {FEWEST} to {MOST} evaluations, not {nfe}; with more a fixed"

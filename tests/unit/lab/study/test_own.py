@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,8 +16,11 @@ from diffdescent.base.markdown import plain
 from diffdescent.core.process import VP, Flow
 from diffdescent.lab.study import as_json, execute, missing, prepare, recommendations, run
 from diffdescent.lab.study.own import OwnSolutions
+from diffdescent.lab.study.paired import PairedEstimate
+from diffdescent.lab.study.recommendation import _sentence
 from diffdescent.lab.study.rivals import rivals
 from diffdescent.lab.study.shards import Task
+from diffdescent.lab.study.summary import Line, Ranked
 from diffdescent.models.flowmap import exact_solution
 from tests.unit.lab.study.conftest import Make
 
@@ -66,6 +70,41 @@ def test_the_nearest_is_recommended_and_others_that_cannot_be_told_are_named(
     again = json.loads(json.dumps(as_json(results)))
     assert again["recommendations"][0]["sentence"] == best.sentence
     assert len(again["table"]) == 4
+
+
+def test_without_an_interval_no_winner_is_named(make: Make, tmp_path: Path) -> None:
+    few = {**QUICK, "n": 4}
+    results = execute(make(metrics=OWN, samplers=["ddim", "unipc"], nfe=[8], **few), tmp_path)
+    (best,) = recommendations(results)
+    assert "4 images are too few for an interval, so no winner is named" in best.sentence
+    assert "at least 8" in best.sentence
+    assert "take" not in best.sentence
+    assert len(best.alike) == 1
+
+
+def test_a_tie_asks_for_more_images_and_explains_an_interval_without_0() -> None:
+    draws = {0: torch.tensor([-0.5, 0.5, -1.0, 1.0])}
+
+    def one(value: float, low: float) -> Ranked:
+        behind = PairedEstimate(value, low, 2 * value - low, draws if value else {})
+        columns = {"sampler": "ddim", "grid": "leading", "labels": "none"}
+        line = Line(columns, {"solution_rmse": behind}, (), 8, 0.0, 0.0, "")
+        return Ranked(1, behind, line, p=0.1)
+
+    model = dd.load_model("cifar10-mixture")
+    results: Any = SimpleNamespace(
+        study=SimpleNamespace(
+            config=SimpleNamespace(n=8, resamples=200), worker=SimpleNamespace(model=model)
+        )
+    )
+
+    def said(low: float) -> str:
+        return _sentence(results, 8, one(0.0, 0.0), [one(0.002, low)], "solution_rmse")
+
+    assert "(labels: none)" in said(0.0001)
+    assert "--n 64" in said(0.0001)
+    assert "Holm" in said(0.0001)
+    assert "Holm" not in said(-0.0001)
 
 
 def test_a_comparison_that_was_stopped_goes_on(make: Make, tmp_path: Path) -> None:

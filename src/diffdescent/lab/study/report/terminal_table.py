@@ -31,7 +31,8 @@ def terminal(results: Results, most: int | None = None) -> Any:
     shown = RichTable(
         title=f"{config.title}: {config.model}, {counted(config.n, 'image')} a cell",
         caption=(
-            "bold: the best of its budget, and what does not differ from it (paired 95 % intervals)"
+            "bold: the best of its budget, and what does not differ from it at 5 % with all"
+            " comparisons taken together (Holm); each paired 95 % interval is of one alone"
         ),
         box=box.SIMPLE_HEAD,
     )
