@@ -70,9 +70,9 @@ class RunLevels:
 
 
 def warn_of_notes(grid: Grid, steps: int) -> None:
-    """Warn, for whoever called ``set_timesteps``, of what making ``grid`` in ``steps`` steps has
-    changed (levels that coincide are left out)."""
-    if grid.notes:
+    """Warn, for whoever called ``set_timesteps``, where ``grid`` has fewer steps than the ``steps``
+    that were asked for (levels that coincide are left out)."""
+    if grid.steps < steps:
         warnings.warn(
             f"The grid {grid.name!r} has {grid.steps} steps where {steps} were asked for:"
             f" {'; '.join(grid.notes)}.",
