@@ -24,6 +24,7 @@ RANGE = re.compile(rf"scale\s*=\s*({NUMBER})\.\.({NUMBER})")
 ONE = re.compile(rf"scale\s*=\s*({NUMBER})")
 INNER = 2.0
 """The scale of the guidance inside, whose direction is that of one unit of the scale."""
+REFUSED = "A range of scales is for classifier-free guidance, cfg(scale=1..6); give one scale."
 SCALES = (17, 19, 23)
 """How many scales: the first number that has no divisor in common with the classes'."""
 
@@ -43,6 +44,8 @@ def split_range(text: str) -> tuple[str, tuple[float, float] | None]:
             f"The scales {low:g}..{high:g} are not a range; write the lower one first, as in"
             " cfg(scale=1..6)."
         )
+    if re.search(r"cfgpp\s*\(", text):  # whose scale, at most 1, could not be the inner one
+        raise UserError(REFUSED)
     return RANGE.sub(f"scale={INNER:g}", text), (low, high)
 
 
@@ -113,10 +116,7 @@ class ScaleRange:
         found = self.model(x, point, cond % self.classes)
         direction = found.guidance.direction
         if direction is None:
-            raise UserError(
-                "A range of scales is for classifier-free guidance, cfg(scale=1..6); give one"
-                " scale."
-            )
+            raise UserError(REFUSED)
         scale = self.scales.to(x)[cond % len(self.scales)].view(-1, *([1] * (x.ndim - 1)))
         raw = found.raw + direction * ((scale - INNER) / (INNER - 1))
         return Prediction(raw, found.conversion, found.variance)

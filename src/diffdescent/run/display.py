@@ -93,7 +93,8 @@ class _Rich:
     """The bar of the commands, which vanishes at the end."""
 
     def __init__(self, preview: bool) -> None:
-        from .bars import Meter
+        from diffdescent.base.bars import Meter
+
         from .preview import Preview
 
         self.meter = Meter("sampling", "evaluations", hidden=False, transient=True)

@@ -10,10 +10,10 @@ from rich.text import Text
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from diffdescent.base.bars import Bars
 from diffdescent.base.files import make_folder
 from diffdescent.base.images import save_png, sheet, to_uint8
 
-from .bars import Bars
 from .progress import Progress
 
 EVERY = 0.4

@@ -18,9 +18,10 @@ from rich.console import Console
 from torch import Tensor
 
 import diffdescent as dd
+from diffdescent.base import bars
 from diffdescent.base.images import read_image, to_uint8
 from diffdescent.models.gaussian import Gaussian
-from diffdescent.run import bars, display
+from diffdescent.run import display
 
 VP = dd.VP.named("linear")
 FEW: dict[str, Any] = {"recipe": "ddim", "steps": 3, "seed": 5}
@@ -222,7 +223,7 @@ def test_a_bar_and_previews_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_without_rich_and_tqdm_there_is_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("rich.console", "tqdm", "diffdescent.run.bars", "diffdescent.run.preview"):
+    for name in ("rich.console", "tqdm", "diffdescent.base.bars", "diffdescent.run.preview"):
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setattr(sys, "stderr", _Terminal())
     assert dd.sample(gaussian(), **FEW).images.shape == (1, 3, 8, 8)
@@ -232,7 +233,7 @@ def test_without_rich_and_tqdm_there_is_no_bar(monkeypatch: pytest.MonkeyPatch) 
 
 def test_tqdm_is_taken_where_rich_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("tqdm")
-    for name in ("diffdescent.run.bars", "diffdescent.run.preview"):
+    for name in ("diffdescent.base.bars", "diffdescent.run.preview"):
         monkeypatch.setitem(sys.modules, name, None)
     stream = _Terminal()
     monkeypatch.setattr(sys, "stderr", stream)

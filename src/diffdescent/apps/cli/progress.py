@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from diffdescent.run import Progress as Step
-from diffdescent.run.bars import Meter, progress
-from diffdescent.run.preview import Preview
+from diffdescent.base.bars import Bars, Meter, progress
+
+if TYPE_CHECKING:
+    from diffdescent.run import Progress as Step
+    from diffdescent.run.preview import Preview
 
 __all__ = ["Bar", "Meter", "progress"]
 
@@ -22,7 +25,7 @@ class Bar(Meter):
     def __init__(self, total: int, done: int, hidden: bool, preview: Path | None = None) -> None:
         super().__init__("sampling", "images", total=total, done=done, hidden=hidden, rate=True)
         self.done, self.made, self.begun = done, 0, time.monotonic()
-        self.preview = None if preview is None else Preview(self.progress, preview)
+        self.preview = None if preview is None else _preview(self.progress, preview)
 
     def step(self, at: Step) -> None:
         """After one evaluation of a batch: its share of the batch's images."""
@@ -42,3 +45,9 @@ class Bar(Meter):
     def _show(self, part: float) -> None:
         rate = (self.made + part) / max(time.monotonic() - self.begun, 1e-9)
         self.progress.update(self.task, completed=self.done + part, rate=f"{rate:.2f} images/s")
+
+
+def _preview(bars: Bars, out: Path) -> Preview:
+    from diffdescent.run.preview import Preview
+
+    return Preview(bars, out)

@@ -10,10 +10,8 @@ import typer
 from rich.table import Table
 
 from diffdescent.base.errors import UserError
-from diffdescent.base.statistics import percent
 
 from ..options import Json
-from ..results import write_result
 from ..terminal import console as plain_console
 from .options import Out, Seed
 
@@ -30,8 +28,11 @@ def constrained(
     Exact denoisers of subspaces, spheres and points, with the estimate projected on a subspace,
     against the rates of alternating projections.
     """
+    from diffdescent.base.statistics import percent
     from diffdescent.lab.theory.constrained_picture import draw_constrained
     from diffdescent.lab.theory.constrained_table import rates, reached
+
+    from ..results import write_result
 
     if steps < 2 or n < 1:
         raise UserError("--steps must be at least 2 and --n at least 1.")

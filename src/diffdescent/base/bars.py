@@ -4,7 +4,7 @@ Needs Rich (extra ``cli``)."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from rich.console import Console, RenderableType
 from rich.progress import (
@@ -18,9 +18,21 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from .progress import Progress as Step
-
 M = TypeVar("M", bound="Meter")
+
+
+class Step(Protocol):
+    """What a bar reads of an evaluation: ``index`` of ``nfe`` in batch ``batch`` of
+    ``batches``."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def nfe(self) -> int: ...
+    @property
+    def batch(self) -> int: ...
+    @property
+    def batches(self) -> int: ...
 
 
 class _Count(ProgressColumn):
