@@ -193,7 +193,7 @@ def test_coco_captions(tmp_path: Path) -> None:
     ("name", "text", "message"),
     [
         ("empty.txt", " \n\n", "holds no prompt"),
-        ("broken.json", "{", "not valid JSON"),
+        ("broken.json", "{", "is not JSON"),
         ("other.json", "{}", "no captions"),
         ("holes.json", '[{"caption": "a"}, {"id": 2}]', "Entry 1 "),
     ],

@@ -135,7 +135,7 @@ def test_a_conditional_network_without_null_class_needs_labels(tmp_path: Path) -
 
 
 def test_labels_for_an_unconditional_network_are_refused(pipeline: Path) -> None:
-    with pytest.raises(dd.UserError, match="not class-conditional"):
+    with pytest.raises(dd.UserError, match="knows no classes"):
         dd.sample(load_model(str(pipeline)), "ddim", steps=2, labels=1)
 
 
@@ -185,7 +185,7 @@ def damage(folder: Path, name: str, text: str | None) -> Path:
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("unet/config.json", "{", "not valid JSON"),
+        ("unet/config.json", "{", "is not JSON"),
         ("unet/config.json", "[]", "JSON object"),
         ("unet/config.json", '{"_class_name": "Transformer2DModel"}', "Transformer2DModel"),
         ("unet/diffusion_pytorch_model.safetensors", None, "cannot be loaded"),

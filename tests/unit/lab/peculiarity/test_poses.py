@@ -113,7 +113,7 @@ def _write(path: Path, content: Any) -> Path:
             "14 joints where coco17",
         ),
         ("a.json", "", "is empty"),
-        ("a.json", '{"people": [', "not valid JSON"),
+        ("a.json", '{"people": [', "is not JSON"),
         ("a.json", "{}", "not a pose file"),
         ("a.json", "[]", "no person with keypoints"),
         ("a.npz", {"points": np.zeros(3)}, "no array 'kp'"),

@@ -42,6 +42,7 @@ def schedule(
 
     from ..results import finite
 
+    known = process_named(process)
     beta = schedules.greatest_step(eta, nu, steps)
     factor, limit = schedules.greatest_factor(eta, nu, steps), schedules.greatest_factor(eta, nu)
     result: dict[str, Any] = {
@@ -63,7 +64,7 @@ def schedule(
         lines.append(result["statement"])
     levels, title = None, f"The steepest schedule of {steps} steps"
     if grid is not None:
-        found = parse_grid(grid, process_named(process), steps)
+        found = parse_grid(grid, known, steps)
         levels, title = found.ratio, f"{found.name}, {found.steps} steps"
         outcome = schedules.check(levels, eta, nu)
         result |= {
