@@ -113,7 +113,7 @@ def test_a_study_file(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (["--metrics", "is", "--labels", "z"], "Unknown class 'z'"),
         (["--metrics", "fd"], "--reference"),
         (["--vary", "b"], "Cannot read --vary 'b'"),
-        (["--nfe", "five"], "valid integer"),
+        (["--nfe", "five"], "write whole numbers"),
         (["--shard", "3/2"], "write i/n"),
         (["--shard", "1/2", "--ray"], "--shard is for job arrays"),
         (["--workers", "2"], "add --ray"),
@@ -136,7 +136,7 @@ def test_without_data_a_sentence_says_which_to_take(
     words = ["compare", tiny, "--samplers", "ddim; unipc", "--nfe", 8, "--solution", 32, *basics]
     done = run(*words)
     assert "RMSE to own solution" in done.stdout
-    assert "At 8 evaluations take" in done.stdout
+    assert "At 8 evaluations (labels: none) take" in done.stdout
     line = next(x for x in done.stdout.splitlines() if "diffdescent sample" in x)
     command = shlex.split(line.partition(":")[2])
     assert "images" in run(*command[1:], "--n", 2, "--out", tmp_path / "samples").stdout
