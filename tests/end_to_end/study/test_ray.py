@@ -103,8 +103,7 @@ def listening(session: int) -> set[str]:
     sockets: set[str] = set()
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            command = (process / "cmdline").read_bytes()
-            if b"ray" not in command or int(process.name) < session:
+            if session not in _ancestry(int(process.name)):
                 continue
             for link in (process / "fd").iterdir():
                 with contextlib.suppress(OSError):
@@ -116,6 +115,16 @@ def listening(session: int) -> set[str]:
     ]
     listed = (line for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in sockets)
     return {line[1].split(":")[0] for line in listed}
+
+
+def _ancestry(process: int) -> list[int]:
+    """A process and those that started it."""
+    found = []
+    while process:
+        found.append(process)
+        after_name = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2]
+        process = int(after_name.split()[1])
+    return found
 
 
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}

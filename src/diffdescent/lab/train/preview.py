@@ -32,7 +32,7 @@ def sample_sheet(
     n = _ROWS * columns
     device = next(network.parameters()).device
     images = sample(
-        _predictor(network, config, shape, device),
+        _predictor(network, config, shape, device, null),
         "ddim | threshold",
         grid="karras" if config.process.kind == "edm" else "uniform(spacing=trailing)",
         steps=_STEPS,
@@ -45,14 +45,20 @@ def sample_sheet(
 
 
 def _predictor(
-    network: nn.Module, config: TrainConfig, shape: tuple[int, int, int], device: torch.device
+    network: nn.Module,
+    config: TrainConfig,
+    shape: tuple[int, int, int],
+    device: torch.device,
+    classes: int | None,
 ) -> Predictor:
     def module(x: torch.Tensor, t: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:
         return denoise(network, x, t, None if labels is None else labels.to(device))
 
     if config.process.kind == "edm":
-        return EDM(module, VE(), shape, config.process.sigma_data, device=device)
-    return Network(module, make_vp(config.process), config.loss.prediction, shape, device=device)
+        sigma_data = config.process.sigma_data
+        return EDM(module, VE(), shape, sigma_data, device=device, label_count=classes)
+    process, kind = make_vp(config.process), config.loss.prediction
+    return Network(module, process, kind, shape, device=device, label_count=classes)
 
 
 @torch.no_grad()
