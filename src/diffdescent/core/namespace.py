@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from diffdescent.base.errors import UserError
 
 from .aliases import ALIASES, GRID_ALIASES, SCHEDULERS, normal
+from .options import check_frozen
+
+C = TypeVar("C", bound=type[Any])
 
 
 class Namespace:
@@ -46,6 +49,19 @@ class Namespace:
                     " another."
                 )
         self._tables[kind][name] = thing
+
+    def frozen(self, kind: str, name: str) -> Callable[[C], C]:
+        """What decorates a class of frozen options: checks it, adds it to the table of its ``kind``
+        and gives it its ``name``. Raises :class:`UserError` as :meth:`add`, and for a class that is
+        not a frozen dataclass."""
+
+        def add(cls: C) -> C:
+            check_frozen(cls)
+            self.add(kind, name, cls)
+            cls.name = name
+            return cls
+
+        return add
 
 
 def _place(thing: Any) -> str:

@@ -17,7 +17,7 @@ from diffdescent.base.errors import UserError
 from diffdescent.core.grammar import print_element
 from diffdescent.core.linear import inner
 from diffdescent.core.namespace import CONSTRAINT_NAMES
-from diffdescent.core.options import Options, check_frozen
+from diffdescent.core.options import Options
 
 Shape = tuple[int, ...]
 
@@ -103,10 +103,4 @@ def register(name: str) -> Callable[[T], T]:
         UserError: a name that is taken and a class that is not a frozen dataclass.
     """
 
-    def add(cls: T) -> T:
-        check_frozen(cls)
-        CONSTRAINT_NAMES.add("constraint", name, cls)
-        cls.name = name
-        return cls
-
-    return add
+    return CONSTRAINT_NAMES.frozen("constraint", name)

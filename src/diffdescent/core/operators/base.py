@@ -15,7 +15,7 @@ import torch
 from diffdescent.base.errors import UserError
 from diffdescent.core.grammar import print_element
 from diffdescent.core.namespace import OPERATOR_NAMES
-from diffdescent.core.options import Options, check_frozen
+from diffdescent.core.options import Options
 
 from .bound import Bound, Shape
 
@@ -81,10 +81,4 @@ def register(name: str) -> Callable[[T], T]:
         UserError: a name that is taken and a class that is not a frozen dataclass.
     """
 
-    def add(cls: T) -> T:
-        check_frozen(cls)
-        OPERATOR_NAMES.add("operator", name, cls)
-        cls.name = name
-        return cls
-
-    return add
+    return OPERATOR_NAMES.frozen("operator", name)
