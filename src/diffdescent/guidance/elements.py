@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from diffdescent.base.errors import UserError
 from diffdescent.core.model_info import info
 from diffdescent.core.namespace import Namespace
-from diffdescent.core.options import In, Options, check_frozen, positive
+from diffdescent.core.options import In, Options, positive
 from diffdescent.core.predict import Predictor
 from diffdescent.core.transforms.apg import APG, Eta, Momentum, Norm, Scale
 from diffdescent.core.transforms.base import Transform
@@ -72,13 +72,7 @@ def source(name: str) -> Callable[[E], E]:
         UserError: a name that is taken, and a class that is not a frozen dataclass.
     """
 
-    def add(cls: E) -> E:
-        check_frozen(cls)
-        _NAMES.add("guidance", name, cls)
-        cls.name = name
-        return cls
-
-    return add
+    return _NAMES.frozen("guidance", name)
 
 
 @source("cfg")
