@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO_OUT ?= demo-output
 
-.PHONY: demo test test-slow trial golden lint format bench docs notebooks reports package clean
+.PHONY: demo test test-slow trial golden lint format bench docs notebooks reports verdicts package clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -49,6 +49,9 @@ notebooks: $(VENV)/.installed  ## the notebooks under examples/, run again with 
 
 reports: $(VENV)/.installed  ## the studies of docs/results as pages, from their tables
 	$(BIN)/python tools/results_reports.py --out reports
+
+verdicts: $(VENV)/.installed  ## every verdict of the documentation, computed again from the committed tables
+	$(BIN)/python -m tools.verdicts
 
 package: $(VENV)/.installed  ## wheel and sdist, tried in an environment of their own
 	rm -rf dist

@@ -30,6 +30,7 @@ from diffdescent.evaluate.notes import texts
 from . import metrics, shards, table
 from .cells import Cell
 from .contrasts import Contrasted, contrast
+from .paired_table import write_paired
 from .published import Compared, compare
 from .shards import Payload
 from .summary import Line, lines_of
@@ -65,7 +66,7 @@ class Results:
 def gather(
     study: Study, watch: Scoring | None = None, reference: StudyReference | None = None
 ) -> Results:
-    """Score every cell whose shards are all there, and write the table and the report.
+    """Score every cell whose shards are all there, and write the tables.
 
     ``reference`` is one that :func:`read_reference` has read.
 
@@ -109,6 +110,7 @@ def gather(
     lines = lines_of(rows, [*study.cells[0].columns(), *study.parameters])
     beside = tuple(compare(one, lines) for one in study.config.published)
     contrasts = tuple(contrast(one, lines, study.parameters) for one in study.config.contrasts)
+    write_paired(study.out, lines, beside, contrasts)
     unfinished = tuple(cell for cell in study.cells if cell.key in lacking)
     remarks = texts(note for one in scored for score in one.scores for note in score.notes)
     return Results(study, frame, tuple(lines), beside, contrasts, pictures, unfinished, remarks)

@@ -5,7 +5,7 @@ The folder of a study:
     study.json                 the study, its protocol and its cells shards/CELL/A-B.npz        what
     was computed, a file for each range of samples cache/, scores/            the reference's
     features, exact solutions, scores: made again when they are lost table.parquet, table.csv   one
-    row for each cell and metric report.html, report.md
+    row for each cell and metric paired.csv  the differences that are tested report.html, report.md
 """
 
 from __future__ import annotations
