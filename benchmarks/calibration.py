@@ -133,7 +133,7 @@ def _there(
     channels, height, width = solver.fitted_for["shape"]
     shape = (channels, int(height * scale), int(width * scale))
     net = net if own is None else guided(net, str(own))
-    subject = subject_of(net, labels, shape, None, None, None)
+    subject = subject_of(net, labels, shape, None, None)
     with torch.no_grad():
         data = trajectories(subject, NOISES, seed=0, levels=64, keep=False, pieces=Pieces(None))
         rival = best_fixed(subject, data, solver.nfe, lambda line: None)

@@ -32,19 +32,21 @@ CASES: dict[str, tuple[str, str | None, str | None]] = {
 NFE = (5, 3, 4, 6, 8, 10)
 
 
-def fitted(case: str, nfe: int, folder: Path, verbose: bool) -> FittedSolver:
+def fitted(case: str, nfe: int, options: argparse.Namespace) -> FittedSolver:
     """The sampler of one case, from its file or made now."""
+    folder: Path = options.out
     model, guidance, labels = CASES[case]
     name = f"{case}-{nfe}"
     path = folder / f"{name}.json"
     if not path.is_file():
         print(f"{name} …", flush=True)
-        note = (lambda line: print(f"  {line}", flush=True)) if verbose else None
+        note = (lambda line: print(f"  {line}", flush=True)) if options.verbose else None
         found = calibrate(
             model,
             nfe=nfe,
             guidance=guidance,
             labels=labels,
+            trajectories_count=options.trajectories,
             folder=folder / f".{case}",
             name=name,
             note=note,
@@ -71,13 +73,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the files")
     parser.add_argument("--models", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--nfe", nargs="+", type=int, default=NFE)
+    parser.add_argument("--trajectories", type=int, default=40, help="noises that are fitted to")
+    parser.add_argument("--keep", action="store_true", help="keep the trajectories in the folder")
     parser.add_argument("--verbose", action="store_true", help="print each stage")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     rows = []
     for case in options.models:
-        rows += [row(fitted(case, nfe, options.out, options.verbose)) for nfe in options.nfe]
-        shutil.rmtree(options.out / f".{case}", ignore_errors=True)
+        rows += [row(fitted(case, nfe, options)) for nfe in options.nfe]
+        if not options.keep:
+            shutil.rmtree(options.out / f".{case}", ignore_errors=True)
     print("| sampler | best fixed, distance | calibrated | ratio | kept |\n|---|---|---|---|---|")
     print("\n".join(rows))
 

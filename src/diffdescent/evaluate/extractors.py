@@ -82,6 +82,13 @@ class ModuleExtractor:
             raise UserError(f"{self.name} gives NaN or Inf for image {bad}; look at the network.")
         return found
 
+    def of_floats(self, images: Tensor) -> Tensor:
+        """The pooled features (n, d) of float images (n, C, H, W) in [−1, 1], which are not rounded
+        to 256 values: for what is differentiated. They are cut to the range."""
+        scaled = (images.clamp(-1, 1) + 1) * 127.5
+        found = [self._micro(part).pool for part in torch.split(scaled, self.micro_batch)]
+        return torch.cat(found).to(images.device)
+
     @torch.no_grad()
     def _micro(self, images: Tensor) -> Features:
         count = len(images)

@@ -18,7 +18,7 @@ from diffdescent.base.images import save_png
 from diffdescent.core.process import VP
 from diffdescent.core.recipe import parse, parse_grid
 from diffdescent.core.spectrum.fitted import FittedSolver
-from diffdescent.run.calibrate.fixed import as_rows
+from diffdescent.run.calibrate.plain import as_rows
 from tests.paths import ROOT
 
 DOCS = ROOT / "docs"

@@ -19,7 +19,7 @@ from diffdescent.core.recipe import parse, parse_grid
 from diffdescent.core.spectrum import Bands
 from diffdescent.core.spectrum.axes import named_axes
 from diffdescent.core.spectrum.fitted import FittedRow, FittedSolver, load_fitted
-from diffdescent.run.calibrate.fixed import as_rows
+from diffdescent.run.calibrate.plain import as_rows
 from tests.end_to_end.cli.test_commands import run
 
 SIZE = 8

@@ -23,8 +23,8 @@ from diffdescent.core.spectrum import from_cosines, to_cosines
 from diffdescent.core.spectrum.bands import radial_frequency
 from diffdescent.core.spectrum.fitted import FittedSolver, load_fitted
 from diffdescent.run.calibrate import Calibration, calibrate
-from diffdescent.run.calibrate.fixed import as_rows
 from diffdescent.run.calibrate.judge import Interval
+from diffdescent.run.calibrate.plain import as_rows
 from diffdescent.run.fitted_for import differences
 
 SIZE = 8
@@ -314,7 +314,7 @@ def test_all_rows_together_come_nearer_than_one_after_the_other() -> None:
 def test_derivatives_are_those_of_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
     from diffdescent.core.spectrum import Bands
     from diffdescent.core.spectrum.axes import identity
-    from diffdescent.run.calibrate import refine
+    from diffdescent.run.calibrate import derivatives, refine
     from diffdescent.run.calibrate.local import Shape, fit_rows
     from diffdescent.run.calibrate.path import Rows
     from diffdescent.run.calibrate.subject import Subject
@@ -328,9 +328,9 @@ def test_derivatives_are_those_of_the_path(monkeypatch: pytest.MonkeyPatch) -> N
     rows = Rows.of(subject, shape, fit, torch.device("cpu"))
     path = rows.run(data.noise, None)
     assert torch.allclose(path.images, fit.images, atol=1e-5)
-    directions = refine._Directions.of(shape, 5)
-    monkeypatch.setattr(refine, "NUDGE", 5e-3)  # this model is rougher than a network
-    columns = torch.cat(list(refine._derivatives(rows, path, None, directions)))
+    directions = derivatives.Directions.of(shape, 5)
+    monkeypatch.setattr(derivatives, "NUDGE", 5e-3)  # this model is rougher than a network
+    columns = torch.cat(list(derivatives.derivatives(rows, path, None, directions)))
     sizes = directions.sizes(rows)
     assert sizes == [2, 3, 2 * 2, 3 * 2, 4 * 3]
     assert len(columns) == sum(sizes)
@@ -352,7 +352,7 @@ def test_derivatives_are_those_of_the_path(monkeypatch: pytest.MonkeyPatch) -> N
 def test_levels_that_would_not_fall_are_refused() -> None:
     from diffdescent.core.spectrum import Bands
     from diffdescent.core.spectrum.axes import identity
-    from diffdescent.run.calibrate import refine
+    from diffdescent.run.calibrate import derivatives, refine
     from diffdescent.run.calibrate.local import Shape, fit_rows
     from diffdescent.run.calibrate.path import Rows
     from diffdescent.run.calibrate.subject import Subject
@@ -363,7 +363,7 @@ def test_levels_that_would_not_fall_are_refused() -> None:
     data = trajectories(subject, range(4), seed=0, levels=64, keep=True, pieces=Pieces(None))
     shape = Shape(identity(1), Bands.for_size(SIZE, 3))
     rows = Rows.of(subject, shape, fit_rows(subject, data, (5, 6, 40), shape), torch.device("cpu"))
-    directions = refine._Directions.of(shape, 3)
+    directions = derivatives.Directions.of(shape, 3)
     change = torch.zeros(sum(directions.sizes(rows)), dtype=torch.float64)
     first = directions.sizes(rows)[0]
     change[first : first + 2] = torch.tensor([-0.2, 0.2])

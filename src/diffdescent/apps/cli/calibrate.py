@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
+
+if TYPE_CHECKING:
+    from diffdescent.run.calibrate import Loss
+    from diffdescent.run.calibrate.local import Prior
 
 from .options import AnyModel, Device, GuidanceScale, Height, Json, MicroBatch, Quiet, Width
 
@@ -54,6 +58,19 @@ def calibrate(
     axes: Annotated[
         str, typer.Option(help="Channel axes: usual, opponent, principal or identity.")
     ] = "usual",
+    loss: Annotated[
+        str,
+        typer.Option(
+            help="What is made small: distance, squared or huber, in pixels; or the distance in the"
+            " features of an extractor, e.g. cifar10-features."
+        ),
+    ] = "distance",
+    prior: Annotated[
+        str, typer.Option(help="What coefficients are drawn to: equal, gaussian or fixed.")
+    ] = "equal",
+    consistent: Annotated[
+        bool, typer.Option("--consistent", help="Rows that are exact for a constant estimate.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of the noises.")] = 0,
     micro_batch: MicroBatch = None,
     device: Device = "cpu",
@@ -90,6 +107,7 @@ def calibrate(
     if texts is not None and guidance is not None:
         raise UserError("A pipeline has its own guidance; give --guidance-scale, not --guidance.")
     net, _ = loaded(model, texts, "none", device, asked)
+    aim, drawn_to = _loss(loss, device), _prior(prior)
     parts = out.with_name(f".{out.stem}.parts")
     with Meter("calibrating", "evaluations", hidden=quiet or as_json) as meter:
 
@@ -108,6 +126,9 @@ def calibrate(
             teacher_levels=teacher,
             bands=bands,
             axes=axes,
+            loss=aim,
+            prior=drawn_to,
+            consistent=consistent,
             end_to_end=end_to_end,
             plain_start=plain_start or texts is not None,
             micro_batch=micro_batch,
@@ -125,3 +146,26 @@ def calibrate(
     elif not quiet:
         typer.echo(found.summary)
         typer.echo(f"Wrote {out}; sample with --sampler \"calibrated('{out}')\".")
+
+
+def _loss(name: str, device: str) -> Loss:
+    """The loss by its kind, or the distance in the features of an extractor."""
+    from diffdescent.base.errors import unknown
+    from diffdescent.evaluate.extractors import BUNDLED, load_extractor
+    from diffdescent.run.calibrate.loss import Kind, Loss, loss_of
+
+    if name == BUNDLED or name.startswith("inception:"):
+        return Loss(features=load_extractor(name, device=device).of_floats, name=name)
+    if name not in get_args(Kind):
+        raise unknown("loss", name, (*get_args(Kind), BUNDLED, "inception:FILE"))
+    return loss_of(name)
+
+
+def _prior(name: str) -> Prior:
+    from diffdescent.base.errors import unknown
+    from diffdescent.run.calibrate.local import Prior
+
+    if name not in get_args(Prior):
+        raise unknown("prior", name, get_args(Prior))
+    found: Prior = name  # type: ignore[assignment]
+    return found

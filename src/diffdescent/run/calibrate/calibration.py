@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -20,41 +19,31 @@ from diffdescent.core.spectrum.fitted import FittedSolver
 from diffdescent.run.pieces import Pieces, model_identity
 from diffdescent.run.prepared import resolve
 
-from .decide import as_near_as, decide, fitted_solver, mean_distance
-from .fixed import as_rows, best_fixed
+from .cost import Cost, Progress, expected
+from .counts import (
+    CHOICE,
+    CHOICE_SAMPLES,
+    DIFFERED,
+    FIT_SAMPLES,
+    HELD_SAMPLES,
+    ROUNDS,
+    SEARCHED,
+    check_counts,
+)
+from .decide import as_near_as, decide, fitted_solver, held_loss
+from .derivatives import columns_of
+from .fixed import best_fixed
 from .found import Calibration
+from .kept import kept_levels, kept_rival
 from .local import Prior, Shape, fit_rows
+from .loss import FeatureMap, Loss, loss_of
+from .plain import as_rows
 from .refine import refine
 from .search import nearest, search_levels
 from .setting import described, guided, subject_of
-from .subject import Subject
-from .teacher import TEACHER, teacher_error, trajectories
-
-FEWEST, MOST = 3, 12
-FIT_SAMPLES, CHOICE_SAMPLES, HELD_SAMPLES = 1_000_000, 1_500_000, 2_000_000
-"""The first sample numbers of the fit, of the choice between two fits, and of the held-out noises:
-far from those of ordinary runs."""
-CHOICE = 16
-"""Noises on which the end-to-end fit must be nearer than the local one to be taken."""
-SEARCHED = DIFFERED = 24
-"""Trajectories that judge a grid; and those of the derivatives from 7 evaluations on, which are
-dear."""
-ROUNDS = {3: 5, 4: 4, 5: 2, 6: 2}
-"""Rounds end to end, for each number of evaluations; none for more."""
+from .teacher import TEACHER, check_converged, teacher_error, trajectories
 
 Note = Callable[[str], None]
-
-
-@dataclass
-class _Spent:
-    """Evaluations of one image, stage by stage."""
-
-    subject: Subject
-    stages: dict[str, int] = field(default_factory=dict)
-
-    def on(self, stage: str) -> None:
-        """All evaluations since the last call were spent on this stage."""
-        self.stages[stage] = self.subject.calls - sum(self.stages.values())
 
 
 def calibrate(
@@ -71,6 +60,8 @@ def calibrate(
     axes: str = "usual",
     history: int | None = None,
     prior: Prior = "equal",
+    consistent: bool = False,
+    loss: Loss | FeatureMap | str = "distance",
     search: bool = True,
     end_to_end: int | None = None,
     plain_start: bool = False,
@@ -80,7 +71,7 @@ def calibrate(
     folder: Path | None = None,
     name: str | None = None,
     note: Note | None = None,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Calibration:
     """Fit a sampler of ``nfe`` evaluations to ``model``; no gradient of the model is needed.
 
@@ -103,9 +94,15 @@ def calibrate(
         axes: channel axes: ``opponent`` (RGB), ``principal`` (of the teacher's images),
             ``identity``, or ``usual``, the first for three channels and the second for more.
         history: how many evaluations a row sees; None: all.
-        prior: what the ridge of the rows draws to: ``equal`` coefficients at all frequencies, or
-            the closed form for ``gaussian`` images of the teacher's spectrum, which halves the
-            weights' size and is as near.
+        prior: what the ridge of the rows draws to: ``equal`` coefficients at all frequencies, the
+            closed form for ``gaussian`` images of the teacher's spectrum, or the rows of the best
+            ``fixed`` sampler.
+        consistent: whether every row is exact for a constant ε (of order 1), which keeps a
+            sampler sane elsewhere and costs distance.
+        loss: what is made small: the ``distance`` of each image, ``squared``, ``huber``
+            (pseudo-Huber), or a function that takes images (B, C, H, W) to features (B, …), whose
+            distances then count. The local fit is by least squares of pixels in any case; levels,
+            rounds end to end and the decision follow the loss.
         search: whether the levels are searched; else they are the best fixed sampler's.
         end_to_end: rounds in which levels and rows are fitted together after the step-by-step fit;
             None: 5, 4, 2, 2 for 3, 4, 5, 6 evaluations, and 0 above. The round that is nearest to
@@ -113,12 +110,13 @@ def calibrate(
         plain_start: start from the library's own noise, not from noise that is scaled frequency by
             frequency: for diffusers pipelines, which make it themselves.
         shape: one sample's (C, H, W); None asks the model.
-        micro_batch: how many samples the network sees at once; None is the run's own choice.
+        micro_batch: how many samples the network sees at once, at most; None is 24.
         device: where to run; None asks the model, else the CPU.
         folder: where trajectories are kept, so that an interrupted call goes on.
         name: what the solver is called in records; None is the model's name.
         note: called with a line when a stage ends.
-        progress: called with the number of evaluations that were spent.
+        progress: called with the number of evaluations that were spent and the number expected in
+            all, which is an estimate.
 
     Returns:
         A :class:`Calibration`: ``.solver`` to sample with, ``.summary`` for people,
@@ -126,21 +124,22 @@ def calibrate(
 
     Raises:
         UserError: other numbers of evaluations, too few trajectories, a model whose answers are not
-            deterministic, and guidance that is not a part of the estimate.
+            deterministic, guidance that is not a part of the estimate, and a model whose own
+            solution does not settle, as under too strong guidance.
     """
     check_counts(nfe, trajectories_count, held_out, teacher_levels)
     check_seed(seed)
     if end_to_end is not None and not 0 <= end_to_end <= 100:
         raise UserError(f"end_to_end must be 0 to 100 rounds, not {end_to_end}.")
+    aim = loss_of(loss)
     say: Note = note or (lambda line: None)
     net = resolve(model)
     called = model if isinstance(model, str) else info(net).name
     about = described(net, called, guidance, labels)
     if guidance is not None:
         net = guided(net, guidance)
-    subject = subject_of(net, labels, shape, micro_batch, device, progress)
+    subject = subject_of(net, labels, shape, micro_batch, device)
     subject.check()
-    spent = _Spent(subject)
     knots = Bands.for_size(min(subject.shape[-2:]), bands)
     if axes != "principal":
         named_axes(axes, subject.shape[0])  # a wrong name is an error at once
@@ -157,6 +156,12 @@ def calibrate(
             (HELD_SAMPLES, held_out),
         )
     )
+    groups = subject.shape[0] if axes == "identity" else 2
+    ahead = expected(
+        nfe, trajectories_count, held_out, teacher_levels, searched=SEARCHED if search else 0,
+        rounds=rounds, columns=columns_of(nfe, groups, bands),
+    )  # fmt: skip
+    cost = Cost(subject, ahead, progress)
     with torch.no_grad():
         data, held = (
             trajectories(subject, some, seed=seed, levels=teacher_levels, keep=keep, pieces=pieces)
@@ -164,24 +169,32 @@ def calibrate(
         )
         error = teacher_error(subject, held, held_range[:4], seed=seed, levels=teacher_levels)
         say(f"{len(data)} + {len(held)} trajectories of {teacher_levels} levels, error {error:.2g}")
-        spent.on("teacher")
-        rival = best_fixed(subject, data, nfe, say)
-        spent.on("fixed samplers")
+        check_converged(held, error, teacher_levels)
+        cost.on("teacher")
+        asked_for = {"nfe": nfe, "seed": seed, "levels": teacher_levels, "loss": aim.text}
+        known = pieces if aim.named else Pieces(None)
+        rival = kept_rival(
+            known, {**asked_for, "trajectories": len(data)}, subject, nfe,
+            lambda: best_fixed(subject, data, nfe, say, aim),
+        )  # fmt: skip
+        aim = aim.scaled(rival.distance)
+        cost.on("fixed samplers")
         form = Shape(
-            _axes(axes, data.end),
-            knots,
-            history,
-            plain_start=plain_start,
-            prior=prior,
-        )
-        asked = [row.at.ratio for row in rival.plan.rows]
+            _axes(axes, data.end), knots, history, plain_start=plain_start, prior=prior,
+            recipe=rival.recipe, consistent=consistent,
+        )  # fmt: skip
+        walked = [row.at.ratio for row in rival.plan.rows]
+        few = data.first(SEARCHED)
         if search:
-            places = search_levels(subject, data.first(SEARCHED), nfe, form, [asked], say)
+            places = kept_levels(
+                known, {**asked_for, "form": repr(form), "trajectories": len(few)},
+                lambda: search_levels(subject, few, nfe, form, [walked], say, aim),
+            )  # fmt: skip
         else:
-            places = nearest(data.levels[:-1], asked)
-        spent.on("levels")
+            places = nearest(data.levels[:-1], walked)
+        cost.on("levels")
         fit, method = fit_rows(subject, data, places, form), "local least squares on the own path"
-        spent.on("rows")
+        cost.on("rows")
         if rounds:
             choice = trajectories(
                 subject, choice_range, seed=seed, levels=teacher_levels, keep=False, pieces=pieces
@@ -194,20 +207,20 @@ def calibrate(
                 form,
                 say,
                 rounds,
-                lambda one: mean_distance(subject, choice, one, form),
+                lambda one: held_loss(subject, choice, one, form, aim),
+                aim,
             )
             if fit is not local:
                 method = f"{method}, then up to {rounds} rounds end to end"
-            spent.on("end to end")
-        report, fixed, numbers = decide(subject, held, fit, form, rival)
-        needed = None if fixed else as_near_as(subject, data.first(CHOICE), rival, numbers[0].value)
-        spent.on("judging")
+            cost.on("end to end")
+        report, fixed, numbers = decide(subject, held, fit, form, rival, aim)
+        needed = None if fixed else as_near_as(subject, data.first(8), rival, numbers[0].value)
+        cost.on("judging")
     report |= {
         "samples": [held_range.start, held_range.stop],
         "seed": seed,
         "teacher_error": float(f"{error:.4g}"),
     }
-    cost = {"evaluations": subject.calls, "stages": spent.stages}
     if needed is not None:
         images = -(-subject.calls // (needed - nfe))
         report["pays_off"] = {"fixed_evaluations": needed, "images": images}
@@ -219,8 +232,12 @@ def calibrate(
         "seed": seed,
         "ridge": form.ridge,
         "prior": prior,
+        "loss": aim.text,
+        **({"consistent": True} if consistent else {}),
         "opponent": {"recipe": rival.recipe, "grid": rival.grid},
-        **cost,
+        "evaluations": subject.calls,
+        "stages": cost.evaluations,
+        "seconds": cost.seconds,
     }
     title = name or f"{Path(called).name}-n{nfe}"
     if fixed:
@@ -240,32 +257,3 @@ def _axes(name: str, images: Tensor) -> Axes:
     if name == "principal" or (name == "usual" and channels > 3):
         return principal(images)
     return named_axes(name, channels)
-
-
-def check_counts(nfe: int, count: int, held_out: int, levels: int) -> None:
-    """Refuse numbers that make no fit, before anything is loaded or computed.
-
-    Args:
-        nfe: network evaluations of the sampler.
-        count: noises that are fitted to.
-        held_out: noises that judge.
-        levels: evaluations of the teacher.
-
-    Raises:
-        UserError: one that is too small or too large, with the least that will do.
-    """
-    if not FEWEST <= nfe <= MOST:
-        raise UserError(
-            f"A calibrated sampler has {FEWEST} to {MOST} evaluations, not {nfe}; with more a fixed"
-            " sampler is as good, with fewer no sampler is."
-        )
-    if count < max(8, 2 * nfe) or held_out < 8:
-        raise UserError(
-            f"{count} trajectories and {held_out} held-out ones are too few for {nfe} evaluations;"
-            f" give at least {max(8, 2 * nfe)} and 8."
-        )
-    if levels < 4 * nfe:
-        raise UserError(
-            f"A teacher of {levels} levels is too coarse for {nfe} evaluations; give at least"
-            f" {4 * nfe}."
-        )

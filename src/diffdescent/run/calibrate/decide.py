@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from diffdescent.base.version import __version__
@@ -17,6 +16,7 @@ from diffdescent.core.spectrum.fitted import FittedRow, FittedSolver
 from .fixed import Rival
 from .judge import Interval, distances, nearer
 from .local import LocalFit, Shape
+from .loss import DISTANCE, Loss
 from .subject import Subject
 from .teacher import Trajectories
 
@@ -29,15 +29,21 @@ FARTHEST = 6
 
 
 def decide(
-    subject: Subject, held: Trajectories, fit: LocalFit, form: Shape, rival: Rival
+    subject: Subject,
+    held: Trajectories,
+    fit: LocalFit,
+    form: Shape,
+    rival: Rival,
+    loss: Loss = DISTANCE,
 ) -> tuple[dict[str, Any], bool, tuple[Interval, Interval, Interval]]:
-    """The report, whether the fixed sampler stays, and the three intervals."""
-    ours = _apart(subject, held, fit, form)
-    theirs = distances(subject.run(rival.plan, held.noise, held.cond)[-1], held.end)
-    finite = bool(torch.isfinite(ours).all())
-    difference, better = nearer(ours, theirs)
-    fitted, opponent = Interval.of(ours), Interval.of(theirs)
-    fixed = not (finite and better and math.isfinite(fitted.value))
+    """The report, whether the fixed sampler stays, and the three intervals: both distances in
+    pixels, and the paired difference of the losses, which decides."""
+    images = [_images(subject, held, fit, form)]
+    images.append(subject.run(rival.plan, held.noise, held.cond)[-1])
+    fitted, opponent = (Interval.of(distances(one, held.end)) for one in images)
+    losses = [loss.values(loss.distances(one, held.end)) for one in images]
+    difference, better = nearer(*losses)
+    fixed = not (better and math.isfinite(difference.value) and math.isfinite(fitted.value))
     report: dict[str, Any] = {
         "measure": "mean over held-out noises of the root mean square distance to the teacher",
         "held_out": len(held),
@@ -46,13 +52,17 @@ def decide(
         "difference": difference.entries(),
         "kept": "fixed" if fixed else "calibrated",
     }
+    if loss.text != DISTANCE.text:
+        ours, theirs = (Interval.of(one).entries() for one in losses)
+        report["loss"] = {"name": loss.text, "calibrated": ours, "fixed": theirs}
     return report, fixed, (fitted, opponent, difference)
 
 
-def mean_distance(subject: Subject, held: Trajectories, fit: LocalFit, form: Shape) -> float:
-    """Their mean; infinite where an image is not finite."""
-    found = float(_apart(subject, held, fit, form).mean())
-    return found if math.isfinite(found) else math.inf
+def held_loss(
+    subject: Subject, held: Trajectories, fit: LocalFit, form: Shape, loss: Loss
+) -> float:
+    """The mean loss of a fit on other noises; infinite where an image is not finite."""
+    return loss.mean(_images(subject, held, fit, form), held.end)
 
 
 def as_near_as(subject: Subject, data: Trajectories, rival: Rival, distance: float) -> int | None:
@@ -69,11 +79,11 @@ def as_near_as(subject: Subject, data: Trajectories, rival: Rival, distance: flo
     return None
 
 
-def _apart(subject: Subject, held: Trajectories, fit: LocalFit, form: Shape) -> Tensor:
-    """The distances of a fit on other noises, through the file's numbers and the executor."""
+def _images(subject: Subject, held: Trajectories, fit: LocalFit, form: Shape) -> Tensor:
+    """What a fit makes of other noises, through the file's numbers and the executor."""
     solver = fitted_solver("fit", fit, form, {}, {}, {})
     plan = plan_of(solver, subject.grid((*solver.levels, solver.end)))
-    return distances(subject.run(plan, held.noise, held.cond)[-1], held.end)
+    return subject.run(plan, held.noise, held.cond)[-1]
 
 
 def fitted_solver(

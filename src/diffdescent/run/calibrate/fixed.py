@@ -1,5 +1,4 @@
-"""The opponent: the best of the fixed samplers on the best of their grids, and any of them as
-rows."""
+"""The opponent: the best of the fixed samplers on the best of their grids."""
 
 from __future__ import annotations
 
@@ -11,15 +10,10 @@ from itertools import pairwise
 import torch
 
 from diffdescent.base.errors import UserError
-from diffdescent.core.executor import Executor
 from diffdescent.core.plan import Plan
-from diffdescent.core.predict import Prediction, conversion
 from diffdescent.core.recipe import default_grid, parse, parse_grid
-from diffdescent.core.spectrum import Bands
-from diffdescent.core.spectrum.axes import Axes, identity
-from diffdescent.core.spectrum.fitted import FittedRow
 
-from .judge import distances
+from .loss import DISTANCE, Loss
 from .subject import Subject
 from .teacher import Trajectories
 
@@ -33,16 +27,22 @@ LASTS = {"exponential": (0.3, 0.1), "karras": (0.1, 0.03)}
 
 @dataclass(frozen=True)
 class Rival:
-    """A fixed sampler: its recipe's text, its grid's text, and its mean distance to the teacher."""
+    """A fixed sampler: its recipe's text, its grid's text, its mean distance to the teacher, as the
+    loss measures it, and its mean loss."""
 
     recipe: str
     grid: str
     plan: Plan
     distance: float
+    loss: float
 
 
 def best_fixed(
-    subject: Subject, data: Trajectories, nfe: int, note: Callable[[str], None]
+    subject: Subject,
+    data: Trajectories,
+    nfe: int,
+    note: Callable[[str], None],
+    loss: Loss = DISTANCE,
 ) -> Rival:
     """The nearest of all recipes and grids, found in three rounds of fewer candidates and more
     trajectories.
@@ -50,7 +50,7 @@ def best_fixed(
     Raises :class:`UserError` where none runs on this process at all.
     """
     first = [(r, g) for r in RECIPES for g in usual_grids(subject, r)]
-    found = _round(subject, data.first(6), nfe, first)
+    found = _round(subject, data.first(6), nfe, first, loss)
     if not found:
         raise UserError(
             f"No fixed sampler runs on this model with {nfe} evaluations, so there is nothing to"
@@ -60,9 +60,9 @@ def best_fixed(
     leaders = list(dict.fromkeys(r.recipe for r in found[:6]))[:2]
     second = [(r, g) for r in leaders for g in _searched(subject)]
     second += [(r.recipe, r.grid) for r in found[:3]]
-    found = _round(subject, data.first(8), nfe, second)
+    found = _round(subject, data.first(8), nfe, second, loss)
     last = [(r.recipe, r.grid) for r in found[:3]]
-    best = _round(subject, data, nfe, last)[0]
+    best = _round(subject, data, nfe, last, loss)[0]
     note(f"the best fixed sampler is {best.recipe} on {best.grid}")
     return best
 
@@ -101,7 +101,11 @@ def _rounded(high: float, low: float) -> tuple[float, float]:
 
 
 def _round(
-    subject: Subject, data: Trajectories, nfe: int, candidates: Iterable[tuple[str, str]]
+    subject: Subject,
+    data: Trajectories,
+    nfe: int,
+    candidates: Iterable[tuple[str, str]],
+    loss: Loss,
 ) -> list[Rival]:
     """The candidates that take ``nfe`` evaluations, the nearest first."""
     found = []
@@ -114,54 +118,13 @@ def _round(
         except UserError:
             continue
         if bool(torch.isfinite(images).all()):
-            distance = float(distances(images, data.end).mean())
-            found.append(Rival(recipe, grid, plan, distance))
-    return sorted(found, key=lambda rival: rival.distance)
+            apart = loss.distances(images, data.end)
+            reached = float(loss.values(apart).mean())
+            found.append(Rival(recipe, grid, plan, float(apart.mean()), reached))
+    return sorted(found, key=lambda rival: rival.loss)
 
 
 def _falls(plan: Plan) -> bool:
     """Whether the network is asked at falling finite levels, so that the plan is one of rows."""
     asked = [row.at.ratio for row in plan.rows]
     return all(a > b for a, b in pairwise(asked)) and asked[0] < 1e4
-
-
-@dataclass(frozen=True)
-class PlainRows:
-    """Rows of plain numbers, in the form of a fitted solver."""
-
-    levels: tuple[float, ...]
-    end: float
-    start: tuple[tuple[float, ...], ...]
-    rows: tuple[FittedRow, ...]
-    axes: Axes
-    bands: Bands
-
-
-def as_rows(plan: Plan, channels: int) -> PlainRows:
-    """A deterministic plan with one evaluation at each of falling levels as rows over the states
-    that the network is asked at.
-
-    Every such state is linear in the start and the evaluations, y_n = u_n·y_T + Σ_i v_{n,i}·ε_i;
-    the numbers come from the executor on basis vectors. With base_n = u_{n+1}/u_n the rest are the
-    coefficients of the evaluations.
-    """
-    width = 1 + plan.nfe
-    unit = torch.eye(width, dtype=torch.float64)
-    executor = Executor(plan, unit[:1], dtype=torch.float64, record=False)
-    states = []
-    while not executor.done:
-        query = executor.ask()
-        states.append(query.x[0] / query.at.alpha)
-        answer = unit[1 + query.index : 2 + query.index]
-        executor.tell(Prediction(answer, conversion("eps", query.at)))
-    states.append(executor.x[0] / executor.point.alpha)
-    rows = []
-    for n, (here, there) in enumerate(pairwise(states)):
-        base = float(there[0] / here[0])
-        weights = (there - base * here)[1 : n + 2].flip(0)
-        rows.append(FittedRow(((base,),), tuple(((float(w),),) for w in weights)))
-    start = float(states[0][0]) * plan.grid.points[0].alpha
-    one = identity(channels)
-    axes = Axes(one.name, one.matrix, (0,) * channels)
-    levels = tuple(row.at.ratio for row in plan.rows)
-    return PlainRows(levels, executor.point.ratio, ((start,),), tuple(rows), axes, Bands((1.0,)))

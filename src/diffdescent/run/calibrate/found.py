@@ -32,7 +32,7 @@ class Calibration:
 
     @property
     def summary(self) -> str:
-        """Two or three lines for people."""
+        """A few lines for people."""
         report, ratio = self.solver.report, self.fitted.value / self.opponent.value
         lines = [
             f"{self.solver.nfe} evaluations, distance to the model's own solution on"
@@ -59,6 +59,9 @@ class Calibration:
             lines.append(
                 f"The fixed sampler is never as near, up to {FARTHEST} times the evaluations."
             )
+        if seconds := self.solver.fit.get("seconds"):
+            parts = ", ".join(f"{stage} {took:.0f} s" for stage, took in seconds.items())
+            lines.append(f"It took {sum(seconds.values()):.0f} s: {parts}.")
         if report["teacher_error"] > self.fitted.value / 4:
             lines.append(
                 "That is not much less than the sampler's distance: give the teacher more levels"

@@ -4,7 +4,12 @@ own path.
 In the cosine domain the next state is Σ_k θ_k(f)·φ_k(f) with φ = (ŷ_n, ê_n, ê_{n−1}, …) and
 θ_k(f) = Σ_b hat_b(f)·θ_kb: one linear problem for each group of channel axes, with K·B unknowns. A
 ridge draws it to a prior: the solution that has one number for all frequencies, or the closed form
-for Gaussian images of the teacher's spectrum plus such a solution for what that leaves.
+for Gaussian images of the teacher's spectrum plus such a solution for what that leaves, or the rows
+of the best fixed sampler on these levels.
+
+Consistent rows are exact where ε does not change, so that their error falls with the steps' size:
+base is 1 and the other coefficients sum to the change of σ/α, at every frequency. What is free of
+them are the coefficients of ε_{n−1} − ε_n, ε_{n−2} − ε_n, ….
 
 Large weights of alternating sign are kept away as if every estimate of x0 had an error of its own,
 :data:`ERROR` of the images' size at that frequency: ε_j then has one of ERROR·√S/σ̃_j, which is
@@ -15,18 +20,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from diffdescent.core.recipe import parse
 from diffdescent.core.solvers.gaussian import step_coefficients
 from diffdescent.core.spectrum import Axes, Bands, Curves, from_axes, to_axes
 from diffdescent.core.spectrum.fitted import FittedRow
 
+from .plain import as_rows
 from .subject import Subject
 from .teacher import Trajectories
+
+T = TypeVar("T")
 
 RIDGE = 1e-5
 """Relative to each unknown's own curvature."""
@@ -37,14 +46,15 @@ SHARE = 0.1
 """Over the number of values that a knot is fitted to: the further ridge of a knot with few of them,
 such as the mean's, which would otherwise follow its noise."""
 
-Prior = Literal["equal", "gaussian"]
+Prior = Literal["equal", "gaussian", "fixed"]
 
 
 @dataclass(frozen=True)
 class Shape:
     """What the rows may look like: channel axes, frequency bands, and how many evaluations a row
     sees (None: all). With ``plain_start`` the start is not scaled; ``prior`` is what the ridge
-    draws to."""
+    draws to, and ``recipe`` the sampler of the prior ``fixed``. ``consistent`` rows are exact for
+    a constant ε."""
 
     axes: Axes
     bands: Bands
@@ -52,6 +62,8 @@ class Shape:
     ridge: float = RIDGE
     plain_start: bool = False
     prior: Prior = "equal"
+    recipe: str | None = None
+    consistent: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,12 +88,18 @@ def fit_rows(subject: Subject, data: Trajectories, places: Sequence[int], shape:
 
     ratios = [data.levels[i] for i in places]
     size = _power(hat(data.end), hats, shape)
-    closed = _closed_form([*ratios, data.levels[-1]], size, shape)
+    walked = [*ratios, data.levels[-1]]
+    priors = _priors(subject, walked, size, shape)
 
     def solved(
         features: list[Tensor], target: Tensor, levels: Sequence[float] = (), row: int = -1
     ) -> tuple[list[Curves], Tensor]:
-        theta = _solve(features, hat(target), hats, shape, _errors(size, levels, hats), closed[row])
+        if shape.consistent and row >= 0:
+            change = walked[row + 1] - walked[row]
+            theta = _consistent(features, hat(target), hats, shape, change, size, levels)
+        else:
+            errors = _errors(size, levels, hats)
+            theta = _solve(features, hat(target), hats, shape, errors, priors[row])
         return curves_of(theta), applied(theta, features, hats, shape)
 
     begin = data.noise * subject.scale(ratios[0])
@@ -139,17 +157,73 @@ def _errors(size: Tensor, levels: Sequence[float], hats: Tensor) -> Tensor:
     return torch.cat([0 * squares, *(squares / level**2 for level in levels)], dim=1)
 
 
-def _closed_form(ratios: Sequence[float], size: Tensor, shape: Shape) -> list[Tensor | None]:
-    """The rows of the second-order integrator for Gaussian images of this power, (groups, K, B)
-    each, and None for the start; Nones where the prior is another."""
+@dataclass(frozen=True)
+class _Prior:
+    """What the ridge of a row draws to: ``rows`` (groups, K, B), and with ``rest`` also what one
+    number for all frequencies makes of the remainder."""
+
+    rows: Tensor
+    rest: bool
+
+
+def _priors(
+    subject: Subject, walked: Sequence[float], size: Tensor, shape: Shape
+) -> list[_Prior | None]:
+    """The prior of each row over the levels ``walked``, and that of the start, None, at the end:
+    the second-order integrator for Gaussian images of power ``size``, or the fixed sampler."""
     if shape.prior == "equal":
-        return [None] * len(ratios)
-    rows: list[Tensor | None] = []
-    for n, (base, evals) in enumerate(step_coefficients(ratios, 2, size.cpu().numpy())):
-        seen = min(n + 1, shape.history or n + 1)
-        known = (evals + [np.zeros_like(base)] * seen)[:seen]
-        rows.append(torch.from_numpy(np.stack([base, *known], axis=1)).to(size))
+        return [None] * len(walked)
+    if shape.prior == "fixed":
+        return [*_fixed_rows(subject, walked, size, shape), None]
+    rows: list[_Prior | None] = []
+    for n, (base, evals) in enumerate(step_coefficients(walked, 2, size.cpu().numpy())):
+        known = _padded(evals, np.zeros_like(base), n, shape)
+        rows.append(_Prior(torch.from_numpy(np.stack([base, *known], axis=1)).to(size), True))
     return [*rows, None]
+
+
+def _fixed_rows(
+    subject: Subject, walked: Sequence[float], size: Tensor, shape: Shape
+) -> list[_Prior]:
+    """The rows of the fixed sampler on these levels."""
+    plan = parse(shape.recipe or "ddim").plan(subject.grid(tuple(walked)))
+    found = []
+    for n, row in enumerate(as_rows(plan, subject.shape[0]).rows):
+        numbers = [row.base[0][0], *_padded([c[0][0] for c in row.evals], 0.0, n, shape)]
+        theta = torch.tensor(numbers).to(size)[None, :, None].expand(len(size), -1, size.shape[1])
+        found.append(_Prior(theta, False))
+    return found
+
+
+def _padded(evals: list[T], nothing: T, n: int, shape: Shape) -> list[T]:
+    """The coefficients of row ``n``, as many as it sees."""
+    seen = min(n + 1, shape.history or n + 1)
+    return (evals + [nothing] * seen)[:seen]
+
+
+def _consistent(
+    features: list[Tensor],
+    target: Tensor,
+    hats: Tensor,
+    shape: Shape,
+    change: float,
+    size: Tensor,
+    levels: Sequence[float],
+) -> Tensor:
+    """θ, (groups, K, B), of the row that is exact for a constant ε: what the older evaluations
+    have more than the newest, fitted to what a step with the newest leaves."""
+    state, newest, *older = features
+    groups, knots = shape.axes.count, shape.bands.count
+    theta = torch.zeros(groups, len(features), knots, dtype=torch.float64, device=hats.device)
+    theta[:, 0], theta[:, 1] = 1, change
+    if older:
+        apart = [one - newest for one in older]
+        errors = _errors(size, levels, hats)
+        errors = errors[:, 2:] + errors[:, 1:2]
+        free = _solve(apart, target - state - change * newest, hats, shape, errors, None)
+        theta[:, 2:] = free
+        theta[:, 1] -= free.sum(1)
+    return theta
 
 
 def _solve(
@@ -158,11 +232,11 @@ def _solve(
     hats: Tensor,
     shape: Shape,
     errors: Tensor,
-    closed: Tensor | None,
+    known: _Prior | None,
 ) -> Tensor:
     """θ, (groups, K, B), float64."""
-    if closed is not None:
-        target = target - applied(closed, features, hats, shape)
+    if known is not None:
+        target = target - applied(known.rows, features, hats, shape)
     count, bands = len(features), len(hats)
     stacked = torch.stack([f.flatten(2) for f in features])  # (K, T, C, F)
     goal = target.flatten(2)
@@ -175,6 +249,8 @@ def _solve(
         sides.append((phi @ wanted[..., None])[..., 0])
     whole = torch.stack([g.sum(0) for g in grams]).sum(0)
     plain = _ridge_solve(whole, torch.stack([s.sum(0) for s in sides]).sum(0), 1e-8)
+    if known is not None and not known.rest:
+        plain = torch.zeros_like(plain)
     prior = plain[:, None].expand(count, bands).reshape(-1)
     found: list[Tensor] = []
     for gram, side in zip(grams, sides, strict=True):
@@ -185,7 +261,7 @@ def _solve(
         change = _ridge_solve(normal, right - normal @ prior, ridge)
         found.append((prior + change).reshape(count, bands))
     theta = torch.stack(found)
-    return theta if closed is None else theta + closed
+    return theta if known is None else theta + known.rows
 
 
 def _ridge_solve(normal: Tensor, right: Tensor, ridge: Tensor | float) -> Tensor:

@@ -27,11 +27,13 @@ class Path:
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows as tensors θ (groups, K, B), with what it takes to run them."""
+    """The rows as tensors θ (groups, K, B), with what it takes to run them over ``levels`` to
+    ``end``."""
 
     subject: Subject
     shape: Shape
     levels: tuple[float, ...]
+    end: float
     hats: Tensor
     start: Tensor
     theta: list[Tensor]
@@ -41,7 +43,8 @@ class Rows:
         """Those of a fit."""
         hats = hats_of(subject, shape).to(device)
         theta = [as_tensor((row.base, *row.evals)).to(hats) for row in fit.rows]
-        return cls(subject, shape, fit.asked, hats, as_tensor((fit.start,)).to(hats), theta)
+        start = as_tensor((fit.start,)).to(hats)
+        return cls(subject, shape, fit.asked, fit.end, hats, start, theta)
 
     def fitted(self, fit: LocalFit, images: Tensor) -> LocalFit:
         """The rows as ``fit`` holds them."""

@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from .judge import distances
 from .local import Shape, fit_rows
+from .loss import DISTANCE, Loss
 from .subject import Subject
 from .teacher import Trajectories
 
@@ -29,6 +29,7 @@ def search_levels(
     shape: Shape,
     others: Sequence[Sequence[float]],
     note: Callable[[str], None],
+    loss: Loss = DISTANCE,
 ) -> Places:
     """The places of the levels among the teacher's: the best even spacing in log σ/α, or the best
     of the ``others``, then one level at a time, in steps that are halved."""
@@ -37,7 +38,7 @@ def search_levels(
     def judge(places: Places) -> float:
         if places not in known:
             fit = fit_rows(subject, data, places, shape)
-            known[places] = float(distances(fit.images, data.end).mean())
+            known[places] = loss.mean(fit.images, data.end)
         return known[places]
 
     levels = data.levels[:-1]

@@ -29,9 +29,9 @@ AGAIN = 1e-6
 class Subject:
     """A model with its guidance in it, the shape of its images (C, H, W) and the labels of samples.
 
-    ``label`` gives the labels of sample numbers. States are y = x/α, float32, on the model's
-    device. ``calls`` counts evaluations of one image; ``progress`` is called after each batch with
-    their number.
+    The network sees at most ``width`` images at once. ``label`` gives the labels of sample numbers.
+    States are y = x/α, float32, on the model's device. ``calls`` counts evaluations of one image;
+    ``progress`` is called after each batch with their number.
     """
 
     model: Predictor
@@ -78,7 +78,7 @@ class Subject:
         """
         at = self.point(ratio)
         x = y * at.alpha
-        found = evaluate(self.model, Query(x, at, 0, 0), cond, self.width)
+        found = evaluate(self.model, Query(x, at, 0, 0), cond, self.parts(len(y)))
         told = found.guidance
         if told.mean is not None or told.score is not None or told.x0 is not None:
             raise UserError(
@@ -105,11 +105,16 @@ class Subject:
         states = [executor.x / grid.points[0].alpha]
         while not executor.done:
             query, committed = executor.ask(), executor.committed
-            executor.tell(evaluate(self.model, query, cond, self.width))
+            executor.tell(evaluate(self.model, query, cond, self.parts(len(x))))
             self.count(len(x))
             if executor.committed > committed:
                 states.append((executor.x / executor.point.alpha).float())
         return states if keep else states[-1:]
+
+    def parts(self, images: int) -> int:
+        """How many of so many images the network sees at once: equal parts of at most ``width``, so
+        that hardly any padding is computed."""
+        return -(-images // -(-images // self.width))
 
     def count(self, images: int) -> None:
         """So many images have been evaluated."""

@@ -9,12 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffdescent.base.errors import UserError
 from diffdescent.core.recipe import parse
 from diffdescent.run.pieces import Pieces
 
 from .subject import Subject
 
 TEACHER = "unipc(order=3)"
+LARGEST = 30.0
+"""Root mean square of images or latents beyond which they are none."""
+SETTLED = 0.25
+"""The largest error of a teacher, over its images' contrast."""
 BATCH = 16
 """Trajectories of one piece: what a kill costs at most."""
 
@@ -80,13 +85,26 @@ def trajectories(
             "seed": seed,
             "samples": [some.start, some.stop],
             "keep": keep,
-            "width": subject.width,
+            "width": subject.parts(BATCH),
         }
         found = pieces.get("teacher", asked, make)
         parts.append(torch.from_numpy(found["states"]))
     states = torch.cat(parts, dim=1).to(subject.device)
     ratios = tuple(map(float, grid.ratio))
     return Trajectories(subject.noise(seed, samples), subject.label(samples), ratios, states)
+
+
+def check_converged(held: Trajectories, error: float, levels: int) -> None:
+    """Raise :class:`UserError` where the solutions depend on how finely they are solved, or are far
+    larger than images: there is nothing that a sampler could be held against."""
+    ends = held.end.flatten(1)
+    size, spread = float(ends.square().mean().sqrt()), float(ends.std(dim=1).mean())
+    if size > LARGEST or error > SETTLED * max(spread, 1e-12):
+        raise UserError(
+            f"The model's own solution does not settle: it has the size {size:.3g}, and twice the"
+            f" {levels} levels change it by {error:.3g}; lower the guidance scale, or give the"
+            " teacher more levels."
+        )
 
 
 def teacher_error(

@@ -14,7 +14,7 @@ from diffdescent.core.recipe import parse, parse_grid
 from diffdescent.core.spectrum.fitted import FittedSolver
 from diffdescent.guidance.restoration import METHODS, Method, method, parse_method
 from diffdescent.run import collect, prepare_restoration
-from diffdescent.run.calibrate.fixed import as_rows
+from diffdescent.run.calibrate.plain import as_rows
 from diffdescent.run.problem import measure
 from diffdescent.run.restoring import STRIDE
 
