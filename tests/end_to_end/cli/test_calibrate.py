@@ -48,6 +48,8 @@ def test_bad_options_are_one_sentence(tmp_path: Path) -> None:
     assert "JSON" in run("calibrate", "mnist", "--out", str(tmp_path / "x"), code=2).stderr
     few = run("calibrate", "nowhere", "--trajectories", "8", "--out", out, code=2).stderr
     assert "too few for 5 evaluations; give at least 10 and 8" in few  # before the model is sought
+    for option, match in (("--loss", "Unknown loss 'x'"), ("--prior", "Unknown prior 'x'")):
+        assert match in run("calibrate", "mnist", option, "x", "--out", out, code=2).stderr
     missing = ("sample", "cifar10-mixture", "--sampler", "calibrated('missing.json')")
     error = run(*missing, code=2).stderr
     assert "there is no such file; give the JSON file that diffdescent calibrate wrote." in error

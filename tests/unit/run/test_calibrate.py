@@ -337,14 +337,14 @@ def test_derivatives_are_those_of_the_path(monkeypatch: pytest.MonkeyPatch) -> N
     for number in (0, 2, 3, 4, 5, 8, 12, len(columns) - 1):
         change = torch.zeros(len(columns), dtype=torch.float64)
         change[number] = size = min(0.1 / float(columns[number].norm()), 0.02)
-        changed = refine._changed(rows, change, directions)
+        changed = refine.changed(rows, change, directions)
         assert changed is not None
         moved = changed.run(data.noise, None).images - path.images
         wanted = columns[number] * size
         assert float((moved - wanted).norm()) < 0.05 * float(moved.norm()) + 1e-5
     change = torch.zeros(len(columns), dtype=torch.float64)
     change[3:5] = torch.tensor([-10.0, 10.0])
-    levels = refine._changed(rows, change, directions)
+    levels = refine.changed(rows, change, directions)
     assert levels is not None
     assert levels.levels[1] == pytest.approx(rows.levels[1] * math.exp(-refine.FARTHEST))
 
@@ -367,7 +367,7 @@ def test_levels_that_would_not_fall_are_refused() -> None:
     change = torch.zeros(sum(directions.sizes(rows)), dtype=torch.float64)
     first = directions.sizes(rows)[0]
     change[first : first + 2] = torch.tensor([-0.2, 0.2])
-    assert refine._changed(rows, change, directions) is None
+    assert refine.changed(rows, change, directions) is None
 
 
 def test_the_gaussian_prior_and_fixed_levels_are_fits_too() -> None:

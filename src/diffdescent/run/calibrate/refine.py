@@ -66,7 +66,7 @@ def refine(
         for _ in range(4):
             damped = (ridge + damping * normal.diagonal() + _least(normal)).diag()
             change = torch.linalg.solve(normal + damped, right - ridge * moved.to(right))
-            tried = _changed(rows, change, directions)
+            tried = changed(rows, change, directions)
             if tried is not None:
                 images = tried.run(data.noise, data.cond).images
                 now = loss.mean(images, data.end)
@@ -105,7 +105,7 @@ def _ridge(rows: Rows, directions: Directions, samples: int) -> Tensor:
     return RIDGE + torch.cat([torch.zeros(sum(sizes[:-1]), dtype=torch.float64), free])
 
 
-def _changed(rows: Rows, change: Tensor, directions: Directions) -> Rows | None:
+def changed(rows: Rows, change: Tensor, directions: Directions) -> Rows | None:
     """The rows with ``change``, whose numbers stand in the order of :func:`derivatives`; None
     where the levels would not fall any more."""
     count = len(rows.theta)
