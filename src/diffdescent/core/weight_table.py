@@ -79,9 +79,10 @@ class Weights:
         """Four lines about the result, for people."""
         w, kind = self.result, "x0" if self.basis == "x0" else "ε"
         top = int(np.abs(w).argmax())
+        steps = len(self.points) - (self.points[0] == self.first)  # a scaled start is not a step
         lines = [
             (
-                f"{self.name}: {len(self.points)} steps, {len(self.at)} evaluations,"
+                f"{self.name}: {steps} steps, {len(self.at)} evaluations,"
                 f" {len(self.draws)} noise draws"
             ),
             (

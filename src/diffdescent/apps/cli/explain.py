@@ -58,6 +58,11 @@ def explain(
         typer.echo(json.dumps(record, indent=1))
     else:
         _print(found)
+        if recipe.plan(levels).spectral is not None:
+            from diffdescent.core.band_weights import band_weights
+
+            typer.echo("Coefficients above are means; weights in the result, by frequency ρ:")
+            typer.echo(band_weights(recipe, levels).table())
     if out is not None:
         from diffdescent.core.band_weights import band_weights
         from diffdescent.core.solvers.calibrated import Calibrated
