@@ -29,6 +29,7 @@ def studio(
     Stop it with Ctrl-C. Nothing is loaded from the network and nothing is sent there.
     """
     import socket
+    import threading
 
     try:
         socket.getaddrinfo(host, None)
@@ -51,4 +52,5 @@ def studio(
     page = open_page(models)
     address = serve(page, host, port)
     typer.echo(f"The studio is at {address} (stop it with Ctrl-C).")
+    threading.Thread(target=models.warm, daemon=True).start()
     page.block_thread()

@@ -80,6 +80,7 @@ class Comparison:
     lanes: list[LaneRun]
     solutions: Solutions
     note: str = ""
+    finished: bool = False
 
     @classmethod
     def of(cls, setting: Setting, solutions: Solutions) -> Comparison:
@@ -99,7 +100,7 @@ class Comparison:
         yield from self._images()
         if self.setting.state.converged:
             yield from self._distances()
-        self.note = "finished"
+        self.finished, self.note = True, "finished"
         yield None
 
     def _images(self) -> Iterator[int]:

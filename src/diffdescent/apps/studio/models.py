@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -45,6 +47,11 @@ class Models:
             while len(self._loaded) > KEPT:
                 self._loaded.popitem(last=False)
             return self._loaded[name]
+
+    def warm(self) -> None:
+        """Import what networks need, so that the first one chosen does not wait for it."""
+        with suppress(ImportError):
+            importlib.import_module("diffusers.models.unets.unet_2d")
 
     def labels(self, name: str) -> tuple[str, ...]:
         """The labels of a model, by name or number; none where it knows none."""

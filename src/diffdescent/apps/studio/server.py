@@ -23,11 +23,17 @@ def open_page(models: Models) -> Any:
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "100")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     try:
+        import matplotlib
+
         from .page import build
     except ImportError as error:
         if (error.name or "").partition(".")[0] != "gradio":
             raise
         raise UserError(NEEDS) from None
+    matplotlib.use("Agg")
+    # Gradio loads it at the first click, whose preview would wait for it.
+    import matplotlib.pyplot
+
     return build(models).queue(max_size=WAITING, default_concurrency_limit=4, api_open=False)
 
 

@@ -95,7 +95,7 @@ def study_of(setting: Setting) -> dict[str, Any]:
         **({"labels": labels} if labels else {}),
         "seeds": [state.seed],
         "n": FULL_SIZE,
-        "metrics": ["rmse"] if exact else ["fd"],
+        "metrics": ["rmse" if exact else "solution_rmse"],
     }
 
 
@@ -109,10 +109,8 @@ def study_text(setting: Setting) -> str:
     import yaml
 
     values = study_of(setting)
-    reference = "" if values["metrics"] == ["rmse"] else " --reference photos.zip"
-    head = f"# diffdescent study sweep.yaml{reference} --out sweep\n"
     text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=95)
-    return head + text
+    return f"# diffdescent study sweep.yaml --out sweep\n{text}"
 
 
 @dataclass

@@ -88,7 +88,8 @@ def test_a_sweep_is_the_study_that_it_writes(tmp_path: Path) -> None:
     assert len(frame) == 4
 
 
-def test_a_sweep_of_guidance_asks_for_a_reference() -> None:
+@pytest.mark.slow
+def test_a_sweep_of_guidance_runs_as_it_is_saved(tmp_path: Path) -> None:
     state = replace(
         SWEPT,
         guidance="cfg(scale={scale})",
@@ -96,10 +97,15 @@ def test_a_sweep_of_guidance_asks_for_a_reference() -> None:
         sweep=replace(SWEPT.sweep, x="scale", xs="1, 3", sampler="ddim"),
     )
     text = study_text(setting_of(state))
-    assert "--reference photos.zip" in text
+    assert text.startswith("# diffdescent study sweep.yaml --out sweep\n")
     found = yaml.safe_load(text)
     assert found["parameters"] == {"scale": [1, 3]}
     assert (found["labels"], found["guidance"]) == ("dog", ["cfg(scale={scale})"])
+    path = tmp_path / "sweep.yaml"
+    path.write_text(text, encoding="utf-8")
+    frame = execute(load_study(path, {"n": 2, "resamples": 0, "shard": 2}), tmp_path / "out").frame
+    assert {row["metric"] for row in frame.iter_rows(named=True)} == {"solution_rmse"}
+    assert len(frame) == 4
 
 
 def test_values_of_an_axis() -> None:

@@ -16,7 +16,7 @@ from ..converged import Solutions
 from ..models import Models
 from ..state import LANES, State
 from ..views import mistake, note
-from .compare import WORK, CompareTab
+from .compare import CompareTab
 from .fields import Fields
 from .lane import QUIET
 from .others import LandscapeTab, ReadTab, SweepTab
@@ -52,7 +52,7 @@ def build(models: Models) -> Any:
                 restore = RestoreTab(fields)
         read.connect(read_tab)
         for worker in (compare, sweep, landscape, restore):
-            worker.cancel.click(None, None, None, cancels=[worker.connect()], queue=False).then(
+            worker.cancel.click(None, None, None, cancels=worker.connect(), queue=False).then(
                 _cancelled, None, [worker.status], queue=False, show_progress="hidden"
             )
         for tab, name in (
@@ -73,10 +73,11 @@ def build(models: Models) -> Any:
             js=f"(...values) => dd.address({json.dumps(fields.plain)}, values)",
         )
         views = [one for lane in compare.lanes for one in (lane.beta, lane.gamma, lane.version)]
-        page.load(
+        restored = page.load(
             _restore(fields), None, [*fields.inputs, tabs, told, compare.asked, *views], **QUIET
-        ).then(None, None, None, js="() => { document.body.dataset.ready = 'yes'; }").then(
-            compare.resume, [compare.asked, *fields.inputs], compare.outputs, **WORK
+        )
+        compare.resume(
+            restored.then(None, None, None, js="() => { document.body.dataset.ready = 'yes'; }")
         )
     return page
 

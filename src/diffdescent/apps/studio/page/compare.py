@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,14 +17,11 @@ from ..state import LANES
 from ..views import data_address, lane, note, running
 from .fields import Fields
 from .lane import LaneFields
+from .work import checked_work, kept_work
 
 TEXTS = ("recipe", "python", "command", "diffusers")
-WORK: dict[str, Any] = {
-    "concurrency_id": "work", "concurrency_limit": 1, "show_progress": "hidden"
-}  # fmt: skip
-"""One visitor's work at a time; the others wait for their turn."""
-KEPT_SECONDS = 1800
-"""A comparison is forgotten so long after its visitor's last sign of life."""
+NOTE_SECONDS = 0.25
+"""Between two notes on how far the converged solution is."""
 
 
 class CompareTab:
@@ -59,57 +57,65 @@ class CompareTab:
                             for name in TEXTS
                         ]  # fmt: skip
                 self.columns.append(column)
-        self.kept = gr.State(None, time_to_live=KEPT_SECONDS)
+        self.kept = kept_work()
         self.asked = gr.State(False)
-        self.outputs: list[Any] = []
 
-    def connect(self) -> Any:
-        """The events, once all fields are there; the one that works is returned."""
-        fields = self._fields
-        self.outputs = [
-            *self.shown, self.status, self.slider, self.kept, *self.texts, *fields.places
-        ]  # fmt: skip
+    def connect(self) -> list[Any]:
+        """The events, once all fields are there; those that work are returned."""
         self.slider.change(None, [self.slider], None, js="(share) => dd.scrub(share)")
         for button, make in ((self.png, _png), (self.json, _json), (self.gif, _gif)):
             _download(button, make, self.kept, self.status)
-        return self.run.click(self.compare, fields.inputs, self.outputs, **WORK)
+        return self.on(self.run.click, self.check, self._fields.inputs)
 
-    def compare(self, *values: Any) -> Iterator[list[Any]]:
-        """Run what the fields say, and show every evaluation."""
+    def resume(self, event: Any) -> None:
+        """Run at once what an address has asked for, after ``event``."""
+        self.on(event.then, self._checked_if_asked, [self.asked, *self._fields.inputs])
+
+    def on(self, event: Any, check: Any, inputs: list[Any]) -> list[Any]:
+        """Check and work after an event."""
+        said = [self.slider, *self.texts, *self._fields.places]
+        moving = [*self.shown, self.status]
+        return checked_work(event, check, inputs, self.kept, said, self.work, moving)
+
+    def check(self, *values: Any) -> list[Any]:
+        """The comparison that the fields ask for, what can be copied, and what is wrong."""
+        fields = self._fields
         try:
-            setting = self._fields.setting(values)
+            setting = fields.setting(values)
             comparison = Comparison.of(setting, self._solutions)
         except Mistake as mistake:
-            yield self._refused({mistake.place: mistake.sentence})
-            return
+            return self._refused({mistake.place: mistake.sentence})
         except Mistakes as mistakes:
-            yield self._refused(mistakes.sentences)
-            return
+            return self._refused(mistakes.sentences)
         state = setting.state
-        model = state.model or self._fields.models.first
+        model = state.model or fields.models.first
         copied = [
             snippets(setting, one, run.run, model)
             for one, run in zip(state.lanes, comparison.lanes, strict=True)
         ]
-        yield [
-            *[_empty()] * LANES, note("starting"), 1, gr.skip(), *_written(copied),
-            *self._fields.sentences({}),
-        ]  # fmt: skip
-        same = [gr.skip()] * (len(self.texts) + len(self._fields.places))
-        for changed in comparison.steps():
-            lanes = [lane(comparison.lanes[i]) if i == changed else gr.skip() for i in range(LANES)]
-            yield [*lanes, running(comparison), gr.skip(), gr.skip(), *same]
-        kept = [gr.skip()] * LANES
-        yield [*kept, running(comparison), gr.skip(), comparison, *same]
+        return [comparison, 1, *_written(copied), *fields.sentences({})]
 
-    def resume(self, asked: bool, *values: Any) -> Iterator[list[Any]]:
-        """Run at once what an address has asked for."""
+    def work(self, comparison: Comparison) -> Iterator[list[str]]:
+        """Run a comparison, and show every evaluation."""
+        shown = [_empty()] * LANES
+        yield [*shown, note("starting")]
+        said = 0.0
+        for changed in comparison.steps():
+            if changed is not None:
+                shown[changed] = lane(comparison.lanes[changed])
+            elif time.monotonic() - said < NOTE_SECONDS:
+                continue
+            said = time.monotonic()
+            yield [*shown, running(comparison)]
+        yield [*shown, running(comparison)]
+
+    def _checked_if_asked(self, asked: bool, *values: Any) -> Iterator[list[Any]]:
         if asked:
-            yield from self.compare(*values)
+            yield self.check(*values)
 
     def _refused(self, mistakes: dict[str, str]) -> list[Any]:
-        skipped = [gr.skip()] * (len(self.outputs) - len(self._fields.places))
-        return [*skipped, *self._fields.sentences(mistakes)]
+        skipped = [gr.skip()] * (1 + len(self.texts))
+        return [None, *skipped, *self._fields.sentences(mistakes)]
 
 
 def _empty() -> str:
@@ -131,7 +137,7 @@ def _download(button: gr.Button, make: Any, kept: gr.State, status: gr.HTML) -> 
 
 
 def _saved(comparison: Comparison | None, make: Any, kind: str, name: str) -> tuple[Any, str, Any]:
-    if comparison is None:
+    if comparison is None or not comparison.finished:
         return "", "", note("There is nothing to save yet; run a comparison to its end first.")
     return data_address(make(comparison), kind), name, gr.skip()
 

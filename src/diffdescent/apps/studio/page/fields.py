@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +64,13 @@ class Fields:
             return Setting(state, self.models.get(state.model))
         except UserError as error:
             raise Mistake("model", str(error)) from None
+
+    def checked(self, values: Sequence[Any], make: Callable[[Setting], Any]) -> list[Any]:
+        """What ``make`` gives of the setting, None for bad input, and a sentence for each place."""
+        try:
+            return [make(self.setting(values)), *self.sentences({})]
+        except Mistake as mistake:
+            return [None, *self.sentences({mistake.place: mistake.sentence})]
 
     def values(self, state: State) -> list[Any]:
         """What the components show of a state."""

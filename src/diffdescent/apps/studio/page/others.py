@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,17 +11,18 @@ import gradio as gr
 import numpy as np
 
 from diffdescent.base.errors import UserError
+from diffdescent.run import Run
 
 from .. import views
 from ..converged import Solutions
 from ..pictures import draw_heat_map, drawn
-from ..preparing import Mistake, prepare_lane
+from ..preparing import Mistake, Setting, at, prepare_lane
 from ..reading import read
 from ..scenes import Scene, check_scene, draw_scene
 from ..state import State
 from ..sweeping import SweepRun, study_text
-from .compare import WORK
 from .fields import Fields
+from .work import checked_work, kept_work
 
 
 class ReadTab:
@@ -53,7 +54,7 @@ class ReadTab:
                 read(f"{i}: {lane.recipe}", prepare_lane(setting, i - 1))
                 for i, lane in enumerate(lanes, 1)
             ]
-            shown = _at("reading.eta", partial(views.reading, reads, setting.state.reading))
+            shown = at("reading.eta", partial(views.reading, reads, setting.state.reading))
         except Mistake as mistake:
             return [gr.skip(), *self._fields.sentences({mistake.place: mistake.sentence})]
         return [shown, *self._fields.sentences({})]
@@ -93,9 +94,10 @@ class SweepTab:
             label="sweep.yaml", lines=6, max_lines=20, buttons=["copy"], interactive=False,
             elem_id="study-text",
         )  # fmt: skip
+        self.job = kept_work()
 
-    def connect(self) -> Any:
-        """The events; the one that works is returned."""
+    def connect(self) -> list[Any]:
+        """The events; those that work are returned."""
         fields = self._fields
         self.save.click(
             self.write, fields.inputs, [self.study, *fields.places], queue=False
@@ -104,8 +106,10 @@ class SweepTab:
             js="(t) => t && dd.save('data:text/yaml;charset=utf-8,' + encodeURIComponent(t),"
             " 'sweep.yaml')",
         )  # fmt: skip
-        outputs = [self.shown, self.heat, self.status, *fields.places]
-        return self.button.click(self.sweep, fields.inputs, outputs, **WORK)
+        return checked_work(
+            self.button.click, self.check, fields.inputs, self.job, fields.places, self.work,
+            [self.shown, self.heat, self.status],
+        )  # fmt: skip
 
     def write(self, *values: Any) -> list[Any]:
         """The study file of the sweep."""
@@ -115,24 +119,20 @@ class SweepTab:
             return ["", *self._fields.sentences({mistake.place: mistake.sentence})]
         return [text, *self._fields.sentences({})]
 
-    def sweep(self, *values: Any) -> Iterator[list[Any]]:
+    def check(self, *values: Any) -> list[Any]:
+        """The sweep that the fields ask for, and what is wrong."""
+        return self._fields.checked(values, lambda s: SweepRun.of(s, self._solutions))
+
+    def work(self, run: SweepRun) -> Iterator[list[str]]:
         """Run the cells one after the other, and show each."""
-        fields = self._fields
-        skipped = [gr.skip()] * len(fields.places)
-        try:
-            run = SweepRun.of(fields.setting(values), self._solutions)
-        except Mistake as mistake:
-            sentences = fields.sentences({mistake.place: mistake.sentence})
-            yield [gr.skip(), gr.skip(), gr.skip(), *sentences]
-            return
-        left, shown = run.note, -1
-        yield ["", "", views.note("starting"), *fields.sentences({})]
+        left, known, cells = run.note, 0, ""
+        yield [cells, "", views.note("starting")]
         for _ in run.steps():
-            known = len(run.tiles) + len(run.left_out) + int(np.isfinite(run.distances).sum())
-            cells = views.sweep(run) if known != shown else gr.skip()
-            shown = known
-            yield [cells, gr.skip(), views.note(f"{run.note} {left}"), *skipped]
-        yield [gr.skip(), _heat_map(run), gr.skip(), *skipped]
+            found = len(run.tiles) + len(run.left_out) + int(np.isfinite(run.distances).sum())
+            if found != known:
+                known, cells = found, views.sweep(run)
+            yield [cells, "", views.note(f"{run.note} {left}")]
+        yield [cells, _heat_map(run), views.note(f"{run.note} {left}")]
 
 
 def _heat_map(run: SweepRun) -> str:
@@ -170,40 +170,43 @@ class LandscapeTab:
             self.cancel = gr.Button("Cancel", elem_id="draw-cancel")
         self.status = gr.HTML(elem_id="scene-status", padding=False)
         self.shown = gr.HTML(elem_id="scene", padding=False)
+        self.job = kept_work()
 
-    def connect(self) -> Any:
-        """The event that works."""
-        outputs = [self.shown, self.status, *self._fields.places]
-        return self.button.click(self.draw, self._fields.inputs, outputs, **WORK)
-
-    def draw(self, *values: Any) -> Iterator[list[Any]]:
-        """Compute piece by piece, then the picture."""
+    def connect(self) -> list[Any]:
+        """The events that work."""
         fields = self._fields
-        skipped = [gr.skip()] * len(fields.places)
+        return checked_work(
+            self.button.click, self.check, fields.inputs, self.job, fields.places, self.work,
+            [self.shown, self.status],
+        )  # fmt: skip
+
+    def check(self, *values: Any) -> list[Any]:
+        """The landscape that the fields ask for, and what is wrong."""
+        return self._fields.checked(values, SceneJob.of)
+
+    def work(self, job: SceneJob) -> Iterator[list[str]]:
+        """Compute piece by piece, then the picture."""
+        yield ["", views.note("starting")]
         try:
-            setting = fields.setting(values)
-            check_scene(setting)
-            runs = [prepare_lane(setting, i) for i in range(len(setting.state.lanes))]
-        except Mistake as mistake:
-            sentences = fields.sentences({mistake.place: mistake.sentence})
-            yield [gr.skip(), gr.skip(), *sentences]
-            return
-        yield ["", views.note("starting"), *fields.sentences({})]
-        try:
-            for one in draw_scene(setting, runs):
+            for one in draw_scene(job.setting, job.runs):
                 if isinstance(one, Scene):
                     shown = views.figure(one.picture, "Trajectories among their surroundings")
-                    yield [shown, "".join(map(views.note, one.notes)), *skipped]
+                    yield [shown, "".join(map(views.note, one.notes))]
                 else:
-                    yield [gr.skip(), views.note(one), *skipped]
+                    yield ["", views.note(one)]
         except UserError as error:
-            yield [gr.skip(), views.mistake(str(error)), *skipped]
+            yield ["", views.mistake(str(error))]
 
 
-def _at(place: str, attempt: Any) -> Any:
-    with suppress(Mistake):
-        try:
-            return attempt()
-        except UserError as error:
-            raise Mistake(place, str(error)) from None
-    return None
+@dataclass(frozen=True)
+class SceneJob:
+    """The runs of a landscape."""
+
+    setting: Setting
+    runs: list[Run]
+
+    @classmethod
+    def of(cls, setting: Setting) -> SceneJob:
+        """Everything prepared. Raises :class:`Mistake`."""
+        check_scene(setting)
+        return cls(setting, [prepare_lane(setting, i) for i in range(len(setting.state.lanes))])

@@ -14,12 +14,11 @@ from diffdescent.core.operators import OPERATORS
 from diffdescent.guidance.restoration import METHODS
 
 from .. import views
-from ..preparing import Mistake
 from ..restoration import RestorationRun, read_upload
 from ..state import State
-from .compare import KEPT_SECONDS, WORK
 from .fields import Fields
 from .lane import QUIET
+from .work import checked_work, kept_work
 
 
 class RestoreTab:
@@ -63,19 +62,21 @@ class RestoreTab:
             self.cancel = gr.Button("Cancel", elem_id="restore-cancel")
         self.status = gr.HTML(elem_id="restore-status", padding=False)
         self.shown = gr.HTML(elem_id="restored", padding=False)
-        self.picture = gr.State(None, time_to_live=KEPT_SECONDS)
+        self.picture, self.job = kept_work(), kept_work()
 
-    def connect(self) -> Any:
-        """The events; the one that works is returned."""
+    def connect(self) -> list[Any]:
+        """The events; those that work are returned."""
         model = self._fields.components["model"]
         self.upload.upload(
             self.take, [self.upload, model], [self.upload, self.picture, self.problem, self.shown],
             show_progress="hidden",
         )  # fmt: skip
         model.change(lambda: None, None, [self.picture], **QUIET)  # type: ignore[attr-defined]
-        outputs = [self.shown, self.status, *self._fields.places]
         inputs: list[Any] = [self.picture, *self._fields.inputs]
-        return self.button.click(self.restore, inputs, outputs, **WORK)
+        return checked_work(
+            self.button.click, self.check, inputs, self.job, self._fields.places, self.work,
+            [self.shown, self.status],
+        )  # fmt: skip
 
     def take(self, path: str, model: str) -> list[Any]:
         """Read an upload and remove its file."""
@@ -86,22 +87,18 @@ class RestoreTab:
             return [None, None, views.mistake(str(error)), gr.skip()]
         return [None, picture, "", views.image(picture, "the picture, cut to the model's size")]
 
-    def restore(self, picture: Tensor | None, *values: Any) -> Iterator[list[Any]]:
-        """Measure and restore, and show every evaluation."""
-        fields = self._fields
-        skipped = [gr.skip()] * len(fields.places)
-        try:
-            found = RestorationRun.of(fields.setting(values), picture)
-        except Mistake as mistake:
-            sentences = fields.sentences({mistake.place: mistake.sentence})
-            yield [gr.skip(), gr.skip(), *sentences]
-            return
-        yield [views.restoration(found), views.note("starting"), *fields.sentences({})]
+    def check(self, picture: Tensor | None, *values: Any) -> list[Any]:
+        """The restoration that the fields ask for, and what is wrong."""
+        return self._fields.checked(values, lambda setting: RestorationRun.of(setting, picture))
+
+    def work(self, found: RestorationRun) -> Iterator[list[str]]:
+        """Restore, and show every evaluation."""
+        yield [views.restoration(found), views.note("starting")]
         try:
             for _ in found.steps():
                 where = views.note(f"evaluation {found.done} of {found.run.plan.nfe}")
-                yield [views.restoration(found), where, *skipped]
+                yield [views.restoration(found), where]
         except UserError as error:
-            yield [gr.skip(), views.mistake(str(error)), *skipped]
+            yield [views.restoration(found), views.mistake(str(error))]
             return
-        yield [gr.skip(), views.note("finished"), *skipped]
+        yield [views.restoration(found), views.note("finished")]

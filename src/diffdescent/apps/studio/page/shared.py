@@ -28,7 +28,8 @@ def shared_fields(fields: Fields, models: Models) -> None:
     with gr.Row():
         with gr.Column(min_width=200):
             model = fields.add(
-                "model", gr.Dropdown(models.names, value=models.first, label="Model")
+                "model",
+                gr.Dropdown(models.names, value=models.first, label="Model", elem_id="model"),
             )
         with gr.Column(min_width=140):
             label = fields.add(
@@ -67,9 +68,10 @@ def shared_fields(fields: Fields, models: Models) -> None:
             fields.add(
                 "converged",
                 gr.Number(
-                    plain.converged, label="Evaluations of the converged solution", precision=0
+                    plain.converged, label="Evaluations of the converged solution", precision=0,
+                    elem_id="converged",
                 ),
-            )
+            )  # fmt: skip
         with gr.Column(min_width=190):
             fields.add(
                 "lanes",

@@ -1,0 +1,96 @@
+"""The studio through its server, asked as its page asks it: how soon the first preview comes, and
+that nothing is kept of the runs."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("gradio", reason="the studio needs Gradio")
+
+from benchmarks.studio import Window, first_preview
+
+from diffdescent.apps.studio.models import Models
+from diffdescent.apps.studio.server import open_page, serve
+from diffdescent.apps.studio.state import State
+
+
+@pytest.fixture(scope="module")
+def models() -> Models:
+    return Models()
+
+
+@pytest.fixture(scope="module")
+def address(models: Models) -> Iterator[str]:
+    page = open_page(models)
+    yield serve(page, "127.0.0.1", None)
+    page.close()
+
+
+def test_the_first_preview_comes_within_three_seconds(address: str, models: Models) -> None:
+    models.get("cifar10-mixture")
+    first, _ = first_preview(Window(address), converged=0, budget=2)
+    assert 0 < first < 3
+
+
+@pytest.mark.slow
+def test_on_a_network_within_ten_seconds_with_its_weights_not_yet_loaded(
+    address: str, models: Models
+) -> None:
+    models.warm()
+    first, _ = first_preview(Window(address), model="cifar10", converged=0, budget=2)
+    assert 0 < first < 10
+
+
+def test_a_mistake_comes_without_a_run(address: str) -> None:
+    said = list(Window(address).compare(recipe1="ddim | nope"))
+    assert any("Unknown sampler or transform &#x27;nope&#x27;" in message for message in said)
+    assert not any("data-live" in message for message in said)
+
+
+def test_messages_hold_what_has_changed(address: str) -> None:
+    """For an output that a message skips, Gradio makes a component anew; none is skipped."""
+    said = list(Window(address).compare(converged=0, budget=3, images=1))
+    assert sum("process_generating" in message for message in said) == 1 + 4 * 4 + 1
+    assert not any("__type__" in message for message in said)
+
+
+@pytest.mark.slow
+def test_memory_is_flat(address: str) -> None:
+    """200 comparisons, once the visitors' places are taken and every thread has worked."""
+    window = Window(address)
+    small = {"converged": 0, "budget": 3, "images": 1}
+
+    def held(runs: range) -> tuple[int, float]:
+        for seed in runs:
+            list(window.compare(seed=seed, **small))
+        gc.collect()
+        return len(gc.get_objects()), _resident()
+
+    objects, memory = held(range(40))
+    objects_after, memory_after = held(range(40, 240))
+    assert objects_after - objects < 5000  # of 400,000; 25 a run would be a leak
+    assert memory_after - memory < 8  # MiB; one image of a run is 12 KiB
+
+
+def _resident() -> float:
+    """MiB in use, without what the allocator keeps of freed memory."""
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "malloc_trim"):
+        pytest.skip("the memory that is in use can only be told with glibc")
+    libc.malloc_trim(0)
+    found = re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text("utf-8"))
+    assert found is not None
+    return int(found[1]) / 1024
+
+
+def test_the_fields_of_the_address_are_the_fields_of_the_page(address: str) -> None:
+    """The ids that these tests change exist."""
+    shown = {part.get("elem_id") for part in Window(address)._parts.values()}
+    assert {"seed", "images", "budget", "converged", "model", "recipe1"} <= shown
+    assert State().converged == 64
