@@ -65,6 +65,8 @@ class Cost:
         self.evaluations[stage] = self.subject.calls - sum(self.evaluations.values())
         self.seconds[stage] = round(now - self._since, 1)
         self._since = now
+        if self.progress is not None:
+            self._counted(self.subject.calls)
 
     def total(self, calls: int) -> int:
         """How many there will be: what the finished stages took and what the others will."""
