@@ -13,11 +13,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from tools.registered_tables import registered
+
 from diffdescent.base.statistics import Estimate, holm, normal_test, sign_test
 
 LEVEL = 0.05
 Row = Mapping[str, str]
 NUMBER = re.compile(r"(?<![\w.])[-−+]?(?:\d{1,3}(?:,\d{3})+|\d*\.?\d+)(?!\w)")
+REGISTERED = "registered:"
+"""Before the name of a registered study that stands for a table."""
 FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 INTERVAL = re.compile(r"([-−+]?\d*\.?\d+) (?:% |points )?\[([-−+]?\d*\.?\d+), ([-−+]?\d*\.?\d+)\]")
 TESTS = {
@@ -26,6 +30,8 @@ TESTS = {
     "sign": "sign test, exact",
     "difference": "difference of independent groups, normal",
     "apart": "two values and their intervals as if independent, normal",
+    "stratified": "Mantel and Haenszel, over the species",
+    "equivalence": "two one-sided tests within the margin",
     "none": "none: numbers alone",
 }
 
@@ -79,6 +85,9 @@ class Tables:
         self.read = functools.cache(self._read)
 
     def _read(self, name: str) -> list[dict[str, str]]:
+        if name.startswith(REGISTERED):
+            folder = self.docs.parent / "studies" / "registered"
+            return registered(folder, name.removeprefix(REGISTERED))
         with (self.docs / name).resolve().open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
 
@@ -86,20 +95,21 @@ class Tables:
         """Rows whose columns are as wanted."""
         return [row for row in self.read(name) if _selected(row, wanted)]
 
-    def n(self, one: Statement) -> str:
-        """The number of images behind the statement: as given, or the table's own."""
+    def n(self, one: Statement, rows: Sequence[Row]) -> str:
+        """The number of images behind the statement: as given, its rows' own, or the study's."""
         if one.n is not None:
             return f"{one.n:,}"
         name = one.table.replace("results/paired/", "results/")
+        rows = rows if name == one.table else self.read(name)
         for column in ("n", "images"):
-            found = sorted({int(float(row[column])) for row in self.read(name) if row.get(column)})
+            found = sorted({int(float(row[column])) for row in rows if row.get(column)})
             if found:
                 return " to ".join(f"{k:,}" for k in dict.fromkeys((found[0], found[-1])))
         return "–"
 
 
 def _selected(row: Row, wanted: Mapping[str, Any]) -> bool:
-    return all(_matches(row[name], value) for name, value in wanted.items())
+    return all(_matches(row.get(name, ""), value) for name, value in wanted.items())
 
 
 def _matches(found: str, wanted: Any) -> bool:
@@ -112,7 +122,7 @@ def _matches(found: str, wanted: Any) -> bool:
 
 
 def _gap(row: Row, prefix: str) -> Estimate:
-    difference = row.get(f"{prefix}difference") or "nan"
+    difference = row.get(f"{prefix}difference") or row["difference"]
     return Estimate(float(difference), float(row[f"{prefix}low"]), float(row[f"{prefix}high"]))
 
 
@@ -124,6 +134,8 @@ def _tested(one: Statement, row: Row) -> tuple[float, float]:
     if one.test == "sign":
         up = round(float(row[one.columns]) * int(row["n"]))
         return up - int(row["n"]) / 2, sign_test(up, int(row["n"]) - up)
+    if one.test in ("stratified", "equivalence"):
+        return float(row["difference"]), float(row["p"])
     gap = _gap(row, one.columns)
     return gap.value, normal_test(gap)
 
@@ -151,14 +163,26 @@ def decide(one: Statement, tables: Tables) -> Verdict:
         raise ValueError("selects no row of its table")
     adjusted = holm([p for _, p in found])
     outcomes = tuple(
-        "undecided" if adjusted[i] > LEVEL else "higher" if found[i][0] > 0 else "lower"
-        for i in chosen
+        _equivalent(row, adjusted[i])
+        if one.test == "equivalence"
+        else _direction(found[i][0], adjusted[i])
+        for i, row in zip(chosen, rows, strict=one.test != "apart")
     )
     counted = list(Counter(outcomes).values())
     numbers = [*numbers_of(rows), *map(float, counted), float(len(found)), float(len(chosen))]
     ps = tuple(adjusted[i] for i in chosen)
     numbers += [*ps, *(found[i][0] for i in chosen)]
-    return Verdict(one, outcomes, ps, len(found), tables.n(one), tuple(numbers))
+    return Verdict(one, outcomes, ps, len(found), tables.n(one, rows), tuple(numbers))
+
+
+def _direction(difference: float, p: float) -> str:
+    return "undecided" if p > LEVEL else "higher" if difference > 0 else "lower"
+
+
+def _equivalent(row: Row, p: float) -> str:
+    low, high, margin = (float(row[name]) for name in ("low", "high", "margin"))
+    outside = low > margin or high < -margin
+    return "equivalent" if p <= LEVEL else "not equivalent" if outside else "undecided"
 
 
 def _only(rows: Sequence[Row]) -> Row:
@@ -213,7 +237,8 @@ def section(page: str, heading: str) -> str:
 
 
 def loose(text: str, rows: Sequence[Row], given: Sequence[float]) -> Iterator[str]:
-    """Intervals, and numbers with a decimal point in Markdown tables, that no row has."""
+    """Intervals, and numbers with a decimal point in Markdown tables, that no row has. What stands
+    after ± is not looked up: tables have the ends."""
     by_row = [tuple(numbers_of([row])) for row in rows]
     every = [x for numbers in by_row for x in numbers] + [float(x) for x in given]
     for triple in INTERVAL.findall(_plain(text)):
@@ -221,6 +246,7 @@ def loose(text: str, rows: Sequence[Row], given: Sequence[float]) -> Iterator[st
             yield f"{triple[0]} [{triple[1]}, {triple[2]}]"
     lines = [line for line in text.split("\n") if line.startswith("|")]
     for line in lines:
-        for token in NUMBER.findall(_plain(INTERVAL.sub("", line.split("|", 2)[2]))):
+        values = re.sub(r"± [\d.]+", "", INTERVAL.sub("", line.split("|", 2)[2]))
+        for token in NUMBER.findall(_plain(values)):
             if "." in token and not stands(token, every):
                 yield token

@@ -1,6 +1,6 @@
 """The registered study of `figures-return.md`.
 
-python studies/registered/figures-return.py run FIGURES OUT   # the folder of figures.py, and its own
+python studies/registered/figures-return.py run FIGURES OUT   # FIGURES: the folder of figures.py
 python studies/registered/figures-return.py analyse           # from figures-return.csv
 """
 

@@ -81,7 +81,8 @@ def study_of(net: Predictor, values: dict[str, Any], also: Sequence[str] = ()) -
     if values.get("steps") is None:
         fill("nfe", list(BUDGETS if own else LISTED_BUDGETS))
     fill("n", IMAGES if own else LISTED_IMAGES)
-    fill("labels", _labels(net, str(values["guidance"])) if own else "none")
+    cycled = own or hasattr(net, "prompts")
+    fill("labels", _labels(net, str(values["guidance"])) if cycled else "none")
     if own:
         fill("metrics", list(OWN) if _seen(net) else ["solution_rmse"])
     if values["samplers"] is None and own and values.get("steps") is None:
@@ -173,7 +174,7 @@ def compare(
         "model": name,
         "samplers": samplers,
         "nfe": nfe if nfe is None or isinstance(nfe, int) else list(nfe),
-        "guidance": "none" if prompts is not None else guidance,
+        "guidance": guidance,
         "labels": labels,
         "n": n,
         "seeds": [seed],
@@ -224,7 +225,7 @@ def loaded(
         from diffdescent.apps.textimage.predictor import load_predictor
 
         found = load_predictor(
-            model, prompts, guidance=guidance, device=device or "cpu", options=given
+            model, prompts, bare=guidance != "none", device=device or "cpu", options=given
         )
         return found, model
     if given:

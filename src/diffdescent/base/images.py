@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import io
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -176,9 +176,13 @@ def sheet(
 def strip(trajectory: Tensor, frames: int = 10, scale: int | None = None) -> Tensor:
     """(evaluations, n, C, H, W) in [−1, 1] → a sheet with one row a sample and ``frames`` moments
     across; ``scale`` as in :func:`sheet`."""
+    shown = moments(trajectory, frames)
+    picked = to_uint8(shown).transpose(0, 1)
+    return sheet(picked.flatten(0, 1), columns=len(shown), scale=scale)
+
+
+def moments(trajectory: Tensor, frames: int = 10) -> Tensor:
+    """At most ``frames`` of a trajectory's entries, evenly, the first and the last among them."""
     count = len(trajectory)
-    chosen: Sequence[int] = sorted(
-        {round(i * (count - 1) / max(1, frames - 1)) for i in range(min(frames, count))}
-    )
-    picked = to_uint8(trajectory[list(chosen)]).transpose(0, 1)
-    return sheet(picked.flatten(0, 1), columns=len(chosen), scale=scale)
+    shown = min(frames, count)
+    return trajectory[[round(i * (count - 1) / max(1, shown - 1)) for i in range(shown)]]

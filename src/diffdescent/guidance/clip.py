@@ -4,7 +4,7 @@ et al. 2021)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +117,10 @@ class CLIP:
             return _features(model.get_image_features(pixel_values=pixels.to(dtype)))
 
         return cls(encode, text, float(model.logit_scale.detach().exp()), fingerprint)
+
+    def through(self, decode: Callable[[Tensor], Tensor]) -> CLIP:
+        """The same for states that ``decode`` makes images of, differentiably."""
+        return replace(self, encode=lambda x, point: self.encode(decode(x), point))
 
     @property
     def label_count(self) -> int | None:

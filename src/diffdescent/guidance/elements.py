@@ -216,7 +216,8 @@ class Classified(Gradient):
 @source("clip")
 @dataclass(frozen=True)
 class ImageText(Gradient):
-    """``clip``: :class:`Guided` by a CLIP folder's similarity with a prompt.
+    """``clip``: :class:`Guided` by a CLIP folder's similarity with a prompt. Latents are decoded
+    for it, and its gradient goes back through the decoder.
 
     Args:
         model: a CLIP folder.
@@ -234,12 +235,15 @@ class ImageText(Gradient):
             raise UserError(
                 "clip() needs a model and a prompt: clip(model='FOLDER', prompt='a photo of a {}')."
             )
-        return load_clip(
-            self.model,
-            self.prompt,
-            info(model).classes,
-            info(model).device,
-        )
+        known = info(model)
+        found = load_clip(self.model, self.prompt, known.classes, known.device)
+        if known.decode is None:
+            return found
+        if self.on == "x":
+            raise UserError(
+                "CLIP cannot see noisy latents; let it see their estimate: clip(on=x0_frozen, …)."
+            )
+        return found.through(known.decode)
 
 
 @source("guide")

@@ -94,8 +94,8 @@ def test_what_cannot_be_asked_is_refused(tmp_path: Path) -> None:
     pipelines.stable_diffusion().save_pretrained(tmp_path / "sd")
     with pytest.raises(UserError, match="--prompts FILE"):
         dd.compare(str(tmp_path / "sd"))
-    with pytest.raises(UserError, match="own guidance"):
-        load(tmp_path / "sd", guidance="cfg | pxp")
+    with pytest.raises(UserError, match="own guidance is off"):
+        load(tmp_path / "sd", options={"guidance_scale": 3.0}, bare=True)
 
 
 def test_packed_latents_are_refused() -> None:

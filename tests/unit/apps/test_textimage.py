@@ -135,7 +135,8 @@ def test_guidance_is_attached(pipeline: Path, tmp_path: Path) -> None:
         tmp_path / "x",
         code=2,
     )
-    assert "cannot be attached" in refused.stderr
+    assert "classifier(model='FOLDER')" in refused.stderr
+    assert not (tmp_path / "x").exists()
     with pytest.raises(UserError, match="leave scope=batch and zero=batch out"):
         textimage.load(pipeline, "ge", guidance="cfg | pxp(scope=batch)")
 

@@ -150,7 +150,7 @@ def compare(
         "nfe": nfe,
         "grids": grids,
         "parameters": parse_parameters(vary or []) or None,
-        "guidance": guidance if prompts is None else "none",
+        "guidance": guidance,
         "prompts": None if prompts is None else str(prompts),
         "labels": labels,
         "seeds": seeds,

@@ -11,7 +11,7 @@ import typer
 
 from diffdescent.base.errors import UserError
 
-from .options import Device, MicroBatch, Steps, UsualGrid
+from .options import Device, Height, MicroBatch, NegativePrompt, Prompt, Steps, UsualGrid, Width
 from .progress import Bar
 
 
@@ -31,6 +31,10 @@ def conflicts(
         str | None,
         typer.Option(help="Class name or number, or a list of them; default: all classes in turn."),
     ] = None,
+    prompt: Prompt = None,
+    negative_prompt: NegativePrompt = None,
+    width: Width = None,
+    height: Height = None,
     micro_batch: MicroBatch = None,
     device: Device = "cpu",
     out: Annotated[
@@ -50,20 +54,24 @@ def conflicts(
     conflicts.csv.
 
     An interrupted analysis is continued by the same command, and a larger --n adds samples to it.
+    A pipeline folder with a --prompt is asked without its own guidance, in latents; --guidance goes
+    around it.
     """
     from diffdescent.core.recipe import parse
     from diffdescent.guidance import apply_guidance
     from diffdescent.lab.conflicts import analysis
-    from diffdescent.models import load_model
 
     from .conflict_tables import described, print_conflicts
     from .labels import parse_labels
+    from .prompted import prompted
 
     if n < 1:
         raise UserError("There is no sample to measure; give --n of at least 1.")
     if micro_batch is not None and micro_batch < 1:
         raise UserError("--micro-batch must be at least 1.")
-    net, recipe = apply_guidance(guidance, load_model(model, device), parse(sampler))
+    asked = {"negative_prompt": negative_prompt, "width": width, "height": height}
+    bare = prompted(model, prompt, asked, device=device, micro_batch=micro_batch, bare=True)
+    net, recipe = apply_guidance(guidance, bare, parse(sampler))
     ready = analysis(
         net, recipe, n=n, steps=steps, grid=grid, labels=parse_labels(label, net, n), seed=seed,
         micro_batch=micro_batch, device=device, out=out, overwrite=overwrite,

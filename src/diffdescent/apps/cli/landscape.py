@@ -11,7 +11,17 @@ import typer
 
 from diffdescent.base.errors import UserError, unknown
 
-from .options import AnyModel, Device, Json, Label
+from .options import (
+    AnyModel,
+    Device,
+    GuidanceScale,
+    Height,
+    Json,
+    Label,
+    NegativePrompt,
+    Prompt,
+    Width,
+)
 from .progress import Meter
 
 COUNTS = "20,40,60,80,100,120,140,160,180,200"
@@ -39,6 +49,11 @@ def landscape(
     sample: Annotated[int, typer.Option(help="Which sample of the seed.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     label: Label = None,
+    prompt: Prompt = None,
+    negative_prompt: NegativePrompt = None,
+    guidance_scale: GuidanceScale = None,
+    width: Width = None,
+    height: Height = None,
     around: Annotated[int, typer.Option(help="Noisy neighbours of every state.")] = 24,
     spread: Annotated[
         float, typer.Option(help="Standard deviation of their noise, in VP coordinates.")
@@ -63,14 +78,15 @@ def landscape(
 
     The surroundings are shown in two principal components, the images as a strip.
     Everything computed is kept in OUT/cache; an interrupted or changed command computes only what
-    is missing.
+    is missing. Of a pipeline folder with a --prompt the path is that of the latents under its own
+    guidance, and the strip is decoded.
     """
     from diffdescent.core.recipe import parse
     from diffdescent.lab.landscape import REFERENCE, Landscape, draw_landscape, draw_strip
-    from diffdescent.models import load_model
     from diffdescent.run import resolve_grid
 
     from .labels import one_label
+    from .prompted import prompted, shown
     from .results import write_result
 
     recipes = [part.strip() for part in samplers.split(";") if part.strip()]
@@ -83,7 +99,15 @@ def landscape(
     if sample < 0:
         raise UserError(f"--sample must be at least 0, not {sample}.")
     numbers = [] if counts.strip().lower() == "none" else _counts(counts)
-    net = load_model(model, device)
+    asked = {
+        "negative_prompt": negative_prompt,
+        "guidance_scale": guidance_scale,
+        "width": width,
+        "height": height,
+    }
+    if prompt is not None and label is not None:
+        raise UserError("A --prompt takes the place of a --label; leave one of them out.")
+    net = prompted(model, prompt, asked, device=device)
     chains = [parse(text) for text in recipes]
     nfe = [chain.plan(resolve_grid(grid, chain, net.process, steps)).nfe for chain in chains]
     for chain in chains:  # what cannot run is refused before anything is computed
@@ -97,7 +121,7 @@ def landscape(
             out / "cache",
             seed=seed,
             number=sample,
-            label=one_label(label, net),
+            label=0 if prompt is not None else one_label(label, net),
             steps=steps,
             grid=grid,
             around=around,
@@ -115,10 +139,10 @@ def landscape(
     )
     if numbers:
         draw_strip(
-            strip,
+            [[shown(image, net) for image in row] for row in strip],
             recipes,
             numbers,
-            reference.reshape(view.shape),
+            shown(reference.reshape(view.shape), net),
             reference_steps,
             out / "strip.png",
         )

@@ -15,6 +15,10 @@ AnyModel = Annotated[
 Label = Annotated[str | None, typer.Option(help="Class name or number.")]
 MicroBatch = Annotated[int | None, typer.Option(help="Samples that the network sees at once.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps.")]
+Prompt = Annotated[
+    str | None, typer.Option(help="Of a text-to-image pipeline folder: what it draws.")
+]
+NegativePrompt = Annotated[str | None, typer.Option(help="What --prompt shall not draw.")]
 GuidanceScale = Annotated[
     float | None, typer.Option(help="How strongly the prompt guides; default: the pipeline's own.")
 ]

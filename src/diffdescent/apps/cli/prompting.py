@@ -15,8 +15,9 @@ import typer
 from torch import Tensor
 
 from diffdescent.apps.prompts import read_prompts
-from diffdescent.apps.textimage import TextToImage, load
+from diffdescent.apps.textimage import TextToImage, has_gradients, load, load_guided
 from diffdescent.base.errors import UserError
+from diffdescent.base.images import save_png
 from diffdescent.base.words import counted
 from diffdescent.run import make_recipe
 from diffdescent.run.record import PromptFile
@@ -53,6 +54,7 @@ class Request:
     overwrite: bool
     quiet: bool
     as_json: bool
+    trajectory: bool = False
 
 
 def run(asked: Request) -> None:
@@ -68,22 +70,8 @@ def run(asked: Request) -> None:
     texts = read_prompts(asked.prompts) if asked.prompts is not None else None
     chosen = _indices(asked, texts)
     prompts = {i: texts[i] if texts is not None else str(asked.prompt) for i in chosen}
-    _hide_loading()
-    model = load(
-        asked.model,
-        str(make_recipe(asked.sampler, asked.steps)) if asked.sampler is None else asked.sampler,
-        asked.grid,
-        steps=asked.steps,
-        device=asked.device,
-        width=asked.micro_batch,
-        guidance=asked.guidance,
-        options={
-            "negative_prompt": asked.negative_prompt,
-            "guidance_scale": asked.guidance_scale,
-            "width": asked.width,
-            "height": asked.height,
-        },
-    )
+    hide_loading()
+    model = _loaded(asked, list(prompts.values()))
     record = replace(
         model.record(
             seed=asked.seed, prompt=asked.prompt, prompts=_described(asked.prompts, texts)
@@ -106,6 +94,11 @@ def run(asked: Request) -> None:
         for batch, images in kept.timed(map(draw, batches)):
             kept.keep(batch, images)
             bar.finished(len(batch))
+    if asked.trajectory:
+        kept.claim()
+        first = chosen[: model.width]
+        sheet_of_x0 = model.strip([prompts[i] for i in first], first, asked.seed)
+        save_png(sheet_of_x0, asked.out / "trajectory.png")
     seconds = kept.finish(SHEET_LIMIT)
     sheet = asked.out / "sheet.png"
     if asked.as_json:
@@ -122,6 +115,28 @@ def run(asked: Request) -> None:
         )
 
 
+def _loaded(asked: Request, prompts: Sequence[str]) -> TextToImage:
+    """The pipeline with its own guidance, or within one that takes gradients."""
+    recipe = (
+        str(make_recipe(asked.sampler, asked.steps)) if asked.sampler is None else asked.sampler
+    )
+    options = {
+        "negative_prompt": asked.negative_prompt,
+        "guidance_scale": asked.guidance_scale,
+        "width": asked.width,
+        "height": asked.height,
+    }
+    if asked.guidance is not None and has_gradients(asked.guidance):
+        return load_guided(
+            asked.model, recipe, asked.grid, prompts, steps=asked.steps, guidance=asked.guidance,
+            device=asked.device, width=asked.micro_batch, options=options,
+        )  # fmt: skip
+    return load(
+        asked.model, recipe, asked.grid, steps=asked.steps, device=asked.device,
+        width=asked.micro_batch, guidance=asked.guidance, options=options,
+    )  # fmt: skip
+
+
 def _steps(model: TextToImage) -> str:
     """The steps that were run; a grid leaves levels out that coincide."""
     grid = model.pipe.scheduler.grid
@@ -130,7 +145,7 @@ def _steps(model: TextToImage) -> str:
     return f"{counted(run, 'step')}{asked}"
 
 
-def _hide_loading() -> None:
+def hide_loading() -> None:
     """The libraries' own bars for reading weights, and their chatter: the command has a bar of its
     own."""
     with contextlib.suppress(ImportError):

@@ -158,7 +158,6 @@ def sample(
             "--init": init,
             "--mask": mask,
             "--strength": strength,
-            "--trajectory": trajectory,
             "--preview": preview,
             "--preset": preset,
             "--classifier": classifier,
@@ -188,6 +187,7 @@ def sample(
                 overwrite=overwrite,
                 quiet=quiet,
                 as_json=as_json,
+                trajectory=trajectory,
             )
         )
         return

@@ -4,7 +4,7 @@ computed here."""
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -104,6 +104,7 @@ class DescentScheduler(RunLevels, TrainingNoise, SchedulerMixin, ConfigMixin):  
         self._begin_index: int | None = None
         self._run: PipelineRun | None = None
         self.guidance: Guidance | None = None
+        self.watch: Callable[[Tensor], object] | None = None
         """What :func:`attach` has put here."""
         self._told = Timesteps(self._training_times(), is_flow(self.config), None)
         self.timesteps = self._told.held
@@ -260,13 +261,17 @@ class DescentScheduler(RunLevels, TrainingNoise, SchedulerMixin, ConfigMixin):  
                 model_output.dtype,
             )
         following = run.tell(prediction, sample)
-        if not return_dict:
+        if not return_dict and self.watch is None:
             return (following,)
         x0 = (
             run.seen.x0
             if run.seen is not None and run.index > run.begin
             else prediction.to("x0", sample)
         )
+        if self.watch is not None:
+            self.watch(x0)
+        if not return_dict:
+            return (following,)
         return DescentSchedulerOutput(following, x0.to(sample.dtype))
 
     def check(self) -> None:

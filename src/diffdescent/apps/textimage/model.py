@@ -13,8 +13,12 @@ import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.images import moments
+from diffdescent.base.images import strip as sheet_of_strip
 from diffdescent.core.noise import INITIAL, integers
 from diffdescent.run.record import PromptFile, RunRecord, TextToImageRecord, versions
+
+from .decoding import decoded
 
 
 @dataclass
@@ -129,6 +133,26 @@ class TextToImage:
             )
         shown = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))[: len(prompts)]
         return shown.mul(255).round().clamp(0, 255).to(torch.uint8)
+
+    def estimates(self, prompts: Sequence[str], samples: Sequence[int], seed: int = 0) -> Tensor:
+        """The latents of x̂0 at every evaluation, (evaluations, n, C, h, w), of the images that a
+        call makes."""
+        kept: list[Tensor] = []
+        self.pipe.scheduler.watch = kept.append
+        try:
+            self(prompts, samples, seed)
+        finally:
+            self.pipe.scheduler.watch = None
+        return torch.stack(kept)[:, : len(prompts)]
+
+    def strip(self, prompts: Sequence[str], samples: Sequence[int], seed: int = 0) -> Tensor:
+        """A sheet of x̂0 over the steps, decoded: a row for each image, of at most ``width``.
+
+        Raises:
+            UserError: a pipeline whose states cannot be decoded one by one.
+        """
+        shown = moments(self.estimates(prompts, samples, seed))
+        return sheet_of_strip(torch.stack([decoded(self.pipe, one) for one in shown]))
 
 
 def generator_for(seed: int, sample: int) -> torch.Generator:

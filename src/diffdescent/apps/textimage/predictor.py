@@ -8,6 +8,7 @@ pipeline: ``compare``, ``calibrate``, ``dd.sample``.
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from diffdescent.core.model_info import ModelInfo
 from diffdescent.core.predict import Prediction, conversion
 from diffdescent.core.process import Point, Process
 
+from .decoding import decoded
 from .loading import load
 
 REMEMBERED = 256
@@ -55,8 +57,14 @@ class _Unmoved:
 class PipelinePredictor:
     """A pipeline's latents as states, the number of a prompt as label.
 
-    ``shape`` is that of the latents of one image, and ``info.decode`` makes images of them. An
-    answer has the pipeline's own guidance in it and counts as one evaluation.
+    ``shape`` is that of the latents of one image, and ``info.decode`` makes images of them,
+    differentiably where their gradient is asked for. An answer has the pipeline's own guidance in
+    it and counts as one evaluation. ``bare`` leaves that guidance out: the label −1 is then the
+    negative prompt, empty by default, so that guidance of this library's goes around it.
+
+    Raises:
+        UserError: latents of another shape than (channels, height, width), and a bare pipeline that
+            has no guidance scale.
     """
 
     def __init__(
@@ -68,8 +76,10 @@ class PipelinePredictor:
         *,
         fingerprint: str | None = None,
         width: int | None = None,
+        bare: bool = False,
     ) -> None:
-        self.pipe, self.prompts, self.options = pipe, list(prompts), options
+        self.pipe, self.prompts, self.options = pipe, list(prompts), dict(options)
+        self.without = self._left_alone() if bare else None
         config = pipe.scheduler.config
         self.pipe.scheduler = self.probe = Probe.from_config(config, recipe="ddim", grid=None)
         self.process: Process = process_of(self.probe.config, 1.0)
@@ -83,14 +93,16 @@ class PipelinePredictor:
             name=name,
             device=pipe.device,
             label_count=len(self.prompts),
-            needs_label=True,
+            classes=tuple(self.prompts) if bare else None,
+            needs_label=not bare,
             width=width,
             decode=self.decode if decodes else None,
             identity=fingerprint,
         )
 
     def __call__(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Prediction:
-        numbers = [0] * len(x) if cond is None else cond.tolist()
+        alone = 0 if self.without is None else -1
+        numbers = [alone] * len(x) if cond is None else cond.tolist()
         self.probe.at = told_at(self.probe.config, point)
         raw = self._asked(numbers, x.to(self.pipe.dtype))
         return Prediction(raw.to(x.dtype), conversion(self.kind, point))
@@ -101,7 +113,7 @@ class PipelinePredictor:
         if (negative := options.pop("negative_prompt", None)) is not None:
             options["negative_prompt"] = [negative] * len(numbers)
         self.pipe(
-            prompt=[self.prompts[i] for i in numbers],
+            prompt=[self._text(i) for i in numbers],
             latents=latents,
             num_inference_steps=1,
             output_type="latent",
@@ -116,16 +128,22 @@ class PipelinePredictor:
             )
         return answer
 
+    def _left_alone(self) -> str:
+        """Switch the pipeline's own guidance off; the text of the label −1."""
+        if "guidance_scale" not in inspect.signature(self.pipe.__call__).parameters:
+            raise UserError(
+                f"A {type(self.pipe).__name__} has no guidance_scale to switch off; leave"
+                " --guidance out."
+            )
+        self.options["guidance_scale"] = 1.0
+        return str(self.options.pop("negative_prompt", None) or "")
+
+    def _text(self, number: int) -> str:
+        return self.prompts[number] if number >= 0 else str(self.without)
+
     def decode(self, latents: Tensor) -> Tensor:
         """The images (n, 3, H, W) in [−1, 1] of latents, one at a time."""
-        vae = self.pipe.vae
-        scale, shift = vae.config.scaling_factor, getattr(vae.config, "shift_factor", None) or 0.0
-        with torch.no_grad():
-            parts = [
-                vae.decode((one / scale + shift).to(vae.dtype), return_dict=False)[0]
-                for one in torch.split(latents, 1)
-            ]
-        return torch.cat(parts).float()
+        return decoded(self.pipe, latents)
 
 
 def remembered(encode: Callable[..., Any]) -> Callable[..., Any]:
@@ -150,26 +168,28 @@ def load_predictor(
     folder: str,
     prompts: Sequence[str],
     *,
-    guidance: str = "none",
     device: str = "cpu",
     width: int | None = None,
     options: dict[str, Any] | None = None,
+    bare: bool = False,
 ) -> PipelinePredictor:
     """The pipeline of ``folder`` as a model whose label i is prompt i.
 
     ``options`` are the pipeline's own (``guidance_scale``, ``negative_prompt``, ``height``,
-    ``width``). Raises :class:`UserError` for a folder that is not such a pipeline, no prompt, and
-    guidance other than the pipeline's own.
+    ``width``); ``bare`` leaves its guidance out, for one that goes around it. Raises
+    :class:`UserError` for a folder that is not such a pipeline, no prompt, and a guidance scale of
+    a bare one.
     """
-    if guidance != "none":
-        raise UserError(
-            f"A pipeline is compared under its own guidance, not under {guidance!r}; leave it out,"
-            " and give guidance_scale if it shall be another one."
-        )
     if not prompts:
         raise UserError("There is no prompt; give at least one.")
+    if bare and (options or {}).get("guidance_scale") is not None:
+        raise UserError(
+            "The pipeline's own guidance is off here; give its scale in --guidance, as"
+            " cfg(scale=…)."
+        )
     loaded = load(folder, "ddim", steps=1, device=device, width=width, options=options)
-    asked = hashlib.sha256(repr((list(prompts), sorted(loaded.options.items()))).encode())
+    told = (list(prompts), sorted(loaded.options.items()), *([bare] if bare else []))
+    asked = hashlib.sha256(repr(told).encode())
     return PipelinePredictor(
         loaded.pipe,
         prompts,
@@ -177,4 +197,5 @@ def load_predictor(
         folder,
         fingerprint=f"{loaded.fingerprint}+{asked.hexdigest()[:16]}",
         width=loaded.width,
+        bare=bare,
     )

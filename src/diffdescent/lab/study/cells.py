@@ -4,6 +4,7 @@ comparison."""
 from __future__ import annotations
 
 import itertools
+import re
 import string
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -86,10 +87,10 @@ it."""
 
 
 def variables(text: str) -> set[str]:
-    """The names in braces. Raises :class:`UserError` for braces that do not close, and for more
-    than a name in them."""
+    """The names in braces; empty ones are CLIP's, for the label's name. Raises :class:`UserError`
+    for braces that do not close, and for more than a name in them."""
     try:
-        fields = [field for field in string.Formatter().parse(text) if field[1] is not None]
+        fields = [field for field in string.Formatter().parse(_kept(text)) if field[1] is not None]
     except ValueError as error:
         raise UserError(f"Cannot read {text!r}: {error}; write parameters as {{beta}}.") from None
     for _, name, spec, conversion in fields:
@@ -102,7 +103,12 @@ def variables(text: str) -> set[str]:
 
 
 def _filled(text: str, values: Mapping[str, Value]) -> str:
-    return text.format(**values) if variables(text) else text
+    return _kept(text).format(**values) if variables(text) else text
+
+
+def _kept(text: str) -> str:
+    """Empty braces doubled, so that a format leaves them."""
+    return re.sub(r"(?<!\{)\{\}(?!\})", "{{}}", text)
 
 
 def _combinations(block: Axes) -> Iterator[tuple[str, str, str, dict[str, Value]]]:

@@ -1,0 +1,62 @@
+"""A model of the command line that may be a text-to-image pipeline with its prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from diffdescent.apps.textimage import wants_prompt
+from diffdescent.base.errors import UserError
+from diffdescent.core.model_info import info
+from diffdescent.core.predict import Predictor
+from diffdescent.models import load_model
+
+
+def prompted(
+    name: str,
+    prompt: str | None,
+    options: Mapping[str, Any],
+    *,
+    device: str = "cpu",
+    micro_batch: int | None = None,
+    bare: bool = False,
+) -> Predictor:
+    """The model of that name; with a prompt a pipeline folder, whose latents are the states and
+    whose label 0 is the prompt. ``bare`` leaves the pipeline's own guidance out.
+
+    Raises:
+        UserError: a pipeline without a prompt, a prompt for another model, and options that belong
+            to a prompt without one.
+    """
+    if prompt is None:
+        for option, value in options.items():
+            if value is not None:
+                raise UserError(f"--{option.replace('_', '-')} belongs to a prompt; give --prompt.")
+        if wants_prompt(Path(name)):
+            raise UserError(
+                f"{name!r} is a text-to-image pipeline; say what it draws with --prompt."
+            )
+        return load_model(name, device)
+    if not prompt.strip():
+        raise UserError("--prompt is empty; say what to draw.")
+    from diffdescent.apps.textimage.predictor import load_predictor
+
+    from .prompting import hide_loading
+
+    hide_loading()
+    return load_predictor(
+        name, [prompt], device=device, width=micro_batch, options=dict(options), bare=bare
+    )
+
+
+def shown(state: Tensor, model: Predictor) -> Tensor:
+    """The image (C, H, W) of a state: itself, or what a pipeline decodes of it."""
+    decode = info(model).decode
+    if decode is None:
+        return state
+    with torch.no_grad():
+        return decode(state[None].to(info(model).device))[0].cpu()
