@@ -19,6 +19,7 @@ import numpy as np
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
+from diffdescent.core.process import Array
 
 from .axes import Axes, named_axes, same_for_all
 from .bands import Bands, radial_frequency
@@ -62,6 +63,20 @@ class Spectrum:
     def white(self) -> bool:
         """Whether it is one number, the same for every frequency and channel."""
         return self.bands.count == 1 and self.axes.count == 1
+
+    def over(self, shape: tuple[int, int, int]) -> Array:
+        """S of each coefficient of images (C, H, W), an axis in each channel's place.
+
+        Raises :class:`UserError` for another number of channels.
+        """
+        if not self.axes.fit(shape[0]):
+            raise UserError(
+                f"This power spectrum is of images with {self.axes.channels} channels, not of"
+                f" {shape[0]}; measure one with diffdescent spectrum."
+            )
+        curves = [np.exp(self.bands.curve(np.log(one), *shape[1:])) for one in self.power]
+        groups = self.axes.groups if self.axes.channels == shape[0] else (0,) * shape[0]
+        return np.stack([curves[group] for group in groups])
 
     def to_json(self) -> str:
         """The text of a file that :func:`read_spectrum` takes."""

@@ -9,6 +9,7 @@ from diffdescent.core.measurement import Measurement
 from diffdescent.core.options import In
 from diffdescent.core.predict import Predictor
 from diffdescent.core.restoration import Penalty, RangeNullSpace, SpectralNoise, Splitting
+from diffdescent.core.spectrum.power import parse_spectrum
 
 from .method import Applied, Method, Share, method
 
@@ -58,11 +59,17 @@ class POCS(Method):
 class DDRM(Method):
     """``ddrm``: :class:`SpectralNoise`, the measurement's noise weighed against each level's, one
     singular vector at a time. ``eta`` and ``eta_b`` are the paper's. ``temperature`` below 1 draws
-    less noise: nearer to a mean than to a sample, with a better PSNR (deepinv's has 0.5)."""
+    less noise: nearer to a mean than to a sample, with a better PSNR (deepinv's has 0.5).
+
+    ``spectrum``, the power of the images (``white(0.25)``, ``power(1.8)`` or a file of
+    ``diffdescent spectrum``), makes the gain along each singular vector that of the exact
+    posterior, and ``eta_b`` is unused; without it the rule is the paper's.
+    """
 
     eta: Share = 0.85
     eta_b: Share = 1.0
     temperature: Annotated[float, In(0, 1, hint="1 is the paper's noise")] = 1.0
+    spectrum: str = ""
     algorithm: ClassVar = "a filter in singular vectors, its gain chosen by the level's noise"
     rule: ClassVar = "Vᵀx ← ȳ, blended or kept, as σ_n/s lies below or above the level's noise"
     source: ClassVar = "Kawar et al. 2022 (DDRM), eqs. 7 and 8"
@@ -72,9 +79,15 @@ class DDRM(Method):
     def sampler(self) -> str:
         return "ddim(fresh=1)"
 
+    def check_together(self) -> None:
+        if self.spectrum:
+            parse_spectrum(self.spectrum)
+
     def apply(self, model: Predictor, measurement: Measurement) -> Applied:
-        rule = SpectralNoise(measurement, self.eta, self.eta_b, self.weight, self.temperature)
-        return model, (rule,)
+        prior = parse_spectrum(self.spectrum) if self.spectrum else None
+        return model, (
+            SpectralNoise(measurement, self.eta, self.eta_b, self.weight, self.temperature, prior),
+        )
 
 
 @method("ddnm_plus")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from diffdescent.core.operators import Linear, parse_operator
 from diffdescent.core.process import VP
+from diffdescent.core.spectrum.cosine import to_cosines
+from diffdescent.core.spectrum.power import parse_spectrum
 from diffdescent.models.gaussian import Gaussian
 from diffdescent.run import Run
 from diffdescent.run.inputs import Images
@@ -51,3 +55,26 @@ def from_zero(run: Run) -> Run:
     """The run from the state 0: under an affine chain its image is the mean of all its images."""
     start = Images(torch.zeros(1, *run.shape), torch.zeros(len(run.samples), dtype=torch.int64))
     return replace(run, inputs=replace(run.inputs, start=start))
+
+
+def coloured(spectrum: str) -> Gaussian:
+    """N(μ, C) whose cosine coefficients are independent, with the variances of a ``spectrum``."""
+    power = torch.from_numpy(parse_spectrum(spectrum).over(SHAPE)).flatten()
+    basis = to_cosines(torch.eye(36, dtype=torch.float64).reshape(-1, *SHAPE)).flatten(1)
+    floor = float(power.min()) / 2
+    factors = basis * (power - floor).sqrt()
+    return Gaussian(gaussian().mean.reshape(SHAPE), floor, VP.named("linear"), factors=factors)
+
+
+@dataclass(frozen=True)
+class Silent:
+    """Noise that is zero: an affine chain then gives the mean of all its images."""
+
+    seed: int
+    samples: Tensor
+
+    def initial(self, shape: Sequence[int]) -> Tensor:
+        return torch.zeros(len(self.samples), *shape)
+
+    def __call__(self, x: Tensor, *where: Any) -> Tensor:
+        return torch.zeros_like(x)

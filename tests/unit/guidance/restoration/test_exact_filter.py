@@ -1,0 +1,104 @@
+"""ddrm with the images' power spectrum, against the exact posterior of Gaussian images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+import diffdescent as dd
+from diffdescent.base.errors import UserError
+from diffdescent.core.restoration.prior import direction_variances
+from diffdescent.core.spectrum.power import parse_spectrum
+from diffdescent.models.gaussian import Gaussian
+from diffdescent.models.posterior import posterior
+from diffdescent.run import NOISES, collect, prepare_restoration
+from diffdescent.run.problem import measure
+
+from .problems import SHAPE, Silent, bound, coloured, dense, gaussian
+
+POWER = "power(1.5, 0.05)"
+WHITE = [
+    (f"white({v})", o) for v in (1, 0.25) for o in ("mask", "blur(sigma=0.8)", "downsample(2)")
+]
+CASES = [*WHITE, (POWER, "blur(sigma=0.8)"), (POWER, "box_blur")]
+
+
+def prior(spectrum: str) -> Gaussian:
+    return gaussian(float(spectrum[6:-1]) ** 0.5) if "white" in spectrum else coloured(spectrum)
+
+
+def measured(spectrum: str, operator: str, noise: float) -> Tensor:
+    clean = prior(spectrum).sample(2, torch.Generator().manual_seed(1))
+    return measure(bound(operator), clean, noise, 0, range(2))
+
+
+@pytest.mark.parametrize(("spectrum", "operator"), CASES)
+@pytest.mark.parametrize("noise", [0.05, 0.3])
+@pytest.mark.parametrize(("sampler", "nfe", "near"), [("", 100, 0.002), ("ddim | ", 100, 0.005),
+                                                      ("", 6, 0.005)])  # fmt: skip
+def test_the_posterior_mean_of_gaussian_images_is_exact(
+    spectrum: str,
+    operator: str,
+    noise: float,
+    sampler: str,
+    nfe: int,
+    near: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With fresh noise at any number of evaluations, without it at many."""
+    monkeypatch.setitem(NOISES, "silent", Silent)  # type: ignore[arg-type]
+    y = measured(spectrum, operator, noise)
+    run = prepare_restoration(
+        prior(spectrum), y, operator, noise=noise, method=f"{sampler}ddrm(spectrum='{spectrum}')",
+        nfe=nfe, grid="karras", dtype=torch.float64,
+    )  # fmt: skip
+    exact = posterior(prior(spectrum), operator, y, noise).mean
+    found = collect(replace(run, noise="silent")).images
+    assert float((found - exact).norm() / exact.norm()) < near
+
+
+def test_their_covariance_is_exact_at_six_evaluations() -> None:
+    noise, n = 0.3, 4000
+    y = measured(POWER, "blur(sigma=0.8)", noise)[:1]
+    truth = posterior(coloured(POWER), "blur(sigma=0.8)", y, noise).covariance()
+    u = torch.linalg.svd(dense(bound("blur(sigma=0.8)")))[2]  # C is diagonal along these rows
+    expected = (u @ truth @ u.T).diagonal()
+    spread = {}
+    for text in (f"ddrm(spectrum='{POWER}')", "ddrm"):
+        made = dd.restore(
+            coloured(POWER), y, "blur(sigma=0.8)", noise=noise, method=text, nfe=6, n=n,
+            grid="karras", batch_size=n, micro_batch=n, dtype=torch.float64,
+        )  # fmt: skip
+        along = made.images[0].flatten(1) @ u.T
+        spread[text] = along.var(0) / expected
+    exact, paper = spread.values()
+    assert float((exact - 1).abs().max()) < 0.12  # 5 standard errors
+    assert float((paper - 1).abs().max()) > 0.5
+
+
+@pytest.mark.parametrize("operator", ["mask", "downsample(2)", "blur", "fourier(share=0.4)"])
+def test_variances_along_directions_are_those_of_the_covariance(operator: str) -> None:
+    a, spectrum = bound(operator), parse_spectrum(POWER)
+    found = direction_variances(spectrum, a).flatten()
+    c = coloured(POWER).covariance.apply(lambda v: v, torch.eye(36, dtype=torch.float64))
+    v = a.from_spectral(torch.eye(36, dtype=torch.float64).reshape(-1, *SHAPE)).flatten(1)
+    torch.testing.assert_close(found, ((v @ c) * v).sum(1))
+
+
+def test_random_signs_serve_large_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    spectrum = parse_spectrum(POWER)
+    exact = {text: direction_variances(spectrum, bound(text)) for text in ("mask", "blur")}
+    monkeypatch.setattr("diffdescent.core.restoration.prior.EXACT", 10)
+    for text, near in (("mask", 0.25), ("blur", 1e-9)):
+        torch.testing.assert_close(
+            direction_variances(spectrum, bound(text)), exact[text], rtol=near, atol=0
+        )
+
+
+def test_spectra_that_do_not_fit_are_refused() -> None:
+    y = torch.ones(1, *SHAPE)
+    with pytest.raises(UserError, match="cannot be read"):
+        dd.restore(gaussian(), y, "blur", noise=0.1, method="ddrm(spectrum='white(x)')", nfe=3)
