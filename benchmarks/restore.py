@@ -1,15 +1,19 @@
 """Restoration against deepinv's own DDRM, DiffPIR and DPS: the same network, operator, measurement
-and number of images, PSNR and seconds at equal evaluations.
+and images, PSNR and seconds at equal evaluations, differences with their paired intervals.
 
-Usage: python benchmarks/restore.py IMAGES [--model cifar10] [--count 6] [--noise 0.05]
+Usage: python benchmarks/restore.py IMAGES [--model cifar10] [--count 32] [--noise 0.05]
        [--operators "mask(share=0.5); downsample(2)"] [--nfe 20,100] [--threads 1] [--json FILE]
+       [--only "DDRM; hqs"]
 
-IMAGES is a folder, zip or npz of test images. deepinv imports packages that restoration does not
-use (torchvision, natsort, …); where one is missing an empty module stands for it, here alone.
+IMAGES is a folder, zip or npz of test images. With --json each row is kept as it is made, and the
+same command continues. deepinv imports packages that restoration does not use (torchvision,
+natsort, …); where one is missing an empty module stands for it, here alone.
 
 deepinv sees images in [0, 1], so its measurement is (y + A·1)/2 and its noise σ_n/2: the same
 numbers. Its algorithms run as they are, on our operator: by its adjoint, and for DDRM by its
-singular values. ``@`` gives one of ours a grid; deepinv's DDRM begins at σ̃ = 2.
+singular values. ``@`` gives one of ours a grid: deepinv's DDRM takes equal steps of σ̃ from 2, and
+``@ deepinv`` is the grid of its DiffPIR, t = T(1 − √(i/(N − 1))), which ends at the last level
+without asking the network there. The rows in :data:`SAME` are its algorithms with its settings.
 """
 
 from __future__ import annotations
@@ -18,11 +22,11 @@ import argparse
 import importlib.abc
 import importlib.machinery
 import json
-import math
 import sys
 import time
 import types
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,22 +35,19 @@ import torch
 from torch import Tensor
 
 import diffdescent as dd
+from diffdescent.base.files import write_atomically
+from diffdescent.base.statistics import mean_of, plus_minus
 from diffdescent.core.operators import Linear, parse_operator
 from diffdescent.lab.restore.scores import psnr
 from diffdescent.run.image_files import read_init
 from diffdescent.run.problem import measure
 
-OURS = (
-    "ddrm",
-    "ddrm(temperature=0.5) @ karras(start=2)",
-    "ddim | ddrm",
-    "diffpir",
-    "diffpir(strength=7, zeta=0.1)",
-    "hqs",
-    "dps",
-    "dps(size=paper)",
-    "mmps",
-)
+SAME = {
+    "DDRM": "ddrm(temperature=0.5) @ karras(start=2, rho=1)",
+    "DiffPIR": "ddim(fresh=0.1) | threshold | diffpir(strength=7, zeta=0.1) @ deepinv",
+}
+"""deepinv's methods, and ours with their settings."""
+OURS = (*SAME.values(), "diffpir", "hqs", "dps", "ddrm")
 UNUSED = ("torchvision", "natsort", "einops", "h5py", "hdf5storage")
 
 
@@ -133,22 +134,67 @@ def theirs(inv: Any, denoiser: Denoiser, nfe: int) -> Iterator[tuple[str, Callab
     )
 
 
-def row(who: str, method: str, nfe: int, found: Tensor, clean: Tensor, seconds: float) -> dict:
-    values = psnr(found, clean).numpy()
-    half = 1.96 * values.std(ddof=1) / math.sqrt(len(values))
-    print(f"  {who:8} {method:32} {nfe:4d}  {values.mean():6.2f} ± {half:.2f} dB {seconds:7.2f} s")
-    return {"who": who, "method": method, "nfe": nfe, "psnr": float(values.mean()),
-            "half": float(half), "seconds": seconds}  # fmt: skip
+def grid_of(text: str, inv: Any, nfe: int, model: dd.Predictor) -> Any:
+    """The grid of one of ours: None, a text, or that of deepinv's DiffPIR."""
+    if text != "deepinv":
+        return text or None
+    seq = inv.sampling.DiffPIR(None, inv.optim.data_fidelity.L2(), max_iter=nfe).seq
+    last = model.process.t_max
+    return f"explicit(t={[last - float(i) for i in seq]})"
+
+
+class Table:
+    """The rows, each with the PSNR of every image; kept in a file as they are made."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        found = path is not None and path.exists()
+        self.rows: list[dict[str, Any]] = json.loads(path.read_text()) if path and found else []
+
+    def of(self, operator: str, budget: int, who: str, method: str) -> dict[str, Any] | None:
+        key = (operator, budget, who, method)
+        known = (r for r in self.rows if (r["operator"], r["budget"], r["who"], r["method"]) == key)
+        return next(known, None)
+
+    def add(self, made: Callable[[], tuple[Tensor, int]], clean: Tensor, **key: Any) -> None:
+        """Make a row that is missing, and print it."""
+        row = self.of(**key)
+        if row is None:
+            begun = time.perf_counter()
+            try:
+                images, nfe = made()
+            except Exception as error:  # a peer's failure is a result
+                print(f"  {key['who']} {key['method']}: {type(error).__name__}: {error}"[:120])
+                return
+            seconds = time.perf_counter() - begun
+            row = {**key, "nfe": nfe, "seconds": seconds, "psnr": psnr(images, clean).tolist()}
+            self.rows.append(row)
+            if self.path is not None:
+                write_atomically(self.path, (json.dumps(self.rows) + "\n").encode())
+        each = mean_of(np.array(row["psnr"]))
+        print(
+            f"  {row['who']:8} {row['method']:64} {row['nfe']:4d}  {plus_minus(each)} dB"
+            f" {row['seconds']:7.1f} s", flush=True,
+        )  # fmt: skip
+
+    def difference(self, a: tuple[Any, ...], b: tuple[Any, ...]) -> str:
+        """PSNR of row ``a`` less that of ``b``, image by image."""
+        here, there = self.of(*a), self.of(*b)
+        if here is None or there is None:
+            return "not run"
+        apart = np.array(here["psnr"]) - np.array(there["psnr"])
+        return f"{plus_minus(mean_of(apart))} dB"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("images", type=Path)
     parser.add_argument("--model", default="cifar10")
-    parser.add_argument("--count", type=int, default=6)
+    parser.add_argument("--count", type=int, default=32)
     parser.add_argument("--noise", type=float, default=0.05)
     parser.add_argument("--operators", default="mask(share=0.5); downsample(2)")
     parser.add_argument("--nfe", default="20,100")
+    parser.add_argument("--only", default="", help="rows with one of these words; several with ;")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
@@ -157,38 +203,57 @@ def main() -> None:
     model(torch.zeros(1, *(model.shape or ())), model.process.point(500.0))  # loaded in full
     inv = deepinv()
     clean = read_init(asked.images, (model.shape or (3,))[0])[: asked.count]
-    rows = []
+    words = [word.strip() for word in asked.only.split(";")]
+
+    def chosen(name: str) -> bool:
+        return any(word in name for word in words)
+
+    table, budgets = Table(asked.json), [int(nfe) for nfe in asked.nfe.split(",")]
     for text in (part.strip() for part in asked.operators.split(";")):
         operator = parse_operator(text).bind(tuple(model.shape or ()))
         assert isinstance(operator, Linear)
         y = measure(operator, clean, asked.noise, 0, range(len(clean)))
         half = (y + operator.forward(torch.ones_like(clean))) / 2
         print(f"{text}, noise {asked.noise:g}, {len(clean)} images, deepinv {inv.__version__}")
-        for nfe in map(int, asked.nfe.split(",")):
+        peers: list[str] = []
+        for nfe in budgets:
             denoiser = Denoiser(model)
-            for name, method in theirs(inv, denoiser, nfe):
-                denoiser.asked, begun = 0, time.perf_counter()
+
+            def peer(method: Any, denoiser: Denoiser = denoiser, y: Tensor = half,
+                     operator: Linear = operator) -> tuple[Tensor, int]:  # fmt: skip
+                denoiser.asked = 0
                 torch.manual_seed(0)
-                try:
-                    found = method(half, physics_of(inv, operator, asked.noise)).detach()
-                except Exception as error:  # a peer's failure is a result
-                    print(f"  deepinv  {name}: {type(error).__name__}: {str(error)[:90]}")
-                    continue
-                seconds = time.perf_counter() - begun
-                one = row("deepinv", name, denoiser.asked, found * 2 - 1, clean, seconds)
-                rows.append({"operator": text, "budget": nfe, **one})
-            for name in OURS:
-                begun = time.perf_counter()
+                found = method(y, physics_of(inv, operator, asked.noise)).detach()
+                return found * 2 - 1, denoiser.asked
+
+            def own(name: str, nfe: int = nfe, y: Tensor = y,
+                    operator: Linear = operator) -> tuple[Tensor, int]:  # fmt: skip
                 method, _, grid = (part.strip() for part in name.partition("@"))
                 made = dd.restore(
                     model, y, operator, noise=asked.noise, method=method, nfe=nfe,
-                    grid=grid or None, micro_batch=len(clean),
+                    grid=grid_of(grid, inv, nfe, model), micro_batch=len(clean),
                 )  # fmt: skip
-                seconds = time.perf_counter() - begun
-                one = row("ours", name, made.plan.nfe, made.images[:, 0], clean, seconds)
-                rows.append({"operator": text, "budget": nfe, **one})
-    if asked.json is not None:
-        asked.json.write_text(json.dumps(rows, indent=1) + "\n")
+                return made.images[:, 0], made.plan.nfe
+
+            place = {"operator": text, "budget": nfe}
+            for name, method in theirs(inv, denoiser, nfe):
+                peers = list(dict.fromkeys((*peers, name)))
+                if chosen(name):
+                    table.add(partial(peer, method), clean, **place, who="deepinv", method=name)
+            for name in filter(chosen, OURS):
+                table.add(partial(own, name), clean, **place, who="ours", method=name)
+        print("  the same algorithm and settings, ours less deepinv's:")
+        for nfe in budgets:
+            for name, same in SAME.items():
+                found = table.difference((text, nfe, "ours", same), (text, nfe, "deepinv", name))
+                print(f"    {name:16} at {nfe:4d}  {found}")
+        print(f"  ours at {budgets[0]} less deepinv's at {budgets[-1]}:")
+        for ours in OURS:
+            for name in peers:
+                found = table.difference(
+                    (text, budgets[0], "ours", ours), (text, budgets[-1], "deepinv", name)
+                )
+                print(f"    {ours:64} {name:14} {found}")
 
 
 if __name__ == "__main__":

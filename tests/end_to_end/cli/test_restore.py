@@ -41,6 +41,21 @@ def test_images_are_restored_by_two_methods(tmp_path: Path) -> None:
     assert not (tmp_path / "no").exists()
 
 
+def test_explain_names_the_constraints_and_their_projections() -> None:
+    text = "ddim | constrain('symmetry & box(low=0)', tolerance=0.1) | momentum(-0.2)"
+    shown = run("explain", text, "--steps", "4").stdout
+    assert "30 rounds of Dykstra's alternating projections" in shown
+    assert "box(low=0.0): images with all numbers in an interval; P x = min(max(x, low)" in shown
+    (found,) = json.loads(run("explain", text, "--steps", "4", "--json").stdout)["constraints"]
+    assert found["rule"] == "x̂0 ← x̂0 + σ̃²/(σ̃² + 0.1²)·(P x̂0 − x̂0)"
+    assert list(found["sets"]) == ["symmetry", "box(low=0.0)"]
+    free = json.loads(run("explain", "ddim | momentum(-0.2)", "--steps", "4", "--json").stdout)
+    assert free["constraints"] == []
+    held = json.loads(run("explain", text, "--steps", "4", "--json").stdout)
+    assert held["effective_weights"] == free["effective_weights"]  # those of the rest of the chain
+    assert "constrain(sets='symmetry & box(low=0)'" in held["recipe"]
+
+
 def test_explain_names_the_data_term() -> None:
     shown = run("explain", "unipc | diffpir(strength=2)", "--steps", "4").stdout
     assert "half-quadratic splitting" in shown

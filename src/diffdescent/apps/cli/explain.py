@@ -112,6 +112,14 @@ def _print(found: Explanation) -> None:
             typer.echo(f"  {name}: {term[name]}")
         typer.echo("The steps below are the sampler's own, without it.")
         typer.echo()
+    for one in found.constraints:
+        typer.echo(f"Under {one.method} each estimate x̂0 is constrained, P is the projection:")
+        for name in ("algorithm", "rule", "source"):
+            typer.echo(f"  {name}: {getattr(one, name)}")
+        for text, said in one.sets.items():
+            typer.echo(f"  {text}: {said['images']}; P x = {said['projection']}")
+        typer.echo("The steps below are the sampler's own, without it.")
+        typer.echo()
     table = Table(
         title=f"Step by step on {found.grid.name} ([−k]: the k-th evaluation before)",
         box=box.SIMPLE_HEAD,

@@ -6,9 +6,11 @@ from __future__ import annotations
 from typing import Any, get_args
 
 import torch
+from torch import Tensor
 
 from diffdescent.base.errors import UserError, unknown
 
+from .data_term import DataTerm
 from .guidance import FORMS, Form, Guidance
 from .scheduler import DescentScheduler
 
@@ -37,9 +39,18 @@ def _form(pipe: Any, asked: Form | None) -> Form:
     )
 
 
-def attach(pipe: Any, guidance: str, *, form: Form | None = None) -> None:
+def attach(
+    pipe: Any,
+    guidance: str = "",
+    *,
+    form: Form | None = None,
+    y: Tensor | None = None,
+    operator: str = "mask",
+    noise: float = 0.0,
+    method: str = "diffpir",
+) -> None:
     """Put a guidance text between ``pipe``'s denoiser and its :class:`DescentScheduler`, such as
-    ``"cfg | pxp"``.
+    ``"cfg | pxp"``, or a data term y = A(image) + noise, or both.
 
     ``cfg`` leaves the pipeline's own scale; ``cfg(scale=4)`` and ``apg(scale=4)`` replace it (the
     pipeline must still ask both questions). Then ``rescale`` and ``pxp`` as in guidance texts.
@@ -48,14 +59,24 @@ def attach(pipe: Any, guidance: str, *, form: Form | None = None) -> None:
     the pipeline's next call raises :class:`UserError`.
     :func:`detach` restores everything.
 
+    With ``y`` the images answer for what was measured of them: each estimate is changed by
+    ``method``. Behind an autoencoder a ``mask`` keeps the photo's latents where the photo is known
+    as a whole (ddnm or diffpir), and every other operator measures the decoded image, through the
+    decoder's gradient (diffpir by Gauss–Newton, or reddiff). Pipelines of pixels take all three.
+
     Args:
         pipe: a diffusers pipeline with a :class:`DescentScheduler`.
-        guidance: a guidance text.
+        guidance: a guidance text; "" for a data term alone.
         form: how a pipeline that is not known asks its network; None recognises it.
+        y: what was measured of the images in [−1, 1]: one measurement for all, or (B, …).
+        operator: the text of what measured it.
+        noise: σ_n, in the units of y.
+        method: ddnm, diffpir or reddiff, with options as in restoration.
 
     Raises:
-        UserError: another scheduler, a pipeline that is not known, a text that cannot be attached,
-            and where something is attached already.
+        UserError: another scheduler, a pipeline that is not known, a text or method that cannot be
+            attached, and where something is attached already. At the run's first step: a y that
+            does not fit the images, and packed latents.
     """
     scheduler, denoiser = getattr(pipe, "scheduler", None), _denoiser(pipe)
     if not isinstance(scheduler, DescentScheduler):
@@ -65,7 +86,10 @@ def attach(pipe: Any, guidance: str, *, form: Form | None = None) -> None:
         )
     if _attached(denoiser) or scheduler.guidance is not None:
         raise UserError("A guidance is attached to this pipeline already; call detach(pipe) first.")
-    made = Guidance(guidance, _form(pipe, form))
+    if not guidance and y is None:
+        raise UserError('Say what to attach: a guidance text such as "cfg | pxp", or y=.')
+    measured = None if y is None else DataTerm.build(pipe, y, operator, noise, method)
+    made = Guidance(guidance, _form(pipe, form) if guidance else None, measured)
     made.handle = denoiser.register_forward_hook(made)
     made.serve(pipe)
 

@@ -23,6 +23,8 @@ from diffdescent.guidance import APG, FreePxP, Rescale, parse_guidance
 from diffdescent.guidance.elements import Free as FreeGuidance
 from diffdescent.guidance.elements import FreeProjection, Projected
 
+from .data_term import DataTerm
+
 Form = Literal["uncond-cond", "cond-uncond", "cond, uncond"]
 """How a pipeline asks both questions: in one batch with the unconditional half first; in one batch
 with the conditional half first, the halves being stepped together (DiT); or in two calls, the
@@ -68,11 +70,11 @@ from)."""
 
 
 class Guidance:
-    """What ``attach`` puts between a denoiser and its scheduler: the forward hook, and the text's
-    transforms."""
+    """What ``attach`` puts between a denoiser and its scheduler: the forward hook, the text's
+    transforms, and the data term of what was measured. Without a ``form`` there is no guidance."""
 
-    def __init__(self, text: str, form: Form) -> None:
-        self.form = form
+    def __init__(self, text: str, form: Form | None, measured: DataTerm | None = None) -> None:
+        self.form, self.measured = form, measured
         self.scale: float | None = None
         self.estimates: tuple[Estimate, ...] = ()
         self.text = text
@@ -80,7 +82,7 @@ class Guidance:
         self.handle: Any = None
         self.scheduler: Any = None
         self._pipe: Any = lambda: None
-        for element in parse_guidance(text).elements:
+        for element in parse_guidance(text).elements if text else ():
             self._add(element, bare=text.split("|")[0].strip() == "cfg")
 
     def _add(self, element: Any, bare: bool) -> None:
@@ -143,10 +145,17 @@ class Guidance:
         """Drop the answers of a run that was broken off."""
         self._outputs.clear()
 
+    def around(self, sample: Tensor) -> tuple[tuple[Estimate, ...], tuple[Estimate, ...]]:
+        """The transforms of a run from the state ``sample``: those before the recipe's own, and the
+        data term's after them."""
+        return self.estimates, () if self.measured is None else self.measured.estimates(sample)
+
     def take(self, merged: Tensor) -> tuple[Tensor, GuidanceTerms]:
         """The guided output, and what guidance leaves with it. Raises :class:`UserError` where
         there was one answer only."""
         outputs, self._outputs = self._outputs, []
+        if self.form is None:
+            return merged, UNGUIDED
         pair = _SPLIT[self.form](outputs, merged)
         if pair is None:
             if not self.estimates and self.scale is None:

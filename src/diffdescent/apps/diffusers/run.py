@@ -149,11 +149,11 @@ def begin_run(
     clipped: bool,
     half: bool,
     noise_seed: int | None,
-    guidance: tuple[Estimate, ...],
+    guidance: Guidance | None,
 ) -> PipelineRun:
     """A run from evaluation ``first`` on, its plan made for the levels that are left.
 
-    ``guidance`` are the transforms of what is attached. The evaluations of a float16 network
+    ``guidance`` is what is attached. The evaluations of a float16 network
     (``half``) are recorded for :meth:`.DescentScheduler.check`.
 
     Raises:
@@ -179,7 +179,8 @@ def begin_run(
             f" already made; set its s_max below σ/α = {plan.grid.ratio[0]:.4g}."
         )
     drawn = PipelineNoise() if noise_seed is None else None
-    estimates = (*guidance, *recipe.estimates)
+    before, after = ((), ()) if guidance is None else guidance.around(sample)
+    estimates = (*before, *recipe.estimates, *after)
     seen = Seen() if estimates else None  # else x0 is the network's own
     executor = Executor(
         plan,

@@ -245,7 +245,7 @@ class DescentScheduler(RunLevels, TrainingNoise, SchedulerMixin, ConfigMixin):  
                 clipped=bool(use_clipped_model_output),
                 half=isinstance(model_output, Tensor) and model_output.dtype == torch.float16,
                 noise_seed=self.config["noise_seed"],
-                guidance=() if self.guidance is None else self.guidance.estimates,
+                guidance=self.guidance,
             )
         elif eta != run.eta:
             raise UserError(

@@ -46,10 +46,13 @@ class ConstraintSet(ABC):
 class Constraint(Options, ABC):
     """A condition on images of any size; :meth:`bind` makes the set of those of one.
 
-    ``variants`` are the sets of options with which it joins the tests, ``({},)`` by default.
+    ``images`` and ``projection`` are for people: which images keep it, and what the nearest of them
+    is. ``variants`` are the sets of options with which it joins the tests, ``({},)`` by default.
     """
 
     name: ClassVar[str]
+    images: ClassVar[str] = "the images of this set"
+    projection: ClassVar[str] = "the set's own projection"
     variants: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
 
     def bind(

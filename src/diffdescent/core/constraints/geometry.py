@@ -86,6 +86,8 @@ class Symmetry(Constraint):
     """
 
     kind: Kind = "horizontal"
+    images: ClassVar = "images that look the same mirrored or turned"
+    projection: ClassVar = "the mean of the image and its mirrored or turned copies"
     variants: ClassVar = tuple({"kind": kind} for kind in ("horizontal", "vertical", "both"))
 
     def fit(self, shape: Shape, dtype: torch.dtype, device: torch.device) -> SymmetrySet:
@@ -111,6 +113,8 @@ class Tiling(Constraint):
 
     sides: Literal["both", "rows", "columns"] = "both"
     smooth: Literal[0, 1] = 1
+    images: ClassVar = "images that can be laid side by side without a seam"
+    projection: ClassVar = "least squares on the pixels at the edges"
     variants: ClassVar = ({}, {"sides": "rows"}, {"sides": "columns", "smooth": 0}, {"smooth": 0})
 
     def fit(self, shape: Shape, dtype: torch.dtype, device: torch.device) -> SeamSet:

@@ -73,6 +73,10 @@ class Measured(Constraint):
     operator: str = "downsample(4)"
     image: str = ""
     seed: int = 0
+    images: ClassVar = "images with A x = A(photo)"
+    projection: ClassVar = (
+        "x + A⁺(y − A x), range–null-space (DDNM); cell by cell where A quantises"
+    )
     variants: ClassVar = ()
 
     def check_together(self) -> None:

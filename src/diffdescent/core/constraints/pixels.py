@@ -60,6 +60,8 @@ class Box(Constraint):
 
     low: float = -1.0
     high: float = 1.0
+    images: ClassVar = "images with all numbers in an interval"
+    projection: ClassVar = "min(max(x, low), high)"
     variants: ClassVar = ({}, {"low": -0.2, "high": 0.3})
 
     def check_together(self) -> None:
@@ -83,6 +85,8 @@ class Palette(Constraint):
         (-1.0, -1.0, -1.0),
         (1.0, 1.0, 1.0),
     )
+    images: ClassVar = "images with these colours alone"
+    projection: ClassVar = "the nearest colour of each pixel"
     variants: ClassVar = ({}, {"colours": ((-1.0, 0.0, 0.5), (0.2, 0.1, 0.0), (1.0, 1.0, 0.0))})
 
     def fit(self, shape: Shape, dtype: torch.dtype, device: torch.device) -> PaletteSet:

@@ -69,6 +69,8 @@ class Ball(Constraint):
 
     radius: Annotated[float, In(0, ends="[)", hint="as a deviation of every number")] = 0.5
     image: str = ""
+    images: ClassVar = "images within a distance of one image"
+    projection: ClassVar = "c + (x − c)·min(1, radius/‖x − c‖), c the ball's centre"
     variants: ClassVar = ({}, {"radius": 0.1})
 
     def fit(self, shape: Shape, dtype: torch.dtype, device: torch.device) -> BallSet:
@@ -86,6 +88,8 @@ class Mean(Constraint):
     """
 
     value: Annotated[tuple[float, ...], Filled("give one number, or one a channel")] = (0.0,)
+    images: ClassVar = "images with these mean colours"
+    projection: ClassVar = "x + (value − mean(x)) in each channel"
     variants: ClassVar = ({}, {"value": (0.1, -0.2, 0.3)})
 
     def fit(self, shape: Shape, dtype: torch.dtype, device: torch.device) -> MeanSet:
@@ -104,6 +108,8 @@ class Histogram(Constraint):
     spread from −1 to 1 (equalised)."""
 
     image: str = ""
+    images: ClassVar = "images with these values at any places"
+    projection: ClassVar = "the sorted values in the order of the pixels (optimal transport)"
 
     def fit(self, shape: Shape, dtype: torch.dtype, device: torch.device) -> HistogramSet:
         even = torch.linspace(-1, 1, shape[1] * shape[2]).expand(shape[0], -1)

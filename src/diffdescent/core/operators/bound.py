@@ -20,11 +20,13 @@ class Bound(ABC):
 
     Every tensor has the batch first: ``x`` is (B, *in_shape), ``y`` (B, *out_shape), both of
     ``dtype`` on ``device``. Images lie in [−1, 1]. ``linear`` says whether A is; ``has_projection``
-    whether :meth:`project` exists.
+    whether :meth:`project` exists, ``smooth`` whether it is a differentiable function that is not
+    linear.
     """
 
     linear: ClassVar[bool]
     has_projection: bool = True
+    smooth: ClassVar[bool] = False
 
     def __init__(
         self, in_shape: Shape, out_shape: Shape, dtype: torch.dtype, device: torch.device

@@ -36,7 +36,8 @@ class Function(Operator):
 
     def fit(self, shape: Shape, seed: int, dtype: torch.dtype, device: torch.device) -> Bound:
         probes = normals(seed, torch.arange(2, device=device), shape, MEASUREMENT, 2, dtype)
-        y = tried(self.function, probes.requires_grad_())
+        with torch.enable_grad():  # a caller may have switched gradients off
+            y = tried(self.function, probes.requires_grad_())
         if not y.requires_grad:
             raise UserError(
                 "The function gives no gradient, so the operator has no adjoint; compute it with"
@@ -84,6 +85,7 @@ class _Smooth(Bound):
 
     linear = False
     has_projection = False
+    smooth = True
 
     def __init__(
         self,

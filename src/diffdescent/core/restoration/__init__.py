@@ -5,18 +5,18 @@ They know the measurement, so no text of a recipe names them;
 :mod:`diffdescent.guidance.restoration` does.
 """
 
+from .gauss_newton import GaussNewton
 from .line import Line, read
-from .projection import RangeNullSpace
 from .proximal import Penalty, Proximal
 from .spectral import SpectralNoise
 from .splitting import Splitting
 from .variational import Variational
 
 __all__ = [
+    "GaussNewton",
     "Line",
     "Penalty",
     "Proximal",
-    "RangeNullSpace",
     "SpectralNoise",
     "Splitting",
     "Variational",

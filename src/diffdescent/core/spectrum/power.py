@@ -74,7 +74,7 @@ class Spectrum:
                 f"This power spectrum is of images with {self.axes.channels} channels, not of"
                 f" {shape[0]}; measure one with diffdescent spectrum."
             )
-        curves = [np.exp(self.bands.curve(np.log(one), *shape[1:])) for one in self.power]
+        curves = [np.exp(self.bands.curve(list(np.log(one)), *shape[1:])) for one in self.power]
         groups = self.axes.groups if self.axes.channels == shape[0] else (0,) * shape[0]
         return np.stack([curves[group] for group in groups])
 

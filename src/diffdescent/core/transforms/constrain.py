@@ -15,7 +15,9 @@ from diffdescent.core.options import In
 from .base import Estimate, Evaluation, register
 from .threshold import EpsRule
 
-Share = Annotated[float, In(0, 1, hint="0 changes nothing, 1 is the whole way")]
+Relaxation = Annotated[
+    float, In(0, 2, hint="0 changes nothing, 1 is the whole way, 2 the mirror image")
+]
 Tolerance = Annotated[float, In(0, ends="[)", hint="0 projects, else the deviation allowed")]
 
 
@@ -31,7 +33,7 @@ class Constraining(Estimate):
     :class:`~diffdescent.core.transforms.Threshold`.
     """
 
-    share: Share
+    share: Relaxation
     tolerance: Tolerance
     eps: EpsRule
     linear: ClassVar[bool] = False
@@ -68,7 +70,7 @@ class Constrain(Constraining):
     """
 
     sets: str = ""
-    share: Share = 1.0
+    share: Relaxation = 1.0
     tolerance: Tolerance = 0.0
     eps: EpsRule = "recompute"
     neutral: ClassVar = {"sets": ""}
@@ -86,7 +88,7 @@ class Project(Constraining):
     condition for each sample of the batch."""
 
     allows: ConstraintSet
-    share: Share = 1.0
+    share: Relaxation = 1.0
     tolerance: Tolerance = 0.0
     eps: EpsRule = "recompute"
     name: ClassVar[str] = "project"

@@ -31,7 +31,8 @@ class Method(Options, ABC):
 
     ``weight`` scales what the method changes; at 0 the images are the sampler's own, to the bit.
     Each class says which classical ``algorithm`` it is, its ``rule`` as one formula and its
-    ``source``.
+    ``source``. ``takes_smooth``: a differentiable function serves in place of a linear operator;
+    ``of_estimate``: it changes the estimate alone, and asks for no gradient of the network.
     """
 
     weight: Weight = 1.0
@@ -42,6 +43,8 @@ class Method(Options, ABC):
     needs_linear: ClassVar[bool] = True
     needs_svd: ClassVar[bool] = False
     needs_projection: ClassVar[bool] = False
+    takes_smooth: ClassVar[bool] = False
+    of_estimate: ClassVar[bool] = False
 
     @property
     def sampler(self) -> str:
@@ -50,7 +53,8 @@ class Method(Options, ABC):
 
     def check(self, operator: Bound, noise: float) -> None:
         """Raise :class:`UserError` for an operator that lacks what the method needs."""
-        if (self.needs_linear or self.needs_svd) and not isinstance(operator, Linear):
+        linear = isinstance(operator, Linear) or (self.takes_smooth and operator.smooth)
+        if (self.needs_linear or self.needs_svd) and not linear:
             raise UserError(
                 f"{self.name} needs a linear operator with an adjoint, and this one is not linear;"
                 " use dps, which needs its gradient alone, or ddnm, which needs its projection."

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+from diffdescent.core.constraints import MeasuredSet
 from diffdescent.core.measurement import Measurement
 from diffdescent.core.options import In
 from diffdescent.core.predict import Predictor
-from diffdescent.core.restoration import Penalty, RangeNullSpace, SpectralNoise, Splitting
+from diffdescent.core.restoration import Penalty, SpectralNoise, Splitting
 from diffdescent.core.spectrum.power import parse_spectrum
+from diffdescent.core.transforms import Project
+from diffdescent.core.transforms.constrain import Relaxation
 
 from .method import Applied, Method, Share, method
 
@@ -17,25 +20,28 @@ from .method import Applied, Method, Share, method
 @method("ddnm")
 @dataclass(frozen=True)
 class DDNM(Method):
-    """``ddnm``: :class:`RangeNullSpace`, the projection of x̂0 onto the images with A x = y.
+    """``ddnm``: :class:`Project`, the projection of x̂0 onto the images with A x = y, ``weight`` of
+    the way (above 1: over-relaxed).
 
     For measurements without noise; it fits whatever noise there is. ``eta`` is the released code's
     0.85: η² of the noise is drawn anew.
     """
 
+    weight: Relaxation = 1.0
     eta: Share = 0.85
     algorithm: ClassVar = "projected descent: projection onto the affine set A x = y"
     rule: ClassVar = "x̂0 ← x̂0 + A⁺(y − A x̂0)"
     source: ClassVar = "Wang, Yu and Zhang 2023 (DDNM), eq. 13"
     needs_linear: ClassVar[bool] = False
     needs_projection: ClassVar[bool] = True
+    of_estimate: ClassVar[bool] = True
 
     @property
     def sampler(self) -> str:
         return f"ddim(fresh={self.eta**2:.6g})"
 
     def apply(self, model: Predictor, measurement: Measurement) -> Applied:
-        return model, (RangeNullSpace(measurement, self.weight),)
+        return model, (Project(MeasuredSet(measurement.operator, measurement.y), self.weight),)
 
 
 @method("pocs")

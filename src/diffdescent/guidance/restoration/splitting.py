@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from diffdescent.core.measurement import Measurement
-from diffdescent.core.options import positive
+from diffdescent.core.options import In, positive
 from diffdescent.core.predict import Predictor
-from diffdescent.core.restoration import Penalty, Proximal, Splitting, Variational
+from diffdescent.core.restoration import GaussNewton, Penalty, Proximal, Splitting, Variational
 
 from .method import Applied, Method, Share, Spread, method
 
@@ -24,11 +24,16 @@ class DiffPIR(Method):
     ``strength`` is the paper's λ, ``zeta`` its ζ, the share of the noise that is drawn anew; the
     defaults are the best of those measured on the bundled network (docs/restore.md). ``spread``,
     the standard deviation s of the images, tightens ρ_t as in :class:`Penalty`; inf is the paper.
+    A differentiable function is linearised at x̂0 (:class:`GaussNewton`), with ``steps`` of
+    conjugate gradients.
     """
 
-    strength: Strength = 4.0
+    strength: Strength = 1.0
     zeta: Share = 1.0
     spread: Spread = math.inf
+    steps: Annotated[int, In(1, 1000, hint="used where the measurement is not linear")] = 5
+    takes_smooth: ClassVar[bool] = True
+    of_estimate: ClassVar[bool] = True
     algorithm: ClassVar = "half-quadratic splitting: a proximal step on the data term"
     rule: ClassVar = "x̂0 ← argmin_x ‖y − A x‖² + ρ_t‖x − x̂0‖²,  ρ_t = λσ_n²(1/σ̃_t² + 1/s²)"
     source: ClassVar = "Zhu et al. 2023 (DiffPIR), eq. 12 and algorithm 1"
@@ -39,7 +44,9 @@ class DiffPIR(Method):
 
     def apply(self, model: Predictor, measurement: Measurement) -> Applied:
         penalty = Penalty(measurement.noise, self.strength, self.spread)
-        return model, (Proximal(measurement, penalty, self.weight),)
+        if measurement.operator.linear:
+            return model, (Proximal(measurement, penalty, self.weight),)
+        return model, (GaussNewton(measurement, penalty, self.weight, self.steps),)
 
 
 @method("hqs")
@@ -85,6 +92,7 @@ class REDDiff(Method):
     rule: ClassVar = "μ ← μ − Adam(Aᵀ(Aμ − y) + λ(μ − x̂0)),  x_s = α_s μ + σ_s z"
     source: ClassVar = "Mardani et al. 2023 (RED-diff), eq. 8 and algorithm 1"
     needs_linear: ClassVar[bool] = False
+    of_estimate: ClassVar[bool] = True
 
     @property
     def sampler(self) -> str:

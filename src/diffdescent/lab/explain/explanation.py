@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from diffdescent.core.grid import Grid
@@ -77,10 +77,22 @@ class LinearMethod:
 
 
 @dataclass(frozen=True)
+class Constrained:
+    """A constraint on the estimate as the classical algorithm that it is. ``sets`` maps the text of
+    each set to the images that are in it and how they are projected on."""
+
+    method: str
+    algorithm: str
+    rule: str
+    source: str
+    sets: dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True)
 class Explanation:
     """What :func:`explain` found: a row for the papers' tables, the steps, the effective weights,
-    the linear method; under a restoration method also its data term: the classical algorithm, its
-    rule and where it is from."""
+    the linear method; under a restoration method also its data term (the classical algorithm, its
+    rule and where it is from), and the same of each constraint on the estimate, with its sets."""
 
     recipe: str
     grid: Grid
@@ -90,6 +102,7 @@ class Explanation:
     linear: LinearMethod | None
     why_not_linear: str | None
     data_term: dict[str, str] | None = None
+    constraints: tuple[Constrained, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """JSON-safe."""
@@ -125,6 +138,7 @@ class Explanation:
                 for s in self.steps
             ],
             "data_term": self.data_term,
+            "constraints": [asdict(one) for one in self.constraints],
             "linear_method": linear,
             "why_not_linear": self.why_not_linear,
             "effective_weights": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,10 +12,11 @@ from diffdescent.core.grammar import print_element
 from diffdescent.core.grid import Grid
 from diffdescent.core.plan import Plan
 from diffdescent.core.recipe import Recipe
-from diffdescent.core.transforms import Displacement, Momentum, PositiveNegative
+from diffdescent.core.transforms import Constrain, Displacement, Momentum, PositiveNegative
 from diffdescent.core.weights import effective_weights
 from diffdescent.guidance.restoration import Method
 
+from .constraints import constrained
 from .explanation import Explanation, Step
 from .linear import linear_method
 
@@ -23,7 +25,8 @@ def explain(recipe: Recipe, grid: Grid, method: Method | None = None) -> Explana
     """Read ``recipe`` on ``grid`` as an optimizer.
 
     Args:
-        recipe: a linear chain.
+        recipe: a chain that is linear, but for constraints on the estimate, which are named
+            and left out of steps and weights.
         grid: on which it is read.
         method: the restoration method that adds a data term to it; None for none.
 
@@ -34,7 +37,11 @@ def explain(recipe: Recipe, grid: Grid, method: Method | None = None) -> Explana
     Raises:
         UserError: a chain that is not linear: what it does in a step depends on the image.
     """
-    crooked = [t.name for t in recipe.transforms if not t.linear]
+    constraints = tuple(constrained(t) for t in recipe.transforms if isinstance(t, Constrain))
+    whole = str(recipe)
+    free = tuple(t for t in recipe.transforms if not isinstance(t, Constrain))
+    recipe = replace(recipe, transforms=free)
+    crooked = [t.name for t in free if not t.linear]
     if crooked:
         raise UserError(
             f"{crooked[0]!r} is not linear: what it does to a step depends on the image, so no"
@@ -45,7 +52,7 @@ def explain(recipe: Recipe, grid: Grid, method: Method | None = None) -> Explana
     steps = _steps(plan)
     linear, why = linear_method(recipe)
     return Explanation(
-        str(recipe),
+        whole,
         grid,
         _summary(recipe, plan, steps),
         steps,
@@ -53,6 +60,7 @@ def explain(recipe: Recipe, grid: Grid, method: Method | None = None) -> Explana
         linear,
         why,
         None if method is None else _data_term(method),
+        constraints,
     )
 
 

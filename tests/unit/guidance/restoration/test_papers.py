@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
+import diffdescent as dd
+from diffdescent.base.errors import UserError
 from diffdescent.core.noise import Keyed
 from diffdescent.core.process import Point
 from diffdescent.models.gaussian import Gaussian
@@ -128,6 +132,29 @@ def test_diffpir_is_the_papers_algorithm() -> None:
         eps = (x - src.alpha * x0) / src.sigma
         x = dst.alpha * x0 + dst.sigma * (math.sqrt(0.7) * eps + math.sqrt(0.3) * z)
     close(run, x)
+
+
+def test_diffpir_linearises_a_function() -> None:
+    """Gauss–Newton on a function that is linear after all is the proximal step; on another one it
+    is a step towards the minimum, and the residual shows it."""
+    from diffdescent.operators import Function
+
+    linear, y = problem("downsample(2)", "diffpir(strength=2, steps=30)")
+    a, model = bound("downsample(2)"), gaussian()
+    given: dict[str, Any] = {"noise": NOISE, "nfe": NFE, "dtype": torch.float64}
+    text = "diffpir(strength=2, steps=30)"
+    same = dd.restore(model, y, Function(a.forward), method=text, **given).images[:, 0]
+    torch.testing.assert_close(same, collect(linear).images, rtol=1e-4, atol=1e-4)
+    bent = Function(lambda x: torch.tanh(2 * a.forward(x)))
+    found = dd.restore(model, torch.tanh(2 * y), bent, method=text, **given).images[:, 0]
+    without = dd.restore(model, torch.tanh(2 * y), bent, method="diffpir(weight=0)", **given)
+    left = [
+        float((torch.tanh(2 * a.forward(x)) - torch.tanh(2 * y)).norm())
+        for x in (found, without.images[:, 0])
+    ]
+    assert left[0] < 0.4 * left[1]
+    with pytest.raises(UserError, match="not linear"):
+        dd.restore(model, torch.zeros(1, *SHAPE), "quantize", method="diffpir", nfe=3)
 
 
 def test_dps_as_released_takes_the_papers_step() -> None:
