@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from torch import Tensor
 
 from diffdescent.core.operators import parse_operator
 from diffdescent.core.process import VP
+from diffdescent.core.spectrum.power import measure_spectrum
 from diffdescent.evaluate.posterior import judge_posterior
 from diffdescent.models.gaussian import Gaussian
 from diffdescent.models.posterior import posterior
@@ -41,6 +43,8 @@ AFFINE = (
     "ddnm",
     "ddrm",
     "ddim | ddrm",
+    "ddrm(spectrum='{c}')",
+    "ddim | ddrm(spectrum='{c}')",
     "hqs",
     "admm(strength=3)",
 )
@@ -62,8 +66,9 @@ class Silent:
         return torch.zeros_like(x)
 
 
-def priors() -> dict[str, tuple[Gaussian, float]]:
-    """Each prior, and the standard deviation that the methods are given for it."""
+def priors(folder: Path) -> dict[str, tuple[Gaussian, float, str]]:
+    """Each prior, and the standard deviation and the power spectrum that the methods are given for
+    it; the smooth one's is measured on 2,000 of its images and kept in ``folder``."""
     mean = torch.linspace(-0.4, 0.5, 36, dtype=torch.float64).reshape(SHAPE)
     process = VP.named("linear")
     at = torch.stack(torch.meshgrid(torch.arange(6.0), torch.arange(6.0), indexing="ij"), -1)
@@ -71,10 +76,14 @@ def priors() -> dict[str, tuple[Gaussian, float]]:
     values, directions = torch.linalg.eigh(0.25 * torch.exp(-apart / 2))
     floor = float(values.min()) * 0.5
     factors = directions * (values - floor).clamp(min=0).sqrt()
+    smooth = Gaussian(mean, floor, process, factors=factors)
+    centred = smooth.sample(2000, torch.Generator().manual_seed(7)) - mean
+    file = folder / "smooth.json"
+    file.write_text(measure_spectrum(centred, bands=6).to_json())
     return {
-        "white, s = 1": (Gaussian(mean, 1.0, process), 1.0),
-        "white, s = 0.5": (Gaussian(mean, 0.25, process), 0.5),
-        "smooth": (Gaussian(mean, floor, process, factors=factors), 0.5),
+        "white, s = 1": (Gaussian(mean, 1.0, process), 1.0, "white(1)"),
+        "white, s = 0.5": (Gaussian(mean, 0.25, process), 0.5, "white(0.25)"),
+        "smooth": (smooth, 0.5, str(file)),
     }
 
 
@@ -89,7 +98,8 @@ def main() -> None:
     lines: list[tuple[object, ...]] = [
         ("prior", "operator", "noise", "nfe", "method", "bias_percent", "low", "high")
     ]
-    for name, (model, s) in priors().items():
+    folder = tempfile.TemporaryDirectory()
+    for name, (model, s, spectrum) in priors(Path(folder.name)).items():
         for text in ("blur(sigma=0.8)", "downsample(2)", "mask"):
             operator = parse_operator(text).bind(SHAPE, dtype=torch.float64)
             clean = model.sample(3, torch.Generator().manual_seed(1))
@@ -99,7 +109,7 @@ def main() -> None:
                 for method in (*AFFINE, *(OTHERS if text.startswith("blur") else ())):
                     affine = method in AFFINE
                     n = 1 if affine else asked.samples
-                    written = method.format(s=s)
+                    written = method.format(s=s, c=spectrum)
                     run = prepare_restoration(
                         model, y, operator, noise=noise, method=written, nfe=asked.nfe, grid=GRID,
                         n=n, batch_size=3 * n, micro_batch=3 * n, dtype=torch.float64,
@@ -116,7 +126,8 @@ def main() -> None:
                         found = tuple(
                             100 * math.copysign(abs(v) ** 0.5, v) for v in (e.value, e.low, e.high)
                         )
-                    row = (name, text, noise, asked.nfe, written, *(f"{v:.2f}" for v in found))
+                    shown = method.format(s=s, c="…")
+                    row = (name, text, noise, asked.nfe, shown, *(f"{v:.2f}" for v in found))
                     lines.append(row)
                     print(*row, sep="\t", flush=True)
     if asked.csv is not None:

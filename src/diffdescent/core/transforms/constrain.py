@@ -15,6 +15,7 @@ from diffdescent.core.options import In
 from .base import Estimate, Evaluation, register
 from .threshold import EpsRule
 
+Share = Annotated[float, In(0, 1, hint="0 changes nothing, 1 is the whole way")]
 Relaxation = Annotated[
     float, In(0, 2, hint="0 changes nothing, 1 is the whole way, 2 the mirror image")
 ]
@@ -70,7 +71,7 @@ class Constrain(Constraining):
     """
 
     sets: str = ""
-    share: Relaxation = 1.0
+    share: Share = 1.0
     tolerance: Tolerance = 0.0
     eps: EpsRule = "recompute"
     neutral: ClassVar = {"sets": ""}
