@@ -44,9 +44,10 @@ from diffdescent.run.problem import measure
 
 SAME = {
     "DDRM": "ddrm(temperature=0.5) @ karras(start=2, rho=1)",
-    "DiffPIR": "ddim(fresh=0.1) | threshold | diffpir(strength=7, zeta=0.1) @ deepinv",
+    "DiffPIR": "ddim(fresh=0.1) | threshold | diffpir(strength=3.5, zeta=0.1) @ deepinv",
 }
-"""deepinv's methods, and ours with their settings."""
+"""deepinv's methods, and ours with their settings. Its DiffPIR's λ = 7 is 3.5 here: it takes σ_n in
+[0, 1] and σ̃ in [−1, 1], which divides ρ by 4, and its proximal map doubles it."""
 OURS = (*SAME.values(), "diffpir", "hqs", "dps", "ddrm")
 UNUSED = ("torchvision", "natsort", "einops", "h5py", "hdf5storage")
 
