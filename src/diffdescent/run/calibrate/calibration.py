@@ -187,7 +187,7 @@ def calibrate(
         few = data.first(SEARCHED)
         if search:
             places = kept_levels(
-                known, {**asked_for, "form": repr(form), "trajectories": len(few)},
+                known, {**asked_for, "form": repr(form), "from": walked, "trajectories": len(few)},
                 lambda: search_levels(subject, few, nfe, form, [walked], say, aim),
             )  # fmt: skip
         else:
