@@ -186,7 +186,11 @@ def load_clip(
         )
     prompts = [prompt.replace("{}", name) for name in classes or ()] if "{}" in prompt else [prompt]
     try:
-        model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        model, loaded = CLIPModel.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
+        if loaded["missing_keys"]:  # the library would go on with random numbers
+            raise ValueError(f"{len(loaded['missing_keys'])} of its weights are not there")
         tokens = AutoTokenizer.from_pretrained(folder, local_files_only=True)(
             prompts, padding=True, truncation=True, return_tensors="pt"
         )

@@ -53,6 +53,10 @@ def sample(
     classifier: Annotated[
         str | None, typer.Option(help="The folder of the classifier that a --preset guides with.")
     ] = None,
+    gamma: Annotated[
+        str | None,
+        typer.Option(help="Γ of --sampler analytic: estimate measures it on the model, or a file."),
+    ] = None,
     n: Annotated[
         int | None, typer.Option(help="How many images (16; with --prompts one for each prompt).")
     ] = None,
@@ -144,6 +148,7 @@ def sample(
     from diffdescent.run.prepared import STEPS
 
     from . import output, presetting, prompting
+    from .gamma_option import with_gamma
 
     started = time.monotonic()
     if batch_size < 1 or (micro_batch is not None and micro_batch < 1):
@@ -159,6 +164,7 @@ def sample(
             "--mask": mask,
             "--strength": strength,
             "--preview": preview,
+            "--gamma": gamma,
             "--preset": preset,
             "--classifier": classifier,
         }
@@ -219,6 +225,8 @@ def sample(
         guidance, label = settings.guidance, settings.label
     elif classifier is not None:
         raise UserError("--classifier belongs to a --preset; or name it in --guidance.")
+    if gamma is not None:
+        sampler = with_gamma(sampler, gamma, net, out, seed, quiet or as_json)
     starting = read_init(init, net.shape[0] if net.shape else 3) if init else None
     if starting is not None and net.shape and tuple(starting.shape[1:]) != tuple(net.shape):
         raise UserError(

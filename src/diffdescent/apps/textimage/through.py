@@ -23,7 +23,14 @@ from .predictor import PipelinePredictor, load_predictor
 
 
 def has_gradients(guidance: str | None) -> bool:
-    """Whether a guidance text has a source that a pipeline cannot have attached."""
+    """Whether a guidance text has a source that a pipeline cannot have attached.
+
+    Args:
+        guidance: the text; None for none.
+
+    Returns:
+        Whether it takes gradients, of a classifier, of CLIP or of a guide of your own.
+    """
     return guidance is not None and any(
         isinstance(element, Gradient) for element in parse_guidance(guidance).elements
     )

@@ -7,7 +7,7 @@ function says what it does with it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -185,7 +185,8 @@ def normalise(poses: Poses) -> Array:
 
 @dataclass(frozen=True)
 class Confidence:
-    """Mean joint confidence; a group is an image with at least two persons.
+    """Mean joint confidence; a group is an image with at least two persons, or one whose prompt
+    asked for several.
 
     ``mean``, ``single``, ``group`` average over the persons of all, of one-person and of group
     images, None where there are none. ``persons`` and ``images`` count, ``empty`` images have no
@@ -205,14 +206,34 @@ def person_confidence(poses: Poses) -> Array:
     return np.asarray(poses.confidence.mean(1))
 
 
-def joint_confidence(poses: Poses) -> Confidence:
+def singles(poses: Poses, groups: Collection[str] | None = None) -> npt.NDArray[np.bool_]:
+    """Which persons (n,) are of an image of one person: by how many were found in it, or, with
+    ``groups``, the names of the images whose prompt asked for several, by the prompt.
+
+    The paper generates "single person" and "group" images by their prompts. A second person who
+    appears in an image of one is then still in a single image.
+
+    Raises:
+        UserError: a name that no image has.
+    """
+    if groups is None:
+        return np.asarray(poses.persons[poses.image] == 1)
+    for name in groups:
+        if name not in poses.images:
+            raise unknown("image", name, poses.images)
+    several = np.array([name in groups for name in poses.images], bool)
+    return np.asarray(~several[poses.image])
+
+
+def joint_confidence(poses: Poses, groups: Collection[str] | None = None) -> Confidence:
     """Mean joint confidence over all joints of all persons (Jang et al. 2024, Eq. 9); an absent
     joint counts 0.
 
-    Images without a person are counted, not averaged as zeros.
+    Images without a person are counted, not averaged as zeros. ``groups`` are the images whose
+    prompt asked for a group, None goes by the number of persons found (:func:`singles`).
     """
     each = person_confidence(poses)
-    alone = poses.persons[poses.image] == 1
+    alone = singles(poses, groups)
 
     def mean(values: Array) -> float | None:
         return float(values.mean()) if len(values) else None

@@ -31,6 +31,7 @@ from diffdescent.lab.peculiarity.poses import (
     joint_confidence,
     make_poses,
     normalise,
+    singles,
 )
 from diffdescent.lab.peculiarity.readers import read_poses
 
@@ -170,6 +171,20 @@ def test_absent_joints_count_zero_and_empty_images_are_stated() -> None:
     assert found.group == pytest.approx(0.375)
     assert found.mean == pytest.approx((5 / 17 + 0.75) / 3)
     assert (found.persons, found.images, found.empty) == (3, 3, 1)
+
+
+def test_a_group_is_the_prompts_or_how_many_were_found() -> None:
+    """One person found where a group was asked for, and two where one was."""
+    confidence = np.repeat([[0.5], [0.25], [0.75]], 17, 1)
+    people = make_poses(np.ones((3, 17, 2)), confidence, [0, 1, 1], ["a", "b"], "coco17")
+    found, asked = joint_confidence(people), joint_confidence(people, {"a"})
+    assert (found.single, found.group) == pytest.approx((0.5, 0.5))
+    assert singles(people).tolist() == [True, False, False]
+    assert singles(people, {"a"}).tolist() == [False, True, True]
+    assert (asked.single, asked.group) == pytest.approx((0.5, 0.5))
+    assert joint_confidence(people, set()).group is None
+    with pytest.raises(UserError, match="image 'c'"):
+        singles(people, {"c"})
 
 
 def test_normalised_poses_fill_the_unit_square_and_forget_place_and_size() -> None:

@@ -4,23 +4,44 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.reading import read_text
 
 from ..terminal import console as plain_console
 from .options import Clusters
+
+if TYPE_CHECKING:
+    from diffdescent.lab.peculiarity.poses import Poses
 
 
 def poses(
     path: Annotated[
         Path,
-        typer.Argument(help="OpenPose JSON folder or zip (BODY_25), COCO keypoint JSON or npz."),
+        typer.Argument(
+            help="OpenPose JSON folder or zip (BODY_25), COCO keypoint JSON or npz; images with"
+            " --detector and --vitpose."
+        ),
     ],
     clusters: Clusters = None,
+    detector: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a transformers object detector that knows persons."),
+    ] = None,
+    vitpose: Annotated[
+        Path | None, typer.Option(help="Folder of a transformers ViTPose with COCO's 17 joints.")
+    ] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option(
+            help="Text file: the images, one a line, whose prompt asked for a group, as the paper"
+            " has it; default: those in which several persons were found."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Mean joint confidence, and distance of each pose to the nearest of K clusters.
@@ -30,17 +51,18 @@ def poses(
     import numpy as np
 
     from diffdescent.lab.peculiarity.clusters import distances, load_clusters
-    from diffdescent.lab.peculiarity.poses import joint_confidence
-    from diffdescent.lab.peculiarity.readers import read_poses
+    from diffdescent.lab.peculiarity.poses import joint_confidence, singles
 
-    people, centres = read_poses(path), load_clusters(clusters)
-    confidence = joint_confidence(people)
+    centres = load_clusters(clusters)
+    people = _found(path, detector, vitpose)
+    asked = None if groups is None else {line for line in map(str.strip, _lines(groups)) if line}
+    confidence = joint_confidence(people, asked)
     if not len(people):
         raise UserError(
             f"No person was found in the {len(people.images)} images of {path}, so nothing can be"
             " measured."
         )
-    alone = people.persons[people.image] == 1
+    alone = singles(people, asked)
     rows = []
     for k in sorted(centres.centres):
         found = distances(people, centres, k)
@@ -51,13 +73,16 @@ def poses(
                 rows.append(
                     {"persons": name, "k": k, "n": int(some.sum()), "norm": norm, "rmse": rmse}
                 )
+    by = "persons found" if asked is None else "prompts"
     if as_json:
-        typer.echo(json.dumps({"confidence": vars(confidence), "distances": rows}, indent=2))
+        typer.echo(
+            json.dumps({"groups": by, "confidence": vars(confidence), "distances": rows}, indent=2)
+        )
         return
     console = plain_console()
     console.print(
         f"{confidence.persons} persons in {confidence.images} images; {confidence.empty} images"
-        " without one"
+        f" without one; single and group by the {by}"
     )
     for name in ("mean", "single", "group"):
         value = getattr(confidence, name)
@@ -78,3 +103,23 @@ def poses(
         f"Persons with fewer than {centres.least} joints of {centres.layout} are left out of the"
         " distances."
     )
+
+
+def _lines(path: Path) -> list[str]:
+    return read_text(path).splitlines()
+
+
+def _found(path: Path, detector: Path | None, vitpose: Path | None) -> Poses:
+    """The poses of a file, or those that ViTPose finds in images, each image on its own."""
+    from diffdescent.base.image_sets import read_images
+    from diffdescent.lab.peculiarity.poses import estimate
+    from diffdescent.lab.peculiarity.readers import read_poses
+
+    if (detector is None) != (vitpose is None):
+        raise UserError("Poses of images need both: --detector FOLDER and --vitpose FOLDER.")
+    if detector is None or vitpose is None:
+        return read_poses(path)
+    from diffdescent.lab.peculiarity.vitpose import VitPose
+
+    estimator, given = VitPose(detector, vitpose), read_images(path)
+    return estimate(estimator, given.images, [Path(name).stem for name in given.names])
