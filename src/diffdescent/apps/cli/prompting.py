@@ -15,7 +15,8 @@ import typer
 from torch import Tensor
 
 from diffdescent.apps.prompts import read_prompts
-from diffdescent.apps.textimage import TextToImage, has_gradients, load, load_guided
+from diffdescent.apps.textimage import TextToImage, load
+from diffdescent.apps.textimage.through import has_gradients, load_guided
 from diffdescent.base.errors import UserError
 from diffdescent.base.images import save_png
 from diffdescent.base.words import counted

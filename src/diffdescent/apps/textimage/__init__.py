@@ -9,15 +9,5 @@ so an image depends neither on the batch that it was made in nor on which others
 from .folder import is_pipeline, wants_prompt
 from .loading import load
 from .model import TextToImage, generator_for
-from .through import GuidedTextToImage, has_gradients, load_guided
 
-__all__ = [
-    "GuidedTextToImage",
-    "TextToImage",
-    "generator_for",
-    "has_gradients",
-    "is_pipeline",
-    "load",
-    "load_guided",
-    "wants_prompt",
-]
+__all__ = ["TextToImage", "generator_for", "is_pipeline", "load", "wants_prompt"]
