@@ -23,8 +23,9 @@ test: $(VENV)/.installed  ## everything that runs in minutes
 test-slow: $(VENV)/.installed  ## the long suites alone
 	$(BIN)/python -m pytest -m slow
 
+# Where it was stopped it goes on; what passed with other sources is run again.
 trial: $(VENV)/.installed  ## bad input over every command, kills between any two writes, full disks
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.trial
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.trial --passed .trial
 
 # The recordings are states of the reference implementations, as .npz files. They are not public; tests/data has a slice.
 golden: $(VENV)/.installed  ## every recorded trajectory: make golden DATA=folder

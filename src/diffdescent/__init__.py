@@ -16,11 +16,11 @@ without PyTorch.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
 
 from diffdescent.base.version import __version__
 from diffdescent.doors import open_doors
 
+TYPE_CHECKING = False  # typing's own, without the import: this is on the way to every command
 if TYPE_CHECKING:  # the table below again, for type checkers and editors
     from diffdescent.apps.comparing import compare
     from diffdescent.base.errors import UserError

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
-from importlib.util import find_spec, spec_from_file_location
-from types import ModuleType
+
+TYPE_CHECKING = False  # typing's own, without the import: this is on the way to every command
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
 
 DOORS = {
     "diffdescent.integrations": "diffdescent.apps",
@@ -43,7 +44,7 @@ def behind(name: str) -> str | None:
     return None
 
 
-class _Alias(Loader):
+class _Alias:
     """Puts what stands behind a door into ``sys.modules``, from where the import system takes
     it."""
 
@@ -59,19 +60,22 @@ class _Alias(Loader):
         sys.modules[module.__name__] = getattr(found, attribute) if attribute else found
 
 
-class _Doors(MetaPathFinder):
+class _Doors:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         leads = behind(fullname)
         if leads is None:
             return None
+        from importlib.machinery import ModuleSpec
+        from importlib.util import find_spec, spec_from_file_location
+
         if fullname.endswith(".__main__"):  # python -m runs a file, which cannot be another module
             real = find_spec(leads)
             return None if real is None else spec_from_file_location(fullname, real.origin)
         if ":" not in leads and find_spec(leads) is None:
             return None
-        return ModuleSpec(fullname, _Alias(leads), is_package=True)
+        return ModuleSpec(fullname, _Alias(leads), is_package=True)  # type: ignore[arg-type]  # by its methods a Loader
 
 
 def open_doors() -> None:

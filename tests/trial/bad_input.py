@@ -12,23 +12,32 @@ from pathlib import Path
 from .cases import Case
 from .commands import made
 from .judge import Ended, attempt, command, faults, tree
+from .passed import Passed
 
 
-def run_cases(cases: Iterable[Case], material: Path, work: Path, show: bool = True) -> Counts:
+def run_cases(
+    cases: Iterable[Case], material: Path, work: Path, passed: Passed, show: bool = True
+) -> Counts:
     """Run every case in a copy of the material that is made anew whenever a case changed it."""
     counts = Counts()
-    folder = _fresh(material, work)
+    folder = fresh(material, work)
     whole = tree(folder)
     for case in cases:
+        if (before := passed.outcome(case.key)) is not None:
+            counts.add(case, before == "refused", [])
+            continue
         if case.prepare is not None:
             case.prepare(folder)
         ended = attempt(command(list(case.words)), folder)
         wrong = faults(ended, case.expect) if case.kind != "good" else _works(ended)
-        counts.add(case, ended, wrong)
+        counts.add(case, ended.code == 2, wrong)
+        counts.slowest = max(counts.slowest, ended.seconds)
+        if not wrong:
+            passed.note(case.key, "refused" if ended.code == 2 else "worked")
         if wrong and show:
             print(f"✗ {case.title}\n    {'; '.join(wrong)}\n    {_last(ended)}", flush=True)
         if case.prepare is not None or ended.changed or made(folder) or tree(folder) != whole:
-            folder = _fresh(material, work)
+            folder = fresh(material, work)
             whole = tree(folder)
     return counts
 
@@ -42,7 +51,8 @@ def _last(ended: Ended) -> str:
     return " ⏎ ".join(lines[-2:])[:400]
 
 
-def _fresh(material: Path, work: Path) -> Path:
+def fresh(material: Path, work: Path) -> Path:
+    """A copy of the material to spoil."""
     folder = work / "here"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(material, folder, symlinks=True, ignore=lambda *_: ["fifo"])
@@ -59,10 +69,9 @@ class Counts:
         self.wrong: list[tuple[Case, list[str]]] = []
         self.slowest = 0.0
 
-    def add(self, case: Case, ended: Ended, wrong: list[str]) -> None:
+    def add(self, case: Case, refused: bool, wrong: list[str]) -> None:
         self.cases[case.kind] += 1
-        self.refused[case.kind] += ended.code == 2
-        self.slowest = max(self.slowest, ended.seconds)
+        self.refused[case.kind] += refused
         if wrong:
             self.wrong.append((case, wrong))
 

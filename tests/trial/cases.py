@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,12 @@ class Case:
     expect: str = "refused"
     prepare: Callable[[Path], object] | None = None
     about: str = ""
+    turn: int = 0
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells it from every other case; ``turn`` counts those that look alike."""
+        return self.kind, self.words, self.about, self.turn
 
     @property
     def title(self) -> str:
@@ -224,11 +231,11 @@ def odd_arrays(count: int) -> Iterator[Case]:
 
 def every_case() -> Iterator[Case]:
     """All of them."""
-    yield from good()
-    yield from bad_options()
-    yield from bad_parts(4)
-    yield from any_text(150)
-    yield from hostile_files()
-    yield from spoiled_files(18)
-    yield from wrong_types(20)
-    yield from odd_arrays(75)
+    turns: Counter[tuple[object, ...]] = Counter()
+    for case in chain(
+        good(), bad_options(), bad_parts(4), any_text(150), hostile_files(), spoiled_files(18),
+        wrong_types(20), odd_arrays(75),
+    ):  # fmt: skip
+        turn = turns[case.key]
+        turns[case.key] += 1
+        yield replace(case, turn=turn)

@@ -4,6 +4,7 @@ happens, the same command goes on to what an uninterrupted one makes."""
 from __future__ import annotations
 
 import errno
+import json
 import os
 import random
 import shutil
@@ -15,8 +16,9 @@ from pathlib import Path
 from diffdescent.base import files
 
 from .injection import Act, at_writes, count_to, kill_at, refuse_from, signal_at
-from .judge import Ended, _wait, attempt, changed, command, faults, tree
+from .judge import PATIENCE, Ended, _wait, attempt, changed, command, faults, tree
 from .kept import kept
+from .passed import Passed
 
 KEEPERS: dict[str, tuple[str, ...]] = {
     "sample": (
@@ -54,6 +56,13 @@ KEEPERS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Commands that keep something in the folder ``made``."""
 
+RIVALS = {
+    "sample": ["--seed", "7"],
+    "compare": ["--micro-batch", "3"],
+    "train": ["--set", "optimizer.lr=0.01"],
+}
+"""What gives a command other settings, so that of two in one folder one must be refused."""
+
 
 class Keeper:
     """A command in a folder of its own, and what it makes when nothing happens."""
@@ -82,7 +91,7 @@ class Keeper:
                 at_writes(here, act)
             command(self.words)()
 
-        return attempt(go, here, seconds=60)
+        return attempt(go, here, seconds=PATIENCE)
 
     def check(self, ended: Ended, when: str) -> None:
         if ended.code != 0:
@@ -109,9 +118,6 @@ class Keeper:
 
 class Violation(Exception):
     """What must not happen, happened."""
-
-
-Trial = Callable[[Keeper, int], str]
 
 
 def killed(keeper: Keeper, number: int) -> str:
@@ -233,7 +239,7 @@ def rivals(keeper: Keeper, other: list[str]) -> str:
     import time
 
     children = [start([*keeper.words]), start([*keeper.words, *other])]
-    codes = [_wait(child, time.monotonic() + 90)[0] for child in children]
+    codes = [_wait(child, time.monotonic() + 2 * PATIENCE)[0] for child in children]
     if other:
         if sorted(map(str, codes)) != ["0", "2"]:
             raise Violation(f"{keeper.name}: two with other settings ended with {codes}")
@@ -263,39 +269,52 @@ def spread(count: int, most: int) -> Iterator[int]:
     yield from sorted(chosen)
 
 
+def moments(keeper: Keeper, most: int) -> Iterator[tuple[Callable[..., str], tuple[object, ...]]]:
+    """What is done to a keeper, at ``most`` moments."""
+    for number in spread(keeper.writes, most):
+        yield killed, (number,)
+    few = max(1, most // 4)
+    for number in spread(keeper.writes, few):
+        yield stopped, (number, signal.SIGINT)
+        yield stopped, (number + 1, signal.SIGTERM)
+        yield refused, (number, errno.ENOSPC)
+    yield refused, (0, errno.EROFS)
+    yield killed_again, (0,)
+    files = [n for n in keeper.whole if not n.endswith((".html", ".md", ".svg"))]
+    for i, file in enumerate(files[:: max(1, len(files) // few)]):
+        yield damaged, (file, ("empty", "cut", "flip")[i % 3])
+    yield rivals, ([],)
+    if keeper.name in RIVALS:
+        yield rivals, (RIVALS[keeper.name],)
+
+
 def run_all(
-    material: Path, work: Path, most: int, only: list[str] | None = None
+    material: Path, work: Path, most: int, passed: Passed, only: list[str] | None = None
 ) -> tuple[Counter[str], list[str]]:
     """All of it for each keeper, at ``most`` moments each; what happened how often, and what must
     not."""
     counts: Counter[str] = Counter()
     violations: list[str] = []
-
-    def attempt_one(trial: Callable[[], str]) -> None:
-        try:
-            counts[trial()] += 1
-        except Violation as violation:
-            violations.append(str(violation))
-            print(f"✗ {violation}", flush=True)
-
     for name in only or KEEPERS:
+        if (before := passed.outcome((name, most))) is not None:
+            counts.update(json.loads(before))
+            continue
         keeper = Keeper(name, material, work)
-        for number in spread(keeper.writes, most):
-            attempt_one(lambda k=keeper, n=number: killed(k, n))
-        few = max(1, most // 4)
-        for number in spread(keeper.writes, few):
-            attempt_one(lambda k=keeper, n=number: stopped(k, n, signal.SIGINT))
-            attempt_one(lambda k=keeper, n=number: stopped(k, n + 1, signal.SIGTERM))
-            attempt_one(lambda k=keeper, n=number: refused(k, n, errno.ENOSPC))
-        attempt_one(lambda k=keeper: refused(k, 0, errno.EROFS))
-        attempt_one(lambda k=keeper: killed_again(k, 0))
-        files = [n for n in keeper.whole if not n.endswith((".html", ".md", ".svg"))]
-        for i, file in enumerate(files[:: max(1, len(files) // few)]):
-            how = ("empty", "cut", "flip")[i % 3]
-            attempt_one(lambda k=keeper, f=file, h=how: damaged(k, f, h))
-        attempt_one(lambda k=keeper: rivals(k, []))
-        if name in ("sample", "compare"):
-            other = ["--seed", "7"] if name == "sample" else ["--micro-batch", "3"]
-            attempt_one(lambda k=keeper, o=other: rivals(k, o))
-        print(f"{name}: {keeper.writes} writes", flush=True)
+        own: Counter[str] = Counter()
+        wrong = len(violations)
+        for trial, arguments in moments(keeper, most):
+            what = name, trial.__name__, arguments
+            happened = passed.outcome(what)
+            try:
+                if happened is None:
+                    happened = trial(keeper, *arguments)
+                    passed.note(what, happened)
+                own[happened] += 1
+            except Violation as violation:
+                violations.append(str(violation))
+                print(f"✗ {violation}", flush=True)
+        if len(violations) == wrong:
+            passed.note((name, most), json.dumps(own))
+        counts += own
+        print(f"{name}: {keeper.writes} writes, {own.total()} cases", flush=True)
     return counts, violations

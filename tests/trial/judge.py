@@ -22,7 +22,7 @@ from pathlib import Path
 
 SECONDS = 10.0
 """Bad input is refused within this time of the processor; a busy machine takes longer."""
-PATIENCE = 60.0
+PATIENCE = 240.0
 """A case that is not done within this time waits for something."""
 MEMORY = 6 << 30
 """What a case may allocate at most, in bytes, lest it takes the machine down."""

@@ -83,6 +83,8 @@ def write_materials(folder: Path, made: bool = True) -> None:
     (folder / "poses.json").write_text(json.dumps(_poses()))
     torch.save({"weight": torch.zeros(3)}, folder / "weights.pt")
     (folder / "file").write_text("years of work")
+    if not made:
+        _make(folder, "sample", "tiny", "--n", "2", "--steps", "2", "--out", "done")
     if made:
         write_made(folder)
 
@@ -102,12 +104,16 @@ def write_made(folder: Path) -> None:
         ("train", "train.yaml", "--set", "out=run-features", "--set", "task=features",
          "--set", "model={}"),
     ):  # fmt: skip
-        ended = attempt(command(list(words)), folder, seconds=120)
-        if ended.code != 0:
-            raise RuntimeError(f"{words} failed:\n{ended.out}{ended.err}")
+        _make(folder, *words)
     for name in ("net", "guide", "features"):
         (folder / f"run-{name}" / "model").rename(folder / name)
         shutil.rmtree(folder / f"run-{name}")
+
+
+def _make(folder: Path, *words: str) -> None:
+    ended = attempt(command(list(words)), folder, seconds=300)
+    if ended.code != 0:
+        raise RuntimeError(f"{words} failed:\n{ended.out}{ended.err}")
 
 
 def _poses() -> dict[str, Any]:

@@ -137,7 +137,7 @@ def _bad_values(option: Option) -> Iterator[str]:
     elif option.kind is float:
         yield from NO_FLOAT
     elif option.name in OUTPUTS:
-        yield from NO_FILE if option.name != "out" else NO_PLACE
+        yield from NO_FILE if option.name != "out" else (*NO_PLACE, "photos")
     elif option.name in BY_NAME:
         yield from BY_NAME[option.name]
     elif issubclass(option.kind, bool):

@@ -14,9 +14,11 @@ import torch
 from diffdescent.apps.textimage import wants_prompt
 from diffdescent.base.errors import UserError
 from diffdescent.base.words import counted
+from diffdescent.core.calls import check_call
 from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
 from diffdescent.models import load_model
+from diffdescent.models.adapt import as_model
 
 if TYPE_CHECKING:
     from diffdescent.lab.study import Recommendation, Results, StudyConfig
@@ -165,6 +167,7 @@ def compare(
     Raises:
         UserError: bad input.
     """
+    check_call(compare, locals())
     from diffdescent.lab.study import gather, missing, prepare, read_reference, run
     from diffdescent.lab.study.report import write
 
@@ -233,7 +236,8 @@ def loaded(
             f"{next(iter(given))} belongs to a text-to-image pipeline; give prompts too."
         )
     if not isinstance(model, str):
-        return model, info(model).name
+        net = as_model(model)
+        return net, info(net).name
     if wants_prompt(Path(model)):
         raise UserError(
             f"{model!r} is a text-to-image pipeline; give the texts that it is asked for with"

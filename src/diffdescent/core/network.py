@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError, unknown
+from diffdescent.base.words import shown
+from diffdescent.core.calls import check_fields
 
 from .model_info import ModelInfo, described
 from .predict import KINDS, Affine, Conversion, Kind, Prediction, Predictor, conversion
@@ -83,6 +85,14 @@ class _Described:
     width: int | None = None
     fingerprint: str | None = None
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+        module = getattr(self, "module", None)
+        if not callable(module):
+            raise UserError(
+                f"A network is something to call, module(x, t, cond), which {shown(module)} is not."
+            )
+
     def __repr__(self) -> str:
         return described(cast(Predictor, self), getattr(self, "kind", ""))
 
@@ -128,8 +138,9 @@ class Network(_Described):
     learned_variance: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
+        if isinstance(self.kind, str) and self.kind not in KINDS:
             raise unknown("prediction type", self.kind, KINDS)
+        super().__post_init__()
 
     def __call__(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Prediction:
         t = self.time(point) if self.time else point.t

@@ -26,6 +26,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.words import shown
 
 from .limits import Filled, In, describe, domain, finite, is_union, limited, positive
 
@@ -54,7 +55,7 @@ class _Refused(Exception):
     ) -> None:
         self.expected, self.hint, self.right_type = expected, hint, right_type
         empty = isinstance(value, (tuple, list)) and not value
-        self.shown = "an empty list" if empty else " ".join(repr(value).split())
+        self.shown = "an empty list" if empty else shown(value)
 
 
 class Options:

@@ -25,6 +25,8 @@ import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError, unknown
+from diffdescent.base.words import shown
+from diffdescent.core.calls import check_call
 
 from .executor import Executor
 from .grid import Grid
@@ -174,12 +176,15 @@ def effective_weights(
         UserError: with the reason when the chain is not linear, and when a level leaves ``basis``
             undetermined (ε at σ = 0; x0 at α = 0).
     """
-    if basis not in ("x0", "eps"):
+    if isinstance(basis, str) and basis not in ("x0", "eps"):
         raise unknown("basis", basis, ("x0", "eps"))
+    check_call(effective_weights, locals())
     if isinstance(sampler, Plan):
         plan = sampler
     else:
         chain = parse(sampler) if isinstance(sampler, str) else sampler
+        if not hasattr(chain, "solver"):
+            raise UserError(f"Weights are of a plan, a recipe or its text, not of {shown(chain)}.")
         levels = grid if isinstance(grid, Grid) else _levels(chain, grid, process, steps)
         plan, transforms = chain.solver.plan(levels), (*chain.transforms, *transforms)
     rewrites, estimates, displacements = _split(transforms)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError, unknown
+from diffdescent.base.reading import require_file
 
 from .features import JSON, Features, join
 from .resize import check_resize, resize
@@ -154,6 +155,15 @@ class _ClassifierTaps(nn.Module):
         return Features(pool, spatial, self.network.head(pool).softmax(1))  # type: ignore[operator]
 
 
+def check_extractor(name: str) -> None:
+    """Raise :class:`UserError` unless ``name`` is an extractor's; its file is there, but not
+    read."""
+    if name.startswith(_INCEPTION):
+        require_file(Path(name.removeprefix(_INCEPTION)), "file of FID weights")
+    elif name != BUNDLED:
+        raise unknown("feature extractor", name, (BUNDLED, f"{_INCEPTION}FILE"))
+
+
 def load_extractor(
     name: str = BUNDLED, *, resize: str = "clean", device: str | None = None
 ) -> ModuleExtractor:
@@ -177,6 +187,7 @@ def load_extractor(
         UserError: another name, a file that cannot be read, an unknown resize protocol.
     """
     check_resize(resize)
+    check_extractor(name)
     if name == BUNDLED:
         from diffdescent.base.assets import ASSETS
         from diffdescent.models.classifiers import load_classifier
@@ -185,16 +196,14 @@ def load_extractor(
         return ModuleExtractor(
             network, name=BUNDLED, size=(32, 32), channels=3, resize=resize, device=device
         )
-    if name.startswith(_INCEPTION):
-        from .inception import load_inception
+    from .inception import load_inception
 
-        return ModuleExtractor(
-            load_inception(Path(name.removeprefix(_INCEPTION))),
-            name="inception-v3-fid",
-            size=(299, 299),
-            channels=3,
-            resize=resize,
-            values=(-1.0, 1.0) if resize == "legacy" else (-1.0, 127 / 128),
-            device=device,
-        )
-    raise unknown("feature extractor", name, (BUNDLED, f"{_INCEPTION}FILE"))
+    return ModuleExtractor(
+        load_inception(Path(name.removeprefix(_INCEPTION))),
+        name="inception-v3-fid",
+        size=(299, 299),
+        channels=3,
+        resize=resize,
+        values=(-1.0, 1.0) if resize == "legacy" else (-1.0, 127 / 128),
+        device=device,
+    )

@@ -6,10 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
-from diffdescent.core.guidance_terms import GuidanceTerms
+from diffdescent.core.guidance_terms import UNGUIDED, GuidanceTerms
 from diffdescent.core.model_info import ModelInfo, described, info
 from diffdescent.core.predict import Prediction, Predictor
 from diffdescent.core.process import Point, Process
@@ -120,3 +121,13 @@ class Wrapper(ABC):
     def sources(self) -> tuple[object, ...]:
         """What guides the model, where that is a thing of its own."""
         return ()
+
+
+def terms_of(model: Predictor) -> GuidanceTerms:
+    """Zeros as the terms that a model leaves with its evaluations; none for one without
+    guidance."""
+    found = UNGUIDED
+    while isinstance(model, Wrapper):
+        found = model.terms(torch.zeros(())) + found
+        model = model.model
+    return found

@@ -10,6 +10,7 @@ from diffdescent.base.assets import ASSETS
 from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError, unknown
 from diffdescent.base.reading import read_json
+from diffdescent.core.calls import check_call
 from diffdescent.core.predict import Predictor
 
 _PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin", ".safetensors")
@@ -62,6 +63,7 @@ def load_model(name: str, device: str | None = None) -> Predictor:
     Raises:
         UserError: a name that is none of these.
     """
+    check_call(load_model, locals())
     device = None if device is None else str(pick_device(device))
     if name.startswith("images:"):
         from diffdescent.base.image_sets import read_images

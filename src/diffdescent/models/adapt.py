@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.words import shown
 from diffdescent.core.predict import Predictor
 
 WRAP = (
@@ -42,7 +43,8 @@ def as_model(thing: Any) -> Predictor:
     if callable(thing):
         raise UserError(f"A {name} does not say what it predicts and over which process; {WRAP}.")
     raise UserError(
-        f"{thing!r} is not a model; give a name, a folder, a dd.Network or a diffusers UNet2DModel."
+        f"{shown(thing)} is not a model; give a name, a folder, a dd.Network or a diffusers"
+        " UNet2DModel."
     )
 
 

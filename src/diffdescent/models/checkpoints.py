@@ -17,6 +17,7 @@ from torch import Tensor
 from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError
 from diffdescent.base.reading import read_json, reason, understood
+from diffdescent.base.words import shown
 from diffdescent.core.network import EDM, Network
 from diffdescent.core.predict import Kind
 from diffdescent.core.process import VE, VP, Array, Flow, Point, Process, Schedule, make_betas
@@ -131,7 +132,7 @@ def load_checkpoint(folder: str | Path, device: str | None = None) -> Network | 
     config = _read_json(unet_folder / "config.json")
     if config.get("_class_name") != "UNet2DModel":
         raise UserError(
-            f"{unet_folder} holds a {config.get('_class_name', 'network of unknown class')}, but"
+            f"{unet_folder} holds a {shown(config.get('_class_name', 'network of no class'))}, but"
             " only UNet2DModel folders load by themselves; wrap another network with dd.Network in"
             " Python."
         )
@@ -142,11 +143,13 @@ def load_checkpoint(folder: str | Path, device: str | None = None) -> Network | 
     sampling = _read_json(scheduler) if scheduler.is_file() else {}
     try:
         safe = any(unet_folder.glob("*.safetensors*"))
-        unet = UNet2DModel.from_pretrained(
-            str(unet_folder), local_files_only=True, use_safetensors=safe
+        unet, found = UNet2DModel.from_pretrained(
+            str(unet_folder), local_files_only=True, use_safetensors=safe, output_loading_info=True
         )
     except Exception as error:  # a damaged folder can raise anything in the library
         raise _explained(unet_folder, error) from None
+    _check_loaded(unet_folder, found)
+    _rehearse(unet_folder, UNet2DModel, config)
     unet = unet.to(where).eval().requires_grad_(False)
     if where.type == "cpu":
         # half precision is for storage: convolutions in it are emulated on a CPU, many times slower
@@ -216,6 +219,40 @@ def wrap_unet(
         learned_variance=unet.config.out_channels == 2 * unet.config.in_channels,
         **common,
     )
+
+
+def _check_loaded(folder: Path, found: dict[str, Any]) -> None:
+    """Raise :class:`UserError` where the weights are not all that the config describes, and
+    nothing else: what lacks weights would keep random ones."""
+    for what, where in (
+        ("missing_keys", "not in the weights"),
+        ("unexpected_keys", "not in the config"),
+    ):
+        if names := sorted(map(str, found.get(what) or ())):
+            raise UserError(
+                f"{folder}: config.json and the weights are of two networks ({names[0]} is"
+                f" {where}); restore the checkpoint."
+            )
+
+
+def _rehearse(folder: Path, network: Any, config: dict[str, Any]) -> None:
+    """Raise :class:`UserError` for a config with which a network can be made but not evaluated.
+
+    It is evaluated without numbers (on PyTorch's meta device), which takes no time or memory.
+    """
+    size = config.get("sample_size") or 64
+    height, width = (size, size) if isinstance(size, int) else size
+    try:
+        with torch.device("meta"), torch.no_grad():
+            unet = network.from_config(config)
+            labels = None if unet.config.num_class_embeds is None else torch.zeros(1).long()
+            x = torch.zeros(1, unet.config.in_channels, height, width)
+            unet(x, torch.zeros(1), class_labels=labels)
+    except Exception as error:  # whatever the library makes of it
+        raise UserError(
+            f"{folder}/config.json describes a network that cannot be evaluated"
+            f" ({reason(error)}); restore the checkpoint."
+        ) from None
 
 
 _KINDS_OF = ((bool, (bool,)), (int, (int, float)), (float, (int, float)), (str, (str,)))

@@ -119,6 +119,17 @@ def image_shape(
     )
 
 
+def label_tensor(value: Tensor | int | Sequence[int]) -> Tensor:
+    """Labels as a tensor. Raises :class:`UserError` for what holds other things than numbers."""
+    try:
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise UserError(
+            "Labels are whole numbers, or one text that names classes with commas between them, not"
+            f" {str(value)[:60]}."
+        ) from None
+
+
 def resolve_labels(value: Labels | None, samples: Sequence[int], model: Predictor) -> Tensor | None:
     """Labels as a tensor with one entry a sample, within those that the model knows.
 
@@ -138,13 +149,7 @@ def resolve_labels(value: Labels | None, samples: Sequence[int], model: Predicto
     if isinstance(value, str):
         turn = labels_of_text(value, model)
         value = [turn[i % len(turn)] for i in samples]
-    try:
-        labels = torch.as_tensor(value)
-    except (TypeError, ValueError, RuntimeError):
-        raise UserError(
-            "Labels are whole numbers, or one text that names classes with commas between them, not"
-            f" {str(value)[:60]}."
-        ) from None
+    labels = label_tensor(value)
     if labels.is_floating_point() or labels.is_complex() or labels.ndim > 1:
         raise UserError("Labels must be whole numbers, one for all samples or one for each.")
     if labels.ndim == 0:

@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
+from diffdescent.core.calls import check_call
 from diffdescent.core.grid import Grid
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import Recipe
@@ -49,6 +50,7 @@ def invert(
     Raises:
         UserError: a stochastic recipe.
     """
+    check_call(invert, locals())
     net = resolve(model)
     chosen = make_recipe(recipe, steps)
     used = resolve_grid(grid, chosen, net.process, steps)

@@ -16,12 +16,14 @@ from torch import Tensor
 from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError, unknown
 from diffdescent.core import recipe as recipes
+from diffdescent.core.executor import require_guidable
 from diffdescent.core.grid import Grid
 from diffdescent.core.model_info import info
 from diffdescent.core.noise import Brownian, Keyed, NoiseSource
 from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import Recipe
+from diffdescent.guidance.wrapper import terms_of
 from diffdescent.models.adapt import as_model
 
 from .arguments import check_numbers, check_tensors, chosen_numbers, sample_numbers
@@ -239,6 +241,7 @@ def prepare(
     check_tensors(start, init, mask)
     noised = init is not None and (mask is None or strength < 1)
     plan = chosen.plan(from_level(levels, strength) if noised else levels)
+    require_guidable(plan, terms_of(net))
     total = len(index)
     if init is None:
         first = None

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError, unknown
+from diffdescent.core.calls import check_call
 from diffdescent.core.predict import Predictor
 from diffdescent.models import load_model
 
 from .image_files import read_init, read_mask
-from .prepared import Run, make_recipe, prepare
+from .prepared import Run, make_recipe, prepare, resolve
 from .progress import Callback
 from .record import FittedRecord, ImagesRecord, ProcessRecord, RunRecord
 from .result import Result
@@ -57,6 +58,7 @@ def repeat(
 
     A model without a fingerprint cannot be compared with the record; a warning says so.
     """
+    check_call(repeat, locals())
     found = record if isinstance(record, RunRecord) else RunRecord.read(record)
     run = prepare_again(found, model, init=init, mask=mask, start=start, batch_size=batch_size)
     with _threads(found.threads if run.device.type == "cpu" else None):
@@ -83,7 +85,7 @@ def prepare_again(
             "This is the record of a text to image run; give its command again, which it keeps as"
             f" {' '.join(record.command or ())!r}."
         )
-    net = model if model is not None else _load(record)
+    net = resolve(model) if model is not None else _load(record)
     found = ProcessRecord.of(net.process)
     if record.process != found:
         kind = record.process.kind if record.process else "none"

@@ -12,6 +12,7 @@ from torch import Tensor
 from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError
 from diffdescent.core import recipe as recipes
+from diffdescent.core.calls import check_call
 from diffdescent.core.grid import Grid
 from diffdescent.core.model_info import info
 from diffdescent.core.operators import Bound, Linear, Operator, parse_operator
@@ -23,12 +24,12 @@ from diffdescent.core.solvers.calibrated import Calibrated
 from diffdescent.guidance.restoration import parse_method
 
 from .budget import evaluations, steps_for
-from .inputs import Labels, image_like, labels_of_text
+from .inputs import Labels, image_like, label_tensor, labels_of_text
 from .levels import resolve_grid
 from .prepared import Run, prepare, resolve
 from .problem import Problem
 from .progress import Callback
-from .record import RunRecord
+from .record import MOST_SAMPLES, RunRecord
 from .sampling import collect
 
 LEVELS = "karras(start=3, rho=2)"
@@ -114,6 +115,7 @@ def restore(
         UserError: sizes that do not fit, NaN in y, noise 0 where y cannot be measured without any,
             a method that the operator does not serve, and other bad options.
     """
+    check_call(restore, locals())
     run = prepare_restoration(
         model,
         y,
@@ -187,6 +189,8 @@ def prepare_restoration(
     _warn_if_fitted(found.recipe)
     levels = grid_for(net, found.recipe, grid, nfe, guidance)
     index = list(range(len(given)) if numbers is None else numbers)
+    if n * len(index) > MOST_SAMPLES:
+        raise UserError(f"A run has at most {MOST_SAMPLES} samples; give a smaller n.")
     run = prepare(
         net,
         found.recipe,
@@ -290,4 +294,4 @@ def _each(labels: Labels | None, n: int, index: Sequence[int], model: Predictor)
         labels = [turn[k % len(turn)] for k in index]
     if labels is None or isinstance(labels, int):
         return labels
-    return torch.as_tensor(labels).reshape(-1).repeat_interleave(n)
+    return label_tensor(labels).reshape(-1).repeat_interleave(n)

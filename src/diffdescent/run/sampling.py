@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from diffdescent.core.calls import check_call
 from diffdescent.core.executor import Executor
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import Recipe
@@ -221,6 +222,7 @@ def sample(
     Raises:
         UserError: bad options, shapes that do not fit, and NaN or Inf from the model.
     """
+    check_call(sample, locals())
     run = prepare(
         model,
         recipe,

@@ -342,3 +342,35 @@ def test_constrained_sampling_is_measured_against_its_theory(tmp_path: Path) -> 
     record = json.loads((out / "constrained.json").read_text())
     assert (record["steps"], len(record["rates"]), len(record["points"])) == (12, 12, 3)
     assert (out / "constrained.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("landscape", "cifar10-mixture"),
+        ("theory", "error", "cifar10-mixture"),
+        ("theory", "ideal", "images:photos"),
+        ("theory", "set", "photos"),
+        ("theory", "lowrank"),
+        ("theory", "constrained"),
+        ("explain", "ddim"),
+        ("peculiarity", "check"),
+        ("peculiarity", "perturb", "poses.json"),
+        ("demo",),
+    ],
+    ids=" ".join,
+)
+def test_nothing_is_written_among_files_of_others(command: tuple[str, ...], tmp_path: Path) -> None:
+    thesis = tmp_path / "thesis"
+    (thesis / "cache").mkdir(parents=True)
+    (thesis / "thesis.tex").write_text("years of work")
+    said = run(*command, "--out", thesis, code=2).stderr
+    assert re.search(r"holds files that no [a-z ]+ wrote \((thesis\.tex|cache), …\)", said), said
+    assert sorted(path.name for path in thesis.rglob("*")) == ["cache", "thesis.tex"]
+
+
+def test_a_folder_with_its_own_result_may_hold_notes(tmp_path: Path) -> None:
+    run("explain", "ddim", "--out", tmp_path / "read")
+    (tmp_path / "read" / "notes.txt").write_text("as the paper says")
+    run("explain", "ge", "--out", tmp_path / "read")
+    assert (tmp_path / "read" / "notes.txt").read_text() == "as the paper says"

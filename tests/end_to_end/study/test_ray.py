@@ -181,3 +181,49 @@ def test_a_full_disk_of_a_worker_is_one_sentence_and_costs_nothing(
     shards = [ray_runner.shard(config, study.tasks[0], place) for place in (cache, None)]
     first, second = (str(np.load(io.BytesIO(data))["sha256"]) for data in shards)
     assert first == second
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from diffdescent.apps.cli.boundary import boundary
+from diffdescent.lab.study import StudyConfig, execute
+config = StudyConfig.model_validate_json(Path(sys.argv[1]).read_text())
+with boundary():
+    execute(config, Path(sys.argv[2]), watch=lambda task: print("shard", flush=True),
+            ray=True, address=sys.argv[3])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes")
+def test_a_lost_head_loses_nothing_and_makes_nothing_twice(
+    make: Make, cluster: Any, tmp_path: Path
+) -> None:
+    """Without its head a cluster is gone, and Ray may take the driver with it. What came back is
+    whole, and the same study goes on from there, here without Ray."""
+    config = make(n=120)
+    cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    (tmp_path / "study.json").write_text(config.model_dump_json())
+    path = [str(ROOT), str(ROOT / "src"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, "study.json", "lost", cluster.address],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path),
+             "RAY_gcs_rpc_server_reconnect_timeout_s": "5"},
+    )  # fmt: skip
+    assert driver.stdout is not None
+    for _ in range(3):
+        assert driver.stdout.readline() == "shard\n"
+    cluster.remove_node(cluster.head_node, allow_graceful=False)
+    driver.communicate(timeout=240)
+    assert driver.returncode != 0
+    before = times(tmp_path / "lost")
+    assert 3 <= len(before) < 120
+    assert not list((tmp_path / "lost").rglob("*.partial"))
+    execute(config, tmp_path / "lost")
+    after = times(tmp_path / "lost")
+    assert {name: after[name] for name in before} == before
+    execute(config, tmp_path / "whole")
+    assert digests(tmp_path / "lost") == digests(tmp_path / "whole")

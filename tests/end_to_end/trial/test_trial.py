@@ -23,4 +23,8 @@ def test_bad_input_kills_full_disks_and_rivals() -> None:
     assert found is not None, done.stdout
     assert int(found[1]) >= 40
     assert "200 writes, 0 failed, 0 torn" in done.stdout
+    found = re.search(r"calls from Python: (\d+) cases, \d+ refused, 0 violations", done.stdout)
+    assert found is not None, done.stdout
+    assert int(found[1]) >= 40
+    assert "Ctrl-C from the first moment: 3 moments" in done.stdout
     assert "the trial: 0 violations in all" in done.stdout

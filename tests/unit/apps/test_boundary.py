@@ -129,9 +129,9 @@ def test_ctrl_c_in_the_first_second(tmp_path: Path) -> None:
     """Wherever it falls, while libraries are imported or a model is loaded: no traceback."""
     script = (
         "import sys; sys.argv = 'diffdescent sample cifar10 --n 64 --out o'.split();"
-        "from diffdescent.apps.cli.app import main; print('begun', flush=True); main()"
+        "from diffdescent.__main__ import main; print('begun', flush=True); main()"
     )
-    for pause in (0.02, 0.5):
+    for pause in (0.0, 0.5):
         process = subprocess.Popen(
             [sys.executable, "-c", script], cwd=tmp_path, env=environment(),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -154,3 +154,36 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
     )  # fmt: skip
     assert "Traceback" not in done.stderr
     assert "Error" not in done.stderr
+
+
+def test_a_library_that_is_being_loaded_is_left_at_once(tmp_path: Path) -> None:
+    """PyTorch aborts where an exception leaves its initialization, and others swallow it. A file
+    that is being written is another matter."""
+    (tmp_path / "loading.py").write_text(
+        "import os, signal\n"
+        "try:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    for _ in range(1000): pass\n"
+        "except BaseException as error:\n"
+        "    print(type(error).__name__, flush=True)\n"
+        "    raise\n"
+    )
+    script = (
+        "import sys; sys.path.insert(0, '.')\n"
+        "from pathlib import Path\n"
+        "from diffdescent.apps.cli.boundary import boundary\n"
+        "from diffdescent.base.files import write_atomically, replace_file\n"
+        "def write(file): import loading\n"
+        "with boundary():\n"
+        "    if sys.argv[1] == 'read': import loading\n"
+        "    replace_file(Path('kept.bin'), write)\n"
+    )
+    for place, seen in (("read", ""), ("write", "Stopped\n")):
+        done = subprocess.run(
+            [sys.executable, "-c", script, place], cwd=tmp_path, env=environment(),
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == 130, done.stderr
+        assert done.stderr == "Interrupted; give the same command to continue.\n"
+        assert done.stdout == seen
+    assert {path.name for path in tmp_path.iterdir()} <= {"loading.py", "__pycache__"}

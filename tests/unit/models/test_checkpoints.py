@@ -19,6 +19,7 @@ from diffusers import (
     ScoreSdeVeScheduler,
     UNet2DModel,
 )
+from safetensors.torch import load_file, save_file
 
 import diffdescent as dd
 from diffdescent.models import load_model
@@ -248,3 +249,23 @@ def test_a_flow_scheduler_makes_a_flow_model_that_is_told_1000_t(tmp_path: Path)
 def test_a_scheduler_of_unknown_process_is_refused(tmp_path: Path) -> None:
     with pytest.raises(dd.UserError, match="ScoreSdeVeScheduler"):
         load_model(str(saved(tmp_path, ScoreSdeVeScheduler())))
+
+
+def test_weights_and_config_of_two_networks_are_refused(tmp_path: Path) -> None:
+    """diffusers says so in its log, leaves the weights out or draws random ones, and goes on."""
+    folder = labelled(tmp_path, classes=["a", "b"])
+    path = folder / "unet" / "config.json"
+    config = json.loads(path.read_text())
+    for changed, said in (
+        ({"num_class_embeds": None}, r"class_embedding\.weight is not in the config"),
+        ({"attention_head_dim": -1}, "describes a network that cannot be evaluated"),
+        ({"downsample_padding": -1}, "describes a network that cannot be evaluated"),
+    ):
+        path.write_text(json.dumps({**config, **changed}))
+        with pytest.raises(dd.UserError, match=said):
+            load_model(str(folder))
+    path.write_text(json.dumps(config))
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    save_file({k: v for k, v in load_file(weights).items() if k != "conv_out.bias"}, weights)
+    with pytest.raises(dd.UserError, match=r"conv_out\.bias is not in the weights"):
+        load_model(str(folder))

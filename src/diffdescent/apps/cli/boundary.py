@@ -29,6 +29,9 @@ _MEND = {
 }
 
 
+_IMPORT = "<frozen importlib._bootstrap>"
+
+
 class Stopped(BaseException):
     """A signal asked the command to end; no ``except Exception`` on the way stops it."""
 
@@ -82,7 +85,11 @@ def boundary() -> Iterator[None]:
 @contextlib.contextmanager
 def _signals() -> Iterator[None]:
     """SIGINT and SIGTERM raise :class:`Stopped` within this block, so that files are closed and
-    nothing half-written stays; a second one ends the process at once."""
+    nothing half-written stays; a second one ends the process at once.
+
+    A library that is being imported cannot be left by an exception (PyTorch aborts): there the
+    process ends at once, which harms nothing unless a file is being written.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -90,7 +97,11 @@ def _signals() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         for one in before:
             signal.signal(one, signal.SIG_DFL)
-        raise Stopped(number)
+        stopped = Stopped(number)
+        if _importing(frame):
+            os.write(2, f"{stopped}\n".encode())
+            os._exit(stopped.code)
+        raise stopped
 
     before: dict[int, Any] = {}
     for number in (int(signal.SIGINT), int(signal.SIGTERM)):
@@ -101,6 +112,18 @@ def _signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Whether an import is under way, and no file is being written."""
+    files = sys.modules.get("diffdescent.base.files")
+    found = False
+    while frame is not None:
+        if files is not None and frame.f_code.co_filename == files.__file__:
+            return False
+        found = found or frame.f_code.co_filename == _IMPORT
+        frame = frame.f_back
+    return found
 
 
 @contextlib.contextmanager

@@ -46,9 +46,11 @@ def demo(
     from diffdescent.base.files import make_folder
 
     from .demo_images import NETWORK, draw_images
+    from .results import check_folder
 
     if n < 1:
         raise UserError("--n must be at least 1.")
+    check_folder(out, "demo", "images.png", "comparison")
     make_folder(out)
     begun = time.monotonic()
     network = not _lacks("diffusers", f"the network {NETWORK} ({MIXTURE} is drawn instead)")

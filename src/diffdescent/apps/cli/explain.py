@@ -43,6 +43,10 @@ def explain(
     from diffdescent.lab.explain import explain as read
     from diffdescent.run.restoring import usual_grid
 
+    from .results import check_folder, write_result
+
+    if out is not None:
+        check_folder(out, "explanation", "explain.json", "*.png")
     kind = process_named(process)
     if names_method(sampler):
         conditioned = parse_method(sampler)
@@ -69,7 +73,6 @@ def explain(
         from diffdescent.lab.explain import draw_stability
 
         from .draw_weights import draw_bands, draw_weights
-        from .results import write_result
 
         write_result(out, "explain.json", record)
         draw_weights(found.weights, out / "weights.png")

@@ -87,7 +87,7 @@ def landscape(
 
     from .labels import one_label
     from .prompted import prompted, shown
-    from .results import write_result
+    from .results import check_folder, write_result
 
     recipes = [part.strip() for part in samplers.split(";") if part.strip()]
     if not recipes:
@@ -98,6 +98,7 @@ def landscape(
         raise unknown("plane", plane, ("runs", "all"))
     if sample < 0:
         raise UserError(f"--sample must be at least 0, not {sample}.")
+    check_folder(out, "landscape", "landscape.json", "cache", "landscape.png", "strip.png")
     numbers = [] if counts.strip().lower() == "none" else _counts(counts)
     asked = {
         "negative_prompt": negative_prompt,

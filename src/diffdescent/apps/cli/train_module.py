@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 
-from diffdescent.apps.cli.app import main
+from diffdescent.__main__ import main
 
 if __name__ == "__main__":
     sys.argv.insert(1, "train")

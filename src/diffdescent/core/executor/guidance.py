@@ -9,10 +9,17 @@ import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
+from diffdescent.core.guidance_terms import GuidanceTerms
 from diffdescent.core.plan import Output, Plan
 
 from .answer import Answer
 from .parts import Evaluated, Terms
+
+SPECTRAL = (
+    "A calibrated sampler was fitted for an ε that follows x0; give a threshold eps=recompute, or"
+    " use cfg in place of CFG++."
+)
+"""Why a calibrated sampler takes no correction of x0 alone."""
 
 
 def guidance_terms(
@@ -53,6 +60,21 @@ def learned_sigma(log_var: tuple[float, float], answer: Answer | None) -> Tensor
     return torch.exp(
         0.5 * torch.lerp(torch.full_like(fraction, low), torch.full_like(fraction, high), fraction)
     )
+
+
+def require_guidable(plan: Plan, terms: GuidanceTerms) -> None:
+    """Raise :class:`UserError` where steps of ``plan`` cannot take guidance with these terms.
+
+    The values do not matter, so that it can be asked before anything is evaluated.
+    """
+    if terms.x0 is not None:
+        if plan.spectral is not None:
+            raise UserError(SPECTRAL)
+        require_single_use(plan, "CFG++ renoises in samplers such as ddim and ddpm")
+    if terms.mean is not None:
+        _require_mean(plan)
+    if terms.state is not None:
+        _require_single(plan)
 
 
 def require_single_use(plan: Plan, instead: str) -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
+from diffdescent.core.calls import check_call
 from diffdescent.core.linear import combine
 from diffdescent.core.noise import NoiseSource
 from diffdescent.core.plan import Output, Plan
@@ -22,7 +23,7 @@ from diffdescent.core.process import Point
 from diffdescent.core.transforms.base import Commit, Displacement, Estimate, Evaluation
 
 from .answer import Answer
-from .guidance import guidance_terms, learned_sigma, require_single_use
+from .guidance import guidance_terms, learned_sigma, require_guidable, require_single_use
 from .health import Health
 from .parts import Evaluated, Ingredients, Terms, from_elsewhere, wanted_parts
 from .spectral import spectral_runner, spectral_state
@@ -69,6 +70,7 @@ class Executor:
         base: Tensor | None = None,
         record: bool = True,
     ) -> None:
+        check_call(type(self), locals())
         if plan.stochastic and noise is None:
             raise UserError(
                 f"{plan.name} adds noise at every step; give it a noise source (a seed)."
@@ -152,8 +154,8 @@ class Executor:
             raw = raw.to(self.dtype)
         answer = Answer(row, self._current, raw, prediction)
         self._health.remember(self._index, raw, self._current if answer.guided else None)
-        if answer.x0_alone is not None:
-            require_single_use(self.plan, "CFG++ renoises in samplers such as ddim and ddpm")
+        if answer.guided:
+            require_guidable(self.plan, prediction.guidance)
         if self._estimates:
             self._correct(answer)
         if answer.guided or self._wanted:

@@ -13,6 +13,7 @@ from diffdescent.core.predict import Basis
 from diffdescent.core.spectrum.rows import Spectral, SpectralRunner
 
 from .answer import Answer
+from .guidance import SPECTRAL
 
 
 def spectral_runner(plan: Plan, x: Tensor, wanted: Basis | None) -> SpectralRunner | None:
@@ -45,10 +46,7 @@ def spectral_state(
     if answer is None:
         return runner.step(spectral, base, ())
     if answer.x0_alone is not None:
-        raise UserError(
-            "A calibrated sampler was fitted for an ε that follows x0; give a threshold"
-            " eps=recompute, or use cfg in place of CFG++."
-        )
+        raise UserError(SPECTRAL)
     newest = answer.kept()
     score = [] if answer.evaluated is None else answer.evaluated.gradient(1.0)
     if score:

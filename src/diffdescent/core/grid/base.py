@@ -11,7 +11,7 @@ import numpy as np
 
 from diffdescent.base.errors import UserError, unknown
 from diffdescent.base.notebook import curve_svg, table_html
-from diffdescent.base.words import counted
+from diffdescent.base.words import counted, shown
 from diffdescent.core.namespace import GRID_NAMES
 from diffdescent.core.options import check_option, keywords_of
 from diffdescent.core.process import Array, Point, Process
@@ -166,8 +166,15 @@ def make_grid(name: str, process: Process, steps: int, **options: object) -> Gri
     """
     if name not in GRIDS:
         raise unknown("grid", name, GRIDS)
+    if not isinstance(process, Process):
+        raise UserError(
+            f"A grid needs a process, such as dd.VP.named() or that of a model, not"
+            f" {shown(process)}."
+        )
     if not isinstance(steps, int) or steps < 1:
-        raise UserError(f"A grid needs at least 1 step, and a whole number of them, not {steps!r}.")
+        raise UserError(
+            f"A grid needs at least 1 step, and a whole number of them, not {shown(steps)}."
+        )
     known = keywords_of(GRIDS[name])
     for key in options:
         if key not in known:

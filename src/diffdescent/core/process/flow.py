@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from diffdescent.base.errors import UserError
+from diffdescent.core.calls import check_fields
 
 from .base import Array, ArrayLike, Point, Process
 
@@ -27,6 +28,7 @@ class Flow(Process):
     t_max: float = 1.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.shift > 0:
             raise UserError(
                 f"Flow's shift must be positive, not {self.shift}; 1 leaves the times as they are."

@@ -7,6 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from diffdescent.core.calls import check_fields
+
 from .base import Array, ArrayLike, Point, Process
 
 
@@ -18,6 +20,9 @@ class VE(Process):
     usual_grid: ClassVar[str | None] = "karras"
     t_min: float = 0.002
     t_max: float = 80.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def alpha_sigma(self, t: ArrayLike) -> tuple[Array, Array]:
         t = np.asarray(t, dtype=np.float64)

@@ -10,6 +10,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.words import shown
+from diffdescent.core.calls import check_fields
 
 from .base import Array, ArrayLike, Point, Process, TimeSpacing
 from .betas import Schedule, make_betas
@@ -51,7 +53,13 @@ class VP(_UnitVariance):
     log_alpha_bar: Array = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        betas = np.asarray(self.betas, dtype=np.float64)
+        try:
+            betas = np.asarray(self.betas, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise UserError(
+                f"VP needs a vector of betas, not {shown(self.betas)}; give"
+                " betas=make_betas('linear')."
+            ) from None
         if betas.ndim != 1 or len(betas) < 2 or not np.all((betas > 0) & (betas <= 1)):
             raise UserError(
                 "VP needs a vector of at least two betas in (0, 1]; give"
@@ -193,6 +201,9 @@ class VPContinuous(_UnitVariance):
     beta_max: float = 20.0
     t_min: float = 1e-3
     t_max: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def alpha_sigma(self, t: ArrayLike) -> tuple[Array, Array]:
         t = np.asarray(t, dtype=np.float64)

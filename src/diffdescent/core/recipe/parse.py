@@ -13,7 +13,9 @@ from __future__ import annotations
 import dataclasses
 
 from diffdescent.base.errors import UserError, unknown
+from diffdescent.base.words import shown
 from diffdescent.core.aliases import GRID_ALIASES, normal
+from diffdescent.core.calls import check_call
 from diffdescent.core.grammar import Reader, bind
 from diffdescent.core.grid import GRIDS, Grid, make_grid
 from diffdescent.core.options import keywords_of, options_of
@@ -73,6 +75,7 @@ def sampler(text: str, **options: object) -> Recipe:
     Raises:
         UserError: also for an option that it does not have.
     """
+    check_call(sampler, locals())
     found = parse(text)
     if not options:
         return found
@@ -116,6 +119,8 @@ def parse_grid(text: str, process: Process, steps: int) -> Grid:
     Raises:
         UserError: wrong syntax, names and options, and too few or too many steps.
     """
+    if not isinstance(text, str):
+        raise UserError(f"A grid is named by a text, such as 'loglinear', not {shown(text)}.")
     name, values = grid_call(text)
     return make_grid(name, process, steps, **values)
 

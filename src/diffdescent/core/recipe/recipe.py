@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from diffdescent.base.errors import UserError
+from diffdescent.core.calls import check_fields
 from diffdescent.core.grammar import print_element
 from diffdescent.core.grid import Grid
 from diffdescent.core.plan import Plan
@@ -36,6 +37,7 @@ class Recipe:
     usual_grid: str | None = dataclasses.field(default=None, compare=False)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.grid is None and isinstance(self.solver, Calibrated):
             object.__setattr__(self, "grid", self.solver.grid)
         rewrites = [t for t in self.transforms if isinstance(t, Rewrite)]

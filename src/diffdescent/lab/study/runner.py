@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from diffdescent.base.errors import UserError
 from diffdescent.base.files import pack_arrays
 from diffdescent.base.hashes import json_hash
 from diffdescent.base.version import __version__
@@ -117,6 +118,7 @@ def prepare(
     Raises:
         UserError: what cannot be run, and a folder with another protocol.
     """
+    _check_unused(config, out)
     worker = Worker(config, model)
     protocol: dict[str, Any] = {
         "model": config.model,
@@ -154,6 +156,19 @@ def prepare(
     return Study(
         config, out, tuple(cells), tuple(left_out), protocol, worker, store, given=not named
     )
+
+
+def _check_unused(config: StudyConfig, out: Path) -> None:
+    """Raise :class:`UserError` for an extractor or a reference that is not there, also where no
+    metric asks for it."""
+    from diffdescent.evaluate.extractors import check_extractor
+
+    check_extractor(config.features)
+    if config.reference is not None and not Path(config.reference).exists() and not _recorded(out):
+        raise UserError(
+            f"There is no reference {config.reference}; give a folder, zip or npz of images, or an"
+            " npz of statistics."
+        )
 
 
 def _reference(config: StudyConfig, worker: Worker, out: Path) -> dict[str, str | None]:

@@ -16,13 +16,14 @@ from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError
 from diffdescent.base.images import to_uint8
 from diffdescent.core import recipe as recipes
+from diffdescent.core.executor import require_guidable
 from diffdescent.core.grid import Grid
 from diffdescent.core.model_info import info
 from diffdescent.core.network import EDM, Network
 from diffdescent.core.predict import Predictor
 from diffdescent.core.process import Point
 from diffdescent.core.recipe import Recipe
-from diffdescent.guidance.wrapper import Wrapper
+from diffdescent.guidance.wrapper import Wrapper, terms_of
 from diffdescent.models import load_model
 from diffdescent.models.exact import Exact
 from diffdescent.models.flowmap import exact_solution
@@ -89,15 +90,16 @@ class Worker:
         return self._guided[key]
 
     def check(self, cell: Cell) -> None:
-        """Raise :class:`UserError` for labels that the model does not know, and for guidance that
-        lacks them."""
-        model, _ = self.guided(cell.guidance, recipes.parse(cell.sampler))
+        """Raise :class:`UserError` for labels that the model does not know, for guidance that
+        lacks them, and for guidance that the sampler cannot take."""
+        model, recipe = self.guided(cell.guidance, recipes.parse(cell.sampler))
+        grid = recipes.parse_grid(cell.grid, model.process, cell.steps)
+        require_guidable(recipe.plan(grid), terms_of(model))
         labels_for(cell.labels, model, range(1))
         if isinstance(model, Wrapper) and cell.labels == NONE:
             # Whether guidance can do without labels (a text for all, an energy) is known when it is
             # asked.
-            points = recipes.parse_grid(cell.grid, model.process, cell.steps).points
-            guided = next(filter(model.active, points), None)
+            guided = next(filter(model.active, grid.points), None)
             if guided is not None:
                 self.flops(cell, model, guided)
 

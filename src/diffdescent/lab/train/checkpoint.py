@@ -1,9 +1,12 @@
-"""One file that holds a whole run: weights, average, optimizer and step, written so that a crash
-leaves the old one whole."""
+"""The folder of a training: the record of its settings, and one file that holds weights, average,
+optimizer and step, written so that a crash leaves the old one whole."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import torch
 from diffdescent.base.errors import UserError
 from diffdescent.base.files import replace_file
 from diffdescent.base.reading import reason, require_file
+from diffdescent.run.store import Kind, Store
 
 from .config import TrainConfig, make_config
 
@@ -41,6 +45,36 @@ _FREE = frozenset(
         )
     }
 )
+
+_REMEDY = "restore these to resume, choose another out:, or start from its weights with init_from:."
+
+
+def _compared(record: dict[str, Any], where: str) -> dict[str, Any]:
+    """The settings of a record by their full names, and its images. What an older record does not
+    know has its default."""
+    found = record.get("config")
+    config = make_config(found if isinstance(found, dict) else {}, where)
+    return {**_flat(config.model_dump(mode="json")), "images": record.get("images")}
+
+
+TRAINING = Kind(
+    what="training",
+    record="training.json",
+    entries=re.compile(r"checkpoint\.pt|samples/\d{7,}\.png"),
+    before=re.compile(r"\..*|log\.jsonl|samples|tensorboard"),
+    free=_FREE,
+    view=_compared,
+    remedy=_REMEDY,
+)
+
+
+def training_store(config: TrainConfig, images: str) -> Store:
+    """The folder of a run on the images that ``images`` identifies; a training from before there
+    were records has a checkpoint instead, and goes on."""
+    out = Path(config.out)
+    old = (out / "checkpoint.pt").is_file()
+    kind = replace(TRAINING, before=re.compile(".*")) if old else TRAINING
+    return Store(out, kind, {"config": config.model_dump(mode="json"), "images": images})
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -106,13 +140,10 @@ def check_same_run(path: Path, saved: str, config: TrainConfig) -> None:
     ]
     if differ:
         named = ", ".join(f"{k} was {then.get(k)!r} and is {now.get(k)!r}" for k in differ)
-        raise UserError(
-            f"The checkpoint {path} comes from another config: {named}; restore these to resume,"
-            " choose another out:, or start from its weights with init_from:."
-        )
+        raise UserError(f"The checkpoint {path} comes from another config: {named}; {_REMEDY}")
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict):

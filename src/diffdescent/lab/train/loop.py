@@ -19,13 +19,13 @@ import torch
 from torch import nn
 
 from diffdescent.base.errors import UserError
-from diffdescent.base.files import make_folder, sweep
+from diffdescent.base.files import make_folder
 from diffdescent.base.image_sets import ImageSet, read_images
 from diffdescent.base.images import save_png
 from diffdescent.base.whole import is_whole
 
 from .batches import Batch, Batches
-from .checkpoint import check_same_run, load_checkpoint, save_checkpoint
+from .checkpoint import check_same_run, load_checkpoint, save_checkpoint, training_store
 from .config import OptimizerConfig, TrainConfig
 from .ema import EMA
 from .export import export_model, model_folder
@@ -60,8 +60,9 @@ def train(
 ) -> Result:
     """Train, or go on training, the network of a recipe.
 
-    The run lives in ``config.out``: ``checkpoint.pt``, from which it goes on, ``log.jsonl``,
-    ``samples/`` and, at the end, ``model/`` with the averaged weights.
+    The run lives in ``config.out``: ``training.json``, its settings, claimed before anything else
+    is written; ``checkpoint.pt``, from which it goes on; ``log.jsonl``, ``samples/`` and, at the
+    end, ``model/`` with the averaged weights.
 
     Args:
         config: of the run, by :func:`load_config`.
@@ -74,7 +75,8 @@ def train(
         A :class:`Result`: the model's folder and the last loss.
 
     Raises:
-        UserError: bad data, another config's checkpoint, a full disk, or a loss that is not finite.
+        UserError: bad data, a folder that holds another run or other files, a full disk, or a loss
+            that is not finite.
     """
     from accelerate import Accelerator
 
@@ -128,14 +130,13 @@ class _Run:
         self.objective = _objective(config, self.null)
         rank, world = accelerator.process_index, accelerator.num_processes
         self.batches = Batches(images, config.data, config.run.batch, config.run.seed, rank, world)
+        if self.main:
+            training_store(config, self.data_id).claim()
+            make_folder(Path(config.out) / "samples")
         # One thread makes the next batch while the network works on this one; a batch depends on
         # its step alone.
         self.ahead = ThreadPoolExecutor(1)
         self.next_batch: Future[Batch] = self.ahead.submit(self.batches.at, self.step)
-        if self.main:
-            make_folder(Path(config.out) / "samples")
-            for folder in (Path(config.out), Path(config.out) / "samples"):
-                sweep(folder)
         self.report = Report(config, self.step, show=self.main and not quiet, write=self.main)
 
     def _resume(self) -> None:
@@ -228,8 +229,8 @@ class _Run:
         )
         return (
             f"The loss or its gradient stopped being finite between steps {since} and {self.step};"
-            f" {kept}: lower optimizer.lr or optimizer.clip, or use run.precision=fp32, and run"
-            " again."
+            f" {kept}: lower optimizer.lr or optimizer.clip, or use run.precision=fp32, and train"
+            " with another out: (init_from: begins with a checkpoint's weights)."
         )
 
     def _save(self) -> None:

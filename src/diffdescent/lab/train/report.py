@@ -70,6 +70,8 @@ class Report:
             self._bar.stop()
         if self._board is not None:
             self._board.close()
+        if kind is None and self.write:
+            self._rewrite(self._entries())
 
     def line(
         self, step: int, loss: float, norm: float, lr: float, seconds: float, steps: int
@@ -129,14 +131,22 @@ class Report:
     def _cut_back(self, step: int) -> None:
         if not self.path.exists():
             return
-        kept = []
-        for text in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
-            entry = _entry(text)
-            if entry is not None and entry["step"] <= step:
-                kept.append(text + "\n")
-                if "loss" not in entry:
-                    self._measured.add(entry["step"])
-        write_atomically(self.path, "".join(kept).encode())
+        kept = [entry for entry in self._entries() if entry["step"] <= step]
+        self._measured |= {entry["step"] for entry in kept if "loss" not in entry}
+        self._rewrite(kept)
+
+    def _entries(self) -> list[dict[str, Any]]:
+        """The lines of the log in order, each once: another process may have run the same training
+        at the same time."""
+        if not self.path.exists():
+            return []
+        texts = self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+        entries = [entry for entry in map(_entry, texts) if entry is not None]
+        once = {(entry["step"], "loss" not in entry): entry for entry in reversed(entries)}
+        return [once[key] for key in sorted(once)]
+
+    def _rewrite(self, entries: list[dict[str, Any]]) -> None:
+        write_atomically(self.path, "".join(json.dumps(e) + "\n" for e in entries).encode())
 
 
 def _entry(text: str) -> dict[str, Any] | None:

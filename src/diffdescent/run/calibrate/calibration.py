@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diffdescent.base.errors import UserError
 from diffdescent.base.version import __version__
+from diffdescent.core.calls import check_call
 from diffdescent.core.model_info import info
 from diffdescent.core.noise import check_seed
 from diffdescent.core.predict import Predictor
@@ -127,6 +128,7 @@ def calibrate(
             deterministic, guidance that is not a part of the estimate, and a model whose own
             solution does not settle, as under too strong guidance.
     """
+    check_call(calibrate, locals())
     check_counts(nfe, trajectories_count, held_out, teacher_levels)
     check_seed(seed)
     if end_to_end is not None and not 0 <= end_to_end <= 100:

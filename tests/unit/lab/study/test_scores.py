@@ -24,6 +24,7 @@ from diffdescent.evaluate import (
     write_statistics,
 )
 from diffdescent.lab.study import execute, prepare
+from diffdescent.lab.study import read_reference as read_kept_reference
 from diffdescent.lab.study.runner import begin
 from diffdescent.models.flowmap import exact_solution
 from diffdescent.models.mixture import Mixture
@@ -269,3 +270,33 @@ def test_half_precision_networks(
     one, two = (r.pictures[r.study.cells[0].key].astype(float) for r in (full, half))
     assert 0 < abs(one - two).mean() < 8  # grey levels: another rounding, the same picture
     assert capfd.readouterr().err == ""
+
+
+def test_the_reference_has_one_name_when_it_is_read_and_when_its_features_were_kept(
+    make: Make, photos: Path, tmp_path: Path
+) -> None:
+    study = prepare(make(metrics="fd", reference=str(photos), nfe=4), tmp_path / "out")
+    read = read_kept_reference(study)()
+    assert list((tmp_path / "out" / "cache").glob("reference-*.npz"))
+    kept = read_kept_reference(study)()
+    assert read.name == kept.name == study.protocol["reference"] == photos.name
+    assert kept.count == read.count
+
+
+def test_what_no_metric_asks_for_must_be_there_all_the_same(make: Make, tmp_path: Path) -> None:
+    for entries, said in (
+        ({"features": "no_such"}, "Unknown feature extractor 'no_such'"),
+        ({"features": "inception:gone.pth"}, r"no file of FID weights gone\.pth"),
+        ({"reference": "gone.zip"}, r"There is no reference gone\.zip"),
+    ):
+        with pytest.raises(UserError, match=said):
+            prepare(make(metrics="rmse", **entries), tmp_path / "out")
+
+
+def test_guidance_that_a_sampler_cannot_take_is_refused_before_anything_is_written(
+    make: Make, tmp_path: Path
+) -> None:
+    entries = {"guidance": "cfgpp(scale=0.5)", "labels": "cycle", "metrics": "solution_rmse"}
+    with pytest.raises(UserError, match="uses an evaluation in two steps, so ε must follow x0"):
+        execute(make(samplers=["ddim", "unipc"], **entries), tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -206,6 +206,35 @@ def test_a_checkpoint_of_other_images_is_refused(values: dict[str, Any], data: P
         train(make_config(values), quiet=True)
 
 
+def test_a_training_claims_its_folder_before_its_first_checkpoint(values: dict[str, Any]) -> None:
+    out = Path(values["out"])
+    values["optimizer"]["lr"] = 1e9
+    with pytest.raises(UserError, match="no checkpoint was written yet"):
+        train(make_config(values), quiet=True)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    values["optimizer"]["lr"] = 1e-3
+    other = r"holds a training with another optimizer\.lr \(1000000000\.0 there, 0\.001 now\)"
+    with pytest.raises(UserError, match=other):
+        train(make_config(values), quiet=True)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_a_training_goes_into_no_folder_of_other_files(values: dict[str, Any]) -> None:
+    out = Path(values["out"])
+    out.mkdir()
+    (out / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match=r"holds files, but not the training\.json"):
+        train(make_config(values), quiet=True)
+    assert [path.name for path in out.iterdir()] == ["thesis.tex"]
+    (out / "thesis.tex").unlink()
+    train(make_config(values), quiet=True)
+    (out / "training.json").unlink()  # as before there were records
+    (out / "notes.txt").write_text("lr too high?")
+    values["run"]["steps"] = 8
+    assert train(make_config(values), quiet=True).steps == 8
+    assert json.loads((out / "training.json").read_text())["config"]["run"]["steps"] == 8
+
+
 def test_a_damaged_checkpoint_is_named(values: dict[str, Any]) -> None:
     train(make_config(values), quiet=True)
     path = Path(values["out"]) / "checkpoint.pt"

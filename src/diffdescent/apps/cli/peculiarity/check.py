@@ -21,6 +21,9 @@ from .options import Bf16, TrainingSet
 if TYPE_CHECKING:
     from diffdescent.lab.peculiarity.check import Memory, Reading
 
+PIECE = f"*-{'[0-9a-f]' * 20}.npz"
+"""Names of the pieces that a check keeps."""
+
 
 def check(
     model: Annotated[str, typer.Argument(help="A model of figures.")] = "figures",
@@ -69,8 +72,10 @@ def check(
     from diffdescent.models import load_model
     from diffdescent.run.pieces import Pieces
 
+    from ..results import check_folder
     from .training_set import read_training_set
 
+    check_folder(out, "check", "check.csv", PIECE)
     strengths = list(dict.fromkeys(strength or STRENGTHS))
     for each in strengths:
         check_strength(each)

@@ -32,6 +32,10 @@ def perturb(
     from diffdescent.lab.peculiarity.pictures import draw_effects
     from diffdescent.lab.peculiarity.readers import read_poses
 
+    from ..results import check_folder
+
+    if out is not None:
+        check_folder(out, "perturbation", "effects.csv", "effects.png")
     found = effects(read_poses(path), load_clusters(clusters), seed=seed)
     table = Table("change", "K", "n", "rises, %", "p (sign)", "caught, %", "RMSE", show_edge=False)
     for e in found:

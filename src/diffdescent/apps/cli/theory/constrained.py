@@ -32,10 +32,11 @@ def constrained(
     from diffdescent.lab.theory.constrained_picture import draw_constrained
     from diffdescent.lab.theory.constrained_table import rates, reached
 
-    from ..results import write_result
+    from ..results import check_folder, write_result
 
     if steps < 2 or n < 1:
         raise UserError("--steps must be at least 2 and --n at least 1.")
+    check_folder(out, "measurement of constraints", "constrained.json", "constrained.png")
     rows, reach = list(rates(steps, n, seed)), list(reached(steps, 4 * n, seed))
     result = {
         "steps": steps,

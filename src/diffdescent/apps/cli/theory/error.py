@@ -46,8 +46,9 @@ def error(
     from diffdescent.run import make_recipe, resolve_grid
 
     from ..labels import one_label
-    from .report import report
+    from .report import check_errors_folder, report
 
+    check_errors_folder(out)
     exact = model.strip().startswith("images:")
     if limit is not None and not exact and not over.strip().startswith("images:"):
         raise UserError("--limit takes a part of a set of images; give --set images:PATH with it.")

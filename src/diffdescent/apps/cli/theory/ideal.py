@@ -46,10 +46,11 @@ def ideal(
     from diffdescent.lab.theory.image_data import read_set
     from diffdescent.lab.theory.sets.by_name import images_path
 
-    from .report import report
+    from .report import check_errors_folder, report
 
     if batch_size < 1 or n < 1:
         raise UserError("--n and --batch-size must be at least 1.")
+    check_errors_folder(out)
     path = images_path(data)
     found = read_set(path, limit=limit, memory=memory, rows=min(batch_size, n), device=device)
     with Meter("measuring", "evaluations", hidden=as_json) as bar:

@@ -35,8 +35,9 @@ def lowrank(
     from diffdescent.lab.theory.lowrank import FRACTIONS, METRICS, sweep
     from diffdescent.lab.theory.pictures import draw_low_rank
 
-    from ..results import write_result
+    from ..results import check_folder, write_result
 
+    check_folder(out, "measurement of low ranks", "lowrank.json", CACHE, "lowrank.png")
     with Meter("measuring", "ranks", total=len(FRACTIONS), hidden=as_json) as bar:
         rows = sweep(
             FRACTIONS,

@@ -15,8 +15,17 @@ from diffdescent.base.errors import UserError
 from diffdescent.lab.theory import schedules
 from diffdescent.lab.theory.errors import Errors
 
-from ..results import finite, write_result
+from ..results import check_folder, finite, write_result
 from ..terminal import console as plain_console
+from .options import CACHE
+
+
+def check_errors_folder(out: Path) -> None:
+    """Raise :class:`UserError` where :func:`report` must not write: a folder with other files."""
+    check_folder(
+        out, "measurement of errors", "errors.json", CACHE, "errors.csv", "errors.png",
+        "distances.png",
+    )  # fmt: skip
 
 
 def report(

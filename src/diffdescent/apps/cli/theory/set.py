@@ -46,10 +46,11 @@ def describe(
     from diffdescent.lab.theory.sets.points import Points
     from diffdescent.run.pieces import Pieces
 
-    from ..results import finite, write_result
+    from ..results import check_folder, finite, write_result
 
     if min(neighbours, sample, tangents) < 1:
         raise UserError("--neighbours, --sample and --tangents must be at least 1.")
+    check_folder(out, "measurement of a set", "set.json", CACHE, "projection.png")
     points = Points(read_set(data, limit=limit, memory=memory, rows=ROWS, device=device))
     if len(points) < 4:
         raise UserError(
