@@ -58,7 +58,7 @@ PLACES: dict[str, dict[str, Any]] = {
     "half size": {"scale": 0.5},
     "double size": {"scale": 2.0},
 }
-NOISES, LEVELS = range(3_000_000, 3_000_024), 48
+NOISES, LEVELS = range(3_000_000, 3_000_024), 64
 """Of the second table: noises that are in no fit, and the teacher's evaluations."""
 
 
