@@ -1,9 +1,11 @@
-"""The registered studies as tables: their own scripts, on their committed figures."""
+"""Tables that are not CSV files: registered studies by their own scripts on their committed
+figures, and the reports in the bundled calibrated samplers."""
 
 from __future__ import annotations
 
 import csv
 import importlib.util
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,6 +35,23 @@ def registered(folder: Path, name: str) -> list[Row]:
     finally:
         sys.path.remove(str(folder))
         sys.modules.pop("figures", None)
+
+
+def bundled(folder: Path) -> list[Row]:
+    """What each bundled calibrated sampler's file says was measured on held-out noises."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        report = json.loads(path.read_text(encoding="utf-8"))["report"]
+        own, fixed = report["rmse"], report["fixed"]["rmse"]
+        row = {
+            "name": path.stem, **report["difference"], "n": report["held_out"],
+            "calibrated": own["value"], "calibrated_half": (own["high"] - own["low"]) / 2,
+            "fixed": fixed["value"], "fixed_half": (fixed["high"] - fixed["low"]) / 2,
+            "ratio": own["value"] / fixed["value"],
+        }  # fmt: skip
+        row["difference"] = row.pop("value")
+        found.append({key: str(value) for key, value in row.items()})
+    return found
 
 
 def _script(folder: Path, name: str) -> ModuleType:

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from tools.registered_tables import registered
+from tools.registered_tables import bundled, registered
 
 from diffdescent.base.statistics import Estimate, holm, normal_test, sign_test
 
@@ -22,6 +22,8 @@ Row = Mapping[str, str]
 NUMBER = re.compile(r"(?<![\w.])[-−+]?(?:\d{1,3}(?:,\d{3})+|\d*\.?\d+)(?!\w)")
 REGISTERED = "registered:"
 """Before the name of a registered study that stands for a table."""
+BUNDLED = "bundled:"
+"""Stands for what the bundled calibrated samplers' files say was measured."""
 FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 INTERVAL = re.compile(r"([-−+]?\d*\.?\d+) (?:% |points )?\[([-−+]?\d*\.?\d+), ([-−+]?\d*\.?\d+)\]")
 TESTS = {
@@ -88,6 +90,8 @@ class Tables:
         if name.startswith(REGISTERED):
             folder = self.docs.parent / "studies" / "registered"
             return registered(folder, name.removeprefix(REGISTERED))
+        if name == BUNDLED:
+            return bundled(self.docs.parent / "src" / "diffdescent" / "assets" / "calibrated")
         with (self.docs / name).resolve().open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
 

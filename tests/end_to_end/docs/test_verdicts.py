@@ -19,6 +19,8 @@ def docs(tmp_path: Path) -> Path:
     kept = shutil.ignore_patterns("*.png", "*.svg")
     shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=kept)
     shutil.copytree(ROOT / "studies" / "registered", tmp_path / "studies" / "registered")
+    fitted = Path("src", "diffdescent", "assets", "calibrated")
+    shutil.copytree(ROOT / fitted, tmp_path / fitted)
     shutil.copy(ROOT / "README.md", tmp_path)
     return tmp_path / "docs"
 
@@ -55,12 +57,18 @@ def test_every_statement_is_as_its_table_says() -> None:
             "has values that the study's table has not",
         ),
         (f"{PAIRED}/gamma.csv", "behind the best", "ahead", "selects no row"),
+        ("../README.md", "0.180 [0.161, 0.198]", "0.150 [0.131, 0.168]", "0.150 [0.131, 0.168]"),
+        ("../studies/registered/figures.csv", ",n,n,n,n,n,", ",n,n,n,n,p,", "comes out"),
     ],
 )  # fmt: skip
 def test_what_is_falsified_is_found(docs: Path, file: str, old: str, new: str, what: str) -> None:
     change(docs / file, old, new)
     wrong = check(docs)[1]
     assert any(what in one for one in wrong), wrong
+
+
+def test_an_unchanged_copy_has_nothing_wrong(docs: Path) -> None:
+    assert check(docs)[1] == []
 
 
 def test_a_printed_number_is_a_rounded_one() -> None:
