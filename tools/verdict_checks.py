@@ -25,12 +25,12 @@ REGISTERED = "registered:"
 BUNDLED = "bundled:"
 """Stands for what the bundled calibrated samplers' files say was measured."""
 FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
-INTERVAL = re.compile(r"([-−+]?\d*\.?\d+) (?:% |points )?\[([-−+]?\d*\.?\d+), ([-−+]?\d*\.?\d+)\]")
 TESTS = {
     "paired": "paired difference, normal",
     "mcnemar": "McNemar, exact",
     "sign": "sign test, exact",
     "difference": "difference of independent groups, normal",
+    "zero": "a mean against 0, normal",
     "apart": "two values and their intervals as if independent, normal",
     "stratified": "Mantel and Haenszel, over the species",
     "equivalence": "two one-sided tests within the margin",
@@ -122,11 +122,13 @@ def _matches(found: str, wanted: Any) -> bool:
     text = str(wanted)
     if text.startswith("!"):
         return not _matches(found, text[1:])
+    if FLOAT.fullmatch(found) and FLOAT.fullmatch(text):
+        return float(found) == float(text)
     return found == text or ("*" in text and fnmatchcase(found, text.replace("[", "[[]")))
 
 
 def _gap(row: Row, prefix: str) -> Estimate:
-    difference = row.get(f"{prefix}difference") or row["difference"]
+    difference = row.get(f"{prefix}difference") or row.get("difference") or row["value"]
     return Estimate(float(difference), float(row[f"{prefix}low"]), float(row[f"{prefix}high"]))
 
 
@@ -202,15 +204,22 @@ def numbers_of(rows: Sequence[Row]) -> Iterator[float]:
             yield float(value)
 
 
-def stands(token: str, numbers: Sequence[float]) -> bool:
-    """Whether a printed number is one of ``numbers``, rounded, as it is or in per cent."""
+def stands(token: str, numbers: Sequence[float], share: bool = False) -> bool:
+    """Whether a printed number is one of ``numbers``, rounded, as it is or, of a ``share``, in per
+    cent."""
     digits = token.lstrip("-−+").replace(",", "")
     places = len(digits.partition(".")[2])
     near = 0.505 * 10.0**-places
-    return any(abs(abs(x) * k - float(digits)) <= near for x in numbers for k in (1, 100))
+    scales = (1, 100) if share else (1,)
+    return any(abs(abs(x) * k - float(digits)) <= near for x in numbers for k in scales)
 
 
-def _plain(text: str) -> str:
+def shares(text: str) -> bool:
+    """Whether a text speaks of shares."""
+    return "%" in text or "points" in text
+
+
+def plain(text: str) -> str:
     """Text without code, links' targets and line breaks."""
     return re.sub(r"\s+", " ", re.sub(r"`[^`]*`|\]\([^)]*\)|10⁻.", " ", text))
 
@@ -224,33 +233,6 @@ def wrong(one: Statement, found: Verdict, page: str) -> Iterator[str]:
     if one.test != "none" and {k: v for k, v in expect.items() if v} != dict(found.counts):
         yield f"should come out {dict(expect)} and comes out {dict(found.counts)}"
     given = [*map(float, one.given), *map(float, re.findall(r"\d+", found.n.replace(",", "")))]
-    for token in NUMBER.findall(_plain(quote)):
-        if not stands(token, (*found.numbers, *given)):
+    for token in NUMBER.findall(plain(quote)):
+        if not stands(token, (*found.numbers, *given), shares(quote)):
             yield f"says {token}, which is not in its rows"
-
-
-def section(page: str, heading: str) -> str:
-    """The part of a page under the heading that begins so."""
-    lines = page.split("\n")
-    begin = next((i for i, line in enumerate(lines) if line.startswith(heading)), None)
-    if begin is None:
-        raise ValueError(f"has no heading {heading!r}")
-    depth = len(heading) - len(heading.lstrip("#"))
-    ends = (i for i in range(begin + 1, len(lines)) if re.match(rf"#{{1,{depth}}} ", lines[i]))
-    return "\n".join(lines[begin : next(ends, len(lines))])
-
-
-def loose(text: str, rows: Sequence[Row], given: Sequence[float]) -> Iterator[str]:
-    """Intervals, and numbers with a decimal point in Markdown tables, that no row has. What stands
-    after ± is not looked up: tables have the ends."""
-    by_row = [tuple(numbers_of([row])) for row in rows]
-    every = [x for numbers in by_row for x in numbers] + [float(x) for x in given]
-    for triple in INTERVAL.findall(_plain(text)):
-        if not any(all(stands(token, numbers) for token in triple) for numbers in by_row):
-            yield f"{triple[0]} [{triple[1]}, {triple[2]}]"
-    lines = [line for line in text.split("\n") if line.startswith("|")]
-    for line in lines:
-        values = re.sub(r"± [\d.]+", "", INTERVAL.sub("", line.split("|", 2)[2]))
-        for token in NUMBER.findall(_plain(values)):
-            if "." in token and not stands(token, every):
-                yield token

@@ -24,12 +24,11 @@ from tools.verdict_checks import (
     Tables,
     Verdict,
     decide,
-    loose,
     numbers_of,
-    section,
     stands,
     wrong,
 )
+from tools.verdict_pages import cells, loose, section
 
 ROOT = Path(__file__).parents[1]
 
@@ -72,11 +71,23 @@ def check(docs: Path) -> tuple[list[Verdict], list[str]]:
             f"{block['page']}, {block['section']!r}: {what} is not in {', '.join(block['tables'])}"
             for what in loose(text, rows, known)
         ]
+    for spec in given["cells"]:
+        text = section(pages(spec["page"]), spec["section"])
+        found += [
+            f"{spec['page']}, {spec['section']!r}: {what} is not its row's in {spec['table']}"
+            for what in cells(text, spec, tables)
+        ]
     for path in sorted((docs / "results" / "paired").glob("*.csv")):
         values = list(numbers_of(tables.read(f"results/{path.name}")))
         for row in tables.read(f"results/paired/{path.name}"):
             if not all(stands(row[side], values) for side in ("a_value", "b_value")):
                 found.append(f"{path.name}: {row} has values that the study's table has not")
+            a, b, gap, low, high = (
+                float(row[name]) for name in ("a_value", "b_value", "difference", "low", "high")
+            )
+            rounding = 0.002 * max(abs(a), abs(b)) + 1e-4
+            if abs(abs(a - b) - abs(gap)) > rounding or not low <= gap <= high:
+                found.append(f"{path.name}: {row} does not fit together")
     return verdicts, found
 
 

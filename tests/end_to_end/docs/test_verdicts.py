@@ -57,6 +57,10 @@ def test_every_statement_is_as_its_table_says() -> None:
             "has values that the study's table has not",
         ),
         (f"{PAIRED}/gamma.csv", "behind the best", "ahead", "selects no row"),
+        (PAGE, "| **78.0** (2.5", "| **78.4** (2.5", "1.75, 5: 78.4 is not its row's"),
+        (PAGE, "(N = 512)", "(N = 5,120)", "N = 5,120 is not in"),
+        (f"{PAIRED}/gamma.csv", "2.520,0.571,4.469", "-2.520,0.571,4.469", "not fit together"),
+        ("pxp.md", "45.8 % [38.3, 53.2]", "48.5 % [38.3, 53.2]", "48.5 % [38.3, 53.2] is not in"),
         ("../README.md", "0.180 [0.161, 0.198]", "0.150 [0.131, 0.168]", "0.150 [0.131, 0.168]"),
         ("../studies/registered/figures.csv", ",n,n,n,n,n,", ",n,n,n,n,p,", "comes out"),
     ],
@@ -73,6 +77,7 @@ def test_an_unchanged_copy_has_nothing_wrong(docs: Path) -> None:
 
 def test_a_printed_number_is_a_rounded_one() -> None:
     assert stands("−1.7", [-1.719])
-    assert stands("44", [0.4445])
+    assert stands("44", [0.4445], share=True)
+    assert not stands("44", [0.4445])
     assert stands(".022", [-0.02179])
     assert not stands("1.8", [-1.719])
