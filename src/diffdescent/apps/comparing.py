@@ -13,6 +13,7 @@ import torch
 
 from diffdescent.apps.textimage import wants_prompt
 from diffdescent.base.errors import UserError
+from diffdescent.base.keywords import known_keywords
 from diffdescent.base.words import counted
 from diffdescent.core.calls import check_call
 from diffdescent.core.model_info import info
@@ -114,6 +115,12 @@ def _seen(net: Predictor) -> bool:
     return info(net).decode is not None or bool(net.shape and net.shape[0] in (1, 3))
 
 
+@known_keywords(
+    {
+        "steps": "dd.compare counts network evaluations, which cost the same for every sampler:"
+        " give nfe=; plain steps are --steps of the command line and a study's."
+    }
+)
 def compare(
     model: Predictor | str,
     samplers: str | Sequence[str] | None = None,

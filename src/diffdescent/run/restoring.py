@@ -11,6 +11,7 @@ from torch import Tensor
 
 from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError
+from diffdescent.base.keywords import known_keywords
 from diffdescent.core import recipe as recipes
 from diffdescent.core.calls import check_call
 from diffdescent.core.grid import Grid
@@ -65,6 +66,9 @@ class Restored:
         return self.images.std(1)
 
 
+@known_keywords(
+    {"steps": "dd.restore counts network evaluations: give nfe=, and it takes the steps they pay."}
+)
 def restore(
     model: Predictor | str,
     y: Tensor,

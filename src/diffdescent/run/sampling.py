@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from diffdescent.base.keywords import known_keywords
 from diffdescent.core.calls import check_call
 from diffdescent.core.executor import Executor
 from diffdescent.core.predict import Predictor
@@ -143,6 +144,12 @@ def _displacements(run: Run, recipe: Recipe, given: Given, eps: Tensor) -> tuple
     return (inpaint, *chain) if run.blend == "before" else (*chain, inpaint)
 
 
+@known_keywords(
+    {
+        "nfe": "dd.sample counts steps of the grid, not evaluations: give steps=; what they cost is"
+        " result.plan.nfe (a step of most samplers costs one evaluation, of heun two)."
+    }
+)
 def sample(
     model: Predictor | str | Callable[..., Any],
     recipe: Recipe | str | None = None,

@@ -19,7 +19,12 @@ from .options import AnyModel, Device, GuidanceScale, Height, Json, MicroBatch, 
 def calibrate(
     model: AnyModel,
     out: Annotated[Path, typer.Option(help="The JSON file to write.")],
-    nfe: Annotated[int, typer.Option(help="Network evaluations of the sampler, 3 to 12.")] = 5,
+    nfe: Annotated[
+        int,
+        typer.Option(
+            help="Network evaluations of the sampler, 3 to 12; sample takes as many --steps."
+        ),
+    ] = 5,
     guidance: Annotated[
         str | None,
         typer.Option(

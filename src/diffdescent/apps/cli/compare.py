@@ -60,9 +60,14 @@ def compare(
     ] = None,
     nfe: Annotated[
         str | None,
-        typer.Option(help="Budgets in network evaluations; default 5,10, with images 5,10,20,50."),
+        typer.Option(
+            help="Budgets in network evaluations (--steps: in steps); default 5,10, with images"
+            " 5,10,20,50."
+        ),
     ] = None,
-    steps: Annotated[str | None, typer.Option(help="Plain step counts, in place of --nfe.")] = None,
+    steps: Annotated[
+        str | None, typer.Option(help="Plain steps of the grid, in place of --nfe.")
+    ] = None,
     grids: Annotated[str, typer.Option(help="Grids; usual is each sampler's own.")] = "usual",
     vary: Annotated[
         list[str] | None,

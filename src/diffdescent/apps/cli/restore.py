@@ -47,7 +47,9 @@ def restore(
     method: Annotated[
         str | None, typer.Option(help='Restoration methods, e.g. "ddnm; dps; diffpir".')
     ] = None,
-    nfe: Annotated[str | None, typer.Option(help="Network evaluations; several with ,.")] = None,
+    nfe: Annotated[
+        str | None, typer.Option(help="Network evaluations (of sample: --steps); several with ,.")
+    ] = None,
     n: Annotated[int | None, typer.Option(help="Samples of each image.")] = None,
     count: Annotated[int | None, typer.Option(help="How many of the images; default: all.")] = None,
     measured: Annotated[

@@ -42,7 +42,13 @@ def sample(
             " where it is bundled, else ge or unipc."
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(help="Steps of the grid.")] = 20,
+    steps: Annotated[
+        int,
+        typer.Option(
+            help="Steps of the grid; one costs one evaluation, of heun two (elsewhere --nfe counts"
+            " evaluations)."
+        ),
+    ] = 20,
     grid: Annotated[
         str | None, typer.Option(help="A grid, e.g. loglinear; default: the recipe's usual one.")
     ] = None,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.keywords import known_keywords
 from diffdescent.base.version import __version__
 from diffdescent.core.calls import check_call
 from diffdescent.core.model_info import info
@@ -47,6 +48,9 @@ from .teacher import TEACHER, check_converged, teacher_error, trajectories
 Note = Callable[[str], None]
 
 
+@known_keywords(
+    {"steps": "dd.calibrate counts network evaluations, one for each step: give nfe= (3 to 12)."}
+)
 def calibrate(
     model: Predictor | str,
     *,
