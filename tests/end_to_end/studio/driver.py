@@ -62,7 +62,7 @@ class Visitor:
     def open(self, address: str) -> None:
         """Go there and wait until the page is alive."""
         self.driver.get(address)
-        self.wait(lambda: self.js("return document.body.dataset.ready"), 60)
+        self.wait(lambda: self.js("return document.body.dataset.ready"))
 
     def find(self, selector: str) -> Any:
         """The first element."""
@@ -101,7 +101,7 @@ class Visitor:
                 return
         raise AssertionError(f"There is no tab {name}.")
 
-    def wait(self, found: Callable[[], T], seconds: float = 40) -> T:
+    def wait(self, found: Callable[[], T], seconds: float = 150) -> T:
         """What ``found`` gives, once it gives something."""
         from selenium.common.exceptions import WebDriverException
 

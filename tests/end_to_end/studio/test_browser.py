@@ -72,7 +72,7 @@ def test_exports_and_texts(visitor: Visitor) -> None:
     visitor.js(SAVED)
     for button in ("#png", "#json", "#gif"):
         visitor.click(button)
-    saved = visitor.wait(lambda: (s := visitor.js("return saved")) and len(s) == 3 and s, 30)
+    saved = visitor.wait(lambda: (s := visitor.js("return saved")) and len(s) == 3 and s)
     bodies = {name: base64.b64decode(data.partition(",")[2]) for name, data in saved.items()}
     assert Image.open(io.BytesIO(bodies["comparison.png"])).format == "PNG"
     assert Image.open(io.BytesIO(bodies["trajectories.gif"])).n_frames == 9
@@ -119,8 +119,8 @@ def test_a_run_is_cancelled_at_once(visitor: Visitor) -> None:
     visitor.wait(lambda: "of 400" in visitor.text("#lane1"))
     begun = time.monotonic()
     visitor.click("#cancel")
-    visitor.wait(lambda: visitor.text("#status") == "cancelled", 10)
-    assert time.monotonic() - begun < 10  # a second, unless the machine is busy
+    visitor.wait(lambda: visitor.text("#status") == "cancelled")
+    assert time.monotonic() - begun < 20  # a second, unless the machine is busy
     stood = visitor.text("#lane1")
     time.sleep(2)
     assert visitor.text("#lane1") == stood
@@ -145,7 +145,7 @@ def test_the_other_tabs(visitor: Visitor, address: str) -> None:
     visitor.wait(lambda: "sweep.yaml" in visitor.js("return saved"))
     visitor.tab("Landscape")
     visitor.click("#draw")
-    visitor.wait(lambda: visitor.js("return !!document.querySelector('#scene img')"), 90)
+    visitor.wait(lambda: visitor.js("return !!document.querySelector('#scene img')"))
     assert "RMSE" in visitor.text("#scene-status")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from html import escape
 from typing import Literal
 
@@ -101,7 +102,7 @@ class Grid:
         """Whether the grid removes noise (a reversed grid adds it)."""
         return bool(self.ratio[0] > self.ratio[-1])
 
-    @property
+    @cached_property  # solvers ask for it at each of their steps
     def points(self) -> tuple[Point, ...]:
         """The levels, from the start to the end."""
         return tuple(

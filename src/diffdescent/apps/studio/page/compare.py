@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from ..comparing import Comparison, Mistakes
+from ..comparing import FRAMES, Comparison, Mistakes
 from ..converged import Solutions
 from ..exports import film, picture, record
 from ..preparing import Mistake
@@ -20,8 +20,10 @@ from .lane import LaneFields
 from .work import checked_work, kept_work
 
 TEXTS = ("recipe", "python", "command", "diffusers")
-NOTE_SECONDS = 0.25
-"""Between two notes on how far the converged solution is."""
+SECONDS = 0.2
+"""Between two messages of long runs and of the converged solution: a browser on a busy machine
+falls behind a flood of them, and answers no click. Runs of up to :data:`FRAMES` evaluations show
+every one."""
 
 
 class CompareTab:
@@ -97,15 +99,17 @@ class CompareTab:
 
     def work(self, comparison: Comparison) -> Iterator[list[str]]:
         """Run a comparison, and show every evaluation."""
-        shown = [_empty()] * LANES
+        shown, changed, said = [_empty()] * LANES, set[int](), 0.0
         yield [*shown, note("starting")]
-        said = 0.0
-        for changed in comparison.steps():
-            if changed is not None:
-                shown[changed] = lane(comparison.lanes[changed])
-            elif time.monotonic() - said < NOTE_SECONDS:
+        for number in comparison.steps():
+            one = None if number is None else comparison.lanes[number]
+            changed |= set() if number is None else {number}
+            every = one is not None and (one.nfe <= FRAMES or one.finished)
+            if not every and time.monotonic() - said < SECONDS:
                 continue
-            said = time.monotonic()
+            for i in changed:
+                shown[i] = lane(comparison.lanes[i])
+            changed, said = set(), time.monotonic()
             yield [*shown, running(comparison)]
         yield [*shown, running(comparison)]
 
