@@ -24,7 +24,20 @@ def execute(path: Path, *, folder: Path | None = None) -> nbformat.NotebookNode:
     client.execute(env=os.environ | {"PYTHONWARNINGS": "ignore"})  # of notebook widgets
     for cell in notebook.cells:
         cell.metadata = {}  # times of execution would change with every run
+        if cell.cell_type == "code":
+            cell.outputs = [one for one in map(_light, cell.outputs) if one is not None]
     return notebook
+
+
+def _light(output: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
+    """An output with each picture once, as PNG; None for a progress bar that is gone."""
+    data = output.get("data", {})
+    if data.get("text/html") == "" and "image/png" not in data:
+        return None
+    if "image/png" in data:
+        for other in ("image/jpeg", "text/html"):
+            data.pop(other, None)
+    return output
 
 
 def main(names: list[str]) -> None:
