@@ -48,7 +48,11 @@ SAME = {
 }
 """deepinv's methods, and ours with their settings. Its DiffPIR's λ = 7 is 3.5 here: it takes σ_n in
 [0, 1] and σ̃ in [−1, 1], which divides ρ by 4, and its proximal map doubles it."""
-OURS = (*SAME.values(), "diffpir", "hqs", "dps", "ddrm")
+COLD = "ddrm(temperature=0) @ karras(start=2, rho=1)"
+"""As the first of :data:`SAME`, without any noise in the steps."""
+OWN = {"DDRM": COLD, "DiffPIR": "diffpir", "DPS": "dps", "DPS, annealed": "dps"}
+"""Ours of the same kind as deepinv's, with our settings."""
+OURS = (*SAME.values(), COLD, "diffpir", "hqs", "dps", "ddrm")
 UNUSED = ("torchvision", "natsort", "einops", "h5py", "hdf5storage")
 
 
@@ -243,11 +247,11 @@ def main() -> None:
                     table.add(partial(peer, method), clean, **place, who="deepinv", method=name)
             for name in filter(chosen, OURS):
                 table.add(partial(own, name), clean, **place, who="ours", method=name)
-        print("  the same algorithm and settings, ours less deepinv's:")
+        print("  ours less deepinv's: the same algorithm and settings, then our own settings")
         for nfe in budgets:
-            for name, same in SAME.items():
-                found = table.difference((text, nfe, "ours", same), (text, nfe, "deepinv", name))
-                print(f"    {name:16} at {nfe:4d}  {found}")
+            for name, ours in (*SAME.items(), *OWN.items()):
+                found = table.difference((text, nfe, "ours", ours), (text, nfe, "deepinv", name))
+                print(f"    {ours:64} {name:14} at {nfe:4d}  {found}")
         print(f"  ours at {budgets[0]} less deepinv's at {budgets[-1]}:")
         for ours in OURS:
             for name in peers:

@@ -39,6 +39,7 @@ AFFINE = (
     "diffpir",
     "ddim | pigdm(spread={s})",
     "pigdm(spread={s})",
+    "pigdm(spectrum='{c}')",
     "ddim | mmps(steps=36, through=inf)",
     "ddnm",
     "ddrm",

@@ -23,6 +23,8 @@ from diffdescent.core.measurement import Measurement
 from diffdescent.core.operators.iterative import conjugate_gradients
 from diffdescent.core.predict import Prediction
 from diffdescent.core.process import Point
+from diffdescent.core.restoration.prior import estimated_covariance
+from diffdescent.core.spectrum.power import Spectrum
 
 from .through import Frozen, Traced, trace
 from .wrapper import Wrapper
@@ -150,21 +152,41 @@ class PseudoInverse(Measured):
     model of :class:`PenaltyGradient`: x̂0 += τ d with τ = ⟨A d, r⟩/(‖A d‖² + σ_n²⟨g, d⟩). τ is 1
     where V = r_t²I; where the data vary more than r_t² along a direction, as images do in their low
     frequencies, the paper's step (``search`` false) is too long by that ratio and can diverge.
+
+    With ``prior``, the power spectrum of the images, their covariance given x_t takes the place of
+    r_t²·I in all of this, and conjugate gradients solve the equation, without the network: exact
+    for every Gaussian prior of that spectrum and every linear operator.
     """
 
     search: bool = field(default=True, kw_only=True)
+    prior: Spectrum | None = field(default=None, kw_only=True)
 
     def change(self, traced: Traced | Frozen, point: Point) -> Tensor:
         known, x0 = self.measurement, traced.x0.to(self.measurement.y.dtype)
-        r2 = self.variance(point)
-        g = (known.proximal(x0, known.noise**2 / r2, "pigdm") - x0) / r2
+        g = self._solved(x0, point)
         d = traced.pull(g) * (point.sigma**2 / point.alpha)
+        if self.prior is not None and isinstance(traced, Frozen):
+            d = estimated_covariance(self.prior, point.ratio, g)
         if not self.search:
             return d
         moved = known.operator.forward(d)
         curve = total(moved, moved) + known.noise**2 * total(g, d).clamp(min=0.0)
         step = total(moved, known.residual(x0)) / curve.clamp(min=_TINY)
         return d * step.clamp(min=0.0).reshape(-1, *(1,) * (d.ndim - 1))
+
+    def _solved(self, x0: Tensor, point: Point) -> Tensor:
+        """Aᵀ(A R Aᵀ + σ_n²)⁻¹(y − A x̂0), R the covariance of x0 given x_t."""
+        known, prior = self.measurement, self.prior
+        if prior is None:
+            r2 = self.variance(point)
+            return (known.proximal(x0, known.noise**2 / r2, "pigdm") - x0) / r2
+        operator = known.linear("pigdm")
+
+        def matrix(u: Tensor) -> Tensor:
+            spread = estimated_covariance(prior, point.ratio, operator.adjoint(u))
+            return operator.forward(spread) + known.noise**2 * u
+
+        return operator.adjoint(conjugate_gradients(matrix, known.residual(x0)))
 
 
 @dataclass

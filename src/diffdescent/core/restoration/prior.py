@@ -1,4 +1,4 @@
-"""What the power spectrum of images says along the singular directions of an operator."""
+"""What the power spectrum of images says of their covariance C."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from diffdescent.base.errors import UserError
 from diffdescent.core.operators import Linear
 from diffdescent.core.spectrum.power import Spectrum
-from diffdescent.core.spectrum.rows import from_axes
+from diffdescent.core.spectrum.rows import from_axes, to_axes
 
 EXACT = 2**14
 """Images of at most this many numbers are summed over exactly."""
@@ -23,8 +23,8 @@ def direction_variances(spectrum: Spectrum, operator: Linear) -> Tensor:
     """diag(Vᵀ C V) for images of covariance C, which ``spectrum`` gives, and the ``operator``'s
     V: the variance along each of its directions, broadcasting to ``in_shape``.
 
-    Exact up to :data:`EXACT` numbers an image; beyond, the mean over 512 random signs, whose error
-    is 6 % at most and none where C is diagonal in these directions (a mirrored blur).
+    Exact up to :data:`EXACT` numbers an image; beyond, the mean over 512 random signs, whose
+    standard error is 6 %, and none where C is diagonal in these directions (a mirrored blur).
 
     Raises:
         UserError: images that are not (C, H, W), or of other channels.
@@ -32,11 +32,7 @@ def direction_variances(spectrum: Spectrum, operator: Linear) -> Tensor:
     if spectrum.white:
         return torch.tensor(spectrum.power[0][0], dtype=operator.dtype, device=operator.device)
     shape = operator.in_shape
-    if len(shape) != 3:
-        raise UserError(f"A power spectrum is that of images (C, H, W), not of {shape}.")
-    channels, height, width = shape
-    power = spectrum.over((channels, height, width))
-    root = torch.from_numpy(power).sqrt().to(operator.device, operator.dtype)
+    root = _power(spectrum, shape, operator.dtype, operator.device).sqrt()
     size = math.prod(shape)
     total = torch.zeros(shape, dtype=operator.dtype, device=operator.device)
     for first in range(0, size if size <= EXACT else _PROBES, _AT_ONCE):
@@ -50,3 +46,23 @@ def direction_variances(spectrum: Spectrum, operator: Linear) -> Tensor:
         images = from_axes(units.view(-1, *shape) * root, spectrum.axes.tensor(root), spectrum.axes)
         total += operator.to_spectral(images).square().sum(0)
     return total if size <= EXACT else total / _PROBES
+
+
+def estimated_covariance(spectrum: Spectrum, ratio: float, v: Tensor) -> Tensor:
+    """Cov[x0 | x_t] v = (C⁻¹ + σ̃⁻²)⁻¹ v for images (B, C, H, W) at σ̃ = ``ratio``, which is diagonal
+    in the cosine coefficients as C is."""
+    power = _power(spectrum, tuple(v.shape[1:]), v.dtype, v.device)
+    matrix = spectrum.axes.tensor(v)
+    kept = to_axes(v, matrix, spectrum.axes) / (1 / power + ratio**-2)
+    return from_axes(kept, matrix, spectrum.axes)
+
+
+@lru_cache(maxsize=8)
+def _power(
+    spectrum: Spectrum, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """S of each cosine coefficient, of the images' shape."""
+    if len(shape) != 3:
+        raise UserError(f"A power spectrum is that of images (C, H, W), not of {shape}.")
+    channels, height, width = shape
+    return torch.from_numpy(spectrum.over((channels, height, width))).to(device, dtype)

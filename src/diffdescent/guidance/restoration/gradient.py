@@ -10,7 +10,7 @@ from diffdescent.core.options import In, positive
 from diffdescent.core.predict import Predictor
 from diffdescent.guidance.measured import MomentMatching, PenaltyGradient, PseudoInverse, Size
 
-from .method import Applied, Method, Spread, method
+from .method import Applied, Method, Spread, method, spectrum_of
 
 Through = Annotated[float, positive("the level σ/α up to which the network is differentiated")]
 
@@ -45,14 +45,19 @@ class DPS(Method):
 @dataclass(frozen=True)
 class PiGDM(Method):
     """``pigdm``: :class:`PseudoInverse`; ``spread`` is the standard deviation of the images,
-    ``search=false`` the paper's step."""
+    ``search=false`` the paper's step. ``spectrum``, the power of the images (``power(1.8)`` or a
+    file of ``diffdescent spectrum``), takes the place of ``spread``."""
 
     spread: Spread = 1.0
     through: Through = 10.0
     search: bool = True
+    spectrum: str = ""
     algorithm: ClassVar = "Gauss–Newton: the residual through (r_t² AAᵀ + σ_n²)⁻¹"
     rule: ClassVar = "x̂0 ← x̂0 + (σ²/α)(∂x̂0/∂x_t)ᵀAᵀ(r_t²AAᵀ + σ_n²)⁻¹(y − A x̂0)"
     source: ClassVar = "Song et al. 2023 (ΠGDM), eqs. 7 and 8"
+
+    def check_together(self) -> None:
+        spectrum_of(self.spectrum)
 
     @property
     def sampler(self) -> str:
@@ -66,6 +71,7 @@ class PiGDM(Method):
             through=self.through,
             spread=self.spread,
             search=self.search,
+            prior=spectrum_of(self.spectrum),
         ), ()
 
 

@@ -17,12 +17,19 @@ from diffdescent.core.namespace import Namespace
 from diffdescent.core.operators import Bound, Linear
 from diffdescent.core.options import In, Options, check_frozen, positive
 from diffdescent.core.predict import Predictor
+from diffdescent.core.spectrum.power import Spectrum, parse_spectrum
 from diffdescent.core.transforms.base import Transform
 
 Weight = Annotated[float, In(0, ends="[)", hint="1 is the method, 0 the sampler alone")]
 Spread = Annotated[float, positive("the standard deviation of the images; inf asks for none")]
 Share = Annotated[float, In(0, 1, hint="0 draws no new noise, 1 all of it")]
 Applied = tuple[Predictor, tuple[Transform, ...]]
+
+
+def spectrum_of(text: str) -> Spectrum | None:
+    """The power spectrum that a method is given; None for an empty text. Raises :class:`UserError`
+    for one that cannot be read."""
+    return parse_spectrum(text) if text else None
 
 
 @dataclass(frozen=True)

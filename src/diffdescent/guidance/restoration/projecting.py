@@ -10,11 +10,10 @@ from diffdescent.core.measurement import Measurement
 from diffdescent.core.options import In
 from diffdescent.core.predict import Predictor
 from diffdescent.core.restoration import Penalty, SpectralNoise, Splitting
-from diffdescent.core.spectrum.power import parse_spectrum
 from diffdescent.core.transforms import Project
 from diffdescent.core.transforms.constrain import Relaxation
 
-from .method import Applied, Method, Share, method
+from .method import Applied, Method, Share, method, spectrum_of
 
 
 @method("ddnm")
@@ -86,11 +85,10 @@ class DDRM(Method):
         return "ddim(fresh=1)"
 
     def check_together(self) -> None:
-        if self.spectrum:
-            parse_spectrum(self.spectrum)
+        spectrum_of(self.spectrum)
 
     def apply(self, model: Predictor, measurement: Measurement) -> Applied:
-        prior = parse_spectrum(self.spectrum) if self.spectrum else None
+        prior = spectrum_of(self.spectrum)
         return model, (
             SpectralNoise(measurement, self.eta, self.eta_b, self.weight, self.temperature, prior),
         )

@@ -60,6 +60,27 @@ def test_the_posterior_mean_of_gaussian_images_is_exact(
     assert float((found - exact).norm() / exact.norm()) < near
 
 
+@pytest.mark.parametrize("operator", ["mask", "blur", "downsample(2)", "fourier"])
+@pytest.mark.parametrize("through", ["", ", through=inf"])
+def test_pigdm_is_exact_for_every_operator(
+    operator: str, through: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the spectrum of coloured images; r_t²·I is not their covariance, and shows it."""
+    monkeypatch.setitem(NOISES, "silent", Silent)  # type: ignore[arg-type]
+    y = measured(POWER, operator, 0.2)
+    exact = posterior(coloured(POWER), operator, y, 0.2).mean
+    errors = []
+    for text in (f"pigdm(spectrum='{POWER}'{through})", f"pigdm(spread=0.4{through})"):
+        run = prepare_restoration(
+            coloured(POWER), y, operator, noise=0.2, method=text, nfe=30, grid="karras",
+            dtype=torch.float64,
+        )  # fmt: skip
+        found = collect(replace(run, noise="silent")).images
+        errors.append(float((found - exact).norm() / exact.norm()))
+    assert errors[0] < 0.01
+    assert errors[1] > 2 * errors[0]
+
+
 def test_their_covariance_is_exact_at_six_evaluations() -> None:
     noise, n = 0.3, 4000
     y = measured(POWER, "blur(sigma=0.8)", noise)[:1]
