@@ -4,15 +4,18 @@ them."""
 
 from .convert import Converted, convert, recognise
 from .folder import load_converted, load_module, read_settings
+from .inputs import Inputs, load_with_inputs
 from .settings import PUBLISHED, Settings
 
 __all__ = [
     "PUBLISHED",
     "Converted",
+    "Inputs",
     "Settings",
     "convert",
     "load_converted",
     "load_module",
+    "load_with_inputs",
     "read_settings",
     "recognise",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,8 @@ def load_converted(folder: str | Path, device: str | None = None) -> Network | E
     if settings.network not in ("ADMUNet", "DDPMUNet", "DhariwalUNet", "SongUNet"):
         uses = {
             "ADMClassifier": "it guides others: --guidance \"classifier(model='FOLDER')\"",
-            "GLIDEUNet": "it needs a text's tokens; use diffdescent.models.convert.load_module",
+            "GLIDEUNet": "it needs a text's tokens; diffdescent.models.convert.load_with_inputs"
+            " takes them",
         }
         raise UserError(
             f"{str(folder)!r} holds a {settings.network}, which cannot be sampled from by itself:"
@@ -87,11 +89,22 @@ def load_converted(folder: str | Path, device: str | None = None) -> Network | E
         )
     if settings.options.get("low_res"):
         raise UserError(
-            f"{str(folder)!r} enlarges images and needs a small one in addition to the noise; use"
-            " diffdescent.models.convert.load_module."
+            f"{str(folder)!r} enlarges images and needs a small one in addition to the noise;"
+            " diffdescent.models.convert.load_with_inputs takes them."
         )
+    negated = settings.process["kind"] == "ve"
+    return denoiser(folder, settings, device, lambda network: _Call(network, negated))
+
+
+def denoiser(
+    folder: Path,
+    settings: Settings,
+    device: str | None,
+    asked: Callable[[nn.Module], Callable[..., Tensor]],
+) -> Network | EDM:
+    """The folder's network as a model; ``asked`` makes ``module(x, t, labels)`` of it."""
     where = pick_device(device) if device else torch.device("cpu")
-    module = load_module(folder, where)
+    module = asked(load_module(folder, where))
     process = settings.make_process()
     common: dict[str, Any] = {
         "shape": settings.shape,
@@ -103,10 +116,9 @@ def load_converted(folder: str | Path, device: str | None = None) -> Network | E
     }
     if settings.process["kind"] == "edm":
         sigma_data = float(settings.process.get("sigma_data", 0.5))
-        return EDM(module=_Call(module), process=process, sigma_data=sigma_data, **common)
-    negated = settings.process["kind"] == "ve"
+        return EDM(module=module, process=process, sigma_data=sigma_data, **common)
     return Network(
-        module=_Call(module, negated),
+        module=module,
         process=process,
         kind="eps",
         time=_time(settings, process),

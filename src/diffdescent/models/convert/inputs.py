@@ -1,0 +1,126 @@
+"""Networks that are asked with more than x and t: a small image to enlarge, GLIDE's tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from diffdescent.base.errors import UserError
+from diffdescent.base.hashes import json_hash
+from diffdescent.core.network import Network
+
+from .folder import denoiser, read_settings
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """K questions; label k of the model that :func:`load_with_inputs` makes asks the k-th.
+
+    Args:
+        low_res: small images (K, C, h, w) in [−1, 1], for super-resolution.
+        classes: a class for each (K,), for class-conditional super-resolution.
+        tokens: of GLIDE's texts (K, text_ctx), int64, by GLIDE's own tokenizer.
+        mask: which tokens are real (K, text_ctx), bool; None: all of them.
+
+    Raises:
+        UserError: nothing given, and entries of other numbers than one another's.
+    """
+
+    low_res: Tensor | None = None
+    classes: Tensor | None = None
+    tokens: Tensor | None = None
+    mask: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        counts = {len(t) for t in self._given.values()}
+        if len(counts) != 1 or not min(counts):
+            raise UserError(
+                "Give low_res, classes, tokens or mask, one entry of each for every question, not"
+                f" {sorted(counts)}."
+            )
+
+    @property
+    def _given(self) -> dict[str, Tensor]:
+        found = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def __len__(self) -> int:
+        return len(next(iter(self._given.values())))
+
+    def chosen(self, labels: Tensor) -> dict[str, Tensor]:
+        """What the questions of ``labels`` hold; of −1 an empty text, and of the rest the first."""
+        at = labels.clamp(min=0)
+        found = {name: value.to(at.device)[at] for name, value in self._given.items()}
+        if "tokens" in found:
+            mask = found.get("mask", torch.ones_like(found["tokens"], dtype=torch.bool))
+            found["mask"] = mask & (labels >= 0)[:, None]
+        return found
+
+    def identity(self) -> str:
+        """A short name of their content."""
+        return json_hash({name: value.tolist() for name, value in self._given.items()}, 16)
+
+
+class _Asked:
+    """The network as ``module(x, t, labels)``, with what the labels stand for."""
+
+    def __init__(self, network: nn.Module, inputs: Inputs) -> None:
+        self.network, self.inputs = network, inputs
+
+    def __call__(self, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
+        asked = torch.full((len(x),), -1, device=x.device) if labels is None else labels
+        found = self.inputs.chosen(asked)
+        if "classes" in found:
+            found["labels"] = found.pop("classes")
+        out: Tensor = self.network(x, t, **found)
+        return out
+
+
+def load_with_inputs(folder: str | Path, inputs: Inputs, device: str | None = None) -> Network:
+    """Super-resolution (guided- and improved-diffusion) or GLIDE as an ordinary model: ``sample``,
+    ``compare``, ``calibrate`` and guidance take it, and label k is the k-th of ``inputs``.
+
+    GLIDE's label −1 is the empty text, so that ``cfg`` works on its base; a network that enlarges
+    needs its label. Inpainting networks see nothing that is kept.
+
+    Args:
+        folder: of a converted checkpoint.
+        inputs: what the labels stand for.
+        device: "cpu", "cuda" or "mps".
+
+    Returns:
+        The model.
+
+    Raises:
+        UserError: a damaged folder, a network that takes no such inputs, and inputs that it lacks.
+    """
+    settings = read_settings(Path(folder))
+    text, small = settings.network == "GLIDEUNet", bool(settings.options.get("low_res"))
+    if not (text or small):
+        raise UserError(
+            f"{str(folder)!r} needs neither a small image nor a text; load it as it is, with"
+            " load_model."
+        )
+    for name, wanted in (("tokens", text), ("low_res", small)):
+        if wanted == (getattr(inputs, name) is None):
+            raise UserError(
+                f"{str(folder)!r} holds a {settings.network} that"
+                f" {'needs' if wanted else 'takes no'} {name}; see"
+                " diffdescent.models.convert.Inputs."
+            )
+    if (settings.classes is not None) == (inputs.classes is None):
+        raise UserError(
+            f"{str(folder)!r} knows {settings.classes or 'no'} classes; give classes= for one that"
+            " does, and leave it out for one that does not."
+        )
+    found = denoiser(Path(folder), settings, device, lambda network: _Asked(network, inputs))
+    assert isinstance(found, Network)
+    return replace(
+        found,
+        label_count=len(inputs),
+        needs_label=small,
+        fingerprint=f"{found.fingerprint}+{inputs.identity()}",
+    )
