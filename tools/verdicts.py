@@ -101,8 +101,8 @@ family, which is not equality.
 
 Pages that compare without a table kept here, each number with its command: times and exact errors
 ([measurements](measurements.md)), the closed form's and the ablations' rows of
-[calibration](calibration.md), the comparison with deepinv ([restore](restore.md)), single runs that
-are looked at ([theory](theory.md), [landscape](landscape.md)), the networks'
+[calibration](calibration.md), single runs that are looked at ([theory](theory.md),
+[landscape](landscape.md)), constrained runs ([constraints](constraints.md)), the networks'
 [cards](cards/cifar10.md). They say what was seen there, not what was tested.
 
 | page | statement | test | family (tests) | n | outcome | p, corrected |
