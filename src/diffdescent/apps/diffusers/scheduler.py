@@ -255,11 +255,8 @@ class DescentScheduler(RunLevels, TrainingNoise, SchedulerMixin, ConfigMixin):  
         if run.noise is not None:
             if generator is not None and variance_noise is not None:
                 raise UserError("Give a generator or variance_noise, not both.")
-            run.noise.generator, run.noise.given, run.noise.dtype = (
-                generator,
-                variance_noise,
-                model_output.dtype,
-            )
+            run.noise.generator, run.noise.given = generator, variance_noise
+            run.noise.dtype = model_output.dtype
         following = run.tell(prediction, sample)
         if not return_dict and self.watch is None:
             return (following,)
