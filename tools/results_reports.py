@@ -31,8 +31,8 @@ FIXED = {
 """Columns that every study has; the others are its parameters."""
 HEAD = '<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
 STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem;
-  color-scheme: light dark; }
+:root { color-scheme: light dark; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
 img { max-width: 100%; background: white; }
 div { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 13px; }

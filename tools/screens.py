@@ -48,9 +48,11 @@ def browser() -> Iterator[Any]:
         driver.quit()
 
 
-def shot(driver: Any, page: Path, width: int, dark: bool, most: int = 1600) -> Image.Image:
-    """A page from its top, at most ``most`` pixels of it. Raises :class:`RuntimeError` for one that
-    is wider than the window."""
+def shot(
+    driver: Any, page: Path, width: int, dark: bool, most: int = 1600, at: str = "body"
+) -> Image.Image:
+    """A page from the element ``at``, at most ``most`` pixels of it. Raises :class:`RuntimeError`
+    for one that is wider than the window."""
     scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
@@ -61,9 +63,13 @@ def shot(driver: Any, page: Path, width: int, dark: bool, most: int = 1600) -> I
     )
     if wide > width:
         raise RuntimeError(f"{page.name} is {wide} pixels wide in a window of {width}.")
-    size["height"] = min(high, most)
+    top = driver.execute_script(
+        "return document.querySelector(arguments[0]).getBoundingClientRect().top", at
+    )
+    size["height"] = high
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    data = driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})["data"]
+    clip = {"x": 0, "y": max(0, top), "width": width, "height": min(high - top, most), "scale": 1}
+    data = driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png", "clip": clip})["data"]
     return Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
 
 
@@ -99,13 +105,13 @@ def tables(out: Path) -> None:
         save(shot(driver, page, 800, dark=False, most=2400), out)
 
 
-def pages(page: Path, out: Path) -> None:
+def pages(page: Path, out: Path, at: str) -> None:
     """Four pictures of one page: OUT-1280.png, OUT-400.png, and both dark."""
     with browser() as driver:
         for width in (1280, 400):
             for dark in (False, True):
                 name = f"{out.name}-{width}{'-dark' if dark else ''}.png"
-                save(shot(driver, page, width, dark), out.with_name(name))
+                save(shot(driver, page, width, dark, at=at), out.with_name(name))
 
 
 def main() -> None:
@@ -113,12 +119,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("tables", "page"))
     parser.add_argument("page", type=Path, nargs="?")
+    parser.add_argument("--at", default="body", help="where on the page to begin: a CSS selector")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     if args.what == "tables":
         tables(args.out)
     else:
-        pages(args.page, args.out)
+        pages(args.page, args.out, args.at)
 
 
 if __name__ == "__main__":

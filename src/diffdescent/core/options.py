@@ -17,6 +17,8 @@ import dataclasses
 import inspect
 import math
 import numbers
+import sys
+import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
@@ -103,8 +105,15 @@ def check_frozen(cls: type[Any]) -> None:
 
 
 def _options_of(cls: type[Any]) -> Mapping[str, Any]:
-    hints = typing.get_type_hints(cls, include_extras=True)
-    return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.init}
+    names = [f.name for f in dataclasses.fields(cls) if f.init]
+    hints: dict[str, Any] = {}
+    for base in reversed(cls.__mro__):
+        # Those alone: Python 3.10 cannot read a plain ClassVar.
+        own = {n: h for n, h in vars(base).get("__annotations__", {}).items() if n in names}
+        holder = types.SimpleNamespace(__annotations__=own)
+        module = vars(sys.modules[base.__module__])
+        hints |= typing.get_type_hints(holder, module, include_extras=True)
+    return {name: hints[name] for name in names}
 
 
 def _keywords_of(function: Callable[..., Any]) -> Mapping[str, Any]:

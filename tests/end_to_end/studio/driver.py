@@ -24,15 +24,16 @@ WORDS = (
 )
 WATCH = """
 window.seen = {1: [], 2: [], 3: [], 4: []};
-new MutationObserver(() => {
+window.watching = new MutationObserver(() => {
   for (const i of [1, 2, 3, 4]) {
     const image = document.querySelector(`#lane${i} img[data-live]`);
     const text = document.querySelector(`#lane${i} figcaption`);
     if (!image || !text) continue;
     const last = seen[i].at(-1);
-    if (!last || last[0] !== text.innerText) seen[i].push([text.innerText, image.src]);
+    if (!last || last[0] !== text.textContent) seen[i].push([text.textContent, image.src]);
   }
-}).observe(document.body, {subtree: true, childList: true, characterData: true});
+});
+watching.observe(document.body, {subtree: true, childList: true, characterData: true});
 """
 
 

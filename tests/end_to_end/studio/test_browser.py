@@ -51,6 +51,7 @@ def test_a_comparison_streams_every_evaluation(visitor: Visitor, address: str) -
     visitor.js(WATCH)
     visitor.click("#run")
     visitor.wait(lambda: finished(visitor))
+    visitor.js("watching.disconnect()")
     for lane, seen in visitor.js("return window.seen").items():
         assert [caption for caption, _ in seen] == [f"evaluation {k} of 8" for k in range(1, 9)]
         assert len({source for _, source in seen}) == 8, lane

@@ -243,7 +243,8 @@ class _style(AbstractContextManager[Any]):
 def _svg(figure: Any, plt: Any) -> bytes:
     buffer = io.BytesIO()
     plain_texts(figure)
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    # A legend wider than the panels stays whole.
+    figure.savefig(buffer, format="svg", metadata={"Date": None}, bbox_inches="tight")
     plt.close(figure)
     return buffer.getvalue()
 
