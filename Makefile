@@ -8,9 +8,19 @@ DEMO_OUT ?= demo-output
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-# One environment for everything; made anew when what it installs has changed.
-$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+# One environment for everything; made anew when what it installs has changed. With LOCKED=1, as the
+# hosted checks set it, every package is the one of requirements-ci.txt, by its hash: the lock is of
+# linux and Python 3.11 alone. PyTorch is of its version there: its builds, with CUDA or without,
+# have other hashes.
+$(VENV)/.installed: pyproject.toml constraints.txt requirements-ci.txt | $(VENV)/bin/python
+ifdef LOCKED
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	grep -v '^torch==' requirements-ci.txt > $(VENV)/locked.txt
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r $(VENV)/locked.txt
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+else
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+endif
 	touch $@
 
 demo: $(VENV)/.installed  ## the main job on the bundled model: samplers side by side, with a table

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from diffdescent.apps.textimage import wants_prompt
+from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError
 from diffdescent.base.keywords import known_keywords
 from diffdescent.base.words import counted
@@ -193,7 +194,7 @@ def compare(
         "features": features,
         "solution": solution,
         "micro_batch": micro_batch,
-        "device": torch.device(device or info(net).device).type,
+        "device": pick_device(device or info(net).device).type,
         "threads": torch.get_num_threads(),
         "resamples": resamples,
     }

@@ -11,6 +11,13 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal
 
+import numpy as np
+import torch
+
+from diffdescent.base.errors import UserError
+from diffdescent.base.words import shown
+
+from .limits import MOST, In, describe, is_union
 from .options import check_option
 
 
@@ -22,7 +29,7 @@ def check_call(function: Callable[..., Any], given: Mapping[str, Any]) -> None:
     """
     for name, hint in _hints(function).items():
         if name in given:
-            check_option(function.__name__, name, given[name], hint, "argument")
+            _check(function.__name__, name, given[name], hint)
 
 
 def check_fields(instance: Any) -> None:
@@ -31,7 +38,32 @@ def check_fields(instance: Any) -> None:
     given = {f.name: getattr(instance, f.name) for f in dataclasses.fields(cls) if f.init}
     for name, hint in _hints(cls).items():
         if name in given:
-            check_option(cls.__name__, name, given[name], hint, "argument")
+            _check(cls.__name__, name, given[name], hint)
+
+
+def _check(owner: str, name: str, value: object, hint: Any) -> None:
+    """An option takes a single value for a list of one; an argument is used as it is."""
+    members = typing.get_args(hint) if is_union(hint) else (hint,)
+    lists = [m for m in members if typing.get_origin(m) is tuple]
+    if lists and isinstance(value, torch.Tensor) and value.ndim and not _holds(value, hint):
+        value = value.tolist()
+    if lists and not isinstance(value, collections.abc.Sequence | np.ndarray | None):
+        members = tuple(m for m in members if m not in lists)
+        hint = typing.Union[members] if members else types.NoneType  # noqa: UP007
+        if not members or not _holds(value, hint):
+            raise UserError(
+                f"The argument {name!r} of {owner!r} must be {describe(lists[0])}, not"
+                f" {shown(value)}."
+            )
+    check_option(owner, name, value, hint, "argument")
+
+
+def _holds(value: object, hint: Any) -> bool:
+    try:
+        check_option("", "", value, hint)
+    except UserError:
+        return False
+    return True
 
 
 @cache
@@ -41,7 +73,7 @@ def _hints(function: Any) -> dict[str, Any]:
     for name, parameter in inspect.signature(function).parameters.items():
         hint = _resolved(parameter.annotation, function)
         if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL) and _plain(hint):
-            found[name] = _with_members(hint)
+            found[name] = _limited(name, hint)
     return found
 
 
@@ -72,11 +104,14 @@ def _plain(hint: Any) -> bool:
     return isinstance(kind, type) and kind is not Any and not getattr(kind, "_is_protocol", False)
 
 
-def _with_members(hint: Any) -> Any:
-    """An annotation in which a sequence is a tuple, whose members are held to theirs, too."""
+def _limited(name: str, hint: Any) -> Any:
+    """An annotation in which a sequence is a tuple, whose members are held to theirs, too, and a
+    whole number without a range of its own is at most :data:`MOST`."""
     origin, members = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return typing.Union[tuple(map(_with_members, members))]  # noqa: UP007
+    if hint is int and name != "seed":
+        return Annotated[int, In(high=MOST)]
+    if is_union(hint):
+        return typing.Union[tuple(_limited(name, member) for member in members)]  # noqa: UP007
     if origin is collections.abc.Sequence and _plain(members[0]):
         return tuple[members[0], ...]  # type: ignore[valid-type]
     return hint

@@ -16,6 +16,10 @@ _TYPES: dict[object, str] = {
     type(None): "none",
 }
 
+MOST = 10_000_000
+"""The highest whole number that is asked for without a range of its own: what a typing mistake asks
+for shall not run out of memory."""
+
 
 @dataclass(frozen=True)
 class In:

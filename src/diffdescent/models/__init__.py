@@ -3,6 +3,7 @@ images."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def load_model(name: str, device: str | None = None) -> Predictor:
         )
     shipped = bundled()
     folder = shipped.get(name, Path(name))
-    if folder.is_file():
+    if os.path.isfile(folder):
         kind = (
             "A single weights file says nothing of its network"
             if folder.suffix in _PICKLES
@@ -94,7 +95,7 @@ def load_model(name: str, device: str | None = None) -> Predictor:
             " (config.json and safetensors), convert a published checkpoint with `diffdescent"
             " convert`, or wrap your own module with dd.Network in Python."
         )
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         if "/" in name or name.startswith("."):
             raise UserError(
                 f"There is no folder {name!r}; give a checkpoint folder, a bundled name or"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,13 +23,27 @@ AnyGrid = Grid | str | Sequence[float] | None
 def resolve_grid(grid: AnyGrid, recipe: Recipe, process: Process, steps: int) -> Grid:
     """A grid from text or from its times (``[999, 500, 0]``), or the recipe's default one.
 
-    Raises :class:`UserError` for texts and times that make none.
+    Raises :class:`UserError` for texts and times that make none, and for a grid of another process.
     """
     if isinstance(grid, Grid):
+        if not _same(grid.process, process):
+            raise UserError(
+                f"The grid is of another process ({type(grid.process).__name__}) than the model's"
+                f" ({type(process).__name__}): α and σ differ at the same time; make it with the"
+                " model's, dd.grid(text, model.process, steps)."
+            )
         return grid
     if grid is not None and not isinstance(grid, str):
         return make_grid("explicit", process, steps, t=_times(grid))
     return recipes.parse_grid(grid or recipes.default_grid(recipe, process), process, steps)
+
+
+def _same(one: Process, other: Process) -> bool:
+    """Whether two processes have the same α and σ at nine times."""
+    if one is other:
+        return True
+    times = np.linspace(other.t_min, other.t_max, 9)
+    return bool(np.allclose(one.alpha_sigma(times), other.alpha_sigma(times), rtol=1e-4))
 
 
 def _times(values: Sequence[float]) -> tuple[float, ...]:

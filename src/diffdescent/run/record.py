@@ -3,6 +3,7 @@ back."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -231,8 +232,8 @@ class RunRecord:
                 does not know.
         """
         path = Path(path)
-        path = path / RECORD if path.is_dir() else path
-        if not path.is_file():
+        path = path / RECORD if os.path.isdir(path) else path
+        if not os.path.isfile(path):
             raise UserError(f"There is no record {path}; give a run.json or the folder of a run.")
         return cls.of_entries(read_object(path), str(path))
 

@@ -12,9 +12,11 @@ from torch import Tensor
 from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError
 from diffdescent.base.keywords import known_keywords
+from diffdescent.base.words import shown
 from diffdescent.core import recipe as recipes
 from diffdescent.core.calls import check_call
 from diffdescent.core.grid import Grid
+from diffdescent.core.limits import MOST
 from diffdescent.core.model_info import info
 from diffdescent.core.operators import Bound, Linear, Operator, parse_operator
 from diffdescent.core.plan import Plan
@@ -172,6 +174,8 @@ def prepare_restoration(
     net = resolve(model)
     if n < 1 or nfe < 1:
         raise UserError("n and nfe must be at least 1: samples for each image, and evaluations.")
+    if nfe > MOST:
+        raise UserError(f"nfe must be at most {MOST}, not {shown(nfe)}.")
     if not 0 <= noise < float("inf"):
         raise UserError(f"noise is σ_n ≥ 0, the measurement's standard deviation, not {noise}.")
     if net.shape is None and not isinstance(operator, Bound):

@@ -8,6 +8,7 @@ settings continue after a kill, others are refused by naming what differs.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -222,7 +223,8 @@ class Store:
     def _sweep(self) -> None:
         """Remove what killed processes left half-written."""
         for folder in (self.folder, *(p for p in self.folder.rglob("*") if p.is_dir())):
-            sweep(folder)
+            with contextlib.suppress(FileNotFoundError):  # a half-written folder, just swept away
+                sweep(folder)
 
     def _require_same(self, before: Any) -> None:
         there = self.kind.settings(before, self.record)

@@ -71,3 +71,28 @@ def test_no_two_seeds_draw_the_same_noise(seed: int) -> None:
 def test_ranges_of_samples_end_somewhere(text: str) -> None:
     with pytest.raises(UserError, match=r"samples|beyond"):
         numbers(text)
+
+
+def test_a_grid_of_another_process_is_refused() -> None:
+    model = dd.load_model("cifar10-mixture")
+    with pytest.raises(dd.UserError, match=r"of another process \(VE\) than the model's \(VP\)"):
+        dd.sample(model, "ddim", grid=dd.grid("karras", dd.VE(), 3), n=1)
+
+
+def test_arguments_are_what_their_annotations_say() -> None:
+    for given, said in (
+        ({"n": 10**30}, r"must be at most 10000000"),
+        (
+            {"shape": 3},
+            "must be a list of whole numbers",
+        ),
+        ({"shape": "abc"}, "must be a list of whole numbers"),
+        ({"device": 1.5}, "'device' of 'sample' must be"),
+        ({"callback": "print"}, "'callback' of 'sample' must be"),
+        ({"guidance": object()}, "not a object"),
+        ({"recipe": b"ddim"}, "'recipe' of 'sample' must be"),
+    ):
+        with pytest.raises(dd.UserError, match=said):
+            dd.sample("cifar10-mixture", **given)
+    with pytest.raises(dd.UserError, match="no_such_argument"):
+        dd.sample("cifar10-mixture", no_such_argument=1)

@@ -90,7 +90,11 @@ def test_a_grid_of_times() -> None:
     assert found.nfe == 2
     tensor = dd.sample(model, "ddim", grid=torch.tensor([999.0, 500.0, 0.0])).images
     assert torch.equal(tensor, dd.sample(model, "ddim", grid=times).images)
-    for wrong, words in (([0, 500], "must fall"), (["a"], "list of times"), (7, "list of times")):
+    for wrong, words in (
+        ([0, 500], "must fall"),
+        (["a"], "list of numbers"),
+        (7, "list of numbers"),
+    ):
         with pytest.raises(dd.UserError, match=words):
             dd.sample(model, "ddim", grid=wrong)  # type: ignore[arg-type]
 

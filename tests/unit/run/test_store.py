@@ -294,3 +294,14 @@ def test_what_a_kill_left_half_written_is_swept_away(tmp_path: Path) -> None:
 def test_an_unclaimed_store_writes_nothing(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="claimed"):
         store(tmp_path).write("0.npz", b"")
+
+
+def test_a_half_written_folder_within_is_swept_away(tmp_path: Path) -> None:
+    """It is one of the folders below, and gone when its turn comes."""
+    half = tmp_path / "run" / "model" / ".0123.partial"
+    (half / "unet").mkdir(parents=True)
+    (half / "unet" / "config.json").write_text("{}")
+    (tmp_path / "run" / "run.json").write_text("{}")
+    Store(tmp_path / "run", Kind("run", "run.json", re.compile("x"), "choose."), {}).claim()
+    assert not half.exists()
+    assert (tmp_path / "run" / "model").is_dir()

@@ -15,10 +15,8 @@ import typing
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from diffdescent.core.limits import In
+from diffdescent.core.limits import MOST, In
 
-MOST = 10_000_000
-"""The highest whole number of an option that says no range of its own."""
 SEEDS = In(0, 2**64 - 1)
 """The keys that noise has: 64 bits."""
 _BY_NAME = {"seed": SEEDS, "sample": In(0, 2**48 - 1)}

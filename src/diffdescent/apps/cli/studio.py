@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from diffdescent.base.errors import UserError
+from diffdescent.core.limits import In
 
 LOCAL = "127.0.0.1"
 
@@ -17,7 +18,9 @@ def studio(
         typer.Argument(help="A bundled name, a diffusers checkpoint folder, or images:PATH."),
     ] = "cifar10-mixture",
     port: Annotated[
-        int | None, typer.Option(help="Port; default: a free one from 7860 on.")
+        int | None,
+        typer.Option(help="Port; default: a free one from 7860 on."),
+        In(0, 65535),
     ] = None,
     host: Annotated[
         str, typer.Option(help="Serve others too, at this address of the machine.")

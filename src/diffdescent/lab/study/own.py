@@ -20,6 +20,7 @@ from diffdescent.base.errors import UserError
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import parse
 from diffdescent.evaluate.wasserstein import squared_errors
+from diffdescent.guidance.wrapper import terms_of
 from diffdescent.run.calibrate.subject import Subject
 from diffdescent.run.calibrate.teacher import Trajectories, teacher_error, trajectories
 from diffdescent.run.pieces import Pieces, model_identity
@@ -52,6 +53,10 @@ class OwnSolutions:
         self.worker = worker
         self._known: dict[tuple[str, str, int, int, int], Own] = {}
         self._errors: dict[tuple[str, str, int], float] = {}
+
+    def check(self, cell: Cell) -> None:
+        """Raise :class:`UserError` where the model has no solution of its own in this cell."""
+        guided(self.worker, cell.guidance)
 
     def compared(self, task: Task, images: Tensor, cache: Path | None) -> Payload:
         """What the distances of a shard's ``images`` to the solutions need."""
@@ -130,7 +135,8 @@ def guided(worker: Worker, guidance: str) -> Predictor:
     """The model under ``guidance``. Raises :class:`UserError` for one that acts on a sampler's
     steps too: there is no solution that all samplers tend to."""
     model, recipe = worker.guided(guidance, parse("ddim"))
-    if recipe.transforms:
+    terms = terms_of(model)
+    if recipe.transforms or any(t is not None for t in (terms.x0, terms.mean, terms.state)):
         raise UserError(
             f"The guidance {guidance!r} acts on a sampler's steps, so the model has no solution of"
             " its own under it; compare with real images (--reference), or leave that part out."

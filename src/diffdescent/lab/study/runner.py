@@ -11,6 +11,7 @@ The folder of a study:
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -164,7 +165,9 @@ def _check_unused(config: StudyConfig, out: Path) -> None:
     from diffdescent.evaluate.extractors import check_extractor
 
     check_extractor(config.features)
-    if config.reference is not None and not Path(config.reference).exists() and not _recorded(out):
+    if config.reference is None or os.path.exists(config.reference):
+        return
+    if not _recorded(out):
         raise UserError(
             f"There is no reference {config.reference}; give a folder, zip or npz of images, or an"
             " npz of statistics."

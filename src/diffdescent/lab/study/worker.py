@@ -96,6 +96,8 @@ class Worker:
         grid = recipes.parse_grid(cell.grid, model.process, cell.steps)
         require_guidable(recipe.plan(grid), terms_of(model))
         labels_for(cell.labels, model, range(1))
+        if self.needs.solution:
+            self._own.check(cell)
         if isinstance(model, Wrapper) and cell.labels == NONE:
             # Whether guidance can do without labels (a text for all, an energy) is known when it is
             # asked.

@@ -294,9 +294,13 @@ def test_what_no_metric_asks_for_must_be_there_all_the_same(make: Make, tmp_path
 
 
 def test_guidance_that_a_sampler_cannot_take_is_refused_before_anything_is_written(
-    make: Make, tmp_path: Path
+    make: Make, photos: Path, tmp_path: Path
 ) -> None:
-    entries = {"guidance": "cfgpp(scale=0.5)", "labels": "cycle", "metrics": "solution_rmse"}
-    with pytest.raises(UserError, match="uses an evaluation in two steps, so ε must follow x0"):
-        execute(make(samplers=["ddim", "unipc"], **entries), tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    entries = {"guidance": "cfgpp(scale=0.5)", "labels": "cycle", "samplers": ["ddim", "unipc"]}
+    for metric, said in (
+        ("fd", "uses an evaluation in two steps, so ε must follow x0"),
+        ("solution_rmse", "acts on a sampler's steps, so the model has no solution of its own"),
+    ):
+        with pytest.raises(UserError, match=said):
+            execute(make(metrics=metric, reference=str(photos), **entries), tmp_path / "out")
+        assert not (tmp_path / "out").exists()
