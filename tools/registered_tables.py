@@ -86,7 +86,9 @@ def _figures(folder: Path, name: str) -> Iterator[dict[str, Any]]:
                 for which, some in species.items():
                     pair = (flags[f"{kind} {steps}"][some], flags[f"ddim {steps}"][some])
                     here, there = script.discordant(*pair)
-                    n = int(some.sum())
+                    n, normal = int(some.sum()), some & ~flags[f"{kind} {steps}"]
+                    from_pieces = lost[f"ddim {steps}"] & normal
+                    mended = flags[f"ddim {steps}"] & normal
                     gap = paired_difference(here, there, n)
                     yield {
                         "test": "figures", "outcome": outcome, "kind": kind, "steps": steps,
@@ -95,6 +97,8 @@ def _figures(folder: Path, name: str) -> Iterator[dict[str, Any]]:
                         "unreadable": lost[f"{kind} {steps}"][some].mean(),
                         "base_unreadable": lost[f"ddim {steps}"][some].mean(),
                         "difference": gap.value, "low": gap.low, "high": gap.high,
+                        "mended_unreadable": from_pieces.sum(),
+                        "mended_peculiar": (mended & ~from_pieces).sum(),
                     }  # fmt: skip
     yield from _stability(script, rows)
 
@@ -123,14 +127,15 @@ def _diversity(folder: Path, name: str) -> Iterator[dict[str, Any]]:
     script, rows = _script(folder, name), _rows(folder, name)
     column = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
     size = column["conditional distance"].mean()
-    for other in ("plain", "conditional"):
-        found, p = script.equivalence(column["pxp distance"], column[f"{other} distance"])
+    pairs = (("pxp", "plain"), ("pxp", "conditional"), ("plain", "conditional"))
+    for one, other in pairs:
+        found, p = script.equivalence(column[f"{one} distance"], column[f"{other} distance"])
         yield {
-            "test": other, "difference": found.value, "low": found.low, "high": found.high, "p": p,
+            "registered": "yes" if one == "pxp" else "no", "test": other, "difference": found.value, "low": found.low, "high": found.high, "p": p,
             "margin": script.MARGIN, "n": len(rows),
-            "agreement": column["pxp agreement"].mean(),
+            "agreement": column[f"{one} agreement"].mean(),
             "other_agreement": column[f"{other} agreement"].mean(),
-            "distance": column["pxp distance"].mean() / size,
+            "distance": column[f"{one} distance"].mean() / size,
             "other_distance": column[f"{other} distance"].mean() / size,
         }  # fmt: skip
 

@@ -1,0 +1,45 @@
+"""The Markdown tables of the pages, made from the committed ones.
+
+On a page ``<!-- table: NAME -->`` stands before each such table; ``python -m tools.verdicts``
+compares it with what its maker gives, ``--write`` writes it there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from tools.verdict_tables import Tables
+
+from . import guidance, peculiarity, samplers
+
+Maker = Callable[[Tables], list[list[str]]]
+MAKERS: dict[str, Maker] = {**samplers.MAKERS, **guidance.MAKERS, **peculiarity.MAKERS}
+"""By name, what gives the cells of a table, the first row its head."""
+MARKED = re.compile(r"<!-- table: (\S+) -->\n\n((?:^\|.*\n)*)", re.MULTILINE)
+
+
+def markdown(cells: list[list[str]]) -> str:
+    """The cells as a Markdown table."""
+    lines = ["|" + "".join(f" {cell} |" if cell else " |" for cell in row) for row in cells]
+    lines.insert(1, "|" + " --- |" * len(cells[0]))
+    return "\n".join(lines) + "\n"
+
+
+def renewed(page: str, tables: Tables) -> str:
+    """The page with its marked tables as they come out. KeyError for a name without a maker."""
+    return MARKED.sub(
+        lambda found: f"<!-- table: {found[1]} -->\n\n{markdown(MAKERS[found[1]](tables))}", page
+    )
+
+
+def differences(page: str, tables: Tables) -> Iterator[str]:
+    """The lines of the marked tables that are not as they come out."""
+    for found in MARKED.finditer(page):
+        if found[1] not in MAKERS:
+            yield f"table {found[1]!r} has no maker"
+            continue
+        made = markdown(MAKERS[found[1]](tables)).split("\n")
+        stands = found[2].split("\n")
+        yield from (f"table {found[1]!r} should have {x!r}" for x in made if x not in stands)
+        yield from (f"table {found[1]!r} should not have {x!r}" for x in stands if x not in made)
