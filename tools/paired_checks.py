@@ -15,8 +15,8 @@ def _half(number: str) -> float:
 
 
 def unfit(tables: Tables, name: str) -> Iterator[str]:
-    """What is wrong with ``results/paired/NAME``. Of a published ordering the difference is how much
-    better a is, so that of metrics whose least value is best it is b − a."""
+    """What is wrong with ``results/paired/NAME``. A published ordering's difference is how much
+    better a is: b − a for metrics whose least value is best."""
     study = tables.read(f"results/{name}")
     for row in tables.read(f"results/paired/{name}"):
         metric = row["metric"] or METRICS.get(row["where"], "fd")

@@ -131,7 +131,8 @@ def _diversity(folder: Path, name: str) -> Iterator[dict[str, Any]]:
     for one, other in pairs:
         found, p = script.equivalence(column[f"{one} distance"], column[f"{other} distance"])
         yield {
-            "registered": "yes" if one == "pxp" else "no", "test": other, "difference": found.value, "low": found.low, "high": found.high, "p": p,
+            "registered": "yes" if one == "pxp" else "no", "test": other,
+            "difference": found.value, "low": found.low, "high": found.high, "p": p,
             "margin": script.MARGIN, "n": len(rows),
             "agreement": column[f"{one} agreement"].mean(),
             "other_agreement": column[f"{other} agreement"].mean(),

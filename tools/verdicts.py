@@ -17,6 +17,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from tools.page_tables import differences, renewed
@@ -32,10 +33,10 @@ def pages(docs: Path) -> Iterator[Path]:
     yield from (docs.parent / "README.md", *sorted(docs.rglob("*.md")))
 
 
-def check(docs: Path) -> tuple[list[Verdict], list[str]]:
+def check(docs: Path, tables: Tables | None = None) -> tuple[list[Verdict], list[str]]:
     """All verdicts, and what is wrong with the pages."""
-    given = yaml.safe_load((docs / "verdicts.yaml").read_text(encoding="utf-8"))
-    tables = Tables(docs)
+    given = _statements((docs / "verdicts.yaml").read_text(encoding="utf-8"))
+    tables = Tables(docs) if tables is None else tables
     read = functools.cache(lambda name: (docs / name).resolve().read_text(encoding="utf-8"))
     verdicts, found = [], []
     for group in given:
@@ -59,6 +60,12 @@ def check(docs: Path) -> tuple[list[Verdict], list[str]]:
     return verdicts, found
 
 
+@functools.cache
+def _statements(text: str) -> list[dict[str, Any]]:
+    groups: list[dict[str, Any]] = yaml.safe_load(text)
+    return groups
+
+
 HEAD = """# Verdicts
 
 Every statement of these pages that compares measured things, with the test that decides it, the
@@ -67,12 +74,12 @@ out. `make verdicts` computes all of it again, with the pages' tables, from the 
 fails where they disagree; this page is what it wrote. "Undecided" means that 5 % is not reached
 within the family, which is not equality.
 
-Sentences of [measurements](measurements.md), [same seed](same-seed.md) and [metrics](metrics.md) are
-compared with the tables on their own pages, which their commands print. Without any table kept here
-are the closed form's and the ablations' rows of [calibration](calibration.md), single runs that are
-looked at ([theory](theory.md), [landscape](landscape.md)), constrained runs
-([constraints](constraints.md)), and the networks' [cards](cards/cifar10.md). They say what was seen
-there, not what was tested.
+Sentences of [measurements](measurements.md), [same seed](same-seed.md) and
+[metrics](metrics.md) are compared with the tables on their own pages, which their commands print.
+Without any table kept here are the closed form's and the ablations' rows of
+[calibration](calibration.md), single runs that are looked at ([theory](theory.md),
+[landscape](landscape.md)), constrained runs ([constraints](constraints.md)), and the networks'
+[cards](cards/cifar10.md). They say what was seen there, not what was tested.
 
 | page | statement | test | family (tests) | n | outcome | p, corrected |
 | --- | --- | --- | --- | --- | --- | --- |

@@ -11,10 +11,15 @@ from collections.abc import Callable, Iterator
 
 from tools.verdict_tables import Tables
 
-from . import guidance, peculiarity, samplers
+from . import conflicts, guidance, peculiarity, samplers
 
 Maker = Callable[[Tables], list[list[str]]]
-MAKERS: dict[str, Maker] = {**samplers.MAKERS, **guidance.MAKERS, **peculiarity.MAKERS}
+MAKERS: dict[str, Maker] = {
+    **samplers.MAKERS,
+    **guidance.MAKERS,
+    **peculiarity.MAKERS,
+    **conflicts.MAKERS,
+}
 """By name, what gives the cells of a table, the first row its head."""
 MARKED = re.compile(r"<!-- table: (\S+) -->\n\n((?:^\|.*\n)*)", re.MULTILINE)
 
@@ -39,7 +44,11 @@ def differences(page: str, tables: Tables) -> Iterator[str]:
         if found[1] not in MAKERS:
             yield f"table {found[1]!r} has no maker"
             continue
-        made = markdown(MAKERS[found[1]](tables)).split("\n")
+        try:
+            made = markdown(MAKERS[found[1]](tables)).split("\n")
+        except (ValueError, KeyError, IndexError) as error:
+            yield f"table {found[1]!r} cannot be made: {error!r}"
+            continue
         stands = found[2].split("\n")
         yield from (f"table {found[1]!r} should have {x!r}" for x in made if x not in stands)
         yield from (f"table {found[1]!r} should not have {x!r}" for x in stands if x not in made)

@@ -9,7 +9,6 @@ from tools.verdict_checks import LEVEL, Statement, corrected
 from tools.verdict_numbers import Interval
 from tools.verdict_tables import Tables, selected
 
-
 WITHDRAWN = {"samplers-gradient-estimation": "!analytic*"}
 """By study, the cells that count."""
 

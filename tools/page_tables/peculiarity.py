@@ -84,7 +84,8 @@ def registered(tables: Tables) -> list[list[str]]:
         (r["kind"], r["steps"], r["outcome"]): p for r, (_, p) in zip(tested, found, strict=True)
     }
     only = "against `ddim`: only here, only there"
-    lines = [["", "peculiar", "unreadable", f"abnormal {only}", "difference", f"peculiar {only}", "difference"]]  # fmt: skip
+    head = [f"{outcome} {only}" for outcome in ("abnormal", "peculiar")]
+    lines = [["", "peculiar", "unreadable", head[0], "difference", head[1], "difference"]]
     for steps in ("50", "100"):
         for kind, title in (("momentum", "β = −0.3"), ("ddpm", "`ddpm`")):
             rows = {
@@ -109,15 +110,9 @@ def species(tables: Tables) -> list[list[str]]:
     for kind, title in (("momentum", "β = −0.3"), ("ddpm", "`ddpm`")):
         line = [title]
         for steps in ("50", "100"):
-            line.append(
-                ", ".join(
-                    points(
-                        tables.one(FIGURES, test="figures", outcome="abnormal", kind=kind,
-                                   steps=steps, species=one)
-                    )
-                    for one in ("person", "horse", "hand")
-                )
-            )  # fmt: skip
+            wanted = {"test": "figures", "outcome": "abnormal", "kind": kind, "steps": steps}
+            rows = [tables.one(FIGURES, species=x, **wanted) for x in ("person", "horse", "hand")]
+            line += [", ".join(map(points, rows))]
         lines.append(line)
     return lines
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from tools.verdict_numbers import Cells, show
@@ -14,11 +16,18 @@ from .behind import behind, decided
 BUDGETS = ("5", "10", "20", "50")
 
 
-def published(study: str, item: str, column: int = 0, table: int = 0) -> float:
+def published(study: str, item: str, column: int = 0) -> float:
     """A number of the paper's table that a study file lists."""
+    return float(next(r["values"][column] for r in _published(study) if r["name"] == item))
+
+
+@functools.cache
+def _published(study: str) -> list[dict[str, Any]]:
     path = Path(__file__).parents[2] / "studies" / f"{study}.yaml"
-    rows = yaml.safe_load(path.read_text(encoding="utf-8"))["published"][table]["rows"]
-    return float(next(r["values"][column] for r in rows if r["name"] == item))
+    rows: list[dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))["published"][0][
+        "rows"
+    ]
+    return rows
 
 
 def value(tables: Tables, study: str, metric: str = "fd", /, **wanted: str) -> Row:
