@@ -47,9 +47,11 @@ def bundled(folder: Path) -> list[Row]:
             "name": path.stem, **report["difference"], "n": report["held_out"],
             "calibrated": own["value"], "calibrated_half": (own["high"] - own["low"]) / 2,
             "fixed": fixed["value"], "fixed_half": (fixed["high"] - fixed["low"]) / 2,
-            "ratio": own["value"] / fixed["value"],
+            "ratio": own["value"] / fixed["value"], "fixed_recipe": report["fixed"]["recipe"],
+            "fixed_grid": report["fixed"]["grid"], "teacher_error": report["teacher_error"],
         }  # fmt: skip
         row["difference"] = row.pop("value")
+        row |= {f"pays_{name}": x for name, x in (report.get("pays_off") or {}).items()}
         found.append({key: str(value) for key, value in row.items()})
     return found
 

@@ -53,8 +53,8 @@ class Number(float):
 
 
 class Interval:
-    """A value and its interval, ``3.5 [1.7, 5.4]``; under ``a`` a negative one is turned round, and
-    ``b`` is the brackets alone."""
+    """A value and its interval, ``3.5 [1.7, 5.4]``; under ``a`` a negative one is turned round,
+    ``b`` is the brackets alone, ``h`` half the interval, ``3.5 ± 1.9``."""
 
     def __init__(self, value: float, low: float, high: float) -> None:
         self.value, self.low, self.high = value, low, high
@@ -65,7 +65,9 @@ class Interval:
         value = -self.value if turned else self.value
         if turned:
             ends = [-x for x in reversed(ends)]
-        plain = spec.replace("a", "").replace("b", "")
+        plain = "".join(c for c in spec if c not in "abh")
+        if "h" in spec:
+            return f"{show(value, plain)} ± {show((ends[1] - ends[0]) / 2, plain.replace('+', ''))}"
         inside = ", ".join(show(x, plain) for x in ends)
         unit = " %" if "%" in spec else ""
         return f"[{inside}]" if "b" in spec else f"{show(value, plain)}{unit} [{inside}]"
@@ -73,7 +75,7 @@ class Interval:
 
 class Cells:
     """A row: its columns as attributes, numbers as :class:`Number`; ``interval`` is the difference
-    or value with its bounds, ``NAME_interval`` that of another column."""
+    or value with its bounds, ``NAME_interval`` that of another column, ``quotient`` is a over b."""
 
     def __init__(self, row: Mapping[str, str]) -> None:
         self._row = row
@@ -84,6 +86,8 @@ class Cells:
             column = name.removesuffix("interval")
             value = column[:-1] or ("difference" if "difference" in row else "value")
             return Interval(*(float(row[x]) for x in (value, f"{column}low", f"{column}high")))
+        if name == "quotient":
+            return Number(float(row["a_value"]) / float(row["b_value"]))
         return Number(row[name])
 
 

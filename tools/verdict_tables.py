@@ -23,22 +23,27 @@ CELL = re.compile(r"([-−+]?[\d,]*\.?\d+)(?: %)?(?: (?:\[([^,]*), ([^]]*)\]|± 
 
 
 class Tables:
-    """The tables, read once each."""
+    """The tables; all but the pages' are read once."""
 
     def __init__(self, docs: Path) -> None:
         self.docs = docs
-        self.read = functools.cache(self._read)
+        self._kept = functools.cache(self._made)
 
-    def _read(self, name: str) -> list[dict[str, str]]:
+    def read(self, name: str) -> list[dict[str, str]]:
+        """The rows of a table by its name."""
+        return self._page(name) if name.startswith(PAGE) else self._kept(name)
+
+    def _page(self, name: str) -> list[dict[str, str]]:
+        page, _, number = name.removeprefix(PAGE).partition("#")
+        text = (self.docs / page).resolve().read_text(encoding="utf-8")
+        return list(_long(_markdown(text)[int(number) - 1]))
+
+    def _made(self, name: str) -> list[dict[str, str]]:
         if name.startswith(REGISTERED):
             folder = self.docs.parent / "studies" / "registered"
             return registered(folder, name.removeprefix(REGISTERED))
         if name == BUNDLED:
             return bundled(self.docs.parent / "src" / "diffdescent" / "assets" / "calibrated")
-        if name.startswith(PAGE):
-            page, _, number = name.removeprefix(PAGE).partition("#")
-            text = (self.docs / page).resolve().read_text(encoding="utf-8")
-            return list(_long(_markdown(text)[int(number) - 1]))
         with (self.docs / name).resolve().open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
 

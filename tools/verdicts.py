@@ -74,12 +74,13 @@ out. `make verdicts` computes all of it again, with the pages' tables, from the 
 fails where they disagree; this page is what it wrote. "Undecided" means that 5 % is not reached
 within the family, which is not equality.
 
-Sentences of [measurements](measurements.md), [same seed](same-seed.md) and
-[metrics](metrics.md) are compared with the tables on their own pages, which their commands print.
+Sentences of [measurements](measurements.md), [same seed](same-seed.md),
+[constraints](constraints.md) and [metrics](metrics.md) are compared with the tables on their own
+pages, which their commands print.
 Without any table kept here are the closed form's and the ablations' rows of
 [calibration](calibration.md), single runs that are looked at ([theory](theory.md),
-[landscape](landscape.md)), constrained runs ([constraints](constraints.md)), and the networks'
-[cards](cards/cifar10.md). They say what was seen there, not what was tested.
+[landscape](landscape.md)), and the networks' [cards](cards/cifar10.md). They say what was seen
+there, not what was tested.
 
 | page | statement | test | family (tests) | n | outcome | p, corrected |
 | --- | --- | --- | --- | --- | --- | --- |

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from tools.verdict_tables import Tables
 
-from . import conflicts, guidance, peculiarity, samplers
+from . import calibration, conflicts, guidance, peculiarity, restore, samplers
 
 Maker = Callable[[Tables], list[list[str]]]
 MAKERS: dict[str, Maker] = {
@@ -19,6 +19,8 @@ MAKERS: dict[str, Maker] = {
     **guidance.MAKERS,
     **peculiarity.MAKERS,
     **conflicts.MAKERS,
+    **calibration.MAKERS,
+    **restore.MAKERS,
 }
 """By name, what gives the cells of a table, the first row its head."""
 MARKED = re.compile(r"<!-- table: (\S+) -->\n\n((?:^\|.*\n)*)", re.MULTILINE)
