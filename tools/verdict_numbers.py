@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -75,7 +76,8 @@ class Interval:
 
 class Cells:
     """A row: its columns as attributes, numbers as :class:`Number`; ``interval`` is the difference
-    or value with its bounds, ``NAME_interval`` that of another column, ``quotient`` is a over b."""
+    or value with its bounds, ``NAME_interval`` that of another column, ``A-B`` and ``A/B`` are
+    what two columns give."""
 
     def __init__(self, row: Mapping[str, str]) -> None:
         self._row = row
@@ -86,8 +88,9 @@ class Cells:
             column = name.removesuffix("interval")
             value = column[:-1] or ("difference" if "difference" in row else "value")
             return Interval(*(float(row[x]) for x in (value, f"{column}low", f"{column}high")))
-        if name == "quotient":
-            return Number(float(row["a_value"]) / float(row["b_value"]))
+        for sign, of in (("-", operator.sub), ("/", operator.truediv)):
+            if sign in name:
+                return Number(of(*(float(row[column]) for column in name.split(sign))))
         return Number(row[name])
 
 
@@ -98,4 +101,4 @@ class Extreme:
         self._rows, self._which = rows, which
 
     def __getattr__(self, name: str) -> Number:
-        return Number(self._which(abs(float(row[name])) for row in self._rows))
+        return Number(self._which(abs(getattr(Cells(row), name)) for row in self._rows))

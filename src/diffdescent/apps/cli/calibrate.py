@@ -86,9 +86,9 @@ def calibrate(
     """Fit a sampler to a model, from its own trajectories and without any gradient of it.
 
     What it learns is written as a small JSON file; sample with --sampler "calibrated('FILE')". It
-    is never worse than the best fixed sampler: unless it is nearer to the model's own solution on
-    held-out noises, the file holds that one. Stop it at any moment and give the same command
-    again: the trajectories are kept next to the file until it is written.
+    is kept only where it is measurably nearer to the model's own solution on held-out noises than
+    the best fixed sampler; else the file holds that one. Stop it at any moment and give the same
+    command again: the trajectories are kept next to the file until it is written.
 
     A text-to-image pipeline is asked with the prompts in turn, under its own guidance; its sampler
     leaves the start's noise alone, as --plain-start does.

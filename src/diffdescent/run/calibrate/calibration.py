@@ -80,8 +80,8 @@ def calibrate(
 ) -> Calibration:
     """Fit a sampler of ``nfe`` evaluations to ``model``; no gradient of the model is needed.
 
-    The result is never worse than the best fixed sampler: that is what it holds unless the paired
-    95 % interval on held-out noises says that the fit is nearer to the teacher.
+    The fit is kept only where the paired 95 % interval on held-out noises says that it is nearer to
+    the teacher than the best fixed sampler; else the result holds that one.
 
     Args:
         model: a :class:`Predictor`, a bundled name, a checkpoint folder or ``images:PATH``.
