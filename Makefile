@@ -61,7 +61,7 @@ notebooks: $(VENV)/.installed  ## the notebooks under examples/, run again with 
 reports: $(VENV)/.installed  ## the studies of docs/results as pages, from their tables
 	$(BIN)/python tools/results_reports.py --out reports
 
-verdicts: $(VENV)/.installed  ## every verdict of the documentation, computed again from the committed tables
+verdicts: $(VENV)/.installed  ## the pages' tables and verdicts, computed again from the committed tables
 	$(BIN)/python -m tools.verdicts
 
 package: $(VENV)/.installed  ## wheel and sdist, tried in an environment of their own
