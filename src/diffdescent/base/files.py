@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import UserError
+from .reading import reason
 
 Arrays = dict[str, npt.NDArray[Any]]
 Write = Callable[[BinaryIO], object]
@@ -267,7 +268,8 @@ def read_arrays(path: Path) -> Arrays:
             return {name: file[name] for name in file.files}
     except (*DAMAGE, AttributeError) as error:  # a bare array has no context
         raise UserError(
-            f"{path} is missing or damaged ({error}); give the same command again to make it."
+            f"{path} is missing or damaged ({reason(error)}); give the same command again to make"
+            " it."
         ) from None
 
 

@@ -123,6 +123,22 @@ def _too_large(found: str) -> str:
     )
 
 
+def eight_bits(image: Any) -> Any:
+    """A Pillow image with 8 bits a channel: numbers of 16 bits are scaled, where Pillow cuts them
+    off at 255.
+
+    Raises :class:`ValueError` for numbers of 32 bits, whose range nobody knows.
+    """
+    from PIL import Image
+
+    if image.mode.startswith("I;16"):
+        wide = np.asarray(image).astype(np.uint32)
+        return Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError("it holds numbers of 32 bits; save it with 8 bits a channel")
+    return image.convert("RGBA") if "transparency" in image.info else image
+
+
 def read_image(path: Path, channels: int = 3) -> Tensor:
     """One image file as (channels, H, W) uint8, grey for 1 channel and RGB for 3 whatever the file
     holds.
@@ -132,7 +148,7 @@ def read_image(path: Path, channels: int = 3) -> Tensor:
     require_file(path, "image")
     try:
         with open_image(path) as picture:
-            array = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
+            array = np.asarray(eight_bits(picture).convert("L" if channels == 1 else "RGB"))
     except MemoryError:
         raise
     except Exception as error:  # of damaged files Pillow raises anything, by their format

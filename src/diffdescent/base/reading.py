@@ -119,7 +119,7 @@ def reason(error: BaseException) -> str:
     if isinstance(error, KeyError):
         return f"it lacks {error}"
     text = " ".join(_OBJECT.sub("it", str(error)).split())
-    if "allow_pickle" in text or "pickle" in text.lower():
+    if "weights_only" in text or "pickle" in text.lower():
         return "it holds Python objects, which could run code"
     if not text:
         return re.sub(r"(?<!^)(?=[A-Z])", " ", type(error).__name__).lower()

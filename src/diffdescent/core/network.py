@@ -32,19 +32,29 @@ def _check_output(raw: object, x: Tensor) -> None:
             f"The model returned shape {tuple(raw.shape)} for an input of shape {tuple(x.shape)};"
             " they must be equal (a network with twice the channels needs learned_variance=True)."
         )
+    if not raw.is_floating_point() or raw.layout != torch.strided or raw.device != x.device:
+        raise UserError(
+            f"The model returned {str(raw.dtype).removeprefix('torch.')} numbers on {raw.device}"
+            f" ({str(raw.layout).removeprefix('torch.')}); it must return floating-point numbers on"
+            f" {x.device}, where its input is."
+        )
 
 
 Module = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 def _ask(module: Module, x: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
-    """What ``module`` answers.
+    """What ``module`` answers, in memory of its own.
+
+    ``x`` is the module's to change, and a module may write its answers into one buffer (as CUDA
+    graphs do), which earlier answers must not share.
 
     Raises:
         UserError: one that cannot be called with the three.
     """
     try:
-        return module(x, t, cond)
+        raw = module(x, t, cond)
+        return raw.clone() if isinstance(raw, Tensor) else raw
     except TypeError:
         if _takes_three(module):
             raise  # a mistake inside of it
@@ -146,7 +156,7 @@ class Network(_Described):
         t = self.time(point) if self.time else point.t
         raw = _ask(
             self.module,
-            x.to(self.dtype),
+            x.to(self.dtype, copy=True),
             torch.full((x.shape[0],), t, dtype=torch.float32, device=x.device),
             cond,
         )

@@ -18,10 +18,17 @@ from .moments import Moments
 
 
 def statistics_path(path: str | Path) -> Path:
-    """``path`` if statistics can have that name. Raises :class:`UserError` if not."""
+    """``path`` if statistics can be written there. Raises :class:`UserError` for another suffix,
+    and where a file is that does not hold statistics alone."""
     path = Path(path)
     if path.suffix.lower() != ".npz":
         raise UserError(f"Statistics are written as .npz, not {path.name}; end the name in .npz.")
+    if path.exists():
+        before = saved_statistics(path)
+        if before is None or before[1]:
+            raise UserError(
+                f"{path} holds other things than statistics; choose another name for these."
+            )
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Annotated, Any
 
 import torch
@@ -45,8 +46,12 @@ def sample_numbers(n: int | None) -> tuple[int, ...]:
 
 
 def chosen_numbers(samples: Iterable[int]) -> tuple[int, ...]:
-    """Sample numbers that were asked for. Raises :class:`UserError` for what is none."""
-    return tuple(check_option("sample", "samples", i, SAMPLE) for i in samples)
+    """Sample numbers that were asked for. Raises :class:`UserError` for what is none, and for more
+    than a run can have."""
+    first = list(islice(samples, MOST_SAMPLES + 1))
+    if len(first) > MOST_SAMPLES:
+        raise UserError(f"A run has at most {MOST_SAMPLES} samples; split it into several.")
+    return tuple(check_option("sample", "samples", i, SAMPLE) for i in first)
 
 
 def check_tensors(start: Tensor | None, init: Tensor | None, mask: Tensor | None) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from diffdescent.base.errors import UserError
 from diffdescent.base.reading import read_json
+
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 def json_text(document: Mapping[str, Any]) -> str:
@@ -17,7 +20,9 @@ def json_text(document: Mapping[str, Any]) -> str:
         f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False, allow_nan=False)}"
         for key, value in document.items()
     )
-    return "{\n" + ",\n".join(lines) + "\n}\n"
+    text = "{\n" + ",\n".join(lines) + "\n}\n"
+    # Names of files may hold bytes that are not UTF-8, which Python keeps as half a character.
+    return _HALVES.sub(lambda half: f"\\u{ord(half.group()):04x}", text)
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -116,6 +116,12 @@ def test_bad_input_is_one_sentence(folders: tuple[Path, Path], tmp_path: Path) -
         "end the name in .npz"
         in run("evaluate", ours, "--save-statistics", tmp_path / "stats.pt", code=2).stderr
     )
+    photos = tmp_path / "photos.npz"
+    np.savez(photos, arr_0=np.zeros((2, 4, 4, 3), np.uint8))
+    assert (
+        "holds other things than statistics"
+        in run("evaluate", ours, "--save-statistics", photos, code=2).stderr
+    )
     empty = tmp_path / "empty"
     empty.mkdir()
     assert "holds no readable image" in run("evaluate", empty, "--reference", theirs, code=2).stderr

@@ -307,3 +307,17 @@ def test_shares_of_all_or_nobody_are_drawn(tmp_path: Path) -> None:
     poses.write_text(json.dumps({"annotations": people}))
     run("peculiarity", "perturb", poses, "--out", tmp_path / "out")
     assert (tmp_path / "out" / "effects.png").is_file()
+
+
+def test_files_and_folders_of_others_are_left_as_they_are(tmp_path: Path) -> None:
+    people = coco(tmp_path / "people.npz", 4)
+    before = people.read_bytes()
+    for words in (("figures", "--n", 2), ("clusters", people, "--k", 1)):
+        done = run("peculiarity", *words, "--out", people, "--quiet", code=2)
+        assert "people.npz exists; choose another --out" in done.stderr
+    done = run("peculiarity", "study", "--n", 2, "--block", 2, "--out", tmp_path, code=2)
+    assert "holds files, but not the study.json" in done.stderr
+    assert people.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["people.npz"]
+    run("peculiarity", "figures", "--n", 2, "--out", people, "--overwrite", "--quiet")
+    assert people.read_bytes() != before

@@ -7,7 +7,9 @@ import ctypes
 import gc
 import re
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -94,3 +96,12 @@ def test_the_fields_of_the_address_are_the_fields_of_the_page(address: str) -> N
     shown = {part.get("elem_id") for part in Window(address)._parts.values()}
     assert {"seed", "images", "budget", "converged", "model", "recipe1"} <= shown
     assert State().converged == 64
+
+
+@pytest.mark.parametrize(("name", "code"), [("localhost", 200), ("elsewhere.example", 400)])
+def test_it_is_asked_by_its_own_name(address: str, name: str, code: int) -> None:
+    """A page of elsewhere may lead its own name to this machine, and must not be answered."""
+    port = urlsplit(address).port
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", "/config", headers={"Host": f"{name}:{port}"})
+    assert connection.getresponse().status == code

@@ -187,3 +187,20 @@ def test_a_library_that_is_being_loaded_is_left_at_once(tmp_path: Path) -> None:
         assert done.stderr == "Interrupted; give the same command to continue.\n"
         assert done.stdout == seen
     assert {path.name for path in tmp_path.iterdir()} <= {"loading.py", "__pycache__"}
+
+
+def test_a_removed_working_folder_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(SystemExit, match="2"), boundary():
+        raise AssertionError("the command ran")
+    assert "has been removed; change to another one" in capsys.readouterr().err
+
+
+def test_no_columns_at_all_are_no_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "0")
+    assert console().width == 200

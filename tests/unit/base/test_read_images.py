@@ -13,6 +13,7 @@ from PIL import Image
 
 from diffdescent.base.errors import UserError
 from diffdescent.base.image_sets import read_images
+from diffdescent.base.images import read_image
 
 
 def png(value: int, size: tuple[int, int] = (6, 4), mode: str = "RGB") -> bytes:
@@ -173,3 +174,38 @@ def test_npz_of_another_size_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", np.zeros((2, 4, 4, 3), np.uint8))
     with pytest.raises(UserError, match="expected 8×8"):
         read_images(tmp_path / "a.npz", size=8)
+
+
+def test_16_bits_are_scaled_and_32_refused(tmp_path: Path) -> None:
+    wide = np.array([[0, 128], [32896, 65535]], dtype=np.uint16)
+    (tmp_path / "wide").mkdir()
+    Image.fromarray(wide).save(tmp_path / "wide" / "a.png")
+    assert read_images(tmp_path / "wide").images.tolist() == [[[[0, 0], [128, 255]]]]
+    assert read_image(tmp_path / "wide" / "a.png")[0].tolist() == [[0, 0], [128, 255]]
+    (tmp_path / "floats").mkdir()
+    Image.fromarray(wide.astype(np.float32)).save(tmp_path / "floats" / "a.tif")
+    with pytest.raises(UserError, match="32 bits; save it with 8 bits"):
+        read_images(tmp_path / "floats")
+
+
+def test_a_transparent_palette_is_read_without_a_warning(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    picture = Image.new("RGB", (2, 2), (10, 20, 30)).convert("P")
+    picture.save(tmp_path / "a.png", transparency=b"\x00" * 256)
+    assert read_images(tmp_path).images.shape == (1, 3, 2, 2)
+    assert not recwarn.list
+
+
+def test_a_zip_with_one_name_twice_is_refused(tmp_path: Path) -> None:
+    path = make_zip(tmp_path / "a.zip", {"a.png": png(1)})
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("a.png", png(2))
+    with pytest.raises(UserError, match=r"several images named a\.png"):
+        read_images(path)
+
+
+def test_folders_and_notes_of_macos_in_a_zip_are_not_images(tmp_path: Path) -> None:
+    members = {"c/1.png": png(1), "d/1.png": png(2), "x.png/": b"", "__MACOSX/c/._1.png": b"\0\5"}
+    found = read_images(make_zip(tmp_path / "a.zip", members))
+    assert found.names == ["c/1.png", "d/1.png"]

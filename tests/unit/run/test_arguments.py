@@ -32,6 +32,7 @@ def model() -> Any:
         ({"n": 10**11}, "'n' of 'sample' must be at most 10000000"),
         ({"samples": [0, 2**48]}, "'samples' of 'sample' must be a whole number"),
         ({"samples": ["a"]}, "whole number"),
+        ({"samples": range(10**12)}, "at most 10000000 samples"),
         ({"steps": 10**9}, "'steps'"),
         ({"micro_batch": 10**6}, "'micro_batch' .* from 1 to 65536"),
         ({"batch_size": True}, "'batch_size'"),

@@ -108,3 +108,13 @@ def test_labels_are_those_of_the_fit() -> None:
             assert (fitted[named]["labels"] == "none") == (labels is None)
         else:
             assert "was fitted for samples without labels" in str(run.reason)
+
+
+def test_rows_that_use_what_was_not_kept_are_refused(tmp_path: Path) -> None:
+    content = json.loads((CALIBRATED / f"{NAME}.json").read_text())
+    content["rows"][1]["evals"] = content["rows"][1]["evals"][:1]
+    content["rows"][2]["evals"] = (content["rows"][2]["evals"] * 3)[:3]
+    path = tmp_path / "edited.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"rows\[2\] uses evaluations that rows\[1\] has not kept"):
+        load_fitted(path)

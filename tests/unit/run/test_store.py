@@ -305,3 +305,11 @@ def test_a_half_written_folder_within_is_swept_away(tmp_path: Path) -> None:
     Store(tmp_path / "run", Kind("run", "run.json", re.compile("x"), "choose."), {}).claim()
     assert not half.exists()
     assert (tmp_path / "run" / "model").is_dir()
+
+
+def test_names_of_files_that_are_not_utf_8_are_recorded(tmp_path: Path) -> None:
+    name = os.fsdecode(b"\xff.png")
+    store(tmp_path / "a", init=name).claim()
+    text = (tmp_path / "a" / "run.json").read_bytes().decode()
+    assert json.loads(text)["init"] == name
+    store(tmp_path / "a", init=name).check()

@@ -59,6 +59,7 @@ def boundary() -> Iterator[None]:
     """
     try:
         with _signals(), _warnings():
+            _check_place()
             yield
     except Stopped as stopped:
         _end(str(stopped), stopped.code)
@@ -80,6 +81,17 @@ def boundary() -> Iterator[None]:
             " number of images, or take a machine with more.",
             BAD_INPUT,
         )
+
+
+def _check_place() -> None:
+    """Raise :class:`UserError` where the working folder is gone: libraries fail there in ways of
+    their own."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UserError(
+            "The folder in which this command was given has been removed; change to another one."
+        ) from None
 
 
 @contextlib.contextmanager

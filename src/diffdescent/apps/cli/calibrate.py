@@ -98,9 +98,9 @@ def calibrate(
     from diffdescent.run.calibrate import check_counts
 
     from .progress import Meter
+    from .results import check_new
 
-    if out.exists() and not overwrite:
-        raise UserError(f"{out} exists; choose another --out, or --overwrite to replace it.")
+    check_new(out, overwrite)
     if out.suffix != ".json":
         raise UserError(f"--out is a JSON file; write {out.with_suffix('.json')} for {out}.")
     check_counts(nfe, trajectories, held_out, teacher)

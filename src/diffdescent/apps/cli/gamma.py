@@ -29,16 +29,15 @@ def gamma(
     """
     import math
 
-    from diffdescent.base.errors import UserError
     from diffdescent.base.files import write_atomically
     from diffdescent.base.image_sets import read_images
     from diffdescent.base.images import from_uint8
     from diffdescent.run.gamma import measure_gamma
 
     from .progress import Meter
+    from .results import check_new
 
-    if out.exists() and not overwrite:
-        raise UserError(f"{out} exists; choose another --out, or --overwrite to replace it.")
+    check_new(out, overwrite)
     given = None if images is None else read_images(images)
     with Meter("measuring Γ", "evaluations", hidden=quiet) as meter:
         found = measure_gamma(

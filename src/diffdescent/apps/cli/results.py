@@ -35,6 +35,12 @@ def check_folder(out: Path, what: str, result: str, *others: str) -> None:
             )
 
 
+def check_new(out: Path, overwrite: bool) -> None:
+    """Raise :class:`UserError` where the file ``out`` is there already and may not be replaced."""
+    if out.exists() and not overwrite:
+        raise UserError(f"{out} exists; choose another --out, or --overwrite to replace it.")
+
+
 def finite(value: float | None) -> float | None:
     """The value, or None where JSON has no number for it."""
     return value if value is not None and math.isfinite(value) else None

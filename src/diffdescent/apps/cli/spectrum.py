@@ -34,8 +34,9 @@ def spectrum(
     from diffdescent.core.spectrum.power import measure_spectrum
     from diffdescent.run.spectrum import own_images
 
-    if out.exists() and not overwrite:
-        raise UserError(f"{out} exists; choose another --out, or --overwrite to replace it.")
+    from .results import check_new
+
+    check_new(out, overwrite)
     if out.suffix != ".json":
         raise UserError(f"--out is a JSON file; write {out.with_suffix('.json')} for {out}.")
     if images is None:

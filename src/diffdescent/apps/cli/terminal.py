@@ -46,7 +46,8 @@ def console(**options: Any) -> Console:
     """
     plain = {"markup": False, "emoji": False, "highlight": False, **options}
     made = FittingConsole(**plain)
-    if made.is_terminal or "COLUMNS" in os.environ or "width" in options:
+    wide_known = made.is_terminal or "COLUMNS" in os.environ or "width" in options
+    if wide_known and made.width > 0:  # COLUMNS=0 says nothing
         return made
     return FittingConsole(width=WIDE, **plain)
 

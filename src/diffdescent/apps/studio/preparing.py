@@ -57,12 +57,7 @@ def check_shared(setting: Setting) -> None:
     at("guidance", lambda: parse_guidance(setting.guidance) if setting.guidance else None)
     at("seed", lambda: check_numbers(1, state.seed, 1.0, 1, None))
     at("sample", lambda: chosen_numbers([state.sample]))
-    if not 1 <= state.images <= MOST_IMAGES:
-        raise Mistake(
-            "images",
-            f"The studio shows 1 to {MOST_IMAGES} images of a recipe, not {state.images}; for more"
-            " use diffdescent sample.",
-        )
+    _check_images(state)
     limit = MOST_EVALUATIONS
     if state.converged and not 4 <= state.converged <= limit:
         raise Mistake(
@@ -72,9 +67,19 @@ def check_shared(setting: Setting) -> None:
         )
 
 
+def _check_images(state: State) -> None:
+    if not 1 <= state.images <= MOST_IMAGES:
+        raise Mistake(
+            "images",
+            f"The studio shows 1 to {MOST_IMAGES} images of a recipe, not {state.images}; for more"
+            " use diffdescent sample.",
+        )
+
+
 def prepare_lane(setting: Setting, number: int) -> Run:
     """The run of lane ``number`` (from 0). Raises :class:`Mistake` for what is wrong with it."""
     state, lane, n = setting.state, setting.state.lanes[number], number + 1
+    _check_images(state)
     recipe = at(f"recipe{n}", lambda: parse(lane.recipe))
     guided = at("guidance", lambda: setting.guided(recipe))
     text = lane.grid.strip() or default_grid(recipe, setting.model.process)

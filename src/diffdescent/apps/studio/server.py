@@ -12,6 +12,7 @@ from .models import Models
 UPLOAD = "8mb"
 WAITING = 32
 """Visitors who wait for their turn, at most."""
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 NEEDS = "The studio needs Gradio; install it with: pip install 'diffdescent[studio]'"
 
 
@@ -35,6 +36,17 @@ def open_page(models: Models) -> Any:
     import matplotlib.pyplot
 
     return build(models).queue(max_size=WAITING, default_concurrency_limit=4, api_open=False)
+
+
+def _asked_by_name(host: str) -> list[Any]:
+    """What refuses visitors who ask for this machine by another name, while it serves itself alone:
+    a page of elsewhere may have its own name lead here (DNS rebinding)."""
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    if host not in LOOPBACK:
+        return []
+    return [Middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, "[::1]"])]
 
 
 def serve(page: Any, host: str, port: int | None) -> str:
@@ -61,6 +73,7 @@ def serve(page: Any, host: str, port: int | None) -> str:
             theme=theme(),
             css=CSS,
             head=SCRIPT,
+            app_kwargs={"middleware": _asked_by_name(host)},
         )
     except OSError as error:
         raise UserError(

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from diffdescent.base.errors import UserError
-from diffdescent.base.images import open_image
+from diffdescent.base.images import eight_bits, open_image
 from diffdescent.base.leniency import LENIENCY
 from diffdescent.base.reading import reason
 
@@ -67,7 +67,8 @@ def decode(data: bytes, size: int | None) -> Pixels:
     if not data:
         raise ValueError("it is empty")
     with open_image(io.BytesIO(data)) as opened:
-        image = opened if opened.mode in ("L", "RGB") else opened.convert("RGB")
+        image = eight_bits(opened)
+        image = image if image.mode in ("L", "RGB") else image.convert("RGB")
         if size is not None:
             side = min(image.size)
             left, top = (image.width - side) // 2, (image.height - side) // 2

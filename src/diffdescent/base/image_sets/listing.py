@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 import torch
@@ -47,8 +48,23 @@ def listing(path: Path) -> tuple[list[str], Source]:
             " another kind."
         )
     with understood(path, "a zip"), zipfile.ZipFile(path) as archive:
-        names = sorted(n for n in archive.namelist() if PurePosixPath(n).suffix.lower() in SUFFIXES)
+        members = [i.filename for i in archive.infolist() if not i.is_dir()]
+        names = sorted(
+            n for n in members if PurePosixPath(n).suffix.lower() in SUFFIXES and not _of_macos(n)
+        )
+    for name, after in pairwise(names):
+        if name == after:
+            raise UserError(
+                f"{path} holds several images named {name}, of which only one can be read; give"
+                " each a name of its own."
+            )
     return names, _members(path, names)
+
+
+def _of_macos(name: str) -> bool:
+    """Whether a member is what macOS notes of a file (``__MACOSX/._1.png``), not the file."""
+    path = PurePosixPath(name)
+    return path.parts[0] == "__MACOSX" or path.name.startswith("._")
 
 
 def _members(path: Path, names: list[str]) -> Source:

@@ -16,6 +16,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +162,9 @@ class _Reader:
         )
         if len(rows) != len(asked):
             raise self.error(f"it has {len(rows)} rows for {len(asked)} levels")
+        for i, (row, after) in enumerate(pairwise(rows)):
+            if len(after.evals) > len(row.evals) + 1:  # a row keeps what it has, and no more
+                raise self.error(f"rows[{i + 1}] uses evaluations that rows[{i}] has not kept")
         return FittedSolver(
             name=str(content.get("name") or Path(self.path).stem),
             levels=asked,

@@ -202,7 +202,7 @@ def read_spectrum(path: Path) -> Spectrum:
         reason = "cannot be read"
     except UserError as error:
         reason = f"is damaged ({error})"
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         reason = "is not one of ours"
     raise UserError(
         f"The power spectrum {str(path)!r} {reason}; measure one with diffdescent spectrum."

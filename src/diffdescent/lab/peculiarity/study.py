@@ -41,7 +41,6 @@ STUDY = Kind(
     what="study",
     record="study.json",
     entries=re.compile(r"[0-9a-f]{12}-\d{4}\.npz"),
-    before=re.compile(r"(?![0-9a-f]{12}-\d{4}\.npz).*"),
     remedy="choose another folder, or the same settings.",
 )
 WIDTH = 50

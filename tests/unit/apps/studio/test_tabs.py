@@ -223,3 +223,11 @@ def test_mistakes_of_a_restoration(change: dict[str, object], place: str) -> Non
     with pytest.raises(Mistake) as found:
         RestorationRun.of(setting_of(state), picture)
     assert found.value.place == place
+
+
+@pytest.mark.parametrize("images", [0, 10**9, 10**300])
+def test_an_address_with_too_many_images_is_refused_before_they_are_counted(images: int) -> None:
+    setting = setting_of(replace(SMALL, images=images))
+    with pytest.raises(Mistake, match="shows 1 to 16 images") as found:
+        prepare_lane(setting, 0)
+    assert found.value.place == "images"

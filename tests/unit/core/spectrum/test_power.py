@@ -184,6 +184,7 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
         ({"format": "x"}, "not one of ours"),
         ({"power": [[0.0] * 33]}, "damaged"),
         ({"knots": None}, "not one of ours"),
+        ({"knots": [0.5, 10**400]}, "not one of ours"),
     ):
         path.write_text(json.dumps(good | change))
         with pytest.raises(UserError, match=match):

@@ -9,6 +9,7 @@ import typer
 
 from ..options import Quiet
 from ..progress import Meter
+from ..results import check_new
 
 LEAST = 8
 """A person with fewer joints has no pose to speak of."""
@@ -24,6 +25,7 @@ def clusters(
     ] = None,
     least: Annotated[int, typer.Option(help="Leave out persons with fewer joints.")] = LEAST,
     seed: Annotated[int, typer.Option(help="Seed of the first centres.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Find clusters of human poses, from which `poses` measures distances.
@@ -34,6 +36,7 @@ def clusters(
     from diffdescent.lab.peculiarity.clusters import KS, fit_clusters, save_clusters
     from diffdescent.lab.peculiarity.readers import read_poses
 
+    check_new(out, overwrite)
     ks = k or list(KS)
     people = read_poses(poses)
     make_folder(out.parent)

@@ -9,18 +9,21 @@ import typer
 
 from ..options import Quiet
 from ..progress import Meter
+from ..results import check_new
 
 
 def figures(
     n: Annotated[int, typer.Option(help="How many figures.")] = 50_000,
     out: Annotated[Path, typer.Option(help="The .npz to write.")] = Path("figures.npz"),
     seed: Annotated[int, typer.Option(help="Seed; figure i of a seed is always the same.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Draw figures with known limbs: an npz that `diffdescent train` reads."""
     from diffdescent.base.files import make_folder
     from diffdescent.lab.peculiarity.figures import write_figures
 
+    check_new(out, overwrite)
     make_folder(out.parent)
     with Meter("drawing figures", total=n, hidden=quiet) as bar:
         write_figures(out, n, seed, bar.to)
