@@ -59,9 +59,14 @@ class Visitor:
             size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
             self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         self._asked: set[str] = set()
+        self._errors: list[str] = []
 
     def open(self, address: str) -> None:
-        """Go there and wait until the page is alive."""
+        """Go there and wait until the page is alive. What a page says as it is left, of requests
+        that end with it, is no error."""
+        self.errors()
+        self.driver.get("about:blank")
+        self.driver.get_log("browser")
         self.driver.get(address)
         self.wait(lambda: self.js("return document.body.dataset.ready"))
 
@@ -131,12 +136,13 @@ class Visitor:
         return [url for url in self.asked() if not url.startswith(here)]
 
     def errors(self) -> list[str]:
-        """Errors and warnings in the console."""
-        return [
+        """Errors and warnings in the console until now."""
+        self._errors += [
             entry["message"]
             for entry in self.driver.get_log("browser")
             if entry["level"] in ("SEVERE", "WARNING")
         ]
+        return self._errors
 
     def quit(self) -> None:
         """Close the window."""

@@ -115,7 +115,7 @@ def test_controls_write_the_recipe_and_the_address(visitor: Visitor) -> None:
 
 def test_a_run_is_cancelled_at_once(visitor: Visitor) -> None:
     visitor.write("#budget input", "400")
-    time.sleep(0.5)
+    visitor.wait(lambda: "budget=400" in visitor.driver.current_url)
     visitor.click("#run")
     visitor.wait(lambda: "of 400" in visitor.text("#lane1"))
     begun = time.monotonic()
@@ -132,7 +132,7 @@ def test_a_run_is_cancelled_at_once(visitor: Visitor) -> None:
 def test_the_other_tabs(visitor: Visitor, address: str) -> None:
     visitor.open(
         f"{address}?converged=16&images=1&budget=3&scene.around=2&scene.reference=5"
-        "&sweep.xs=0,0.2&sweep.ys=1:2:2"
+        "&sweep.xs=0,0.2&sweep.ys=1:2:2&restore.evaluations=4&restore.samples=2"
     )
     visitor.tab("Read")
     visitor.wait(lambda: "E-step: the estimate of the gradient" in visitor.text("#reading"))
@@ -148,6 +148,11 @@ def test_the_other_tabs(visitor: Visitor, address: str) -> None:
     visitor.click("#draw")
     visitor.wait(lambda: visitor.js("return !!document.querySelector('#scene img')"))
     assert "RMSE" in visitor.text("#scene-status")
+    visitor.tab("Restore")
+    visitor.click("#restore")
+    visitor.wait(lambda: visitor.text("#restore-status") == "finished")
+    assert "dB" in visitor.text("#restored")
+    assert visitor.js("return document.querySelectorAll('#restored img').length") == 4
 
 
 def test_a_view_can_be_sent(visitor: Visitor, address: str) -> None:
@@ -161,6 +166,28 @@ def test_a_view_can_be_sent(visitor: Visitor, address: str) -> None:
         other.wait(lambda: finished(other))
         assert other.js(source) == mine
         assert other.js("return document.documentElement.scrollWidth <= window.innerWidth + 1")
+        assert other.errors() == []
+    finally:
+        other.quit()
+
+
+def test_a_second_visitor_disturbs_nothing(visitor: Visitor, address: str) -> None:
+    """Runs take turns; each window shows its own, whole."""
+    other = Visitor(400, 900)
+    try:
+        other.open(f"{address}?images=1&converged=0&budget=4&seed=5")
+        visitor.open(f"{address}?budget=60&converged=16")
+        visitor.js(WATCH)
+        visitor.click("#run")
+        visitor.wait(lambda: visitor.text("#status"))
+        other.click("#run")
+        other.wait(lambda: finished(other))
+        assert finished(visitor)
+        visitor.js("watching.disconnect()")
+        for seen in visitor.js("return window.seen").values():
+            assert [text for text, _ in seen] == [f"evaluation {k} of 60" for k in range(1, 61)]
+        assert visitor.text("#lane1 .dd-where") == "60 evaluations"
+        assert other.text("#lane1 .dd-where") == "4 evaluations"
         assert other.errors() == []
     finally:
         other.quit()

@@ -132,12 +132,14 @@ def _written(copied: list[Snippets]) -> list[str]:
 
 
 def _download(button: gr.Button, make: Any, kept: gr.State, status: gr.HTML) -> None:
-    """Save what ``make`` gives of the comparison, without a file on the server."""
+    """Save what ``make`` gives of the comparison, without a file on the server. The page keeps none
+    of it: a browser lays out every field, of megabytes too."""
     data = gr.Textbox(visible="hidden")
     name = gr.Textbox(visible="hidden")
     button.click(make, [kept], [data, name, status], show_progress="hidden", queue=False).then(
-        None, [data, name], None, js="(data, name) => dd.save(data, name)", queue=False
-    )
+        None, [data, name], [data, name], queue=False,
+        js="(data, name) => { dd.save(data, name); return ['', '']; }",
+    )  # fmt: skip
 
 
 def _saved(comparison: Comparison | None, make: Any, kind: str, name: str) -> tuple[Any, str, Any]:
