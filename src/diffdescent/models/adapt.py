@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from os import PathLike
 from typing import Any, cast
 
 from diffdescent.base.errors import UserError
@@ -17,16 +19,16 @@ WRAP = (
 def as_model(thing: Any) -> Predictor:
     """``thing`` as a model that can be sampled from.
 
-    A :class:`Predictor` is itself, a text is loaded (:func:`diffdescent.load_model`). An
+    A :class:`Predictor` is itself, a text or a path is loaded (:func:`diffdescent.load_model`). An
     unconditional diffusers pipeline, such as ``DDPMPipeline``, is its U-Net under its scheduler's
     process and prediction type; a bare ``UNet2DModel`` is taken for ε over the linear process of
     1000 steps, as its folder without a scheduler is. Raises :class:`UserError`, which says what to
     do, for everything else.
     """
-    if isinstance(thing, str):
+    if isinstance(thing, (str, PathLike)):
         from diffdescent.models import load_model
 
-        return load_model(thing)
+        return load_model(os.fspath(thing))
     if hasattr(thing, "process") and callable(thing):
         return cast(Predictor, thing)
     kinds = {kind.__name__ for kind in type(thing).__mro__}

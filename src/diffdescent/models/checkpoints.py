@@ -137,6 +137,7 @@ def load_checkpoint(folder: str | Path, device: str | None = None) -> Network | 
             " Python."
         )
     _check_types(unet_folder / "config.json", config, UNet2DModel.__init__)
+    _check_sizes(unet_folder / "config.json", config)
     scheduler = root / "scheduler" / "scheduler_config.json"
     if not scheduler.is_file():
         scheduler = root / "scheduler_config.json"
@@ -240,9 +241,9 @@ def _rehearse(folder: Path, network: Any, config: dict[str, Any]) -> None:
 
     It is evaluated without numbers (on PyTorch's meta device), which takes no time or memory.
     """
-    size = config.get("sample_size") or 64
-    height, width = (size, size) if isinstance(size, int) else size
     try:
+        size = config.get("sample_size") or 64
+        height, width = (size, size) if isinstance(size, int) else size
         with torch.device("meta"), torch.no_grad():
             unet = network.from_config(config)
             labels = None if unet.config.num_class_embeds is None else torch.zeros(1).long()
@@ -271,6 +272,26 @@ def _check_types(path: Path, config: dict[str, Any], constructor: Callable[..., 
             raise UserError(
                 f"{path}: {name} must be a {type(default).__name__} such as {default!r}, not"
                 f" {str(value)[:40]}; the checkpoint is damaged."
+            )
+
+
+_GREATEST = {"sample_size": 1 << 14, "layers_per_block": 64, "block_out_channels": 1 << 14}
+"""What a network with images may have at most of these; more would take all memory to be made."""
+
+
+def _check_sizes(path: Path, config: dict[str, Any]) -> None:
+    """Raise :class:`UserError` for sizes that no network has: it is made before its weights are
+    looked at."""
+    for name, most in _GREATEST.items():
+        value = config.get(name)
+        if value is None:
+            continue
+        sizes = value if isinstance(value, list) else [value]
+        enough = name != "sample_size" or not isinstance(value, list) or len(value) == 2
+        if not (enough and all(type(one) is int and 1 <= one <= most for one in sizes)):
+            raise UserError(
+                f"{path}: {name} must hold whole numbers from 1 to {most}, not {str(value)[:40]};"
+                " the checkpoint is damaged."
             )
 
 

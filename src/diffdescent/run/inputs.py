@@ -107,8 +107,10 @@ def image_shape(
 ) -> tuple[int, ...]:
     """The shape of one sample: asked for, the model's own, or that of the images given.
 
-    Raises :class:`UserError` where none of them says it.
+    Raises :class:`UserError` where none of them says it, and for sides below 1.
     """
+    if asked and min(asked) < 1:
+        raise UserError(f"Images have sides of at least 1, not {tuple(asked)}; give another shape.")
     if asked or known:
         return tuple(asked or known or ())
     for image in (init, start):

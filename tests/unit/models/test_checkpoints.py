@@ -203,6 +203,14 @@ def test_damaged_folders(tmp_path: Path, name: str, text: str | None, words: str
     assert "\n" not in str(caught.value)
 
 
+def test_a_path_is_a_folder_too(tmp_path: Path) -> None:
+    unet().save_pretrained(str(tmp_path / "net"))
+    of_path = dd.sample(tmp_path / "net", "ddim", steps=2, n=1)  # type: ignore[arg-type]
+    of_text = dd.sample(str(tmp_path / "net"), "ddim", steps=2, n=1)
+    assert torch.equal(of_path.images, of_text.images)
+    assert of_path.record.fingerprint == of_text.record.fingerprint
+
+
 def test_half_precision_weights_run_in_float32_on_a_cpu(tmp_path: Path) -> None:
     unet().half().save_pretrained(str(tmp_path / "half"))
     model = load_model(str(tmp_path / "half"))
@@ -260,6 +268,10 @@ def test_weights_and_config_of_two_networks_are_refused(tmp_path: Path) -> None:
         ({"num_class_embeds": None}, r"class_embedding\.weight is not in the config"),
         ({"attention_head_dim": -1}, "describes a network that cannot be evaluated"),
         ({"downsample_padding": -1}, "describes a network that cannot be evaluated"),
+        ({"sample_size": 0}, "sample_size must hold whole numbers from 1"),
+        ({"sample_size": [8]}, "sample_size must hold whole numbers from 1"),
+        ({"sample_size": 2**63}, "sample_size must hold whole numbers from 1"),
+        ({"layers_per_block": 10**60}, "layers_per_block must hold whole numbers from 1 to 64"),
     ):
         path.write_text(json.dumps({**config, **changed}))
         with pytest.raises(dd.UserError, match=said):

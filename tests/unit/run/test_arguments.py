@@ -45,6 +45,7 @@ def model() -> Any:
         ({"init": INIT, "mask": INIT * math.nan}, "mask holds NaN"),
         ({"labels": ["a", "b"]}, r"Labels are whole numbers, or one text .* not \['a', 'b'\]"),
         ({"labels": [[0, 1]]}, "Labels must be whole numbers"),
+        ({"shape": (-3, 4, 4)}, r"sides of at least 1, not \(-3, 4, 4\)"),
     ],
 )
 def test_it_is_refused(model: Any, given: dict[str, Any], said: str) -> None:

@@ -19,7 +19,6 @@ from diffdescent.base.files import (
     kept_arrays,
     make_folder,
     pack_arrays,
-    read_arrays,
     write_atomically,
 )
 from diffdescent.base.hashes import files_hash, json_hash
@@ -97,7 +96,7 @@ def gather(
     reference = reference or StudyReference(study)
     scored, pictures = [], {}
     for count, cell in enumerate(finished):
-        payloads = [read_arrays(task.path(study.out)) for task in by_cell[cell.key]]
+        payloads = [_payload(task.path(study.out)) for task in by_cell[cell.key]]
         found = _scores(study, cell, payloads, reference)
         seconds = float(sum(payload["seconds"] for payload in payloads)) / study.config.n
         scored.append(table.Scored(cell, tuple(found), seconds, float(payloads[0]["flops"])))
@@ -211,7 +210,7 @@ def _scores(
     path = study.out / "scores" / f"{json_hash(what, 16)}.json"
     try:
         return _read_scores(path)
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         protocol = study.worker.extractor.protocol if study.worker.needs.features else {}
         found = metrics.scores(study.config, cell, study.metrics, payloads, reference(), protocol)
         make_folder(path.parent)
@@ -222,4 +221,23 @@ def _scores(
 
 
 def _read_scores(path: Path) -> list[Score]:
-    return [Score.from_json(one) for one in json.loads(path.read_text(encoding="utf-8"))]
+    """The scores in a file. Raises some :class:`ValueError`, TypeError, KeyError or
+    AttributeError for one that was edited or damaged."""
+    found = [Score.from_json(one) for one in json.loads(path.read_text(encoding="utf-8"))]
+    for one in found:
+        known = isinstance(one.metric, str) and one.metric in {**METRICS, **metrics.FROM_NOISE}
+        numbers = all(isinstance(value, (int, float)) for value in one.draws)
+        if not (known and numbers and isinstance(one.protocol, dict)):
+            raise ValueError(f"{path} holds other things than scores")
+    return found
+
+
+def _payload(path: Path) -> Payload:
+    """A shard's arrays. Raises :class:`UserError` for one whose checksums hold and that cannot be
+    read all the same, once it is set aside."""
+    found: Payload | None = kept_arrays(path)
+    if found is None:
+        raise UserError(
+            f"{path} held something else than a shard; give the same command again to make it."
+        )
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -190,6 +191,34 @@ def test_other_formulas_do_not_reuse_scores(
     )
     execute(config, tmp_path)
     assert len(list((tmp_path / "scores").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    "change", [{"draws": ["x"]}, {"metric": None}, {"metric": {"a": "b"}}, {"protocol": ["x"]}]
+)
+def test_scores_that_were_edited_are_computed_again(
+    make: Make, tmp_path: Path, change: dict[str, object]
+) -> None:
+    config = make(nfe=4, samplers="ddim")
+    execute(config, tmp_path)
+    (path,) = (tmp_path / "scores").iterdir()
+    good = path.read_text()
+    edited = json.loads(good)
+    edited[0].update(change)
+    path.write_text(json.dumps(edited))
+    execute(config, tmp_path)
+    assert path.read_text() == good
+
+
+def test_a_shard_that_is_none_is_set_aside_and_made_again(make: Make, tmp_path: Path) -> None:
+    config = make(nfe=4, samplers="ddim")
+    execute(config, tmp_path)
+    path = next((tmp_path / "shards").rglob("*.npz"))
+    numpy.savez(path, images=numpy.array([{}], dtype=object))
+    with pytest.raises(UserError, match="held something else than a shard"):
+        execute(config, tmp_path)
+    execute(config, tmp_path)
+    assert numpy.load(path)["images"].dtype == numpy.uint8
 
 
 def test_rmse_of_a_sampler_that_draws_noise_is_told_apart(make: Make, tmp_path: Path) -> None:
