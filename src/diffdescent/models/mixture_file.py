@@ -125,6 +125,8 @@ def _assemble(
         isinstance(classes, list) and all(isinstance(name, str) for name in classes)
     ):
         raise ValueError("its classes are not a list of names")
+    if classes is not None and "labels" in tensors and len(classes) <= int(tensors["labels"].max()):
+        raise ValueError(f"it names {len(classes)} classes, and its labels are more")
     variances = tensors["deviations"].double() ** 2
     factors: Tensor | None = None
     if "cholesky" in tensors:

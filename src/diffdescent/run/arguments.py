@@ -67,6 +67,8 @@ def check_tensors(start: Tensor | None, init: Tensor | None, mask: Tensor | None
                 f"{name} holds {str(images.dtype).removeprefix('torch.')}; give floating-point"
                 f" numbers, {'0 or 1' if name == 'mask' else 'images in [−1, 1]'}."
             )
+        if images.layout != torch.strided or images.is_meta:
+            raise UserError(f"{name} must be a plain tensor with its numbers: .to_dense().")
         if not bool(torch.isfinite(images).all()):
             raise UserError(f"{name} holds NaN or Inf.")
     if mask is not None and not bool(((mask >= 0) & (mask <= 1)).all()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -204,3 +205,15 @@ def test_a_removed_working_folder_is_said(
 def test_no_columns_at_all_are_no_width(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "0")
     assert console().width == 200
+
+
+@pytest.mark.parametrize("stderr", ["closed", "full"])
+def test_the_exit_code_says_it_where_no_sentence_can(
+    monkeypatch: pytest.MonkeyPatch, stderr: str
+) -> None:
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stderr", full if stderr == "full" else None)
+        with pytest.raises(SystemExit, match="2"), boundary():
+            raise UserError("No such thing.")
+        with contextlib.suppress(OSError):
+            full.close()

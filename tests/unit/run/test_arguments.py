@@ -40,6 +40,8 @@ def model() -> Any:
         ({"strength": 7}, r"strength.*\(0, 1\]"),
         ({"init": INIT.byte()}, r"init holds uint8; give floating-point numbers, images in"),
         ({"init": INIT / 0}, "init holds NaN or Inf"),
+        ({"init": INIT.to("meta")}, "init must be a plain tensor"),
+        ({"init": INIT.to_sparse()}, "init must be a plain tensor"),
         ({"init": "photo.png"}, "init must be a tensor, not str"),
         ({"init": INIT, "mask": INIT + 2}, r"A mask lies in \[0, 1\]"),
         ({"init": INIT, "mask": INIT * math.nan}, "mask holds NaN"),

@@ -183,9 +183,11 @@ def printable(text: str) -> str:
 
 
 def _end(message: str, code: int) -> NoReturn:
-    red = code == BAD_INPUT and sys.stderr.isatty()
     text = printable(message)
-    print(f"\x1b[31m{text}\x1b[0m" if red else text, file=sys.stderr)
+    if sys.stderr is not None:  # it was closed (2>&-)
+        red = code == BAD_INPUT and sys.stderr.isatty()
+        with contextlib.suppress(OSError):  # as for a full disk: the exit code still says it
+            print(f"\x1b[31m{text}\x1b[0m" if red else text, file=sys.stderr, flush=True)
     sys.exit(code)
 
 

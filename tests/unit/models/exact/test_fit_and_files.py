@@ -244,3 +244,16 @@ def test_nan_stays_visible() -> None:
         raw = model(x, Point(0, 0.8, 0.6)).raw
         assert torch.isfinite(raw[0]).all()
         assert torch.isnan(raw[1]).any()
+
+
+def test_fewer_names_of_classes_than_labels_are_refused(tmp_path: Path) -> None:
+    means = torch.zeros(2, 1, 2, 2)
+    made = Mixture(
+        torch.ones(2), means, torch.ones_like(means), VP.named("linear"),
+        labels=torch.arange(2), classes=("a", "b"),
+    )  # fmt: skip
+    save_mixture(made, tmp_path / "m")
+    path = tmp_path / "m" / "mixture.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "classes": ["a"]}))
+    with pytest.raises(UserError, match="names 1 classes, and its labels are more"):
+        load_mixture(tmp_path / "m")
