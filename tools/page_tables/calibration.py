@@ -16,7 +16,7 @@ MODELS = {
     "cifar10-mixture-unlabelled-{}": ("`cifar10-mixture`, no labels", ("5",)),
     "mnist-{}": ("`mnist`", ("5",)),
     "mnist-unlabelled-{}": ("`mnist`, no labels", ("5",)),
-    "figures-{}": ("`figures`", ("5",)),
+    "figures-{}": ("`figures`", ("5", "10")),
     "figures-unlabelled-{}": ("`figures`, no labels", ("5",)),
 }
 KINDS = {"exponential": "log-uniform", "loglinear": "log-linear", "karras": "Karras"}
