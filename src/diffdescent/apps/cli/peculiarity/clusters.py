@@ -9,7 +9,6 @@ import typer
 
 from ..options import Quiet
 from ..progress import Meter
-from ..results import check_new
 
 LEAST = 8
 """A person with fewer joints has no pose to speak of."""
@@ -35,6 +34,8 @@ def clusters(
     from diffdescent.base.files import make_folder
     from diffdescent.lab.peculiarity.clusters import KS, fit_clusters, save_clusters
     from diffdescent.lab.peculiarity.readers import read_poses
+
+    from ..results import check_new
 
     check_new(out, overwrite)
     ks = k or list(KS)

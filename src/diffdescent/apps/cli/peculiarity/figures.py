@@ -9,7 +9,6 @@ import typer
 
 from ..options import Quiet
 from ..progress import Meter
-from ..results import check_new
 
 
 def figures(
@@ -22,6 +21,8 @@ def figures(
     """Draw figures with known limbs: an npz that `diffdescent train` reads."""
     from diffdescent.base.files import make_folder
     from diffdescent.lab.peculiarity.figures import write_figures
+
+    from ..results import check_new
 
     check_new(out, overwrite)
     make_folder(out.parent)
