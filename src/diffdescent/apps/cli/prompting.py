@@ -16,7 +16,6 @@ from torch import Tensor
 
 from diffdescent.apps.prompts import read_prompts
 from diffdescent.apps.textimage import TextToImage, load
-from diffdescent.apps.textimage.through import has_gradients, load_guided
 from diffdescent.base.errors import UserError
 from diffdescent.base.images import save_png
 from diffdescent.base.words import counted
@@ -118,6 +117,8 @@ def run(asked: Request) -> None:
 
 def _loaded(asked: Request, prompts: Sequence[str]) -> TextToImage:
     """The pipeline with its own guidance, or within one that takes gradients."""
+    from diffdescent.apps.textimage.through import has_gradients, load_guided
+
     recipe = (
         str(make_recipe(asked.sampler, asked.steps)) if asked.sampler is None else asked.sampler
     )
