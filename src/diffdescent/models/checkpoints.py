@@ -3,10 +3,7 @@ only."""
 
 from __future__ import annotations
 
-import inspect
-import math
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ from diffdescent.core.network import EDM, Network
 from diffdescent.core.predict import Kind
 from diffdescent.core.process import VE, VP, Array, Flow, Point, Process, Schedule, make_betas
 
+from .checkpoint_config import check_loaded, check_sizes, check_types, rehearse
 from .weight_files import weights_fingerprint
 
 _SCHEDULES: dict[str, Schedule] = {
@@ -136,8 +134,8 @@ def load_checkpoint(folder: str | Path, device: str | None = None) -> Network | 
             " only UNet2DModel folders load by themselves; wrap another network with dd.Network in"
             " Python."
         )
-    _check_types(unet_folder / "config.json", config, UNet2DModel.__init__)
-    _check_sizes(unet_folder / "config.json", config)
+    check_types(unet_folder / "config.json", config, UNet2DModel.__init__)
+    check_sizes(unet_folder / "config.json", config)
     scheduler = root / "scheduler" / "scheduler_config.json"
     if not scheduler.is_file():
         scheduler = root / "scheduler_config.json"
@@ -149,8 +147,8 @@ def load_checkpoint(folder: str | Path, device: str | None = None) -> Network | 
         )
     except Exception as error:  # a damaged folder can raise anything in the library
         raise _explained(unet_folder, error) from None
-    _check_loaded(unet_folder, found)
-    _rehearse(unet_folder, UNet2DModel, config)
+    check_loaded(unet_folder, found)
+    rehearse(unet_folder, UNet2DModel, config)
     unet = unet.to(where).eval().requires_grad_(False)
     if where.type == "cpu":
         # half precision is for storage: convolutions in it are emulated on a CPU, many times slower
@@ -220,79 +218,6 @@ def wrap_unet(
         learned_variance=unet.config.out_channels == 2 * unet.config.in_channels,
         **common,
     )
-
-
-def _check_loaded(folder: Path, found: dict[str, Any]) -> None:
-    """Raise :class:`UserError` where the weights are not all that the config describes, and
-    nothing else: what lacks weights would keep random ones."""
-    for what, where in (
-        ("missing_keys", "not in the weights"),
-        ("unexpected_keys", "not in the config"),
-    ):
-        if names := sorted(map(str, found.get(what) or ())):
-            raise UserError(
-                f"{folder}: config.json and the weights are of two networks ({names[0]} is"
-                f" {where}); restore the checkpoint."
-            )
-
-
-def _rehearse(folder: Path, network: Any, config: dict[str, Any]) -> None:
-    """Raise :class:`UserError` for a config with which a network can be made but not evaluated.
-
-    It is evaluated without numbers (on PyTorch's meta device), which takes no time or memory.
-    """
-    try:
-        size = config.get("sample_size") or 64
-        height, width = (size, size) if isinstance(size, int) else size
-        with torch.device("meta"), torch.no_grad():
-            unet = network.from_config(config)
-            labels = None if unet.config.num_class_embeds is None else torch.zeros(1).long()
-            x = torch.zeros(1, unet.config.in_channels, height, width)
-            unet(x, torch.zeros(1), class_labels=labels)
-    except Exception as error:  # whatever the library makes of it
-        raise UserError(
-            f"{folder}/config.json describes a network that cannot be evaluated"
-            f" ({reason(error)}); restore the checkpoint."
-        ) from None
-
-
-_KINDS_OF = ((bool, (bool,)), (int, (int, float)), (float, (int, float)), (str, (str,)))
-
-
-def _check_types(path: Path, config: dict[str, Any], constructor: Callable[..., Any]) -> None:
-    """Raise :class:`UserError` for an entry of another type than the constructor's default: the
-    network would fail over it when it is evaluated."""
-    for name, parameter in inspect.signature(constructor).parameters.items():
-        value, default = config.get(name), parameter.default
-        allowed = next((types for kind, types in _KINDS_OF if isinstance(default, kind)), None)
-        if value is None or allowed is None:
-            continue
-        finite = not isinstance(value, float) or math.isfinite(value)
-        if not isinstance(value, allowed) or not finite:
-            raise UserError(
-                f"{path}: {name} must be a {type(default).__name__} such as {default!r}, not"
-                f" {str(value)[:40]}; the checkpoint is damaged."
-            )
-
-
-_GREATEST = {"sample_size": 1 << 14, "layers_per_block": 64, "block_out_channels": 1 << 14}
-"""What a network with images may have at most of these; more would take all memory to be made."""
-
-
-def _check_sizes(path: Path, config: dict[str, Any]) -> None:
-    """Raise :class:`UserError` for sizes that no network has: it is made before its weights are
-    looked at."""
-    for name, most in _GREATEST.items():
-        value = config.get(name)
-        if value is None:
-            continue
-        sizes = value if isinstance(value, list) else [value]
-        enough = name != "sample_size" or not isinstance(value, list) or len(value) == 2
-        if not (enough and all(type(one) is int and 1 <= one <= most for one in sizes)):
-            raise UserError(
-                f"{path}: {name} must hold whole numbers from 1 to {most}, not {str(value)[:40]};"
-                " the checkpoint is damaged."
-            )
 
 
 def _null_class(unet: Any, extra: dict[str, Any]) -> int | None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -64,17 +62,3 @@ def coloured(spectrum: str) -> Gaussian:
     floor = float(power.min()) / 2
     factors = basis * (power - floor).sqrt()
     return Gaussian(gaussian().mean.reshape(SHAPE), floor, VP.named("linear"), factors=factors)
-
-
-@dataclass(frozen=True)
-class Silent:
-    """Noise that is zero: an affine chain then gives the mean of all its images."""
-
-    seed: int
-    samples: Tensor
-
-    def initial(self, shape: Sequence[int]) -> Tensor:
-        return torch.zeros(len(self.samples), *shape)
-
-    def __call__(self, x: Tensor, *where: Any) -> Tensor:
-        return torch.zeros_like(x)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from benchmarks.restore_bias import Silent
 from torch import Tensor
 
 import diffdescent as dd
@@ -17,7 +18,7 @@ from diffdescent.models.posterior import posterior
 from diffdescent.run import NOISES, collect, prepare_restoration
 from diffdescent.run.problem import measure
 
-from .problems import SHAPE, Silent, bound, coloured, dense, gaussian
+from .problems import SHAPE, bound, coloured, dense, gaussian
 
 POWER = "power(1.5, 0.05)"
 WHITE = [
