@@ -51,13 +51,14 @@ def bias(tables: Tables) -> list[list[str]]:
         ("white, s = 0.5", "downsample(2)", "0.3"),
         ("smooth", "downsample(2)", "0.05"),
         ("smooth", "blur(sigma=0.8)", "0.3"),
+        ("smooth", "mask", "0.3"),
     ]
     lines = [["method", *(f"{prior}; `{where}`, σ_n = {v}" for prior, where, v in columns)]]
     for title, method in BIAS.items():
         line = [title]
         for prior, where, noise in columns:
-            wanted = {"prior": prior, "operator": where, "noise": noise, "method": method}
-            rows = tables.select("tables/restore-bias.csv", wanted)
+            wanted = {"prior": prior, "operator": where, "noise": noise, "nfe": "100"}
+            rows = tables.select("tables/restore-bias.csv", {**wanted, "method": method})
             line.append(_bias(rows[0]) if rows else "")
         lines.append(line)
     return lines

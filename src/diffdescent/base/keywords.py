@@ -1,11 +1,12 @@
-"""Keywords that a function does not have, refused in a sentence that names the right one."""
+"""Keywords that a function does not have, refused in a sentence that names the right one, and those
+that it hands on to another function."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from .errors import UserError, unknown
 
@@ -32,3 +33,23 @@ def known_keywords(elsewhere: Mapping[str, str]) -> Callable[[Callable[P, R]], C
         return call
 
     return guarded
+
+
+def hands_on(
+    options: type[Mapping[str, Any]], target: Callable[..., Any]
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A decorator: ``**options`` of a function, typed by the TypedDict ``options``, go to
+    ``target``; the function's signature shows them with the defaults that they have there."""
+    named = options.__annotations__
+    taken = [p for p in inspect.signature(target).parameters.values() if p.name in named]
+
+    def shown(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        last = {p.name: p for p in own if p.kind is p.KEYWORD_ONLY}
+        first = [p for p in own if p.name not in last]
+        whole = signature.replace(parameters=[*first, *taken, *last.values()])
+        function.__dict__["__signature__"] = whole
+        return function
+
+    return shown

@@ -9,14 +9,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from diffdescent.base.errors import UserError
 from diffdescent.core.measurement import Measurement
-from diffdescent.core.operators import Bound
+from diffdescent.core.noise import MEASUREMENT, normals
+from diffdescent.core.operators import Bound, Linear
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import Recipe
 from diffdescent.guidance.restoration import Method, chained
 
 from .inputs import Images
 from .record import ImagesRecord, RestorationRecord
+
+_OUTSIDE = 1e-3
+"""A share of ‖y‖ that may lie outside the operator's range by rounding alone."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +64,26 @@ def measure(
 ) -> Tensor:
     """y = A(x) + σ_n n of clean images (k, C, H, W) with these ``numbers``, (k, *out_shape): the
     noise of an image is keyed by (seed, number)."""
-    from diffdescent.core.noise import MEASUREMENT, normals
-
     index = torch.tensor(list(numbers), dtype=torch.int64, device=operator.device)
     y = operator.forward(clean.to(operator.device, operator.dtype))
     if not noise:
         return y
     n = normals(seed, index, operator.out_shape, MEASUREMENT, 1, operator.dtype)
     return y + noise * n
+
+
+def check_measured(operator: Bound, y: Tensor, noise: float) -> None:
+    """Raise :class:`UserError` for a measurement of another shape, with NaN or Inf, or, where
+    ``noise`` is 0, one that no image has."""
+    operator.check(y)
+    if noise or not isinstance(operator, Linear) or not (operator.has_pinv or operator.has_svd):
+        return
+    outside = (y - operator.forward(operator.pinv(y))).flatten(1).norm(dim=1)
+    share = outside / y.flatten(1).norm(dim=1).clamp(min=1e-30)
+    worst = int(share.argmax())
+    if float(share[worst]) > _OUTSIDE:
+        raise UserError(
+            f"Measurement {worst} is inconsistent with noise=0: {float(share[worst]):.1%} of it"
+            " lies where this operator measures nothing of any image; give noise above 0 (rounding"
+            " to 8 bits is about 0.003), or for a mask 0 at the hidden pixels."
+        )

@@ -5,20 +5,21 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypedDict
 
 import torch
 from torch import Tensor
 
 from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError
-from diffdescent.base.keywords import known_keywords
+from diffdescent.base.keywords import hands_on, known_keywords
 from diffdescent.base.words import shown
 from diffdescent.core import recipe as recipes
 from diffdescent.core.calls import check_call
 from diffdescent.core.grid import Grid
 from diffdescent.core.limits import MOST
 from diffdescent.core.model_info import info
-from diffdescent.core.operators import Bound, Linear, Operator, parse_operator
+from diffdescent.core.operators import Bound, Operator, parse_operator
 from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Predictor
 from diffdescent.core.process import Process
@@ -30,17 +31,18 @@ from .budget import evaluations, steps_for
 from .inputs import Labels, image_like, label_tensor, labels_of_text
 from .levels import resolve_grid
 from .prepared import Run, prepare, resolve
-from .problem import Problem
+from .problem import Problem, check_measured
 from .progress import Callback
 from .record import MOST_SAMPLES, RunRecord
 from .sampling import collect
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 LEVELS = "karras(start=3, rho=2)"
 """The best of those tried on training images of CIFAR-10 and MNIST (docs/restore.md)."""
 STRIDE = 1_000_000
 """Sample j of image k has the number k + j·STRIDE, the same however many samples there are."""
-_OUTSIDE = 1e-3
-"""A share of ‖y‖ that may lie outside the operator's range by rounding alone."""
 
 
 @dataclass(frozen=True)
@@ -68,81 +70,23 @@ class Restored:
         return self.images.std(1)
 
 
-@known_keywords(
-    {"steps": "dd.restore counts network evaluations: give nfe=, and it takes the steps they pay."}
-)
-def restore(
-    model: Predictor | str,
-    y: Tensor,
-    operator: Operator | Bound | str,
-    *,
-    noise: float = 0.0,
-    method: str = "diffpir",
-    sampler: Recipe | str | None = None,
-    nfe: int = 20,
-    grid: Grid | str | None = None,
-    n: int = 1,
-    seed: int = 0,
-    labels: Labels | None = None,
-    guidance: str | None = None,
-    batch_size: int = 64,
-    micro_batch: int | None = None,
-    device: torch.device | str | None = None,
-    dtype: torch.dtype = torch.float32,
-    callback: Callback | None = None,
-) -> Restored:
-    """Images that fit measurements y = A(x) + noise, drawn from ``model``.
+class RestoreOptions(TypedDict, total=False):
+    """The keywords of :func:`restore` that say how; it describes them, and
+    :func:`prepare_restoration` has their defaults."""
 
-    Args:
-        model: as in :func:`diffdescent.sample`; its images lie in [−1, 1].
-        y: the measurements, (k, *out_shape), or one without the first dimension.
-        operator: what measured, its text (``"blur(sigma=2)"``), or one that is bound to the shape.
-        noise: σ_n, the standard deviation of the measurement's noise, in the units of y.
-        method: one of ``diffdescent list``'s restoration methods, alone (with its own sampler) or
-            in a chain: ``"unipc | diffpir | momentum(-0.3)"``.
-        sampler: a recipe for a method that stands without one.
-        nfe: network evaluations for each sample; the most steps that they pay for are taken.
-        grid: a grid or its text; None takes ``karras(start=3, rho=2)`` for solvers in σ̃, else the
-            recipe's usual one.
-        n: samples for each measurement.
-        seed: seed of the samples' noise, and of what is random in an operator's text.
-        labels: a class for each measurement, or one for all.
-        guidance: a guidance text, applied beneath the method.
-        batch_size: samples in memory at a time; changes nothing in the images.
-        micro_batch: how many samples the network sees at once; None is the run's own choice.
-        device: where to run; None asks the model, else the CPU.
-        dtype: of the state and the update; float32 or float64.
-        callback: called after each evaluation with a :class:`Progress`.
-
-    Returns:
-        A :class:`Restored`: ``.images`` (k, n, C, H, W) in [−1, 1], their mean and deviation.
-
-    Raises:
-        UserError: sizes that do not fit, NaN in y, noise 0 where y cannot be measured without any,
-            a method that the operator does not serve, and other bad options.
-    """
-    check_call(restore, locals())
-    run = prepare_restoration(
-        model,
-        y,
-        operator,
-        noise=noise,
-        method=method,
-        sampler=sampler,
-        nfe=nfe,
-        grid=grid,
-        n=n,
-        seed=seed,
-        labels=labels,
-        guidance=guidance,
-        batch_size=batch_size,
-        micro_batch=micro_batch,
-        device=device,
-        dtype=dtype,
-    )
-    result = collect(run, callback=callback)
-    images = result.images.reshape(-1, n, *run.shape)
-    return Restored(images, result.plan, result.record)
+    noise: float
+    method: str
+    sampler: Recipe | str | None
+    nfe: int
+    grid: Grid | str | None
+    n: int
+    seed: int
+    labels: Labels | None
+    guidance: str | None
+    batch_size: int
+    micro_batch: int | None
+    device: torch.device | str | None
+    dtype: torch.dtype
 
 
 def prepare_restoration(
@@ -220,6 +164,56 @@ def prepare_restoration(
     return replace(run, problem=problem)
 
 
+@known_keywords(
+    {"steps": "dd.restore counts network evaluations: give nfe=, and it takes the steps they pay."}
+)
+@hands_on(RestoreOptions, prepare_restoration)
+def restore(
+    model: Predictor | str,
+    y: Tensor,
+    operator: Operator | Bound | str,
+    *,
+    callback: Callback | None = None,
+    **options: Unpack[RestoreOptions],
+) -> Restored:
+    """Images that fit measurements y = A(x) + noise, drawn from ``model``.
+
+    Args:
+        model: as in :func:`diffdescent.sample`; its images lie in [−1, 1].
+        y: the measurements, (k, *out_shape), or one without the first dimension.
+        operator: what measured, its text (``"blur(sigma=2)"``), or one that is bound to the shape.
+        noise: σ_n, the standard deviation of the measurement's noise, in the units of y.
+        method: one of ``diffdescent list``'s restoration methods, alone (with its own sampler) or
+            in a chain: ``"unipc | diffpir | momentum(-0.3)"``.
+        sampler: a recipe for a method that stands without one.
+        nfe: network evaluations for each sample; the most steps that they pay for are taken.
+        grid: a grid or its text; None takes ``karras(start=3, rho=2)`` for solvers in σ̃, else the
+            recipe's usual one.
+        n: samples for each measurement.
+        seed: seed of the samples' noise, and of what is random in an operator's text.
+        labels: a class for each measurement, or one for all.
+        guidance: a guidance text, applied beneath the method.
+        batch_size: samples in memory at a time; changes nothing in the images.
+        micro_batch: how many samples the network sees at once; None is the run's own choice.
+        device: where to run; None asks the model, else the CPU.
+        dtype: of the state and the update; float32 or float64.
+        callback: called after each evaluation with a :class:`Progress`.
+
+    Returns:
+        A :class:`Restored`: ``.images`` (k, n, C, H, W) in [−1, 1], their mean and deviation.
+
+    Raises:
+        UserError: sizes that do not fit, NaN in y, noise 0 where y cannot be measured without any,
+            a method that the operator does not serve, and other bad options.
+    """
+    check_call(restore, {**locals(), **options})
+    run = prepare_restoration(model, y, operator, **options)
+    result = collect(run, callback=callback)
+    assert run.problem is not None
+    count = len(run.problem.y.values)
+    return Restored(result.images.reshape(count, -1, *run.shape), result.plan, result.record)
+
+
 def bind(
     operator: Operator | Bound | str,
     shape: Sequence[int],
@@ -237,23 +231,6 @@ def bind(
         return operator, type(operator).__name__
     parsed = parse_operator(operator)
     return parsed.bind(tuple(shape), seed=seed, device=device, dtype=dtype), str(parsed)
-
-
-def check_measured(operator: Bound, y: Tensor, noise: float) -> None:
-    """Raise :class:`UserError` for a measurement of another shape, with NaN or Inf, or, where
-    ``noise`` is 0, one that no image has."""
-    operator.check(y)
-    if noise or not isinstance(operator, Linear) or not (operator.has_pinv or operator.has_svd):
-        return
-    outside = (y - operator.forward(operator.pinv(y))).flatten(1).norm(dim=1)
-    share = outside / y.flatten(1).norm(dim=1).clamp(min=1e-30)
-    worst = int(share.argmax())
-    if float(share[worst]) > _OUTSIDE:
-        raise UserError(
-            f"Measurement {worst} is inconsistent with noise=0: {float(share[worst]):.1%} of it"
-            " lies where this operator measures nothing of any image; give noise above 0 (rounding"
-            " to 8 bits is about 0.003), or for a mask 0 at the hidden pixels."
-        )
 
 
 def grid_for(
