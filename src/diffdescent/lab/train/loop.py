@@ -26,11 +26,12 @@ from diffdescent.base.whole import is_whole
 
 from .batches import Batch, Batches
 from .checkpoint import check_same_run, load_checkpoint, save_checkpoint, training_store
-from .config import OptimizerConfig, TrainConfig
+from .config import TrainConfig
 from .ema import EMA
 from .export import export_model, model_folder
-from .networks import build_network, null_class
+from .networks import build_network, null_class, plain_attention
 from .objectives import EDMLoss, FeaturesLoss, GuideLoss, Objective, VPLoss
+from .optimizer import build_optimizer, rate
 from .preview import accuracy, sample_sheet
 from .report import Report
 
@@ -45,14 +46,6 @@ class Result:
     folder: Path
     steps: int
     loss: float
-
-
-def rate(config: OptimizerConfig, step: int, steps: int) -> float:
-    """The learning rate of a step (counted from 0): linear rise, plateau, linear fall to zero at
-    ``steps``."""
-    rise = min(1.0, (step + 1) / config.warmup) if config.warmup else 1.0
-    fall = min(1.0, (steps - step) / config.decay) if config.decay else 1.0
-    return config.lr * min(rise, fall)
 
 
 def train(
@@ -119,8 +112,10 @@ class _Run:
         torch.manual_seed(config.run.seed)
         layout = torch.channels_last if config.run.channels_last else torch.contiguous_format
         self.network = build_network(config, images).to(accelerator.device, memory_format=layout)  # type: ignore[call-overload]
+        if accelerator.device.type == "cpu":
+            plain_attention(self.network)
         self.ema = EMA(self.network, config.optimizer.ema)
-        self.optimizer = _optimizer(self.network, config.optimizer)
+        self.optimizer = build_optimizer(self.network, config.optimizer)
         self.step = 0
         self.path = Path(config.out) / "checkpoint.pt"
         if self.path.exists():
@@ -187,9 +182,8 @@ class _Run:
                 if late or self._due(run.checkpoint_every):
                     self._save()
                 self._look()
-            started += (
-                time.perf_counter() - paused
-            )  # saving and looking do not count in the throughput
+            # Saving and looking do not count in the throughput.
+            started += time.perf_counter() - paused
 
     def _any(self, here: bool) -> bool:
         """Whether ``here`` holds in any of the processes, which must all stop at one step."""
@@ -289,18 +283,6 @@ def _read_test(config: TrainConfig) -> ImageSet | None:
             " leave data.test out."
         )
     return test
-
-
-def _optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
-    """AdamW; biases and normalisation gains (tensors of one dimension) do not decay."""
-    trained = [p for p in network.parameters() if p.requires_grad]
-    decayed = [p for p in trained if p.ndim > 1]
-    rest = [p for p in trained if p.ndim <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": rest, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, foreach=True)
 
 
 def _objective(config: TrainConfig, null: int | None) -> Objective:

@@ -9,7 +9,7 @@ import pytest
 
 from diffdescent.base.errors import UserError
 from diffdescent.lab.train import load_config, make_config
-from diffdescent.lab.train.loop import rate
+from diffdescent.lab.train.optimizer import rate
 from tests.paths import ROOT
 from tests.unit.lab.train.conftest import write_recipe
 

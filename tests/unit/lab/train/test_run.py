@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers.models.attention_processor import AttnProcessor
 from PIL import Image
 
 from diffdescent.base.errors import UserError
 from diffdescent.lab.train import export_last, loop, make_config, train
 from diffdescent.lab.train.checkpoint import load_checkpoint
+from diffdescent.lab.train.networks import plain_attention
 from diffdescent.models.classifiers import FeatureNet, GuideNet, load_classifier
 
 
@@ -432,3 +434,36 @@ def test_a_place_that_cannot_be_written_is_one_sentence(values: dict[str, Any]) 
         values["out"] = place
         with pytest.raises(UserError, match=f"Cannot make the folder {place}"):
             train(make_config(values), quiet=True)
+
+
+def test_plain_attention_is_the_fused_one() -> None:
+    """Same parameters, outputs and gradients, up to rounding."""
+    from diffusers import UNet2DModel
+
+    torch.manual_seed(0)
+    network = UNet2DModel(
+        sample_size=8,
+        block_out_channels=(8, 16),
+        layers_per_block=1,
+        norm_num_groups=4,
+        attention_head_dim=4,
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+    )
+    x = torch.randn(2, 3, 8, 8)
+
+    def run() -> tuple[torch.Tensor, torch.Tensor]:
+        network.zero_grad()
+        out = network(x, 10).sample
+        out.square().sum().backward()
+        grads = [p.grad.flatten() for p in network.parameters() if p.grad is not None]
+        return out.detach(), torch.cat(grads)
+
+    names, fused = list(network.state_dict()), run()
+    plain_attention(network)
+    assert list(network.state_dict()) == names
+    for one, other in zip(run(), fused, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    assert any(
+        type(m.processor) is AttnProcessor for m in network.modules() if hasattr(m, "processor")
+    )
