@@ -36,7 +36,7 @@ from torch import Tensor
 
 import diffdescent as dd
 from diffdescent.base.files import write_atomically
-from diffdescent.base.statistics import mean_of, plus_minus
+from diffdescent.base.statistics import plus_minus, student_mean
 from diffdescent.core.operators import Linear, parse_operator
 from diffdescent.lab.restore.scores import psnr
 from diffdescent.run.image_files import read_init
@@ -176,7 +176,7 @@ class Table:
             self.rows.append(row)
             if self.path is not None:
                 write_atomically(self.path, (json.dumps(self.rows) + "\n").encode())
-        each = mean_of(np.array(row["psnr"]))
+        each = student_mean(np.array(row["psnr"]))
         print(
             f"  {row['who']:8} {row['method']:64} {row['nfe']:4d}  {plus_minus(each)} dB"
             f" {row['seconds']:7.1f} s", flush=True,
@@ -188,7 +188,7 @@ class Table:
         if here is None or there is None:
             return "not run"
         apart = np.array(here["psnr"]) - np.array(there["psnr"])
-        return f"{plus_minus(mean_of(apart))} dB"
+        return f"{plus_minus(student_mean(apart))} dB"
 
 
 def main() -> None:

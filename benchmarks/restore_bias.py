@@ -1,12 +1,13 @@
 """The posterior mean of every restoration method against the exact one, for Gaussian priors.
 
-Usage: python benchmarks/restore_bias.py [--nfe 100] [--samples 60] [--csv FILE]
+Usage: python benchmarks/restore_bias.py [--nfe 100] [--samples 60] [--measurements 24] [--csv FILE]
 
 The prior is N(μ, C) over 6 × 6 pixels, white (C = s²I) or smooth (neighbouring pixels correlate);
 the measurement is linear with noise σ_n. Printed is ‖m − E[x | y]‖/‖E[x | y]‖ in per cent, the root
-mean square over three measurements. Under a method whose steps are affine in the state and the
-noise, m is its image from the state 0 without noise, which is the mean of all its images; under the
-others it is the mean of samples, less what their number adds by chance, with an interval.
+mean square over measurements. Under a method whose steps are affine in the state and the noise, m
+is its image from the state 0 without noise, which is the mean of all its images, of three
+measurements; under the others it is the mean of samples of more, less what their number adds by
+chance, with an interval (Student's t over the measurements, of the mean square).
 """
 
 from __future__ import annotations
@@ -88,10 +89,41 @@ def priors(folder: Path) -> dict[str, tuple[Gaussian, float, str]]:
     }
 
 
+@dataclass(frozen=True)
+class Case:
+    """A prior, an operator and a noise, at ``nfe`` evaluations."""
+
+    model: Gaussian
+    text: str
+    noise: float
+    nfe: int
+
+    def bias(self, method: str, measurements: int, samples: int | None) -> tuple[float, ...]:
+        """The bias in per cent and its interval; ``samples`` None is the exact mean."""
+        operator = parse_operator(self.text).bind(SHAPE, dtype=torch.float64)
+        clean = self.model.sample(measurements, torch.Generator().manual_seed(1))
+        y = measure(operator, clean, self.noise, 0, range(measurements))
+        truth = posterior(self.model, self.text, y, self.noise)
+        n = samples or 1
+        run = prepare_restoration(
+            self.model, y, operator, noise=self.noise, method=method, nfe=self.nfe, grid=GRID,
+            n=n, batch_size=measurements * n, micro_batch=measurements * n, dtype=torch.float64,
+        )  # fmt: skip
+        images = collect(run if samples else replace(run, noise="silent")).images
+        if samples is None:
+            apart = (images - truth.mean).square().sum() / truth.mean.square().sum()
+            return 100 * float(apart) ** 0.5, math.nan, math.nan
+        each = images.reshape(measurements, n, *SHAPE).transpose(0, 1)
+        found = judge_posterior(each, truth, operator, y, self.noise, metrics=["mean_error"])
+        e = found["mean_error"]
+        return tuple(100 * math.copysign(abs(v) ** 0.5, v) for v in (e.value, e.low, e.high))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nfe", type=int, default=100)
     parser.add_argument("--samples", type=int, default=60)
+    parser.add_argument("--measurements", type=int, default=24, help="of the methods that sample")
     parser.add_argument("--csv", type=Path)
     asked = parser.parse_args()
     torch.set_num_threads(1)
@@ -102,31 +134,11 @@ def main() -> None:
     folder = tempfile.TemporaryDirectory()
     for name, (model, s, spectrum) in priors(Path(folder.name)).items():
         for text in ("blur(sigma=0.8)", "downsample(2)", "mask"):
-            operator = parse_operator(text).bind(SHAPE, dtype=torch.float64)
-            clean = model.sample(3, torch.Generator().manual_seed(1))
             for noise in (0.05, 0.3):
-                y = measure(operator, clean, noise, 0, range(3))
-                truth = posterior(model, text, y, noise)
+                case = Case(model, text, noise, asked.nfe)
                 for method in (*AFFINE, *(OTHERS if text.startswith("blur") else ())):
-                    affine = method in AFFINE
-                    n = 1 if affine else asked.samples
-                    written = method.format(s=s, c=spectrum)
-                    run = prepare_restoration(
-                        model, y, operator, noise=noise, method=written, nfe=asked.nfe, grid=GRID,
-                        n=n, batch_size=3 * n, micro_batch=3 * n, dtype=torch.float64,
-                    )  # fmt: skip
-                    images = collect(replace(run, noise="silent") if affine else run).images
-                    if affine:
-                        apart = (images - truth.mean).square().sum() / truth.mean.square().sum()
-                        found = (100 * float(apart) ** 0.5, math.nan, math.nan)
-                    else:
-                        samples = images.reshape(3, n, *SHAPE).transpose(0, 1)
-                        e = judge_posterior(
-                            samples, truth, operator, y, noise, metrics=["mean_error"]
-                        )["mean_error"]
-                        found = tuple(
-                            100 * math.copysign(abs(v) ** 0.5, v) for v in (e.value, e.low, e.high)
-                        )
+                    counts = (3, None) if method in AFFINE else (asked.measurements, asked.samples)
+                    found = case.bias(method.format(s=s, c=spectrum), *counts)
                     shown = method.format(s=s, c="…")
                     row = (name, text, noise, asked.nfe, shown, *(f"{v:.2f}" for v in found))
                     lines.append(row)

@@ -6,17 +6,18 @@ import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tools.verdict_numbers import Cells, Extreme, Number
 from tools.verdict_tables import Row, Tables, selected
 
-from diffdescent.base.statistics import Estimate, holm, normal_test, sign_test
+from diffdescent.base.statistics import Estimate, holm, normal_test, sign_test, student_test
 
 LEVEL = 0.05
 TESTS = {
     "paired": "paired difference, normal",
+    "student": "paired difference, Student's t",
     "mcnemar": "McNemar, exact",
     "sign": "sign test, exact",
     "difference": "difference of independent groups, normal",
@@ -41,9 +42,9 @@ class Statement:
     ``{lower}``, ``{undecided}``, ``{independent}``, ``{clear}`` (intervals without 0) are counts,
     ``{p:e}`` the greatest p, ``{least.NAME:2}`` and ``{most.NAME:2}`` extremes. ``family`` and each
     of ``rows`` select rows; each value of the column ``within`` makes a family of its own. Under
-    ``apart`` and ``order`` each of ``rows`` is a pair of selections of equally many rows.
-    ``columns`` is a prefix of the columns that are tested, ``expect`` the outcome of all, or how
-    many have which.
+    ``apart`` and ``order`` each of ``rows`` is a pair of selections of equally many rows, or of
+    many and one. ``columns`` is a prefix of the columns that are tested, ``expect`` the outcome of
+    all, or how many have which.
     """
 
     page: str
@@ -107,6 +108,8 @@ def _tested(one: Statement, row: Row) -> tuple[float, float]:
     named = f"{one.columns}difference"
     value = row["value"] if one_value else row.get(named) or row["difference"]
     gap = Estimate(float(value) - zero, *ends)
+    if one.test == "student":
+        return gap.value, student_test(replace(gap, n=int(row["n"])))
     return gap.value, normal_test(gap)
 
 
@@ -123,11 +126,7 @@ def _pair(one: Statement, a: Row, b: Row) -> tuple[float, float]:
 def decide(one: Statement, tables: Tables) -> Verdict:
     """Test the rows of a statement within its family. ValueError where it selects nothing."""
     if one.test in PAIRS:
-        pairs = [
-            found
-            for pair in one.rows
-            for found in zip(*(tables.select(one.table, side) for side in pair), strict=True)
-        ]
+        pairs = [found for pair in one.rows for found in _pairs(one.table, pair, tables)]
         rows = [row for pair in pairs for row in pair]
         found = [_pair(one, a, b) for a, b in pairs]
         adjusted = holm([p for _, p in found])
@@ -155,6 +154,12 @@ def decide(one: Statement, tables: Tables) -> Verdict:
         most=Extreme(rows, max), **words,
     )  # fmt: skip
     return Verdict(one, outcomes, ps, tests, n, text)
+
+
+def _pairs(table: str, pair: Sequence[Any], tables: Tables) -> Iterator[tuple[Row, Row]]:
+    """The rows of two selections side by side; where the second has one row, it with each."""
+    first, second = (tables.select(table, side) for side in pair)
+    return zip(first, second * len(first) if len(second) == 1 else second, strict=True)
 
 
 def _positions(family: Sequence[Row], wanted: Mapping[str, Any]) -> list[int]:

@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from diffdescent.base.errors import UserError
 from diffdescent.base.statistics import (
     Z95,
     Estimate,
@@ -18,6 +19,10 @@ from diffdescent.base.statistics import (
     percent,
     plus_minus,
     points,
+    student95,
+    student_mean,
+    student_tails,
+    student_test,
     wilson,
 )
 
@@ -76,3 +81,23 @@ def test_a_difference_of_one_half_width_has_p_one_in_twenty() -> None:
 def test_scipy_is_not_needed_to_import_it() -> None:
     code = "import sys; sys.modules['scipy'] = None; import diffdescent.base.statistics"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 15, 31, 1000])
+def test_students_t_is_that_of_scipy(freedom: int) -> None:
+    known = pytest.importorskip("scipy.stats").t(freedom)
+    assert student95(freedom) == pytest.approx(known.ppf(0.975), abs=1e-9)
+    for t in (0.0, 0.3, 2.5, 40.0):
+        assert student_tails(t, freedom) == pytest.approx(2 * known.sf(t), abs=1e-12)
+
+
+def test_a_mean_of_few_values_has_students_interval_and_test() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    values = np.array([0.1, 0.5, -0.2, 0.9, 0.4])
+    found, known = student_mean(values), stats.ttest_1samp(values, 0)
+    assert (found.low, found.high) == pytest.approx(tuple(known.confidence_interval(0.95)))
+    assert student_test(found) == pytest.approx(known.pvalue)
+    assert student_mean(values[:1]).half_width == math.inf
+    assert student_test(student_mean(values[:1])) == 1
+    with pytest.raises(UserError, match="number of values"):
+        student_test(Estimate(1.0, 0, 2))

@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from diffdescent.base.errors import UserError, unknown
-from diffdescent.base.statistics import Estimate, mean_of
+from diffdescent.base.statistics import Estimate, student_mean
 from diffdescent.core.operators import Linear
 from diffdescent.models.posterior import Posterior
 
@@ -101,7 +101,7 @@ def judge_posterior(
     seed: int = 0,
 ) -> dict[str, Estimate]:
     """The metrics of ``samples`` (n, B, *shape), each the mean over the B measurements with its
-    95 % interval; all metrics that n samples allow where none are named.
+    95 % interval by Student's t; all metrics that n samples allow where none are named.
 
     ``operator`` is the one that ``truth`` was made with, bound in float64.
 
@@ -120,7 +120,7 @@ def judge_posterior(
         raise UserError("Some posterior samples hold NaN or Inf; the method has diverged.")
     task = PosteriorTask(double, truth, operator, y.double().cpu(), noise, seed)
     asked = _asked(metrics, len(samples))
-    return {m.name: mean_of(np.asarray(m.compute(task).numpy())) for m in asked}
+    return {m.name: student_mean(np.asarray(m.compute(task).numpy())) for m in asked}
 
 
 def _asked(metrics: Iterable[str] | None, n: int) -> list[PosteriorMetric]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from diffdescent.base.errors import UserError
 from diffdescent.base.files import write_atomically
-from diffdescent.base.statistics import Estimate, mean_of
+from diffdescent.base.statistics import Estimate, student_mean
 from diffdescent.core.operators import Linear
 from diffdescent.evaluate.extractors import BUNDLED, load_extractor
 from diffdescent.evaluate.posterior import judge_posterior
@@ -27,7 +27,7 @@ from .work import Samples, Work
 
 @dataclass(frozen=True)
 class Row:
-    """A cell and its scores: means over the images with 95 % intervals."""
+    """A cell and its scores: means over the images with 95 % intervals by Student's t."""
 
     cell: Cell
     seconds: float
@@ -89,7 +89,7 @@ def _against_truth(
 
 def _of_images(values: Tensor, count: int) -> Estimate:
     """The mean of each image's samples, and of these the mean and its interval."""
-    return mean_of(values.reshape(count, -1).mean(1).double().numpy())
+    return student_mean(values.reshape(count, -1).mean(1).double().numpy())
 
 
 def write_table(work: Work, found: list[Row]) -> None:
