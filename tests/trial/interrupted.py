@@ -49,9 +49,12 @@ KEEPERS: dict[str, tuple[str, ...]] = {
     "theory lowrank": (
         "theory", "lowrank", "--size", "8", "--steps", "2", "--n", "4", "--out", "made",
     ),
+    "theory constrained": ("theory", "constrained", "--steps", "3", "--n", "2", "--out", "made"),
     "peculiarity check": (
         "peculiarity", "check", "--n", "2", "--strength", "0", "--out", "made", "-q",
     ),
+    "peculiarity perturb": ("peculiarity", "perturb", "poses.json", "--out", "made"),
+    "explain": ("explain", "ddim", "--steps", "3", "--out", "made"),
     "train": ("train", "train.yaml", "--set", "out=made", "--set", "run.picture_every=2"),
 }  # fmt: skip
 """Commands that keep something in the folder ``made``."""
@@ -59,6 +62,16 @@ KEEPERS: dict[str, tuple[str, ...]] = {
 RIVALS = {
     "sample": ["--seed", "7"],
     "compare": ["--micro-batch", "3"],
+    "conflicts": ["--seed", "7"],
+    "landscape": ["--spread", "0.5"],
+    "theory error": ["--seed", "7"],
+    "theory set": ["--tangents", "3"],
+    "theory ideal": ["--seed", "7"],
+    "theory lowrank": ["--seed", "7"],
+    "theory constrained": ["--seed", "7"],
+    "peculiarity check": ["--others", "1"],
+    "peculiarity perturb": ["--seed", "7"],
+    "explain": ["--steps", "4"],
     "train": ["--set", "optimizer.lr=0.01"],
 }
 """What gives a command other settings, so that of two in one folder one must be refused."""

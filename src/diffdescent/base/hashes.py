@@ -6,6 +6,10 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 
 def json_hash(document: object, digits: int) -> str:
@@ -21,3 +25,12 @@ def files_hash(paths: Iterable[Path]) -> str:
             while block := file.read(1 << 20):
                 sha.update(block)
     return sha.hexdigest()
+
+
+def arrays_hash(*arrays: npt.NDArray[Any]) -> str:
+    """A hash of the types, shapes and values of arrays, in their order."""
+    sha = hashlib.sha256()
+    for array in arrays:
+        sha.update(f"{array.dtype}{array.shape}".encode())
+        sha.update(np.ascontiguousarray(array).tobytes())
+    return sha.hexdigest()[:20]

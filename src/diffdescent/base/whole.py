@@ -11,8 +11,8 @@ from .files import DAMAGE
 
 def is_whole(path: Path) -> bool:
     """Whether a file is there and its own checksums hold, which .npz and .png files have."""
-    check = {".npz": _whole_archive, ".png": _whole_png}[path.suffix]
-    return path.is_file() and check(path)
+    check = {".npz": _whole_archive, ".png": _whole_png}.get(path.suffix)
+    return path.is_file() and (check is None or check(path))
 
 
 def _whole_archive(path: Path) -> bool:

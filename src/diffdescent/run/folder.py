@@ -33,6 +33,7 @@ RUN = Kind(
     record=RECORD,
     entries=_IMAGE,
     others=re.compile(r"(sheet|trajectory|preview)\.png"),
+    owns=lambda record: "methods" not in record,  # as a restoration's, which has the same name
     free=FREE,
     view=_compared,
     remedy="use --overwrite (overwrite=True) to replace it, another folder to keep both, or the"

@@ -29,26 +29,65 @@ from diffdescent.core.grid import Grid
 from diffdescent.core.model_info import info
 from diffdescent.core.noise import normals
 from diffdescent.core.predict import Predictor
+from diffdescent.core.recipe import Recipe
 from diffdescent.models.exact import digest
 
-__all__ = ["Arrays", "Pieces", "levels_of", "model_identity"]
+from .record import FittedRecord
+from .store import Store
+
+__all__ = ["Arrays", "Pieces", "Shelf", "levels_of", "model_identity", "recipe_identity"]
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The folder ``below`` of a store, for pieces; the store is claimed before the first one is
+    written."""
+
+    store: Store
+    below: str = ""
+
+    def read(self, name: str) -> Arrays | None:
+        """The arrays of a piece, None where it is not there; a damaged one is set aside."""
+        return self.store.arrays(self.below + name)
+
+    def write(self, name: str, arrays: Arrays) -> None:
+        """Write a piece, atomically. Raises :class:`UserError` as the store does."""
+        self.store.claim()
+        self.store.write(self.below + name, pack_arrays(arrays))
+
+
+@dataclass(frozen=True)
+class _Folder:
+    """A folder of its own for pieces."""
+
+    path: Path
+
+    def read(self, name: str) -> Arrays | None:
+        return kept_arrays(self.path / name)
+
+    def write(self, name: str, arrays: Arrays) -> None:
+        make_folder(self.path)
+        write_atomically(self.path / name, pack_arrays(arrays))
 
 
 @dataclass
 class Pieces:
-    """A folder of pieces that share the settings ``base``; without a folder nothing is kept.
+    """A folder of pieces, or a store's, that share the settings ``base``; without a folder nothing
+    is kept.
 
     ``progress`` is called with the number of pieces that are there. Raises :class:`UserError` where
     the folder cannot be made or written.
     """
 
-    folder: Path | None
+    folder: Path | Shelf | None
     base: Mapping[str, Any] = field(default_factory=dict)
     progress: Callable[[int], None] | None = None
     _done: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        if self.folder is not None:
+        if isinstance(self.folder, Shelf):
+            check_place(self.folder.store.folder)
+        elif self.folder is not None:
             check_place(self.folder)
 
     def get(self, kind: str, settings: Mapping[str, Any], make: Callable[[], Arrays]) -> Arrays:
@@ -59,12 +98,11 @@ class Pieces:
             found = make()
         else:
             name = json_hash({**self.base, "piece": kind, **settings}, 20)
-            path = self.folder / f"{kind}-{name}.npz"
-            found = kept_arrays(path)
-            if found is None:
-                found = make()
-                make_folder(self.folder)
-                write_atomically(path, pack_arrays(found))
+            place = self.folder if isinstance(self.folder, Shelf) else _Folder(self.folder)
+            kept = place.read(f"{kind}-{name}.npz")
+            found = make() if kept is None else kept
+            if kept is None:
+                place.write(f"{kind}-{name}.npz", found)
         self._done += 1
         if self.progress is not None:
             self.progress(self._done)
@@ -74,6 +112,12 @@ class Pieces:
 def levels_of(grid: Grid) -> list[list[float]]:
     """A grid as settings: its times, α and σ."""
     return [grid.t.tolist(), grid.alpha.tolist(), grid.sigma.tolist()]
+
+
+def recipe_identity(recipe: Recipe) -> str:
+    """A recipe as a setting: its text, and of a calibrated sampler a hash of what was fitted."""
+    found = FittedRecord.of(recipe)
+    return str(recipe) if found is None else f"{recipe} #{found.sha256[:12]}"
 
 
 def model_identity(model: Predictor) -> str:

@@ -33,6 +33,8 @@ from diffdescent.base.whole import is_whole
 
 from .json_files import damaged, json_text, read_object, shortly
 
+NOTHING = re.compile(r"(?!)")
+"""Matches no name."""
 NAMED = 4
 """An error names at most this many differences."""
 Document = Mapping[str, Any]
@@ -45,27 +47,37 @@ class Kind:
 
     ``what`` names it in messages (``"run"``), ``record`` is the file of its settings, ``entries``
     matches the names of its entries (with / below the folder), ``others`` those of further files
-    that belong to it. A folder without a record may hold what ``before`` matches. Of the record,
-    ``section`` is compared (None: all of it), but for the entries ``free``; a ``lenient`` kind
-    leaves out what an older record does not say. ``view`` makes of a record the entries that are
-    compared and named, and raises for one that cannot be. ``remedy`` ends the sentence of a
-    refusal.
+    that belong to it, and ``pieces`` those of entries that are named after everything that they
+    depend on: they fit any settings, so that overwriting keeps them. A folder without a record may
+    hold what ``before`` matches. ``owns`` tells a record of this kind from one that another command
+    keeps under the same name. Of the record, ``section`` is compared (None: all of it), but for the
+    entries ``free``; a ``lenient`` kind leaves out what an older record does not say. ``view``
+    makes of a record the entries that are compared and named, and raises for one that cannot be.
+    ``remedy`` ends the sentence of a refusal.
     """
 
     what: str
     record: str
     entries: re.Pattern[str]
     remedy: str
-    others: re.Pattern[str] = re.compile(r"(?!)")
+    others: re.Pattern[str] = NOTHING
+    pieces: re.Pattern[str] = NOTHING
     before: re.Pattern[str] = re.compile(r"\..*")
+    owns: Callable[[dict[str, Any]], bool] = lambda _: True
     free: frozenset[str] = frozenset()
     section: str | None = None
     lenient: bool = False
     view: Callable[[dict[str, Any], str], dict[str, Any]] | None = None
 
     def settings(self, document: Any, path: Path) -> dict[str, Any]:
-        """What is compared of a record. Raises :class:`UserError` for a damaged one."""
+        """What is compared of a record. Raises :class:`UserError` for a damaged one, and for one of
+        another kind."""
         found = document
+        if isinstance(document, dict) and not self.owns(document):
+            raise UserError(
+                f"{path} is not that of a {self.what}: the folder belongs to another command;"
+                " choose another one."
+            )
         if isinstance(document, dict) and self.section is not None:
             found = document.get(self.section)
         if not isinstance(found, dict):
@@ -80,8 +92,7 @@ class Kind:
         return (
             plain == self.record
             or PARTIAL.fullmatch(name.rpartition("/")[2]) is not None
-            or self.entries.fullmatch(plain) is not None
-            or self.others.fullmatch(plain) is not None
+            or any(one.fullmatch(plain) for one in (self.entries, self.others, self.pieces))
         )
 
 
@@ -112,10 +123,9 @@ class Store:
         """Whether :meth:`claim` was called."""
         return self._stamp is not None
 
-    @property
-    def _pending(self) -> bool:
-        """Whether what is in the folder is about to be removed."""
-        return self.overwrite and not self.claimed
+    def _pending(self, name: str) -> bool:
+        """Whether this entry, if it is in the folder, is about to be removed."""
+        return self.overwrite and not self.claimed and not self.kind.pieces.fullmatch(name)
 
     def check(self) -> None:
         """Raise :class:`UserError` unless the folder is new, holds the same settings, or may be
@@ -123,6 +133,13 @@ class Store:
 
         A folder with other files is never overwritten.
         """
+        self.check_kind()
+        if not self.overwrite and self.record.is_file():
+            self._require_same(read_object(self.record))
+
+    def check_kind(self) -> None:
+        """Raise :class:`UserError` unless the folder is new or of this kind, with whatever
+        settings; nothing is changed."""
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"{self.folder} is a file; give a folder.")
         if not self.folder.is_dir():
@@ -141,20 +158,22 @@ class Store:
             if strange:
                 raise UserError(
                     f"{self.folder} holds files, but not the {self.kind.record} that says of"
-                    f" which {self.kind.what}, so it is not a {self.kind.what}'s folder; choose"
-                    " another folder."
+                    f" which {self.kind.what}, so it is not the folder of a {self.kind.what};"
+                    " choose another folder."
                 )
             return
-        self._require_same(read_object(self.record))
+        self.kind.settings(read_object(self.record), self.record)
 
     def claim(self) -> None:
         """Take the folder: make it, remove what is overwritten, and write the record, before any
         entry.
 
         Of two processes with other settings that claim a folder at once, one has it and the other
-        one is refused. Raises :class:`UserError` as :meth:`check` does, and where the folder cannot
-        be written.
+        one is refused. A folder that is claimed already stays as it is. Raises :class:`UserError`
+        as :meth:`check` does, and where the folder cannot be written.
         """
+        if self.claimed:
+            return
         self.check()
         make_folder(self.folder)
         if self.overwrite:
@@ -182,7 +201,7 @@ class Store:
 
     def has(self, name: str) -> bool:
         """Whether the entry is there and whole; nothing is, before an overwriting claim."""
-        return not self._pending and is_whole(self.path(name))
+        return not self._pending(name) and is_whole(self.path(name))
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """Those of ``names`` that are not there, or damaged."""
@@ -203,7 +222,7 @@ class Store:
 
     def arrays(self, name: str) -> Arrays | None:
         """The arrays of an .npz entry, None where it is not there; a damaged one is set aside."""
-        return None if self._pending else kept_arrays(self.path(name))
+        return None if self._pending(name) else kept_arrays(self.path(name))
 
     def _files(self) -> list[str]:
         if not self.folder.is_dir():
@@ -215,9 +234,10 @@ class Store:
         return json_text(self.document).encode()
 
     def _clear(self) -> None:
-        """Remove the entries of what was there before, and what came with them."""
+        """Remove the entries of what was there before, and what came with them; pieces stay."""
         for name in self._files():
-            if name != self.kind.record and self.kind.ours(name):
+            kept = name == self.kind.record or self.kind.pieces.fullmatch(name)
+            if not kept and self.kind.ours(name):
                 self.path(name).unlink(missing_ok=True)
 
     def _sweep(self) -> None:

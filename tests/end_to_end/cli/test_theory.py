@@ -152,6 +152,7 @@ def test_explain(tmp_path: Path) -> None:
         assert words in done.stdout
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "explain.json",
+        "settings.json",
         "stability.png",
         "weights.png",
     ]
@@ -303,7 +304,10 @@ def test_a_killed_command_goes_on(
             run("theory", *arguments, "--out", out)
         kept = {p.name: p.stat().st_mtime_ns for p in (out / "cache").iterdir()}
         assert len(kept) == 2
-        assert len(list(out.iterdir())) == 1  # no result was written as if it were whole
+        assert {p.name for p in out.iterdir()} == {
+            "settings.json",
+            "cache",
+        }  # no result was written as if it were whole
         monkeypatch.setattr(Pieces, "get", plain)
         run("theory", *arguments, "--out", out)
         assert (
@@ -365,12 +369,14 @@ def test_nothing_is_written_among_files_of_others(command: tuple[str, ...], tmp_
     (thesis / "cache").mkdir(parents=True)
     (thesis / "thesis.tex").write_text("years of work")
     said = run(*command, "--out", thesis, code=2).stderr
-    assert re.search(r"holds files that no [a-z ]+ wrote \((thesis\.tex|cache), …\)", said), said
+    assert "thesis holds files, but not the settings.json that says of which" in said, said
     assert sorted(path.name for path in thesis.rglob("*")) == ["cache", "thesis.tex"]
 
 
 def test_a_folder_with_its_own_result_may_hold_notes(tmp_path: Path) -> None:
     run("explain", "ddim", "--out", tmp_path / "read")
     (tmp_path / "read" / "notes.txt").write_text("as the paper says")
-    run("explain", "ge", "--out", tmp_path / "read")
+    run("explain", "ddim", "--out", tmp_path / "read")
+    said = run("explain", "ge", "--out", tmp_path / "read", "--overwrite", code=2).stderr
+    assert "files that no reading of a sampler wrote (notes.txt, …)" in said
     assert (tmp_path / "read" / "notes.txt").read_text() == "as the paper says"

@@ -231,7 +231,7 @@ def test_folders_that_are_no_studys(make: Make, copy: Path, tmp_path: Path) -> N
         execute(make(), tmp_path / "file" / "below")
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.png").write_bytes(b"")
-    with pytest.raises(UserError, match="not a study's folder"):
+    with pytest.raises(UserError, match="not the folder of a study"):
         execute(make(), tmp_path / "photos")
     (copy / "study.json").write_text("{")
     with pytest.raises(UserError, match="is damaged"):

@@ -13,7 +13,17 @@ if TYPE_CHECKING:
     from diffdescent.run.calibrate import Loss
     from diffdescent.run.calibrate.local import Prior
 
-from .options import AnyModel, Device, GuidanceScale, Height, Json, MicroBatch, Quiet, Width
+from .options import (
+    AnyModel,
+    Device,
+    GuidanceScale,
+    Height,
+    Json,
+    MicroBatch,
+    OverwriteFile,
+    Quiet,
+    Width,
+)
 
 
 def calibrate(
@@ -79,7 +89,7 @@ def calibrate(
     seed: Annotated[int, typer.Option(help="Of the noises.")] = 0,
     micro_batch: MicroBatch = None,
     device: Device = "cpu",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    overwrite: OverwriteFile = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:

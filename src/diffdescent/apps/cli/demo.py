@@ -12,7 +12,7 @@ import typer
 
 from diffdescent.base.errors import UserError
 
-from .options import Quiet
+from .options import OverwriteFolder, Quiet
 from .run_study import How, launch
 
 MIXTURE = "cifar10-mixture"
@@ -34,6 +34,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the picture and the comparison.")] = Path(
         "demo-output"
     ),
+    overwrite: OverwriteFolder = False,
     quiet: Quiet = False,
 ) -> None:
     """Images of the bundled CIFAR-10 network, then samplers compared where the truth is known.
@@ -43,18 +44,16 @@ def demo(
     table.csv and report.html say how far from the model's own solution each sampler ends, with
     intervals. Given again, the comparison goes on where it was.
     """
-    from diffdescent.base.files import make_folder
-
     from .demo_images import NETWORK, draw_images
-    from .results import check_folder
+    from .results import place
 
     if n < 1:
         raise UserError("--n must be at least 1.")
-    check_folder(out, "demo", "images.png", "comparison")
-    make_folder(out)
+    settings = {"n": n, "seed": seed}
+    kept = place(out, "demo", ("images.png",), overwrite, folders=("comparison",)).of(settings)
     begun = time.monotonic()
     network = not _lacks("diffusers", f"the network {NETWORK} ({MIXTURE} is drawn instead)")
-    draw_images(out / "images.png", seed, quiet, NETWORK if network else MIXTURE)
+    draw_images(kept.file("images.png"), seed, quiet, NETWORK if network else MIXTURE)
     if not _lacks("evaluate", "the comparison"):
         _compare(n, seed, out, quiet)
     typer.echo(f"Images: {out / 'images.png'}\n{time.monotonic() - begun:.0f} s in all")

@@ -10,7 +10,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from .options import Json, Steps, UsualGrid
+from .options import Json, OverwriteFolder, Steps, UsualGrid
 from .processes import ProcessName, process_named
 from .terminal import console as plain_console
 
@@ -32,6 +32,7 @@ def explain(
     out: Annotated[
         Path | None, typer.Option(help="Folder for explain.json and the pictures.")
     ] = None,
+    overwrite: OverwriteFolder = False,
 ) -> None:
     """Read a sampler as an optimizer: its E-step, PM-step and noise next to those of SGD.
 
@@ -41,12 +42,13 @@ def explain(
     from diffdescent.core.recipe import default_grid, parse, parse_grid
     from diffdescent.guidance.restoration import names_method, parse_method
     from diffdescent.lab.explain import explain as read
+    from diffdescent.run.pieces import recipe_identity
     from diffdescent.run.restoring import usual_grid
 
-    from .results import check_folder, write_result
+    from .results import place
 
-    if out is not None:
-        check_folder(out, "explanation", "explain.json", "*.png")
+    names = ("explain.json", "weights.png", "bands.png", "stability.png")
+    where = None if out is None else place(out, "reading of a sampler", names, overwrite)
     kind = process_named(process)
     if names_method(sampler):
         conditioned = parse_method(sampler)
@@ -58,6 +60,13 @@ def explain(
     levels = parse_grid(grid or usual, kind, steps)
     found = read(recipe, levels, method)
     record = found.record()
+    settings = {
+        "sampler": sampler.strip() if method is not None else recipe_identity(recipe),
+        "steps": steps,
+        "grid": grid or usual,
+        "process": process,
+    }
+    kept = None if where is None else where.of(settings)
     if as_json:
         typer.echo(json.dumps(record, indent=1))
     else:
@@ -67,21 +76,21 @@ def explain(
 
             typer.echo("Coefficients above are means; weights in the result, by frequency ρ:")
             typer.echo(band_weights(recipe, levels).table())
-    if out is not None:
+    if kept is not None:
         from diffdescent.core.band_weights import band_weights
         from diffdescent.core.solvers.calibrated import Calibrated
         from diffdescent.lab.explain import draw_stability
 
         from .draw_weights import draw_bands, draw_weights
 
-        write_result(out, "explain.json", record)
-        draw_weights(found.weights, out / "weights.png")
+        kept.write("explain.json", record)
+        draw_weights(found.weights, kept.file("weights.png"))
         pictures = ["weights.png"]
         if recipe.plan(levels).spectral is not None:
-            draw_bands(band_weights(recipe, levels), out / "bands.png")
+            draw_bands(band_weights(recipe, levels), kept.file("bands.png"))
             pictures.append("bands.png")
         if not isinstance(recipe.solver, Calibrated):
-            draw_stability(found, recipe, out / "stability.png")
+            draw_stability(found, recipe, kept.file("stability.png"))
             pictures.append("stability.png")
         typer.echo(f"Wrote {out}/explain.json, {' and '.join(pictures)}", err=True)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import AnyModel, Quiet
+from .options import AnyModel, OverwriteFile, Quiet
 
 
 def gamma(
@@ -20,7 +20,7 @@ def gamma(
     n: Annotated[int, typer.Option(help="Images that are used.")] = 256,
     times: Annotated[int, typer.Option(help="Times at which Γ is measured.")] = 100,
     seed: Annotated[int, typer.Option(help="Of the samples and their noise.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    overwrite: OverwriteFile = False,
     quiet: Quiet = False,
 ) -> None:
     """Measure how much of the noise a model recognises at each level, Γ(t) = E‖ε‖²/d.

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from diffdescent.base.errors import unknown
 
-from .options import Json
+from .options import Json, OverwriteFile
 from .processes import ProcessName, process_named
 from .terminal import console as plain_console
 
@@ -30,6 +30,7 @@ def grid(
     plot: Annotated[
         Path | None, typer.Option(help="Write a plot of σ/α against the step to this file.")
     ] = None,
+    overwrite: OverwriteFile = False,
     export: Annotated[
         str | None,
         typer.Option(
@@ -45,6 +46,9 @@ def grid(
     """
     from diffdescent.core.recipe import grid_named, parse_grid
 
+    from .results import check_new
+
+    check_new(plot, overwrite, "--plot")
     if export is not None:
         _export(names, process_named(process), steps, export, as_json)
         return

@@ -19,6 +19,7 @@ from .options import (
     Json,
     Label,
     NegativePrompt,
+    OverwriteFolder,
     Prompt,
     Width,
 )
@@ -72,22 +73,24 @@ def landscape(
     out: Annotated[
         Path, typer.Option(help="Folder for the pictures, numbers and the cache.")
     ] = Path("landscape"),
+    overwrite: OverwriteFolder = False,
     as_json: Json = False,
 ) -> None:
     """Draw trajectories among their noisy surroundings, and images for several step counts.
 
     The surroundings are shown in two principal components, the images as a strip.
-    Everything computed is kept in OUT/cache; an interrupted or changed command computes only what
-    is missing. Of a pipeline folder with a --prompt the path is that of the latents under its own
-    guidance, and the strip is decoded.
+    Everything computed is kept in OUT/cache: an interrupted command goes on, and a changed one,
+    with --overwrite, computes only what is missing. Of a pipeline folder with a --prompt the path
+    is that of the latents under its own guidance, and the strip is decoded.
     """
     from diffdescent.core.recipe import parse
     from diffdescent.lab.landscape import REFERENCE, Landscape, draw_landscape, draw_strip
     from diffdescent.run import resolve_grid
+    from diffdescent.run.pieces import model_identity, recipe_identity
 
     from .labels import one_label
     from .prompted import prompted, shown
-    from .results import check_folder, write_result
+    from .results import place
 
     recipes = [part.strip() for part in samplers.split(";") if part.strip()]
     if not recipes:
@@ -98,7 +101,7 @@ def landscape(
         raise unknown("plane", plane, ("runs", "all"))
     if sample < 0:
         raise UserError(f"--sample must be at least 0, not {sample}.")
-    check_folder(out, "landscape", "landscape.json", "cache", "landscape.png", "strip.png")
+    where = place(out, "landscape", ("landscape.json", "landscape.png", "strip.png"), overwrite)
     numbers = [] if counts.strip().lower() == "none" else _counts(counts)
     asked = {
         "negative_prompt": negative_prompt,
@@ -115,14 +118,32 @@ def landscape(
         for count in numbers:
             chain.plan(resolve_grid(grid, chain, net.process, count))
     resolve_grid(None, parse(REFERENCE), net.process, reference_steps)
+    number = 0 if prompt is not None else one_label(label, net)
+    settings = {
+        "model": model,
+        "fingerprint": model_identity(net),
+        "samplers": [recipe_identity(chain) for chain in chains],
+        "steps": steps,
+        "grid": grid,
+        "sample": sample,
+        "seed": seed,
+        "label": number,
+        "around": around,
+        "spread": spread,
+        "reference_steps": reference_steps,
+        "plane": plane,
+        "counts": numbers,
+        "device": device,
+    }
+    kept = where.of(settings)
     total = 1 + sum(nfe) + len(recipes) * (1 + len(numbers))
     with Meter("computing", "pieces", total=total, hidden=as_json) as bar:
         view = Landscape(
             net,
-            out / "cache",
+            kept.pieces,
             seed=seed,
             number=sample,
-            label=0 if prompt is not None else one_label(label, net),
+            label=number,
             steps=steps,
             grid=grid,
             around=around,
@@ -136,7 +157,7 @@ def landscape(
         paths = [view.path(text) for text in recipes]
         strip = [[view.image(text, count) for count in numbers] for text in recipes]
     shares = draw_landscape(
-        view, paths, reference, out / "landscape.png", fit=cast(Literal["runs", "all"], plane)
+        view, paths, reference, kept.file("landscape.png"), fit=cast(Literal["runs", "all"], plane)
     )
     if numbers:
         draw_strip(
@@ -145,7 +166,7 @@ def landscape(
             numbers,
             shown(reference.reshape(view.shape), net),
             reference_steps,
-            out / "strip.png",
+            kept.file("strip.png"),
         )
     root = reference.numel() ** 0.5
     result: dict[str, Any] = {
@@ -168,7 +189,7 @@ def landscape(
             for p, row in zip(paths, strip, strict=True)
         },
     }
-    write_result(out, "landscape.json", result)
+    kept.write("landscape.json", result)
     if as_json:
         typer.echo(json.dumps(result))
         return

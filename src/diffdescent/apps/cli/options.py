@@ -26,6 +26,13 @@ Width = Annotated[int | None, typer.Option(help="Width of the image of a prompt,
 Height = Annotated[int | None, typer.Option(help="Its height.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+OverwriteFile = Annotated[bool, typer.Option("--overwrite", help="Replace the file.")]
+OverwriteFolder = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite", help="Replace the results in the folder; what was computed for them is kept."
+    ),
+]
 Reference = Annotated[
     Path | None,
     typer.Option(

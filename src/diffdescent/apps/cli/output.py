@@ -39,11 +39,6 @@ class Output:
         self.store.check()
         self.todo = [i for i in self.chosen if not self.store.has(image_name(i))]
 
-    def claim(self) -> None:
-        """Take the folder, once."""
-        if not self.store.claimed:
-            self.store.claim()
-
     def timed(self, batches: Iterable[T]) -> Iterator[T]:
         """The same batches; the time that each takes to be made is counted."""
         begun = time.monotonic()
@@ -54,13 +49,13 @@ class Output:
 
     def keep(self, samples: Iterable[int], images: Tensor) -> None:
         """Write the images (n, C, H, W), uint8, of these samples."""
-        self.claim()
+        self.store.claim()
         for i, image in zip(samples, images, strict=True):
             self.store.write(image_name(i), png_bytes(image))
 
     def finish(self, most: int, channels: int = 3) -> float:
         """Write the sheet, of at most ``most`` images, and the record; the seconds of sampling."""
-        self.claim()
+        self.store.claim()
         write_sheet(self.out, channels, most)
         seconds = round(self.seconds, 3)
         self.store.update(replace(self.record, seconds=seconds).entries())

@@ -95,7 +95,7 @@ def run(asked: Request) -> None:
             kept.keep(batch, images)
             bar.finished(len(batch))
     if asked.trajectory:
-        kept.claim()
+        kept.store.claim()
         first = chosen[: model.width]
         sheet_of_x0 = model.strip([prompts[i] for i in first], first, asked.seed)
         save_png(sheet_of_x0, asked.out / "trajectory.png")

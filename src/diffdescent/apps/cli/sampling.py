@@ -273,13 +273,13 @@ def sample(
     loading = time.monotonic() - started
     watched = out / PREVIEW if preview else None
     if watched is not None:
-        kept.claim()
+        kept.store.claim()
     with Bar(len(chosen), done=there, hidden=quiet or as_json, preview=watched) as bar:
         for batch in kept.timed(draw(run, todo, callback=bar.step)):
             kept.keep(batch.samples, to_uint8(batch.images))
             bar.finished(len(batch.samples))
     if trajectory:
-        kept.claim()
+        kept.store.claim()
         save_png(_strip(run, [place[i] for i in chosen]), out / "trajectory.png")
     seconds = kept.finish(SHEET_LIMIT, run.shape[0])
     if as_json:

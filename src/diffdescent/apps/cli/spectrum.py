@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import AnyModel, Quiet
+from .options import AnyModel, OverwriteFile, Quiet
 
 
 def spectrum(
@@ -20,7 +20,7 @@ def spectrum(
     n: Annotated[int, typer.Option(help="Images that are used.")] = 64,
     axes: Annotated[str, typer.Option(help="Channel axes: usual, opponent or identity.")] = "usual",
     seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    overwrite: OverwriteFile = False,
     quiet: Quiet = False,
 ) -> None:
     """Measure the power spectrum of a model's images, or of other images.

@@ -11,7 +11,7 @@ import typer
 
 from diffdescent.base.errors import unknown
 
-from .options import Json, Steps, UsualGrid
+from .options import Json, OverwriteFile, Steps, UsualGrid
 from .processes import ProcessName, process_named
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def weights(
         str, typer.Option(help="Read the evaluations as estimates of x0 or eps.")
     ] = "x0",
     plot: Annotated[Path | None, typer.Option(help="Draw the weights to this file.")] = None,
+    overwrite: OverwriteFile = False,
     as_json: Json = False,
 ) -> None:
     """Print the effective weights of a linear sampler.
@@ -39,6 +40,9 @@ def weights(
     from diffdescent.core.recipe import default_grid, parse, parse_grid
     from diffdescent.core.weights import effective_weights
 
+    from .results import check_new
+
+    check_new(plot, overwrite, "--plot")
     kind = process_named(process)
     if basis not in ("x0", "eps"):
         raise unknown("basis", basis, ("x0", "eps"))

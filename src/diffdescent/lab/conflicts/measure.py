@@ -136,8 +136,7 @@ class Analysis:
         self.held[chunk.start] = found
         if self.store is not None:
             # Only now: a mistake that shows when the model runs leaves the folder as it was.
-            if not self.store.claimed:
-                self.store.claim()
+            self.store.claim()
             self.store.write(_name(chunk), pack_arrays({"gram": found}, compressed=True))
 
     def table(self) -> ConflictTable:

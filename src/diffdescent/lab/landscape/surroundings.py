@@ -21,7 +21,7 @@ from diffdescent.core.predict import Predictor
 from diffdescent.core.process import Point
 from diffdescent.core.recipe import Recipe, parse
 from diffdescent.run import Progress, evaluate, micro_batch_width, resolve_grid, sample
-from diffdescent.run.pieces import Pieces, levels_of, model_identity
+from diffdescent.run.pieces import Pieces, Shelf, levels_of, model_identity, recipe_identity
 
 REFERENCE = "ddpm"
 """The ancestral sampler of the reference run."""
@@ -45,7 +45,7 @@ class Landscape:
 
     Args:
         model: what draws the image.
-        cache: a folder for what is computed.
+        cache: a folder, or a store's, for what is computed.
         seed: of the image.
         number: the sample's index.
         label: the class asked for; None for none.
@@ -58,7 +58,7 @@ class Landscape:
     """
 
     model: Predictor
-    cache: Path | None
+    cache: Path | Shelf | None
     seed: int = 0
     number: int = 0
     label: int | None = None
@@ -100,7 +100,7 @@ class Landscape:
 
     def _image(self, recipe: Recipe, steps: int, grid: str | None) -> Tensor:
         levels = self._levels(recipe, steps, grid)
-        key = {"recipe": str(recipe), "grid": levels_of(levels)}
+        key = {"recipe": recipe_identity(recipe), "grid": levels_of(levels)}
         return self._piece(
             "image", key, lambda: {"image": self._run(recipe, levels).images[0].float().cpu()}
         )["image"]
@@ -131,7 +131,7 @@ class Landscape:
         """The run of ``sampler`` with its surroundings."""
         recipe = parse(sampler)
         levels = self._levels(recipe, self.steps, self.grid)
-        key = {"recipe": str(recipe), "grid": levels_of(levels)}
+        key = {"recipe": recipe_identity(recipe), "grid": levels_of(levels)}
         found = self._piece("path", key, lambda: self._trace(recipe, levels))
         points = tuple(Point(*map(float, row)) for row in found["points"].double())
         near = []

@@ -38,9 +38,10 @@ from .species import SPECIES
 from .thresholds import thresholds
 
 STUDY = Kind(
-    what="study",
+    what="peculiarity study",
     record="study.json",
     entries=re.compile(r"[0-9a-f]{12}-\d{4}\.npz"),
+    owns=lambda record: "counter" in record,
     remedy="choose another folder, or the same settings.",
 )
 WIDTH = 50

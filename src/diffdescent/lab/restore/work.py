@@ -41,6 +41,7 @@ RESTORATION = Kind(
     record="run.json",
     entries=re.compile(r"cells/[^/]+/\d{6,}-\d{6,}\.npz"),
     others=re.compile(r"(sheet\.png|table\.csv|pictures/.*\.png)"),
+    owns=lambda record: "methods" in record,
     free=frozenset({"command", "about"}),
     remedy="use --overwrite to replace it, another --out to keep both, or the same settings to"
     " continue it.",

@@ -43,6 +43,7 @@ STUDY = Kind(
     entries=re.compile(r"shards/[^/]+/\d{6,}-\d{6,}\.npz"),
     # Another study's cache may be there already: it saves reading the same reference again.
     before=re.compile(rf"{CACHE}|\..*"),
+    owns=lambda record: "protocol" in record,
     section="protocol",
     lenient=True,
     remedy="choose another --out, or the same settings to continue it.",

@@ -31,7 +31,7 @@ from diffdescent.core.predict import Predictor
 from diffdescent.core.process import Point
 from diffdescent.core.recipe import Recipe
 from diffdescent.run import Callback, Progress, make_recipe, micro_batch_width, resolve_grid, sample
-from diffdescent.run.pieces import Arrays, Pieces, levels_of, model_identity
+from diffdescent.run.pieces import Arrays, Pieces, Shelf, levels_of, model_identity, recipe_identity
 
 from .errors import QUANTITIES, Errors, joined
 from .sets import Projection, Set, gradient, identity
@@ -149,7 +149,7 @@ def measure(
     k: Set,
     recipe: Recipe | str = "ddim",
     *,
-    cache: Path | None = None,
+    cache: Path | Shelf | None = None,
     callback: Callback | None = None,
     **options: Any,
 ) -> Errors:
@@ -234,7 +234,7 @@ def _settings(
     return {
         "model": model_identity(model),
         "set": identity(k),
-        "recipe": str(chain),
+        "recipe": recipe_identity(chain),
         "grid": levels_of(resolve_grid(options.get("grid"), chain, model.process, steps)),
         "seed": options.get("seed", 0),
         "label": label,

@@ -19,7 +19,7 @@ from diffdescent.core.recipe import parse, parse_grid
 from diffdescent.models.dataset import Dataset
 from diffdescent.models.exact import ExactKind
 from diffdescent.run import Callback, Progress, sample
-from diffdescent.run.pieces import Pieces, levels_of
+from diffdescent.run.pieces import Pieces, Shelf, levels_of, recipe_identity
 
 from .error_model import ErrorModel, in_pieces
 from .errors import Errors
@@ -51,7 +51,7 @@ def measure_ideal(
     seed: int = 0,
     batch_size: int = 100,
     intrinsic: float | None = None,
-    cache: Path | None = None,
+    cache: Path | Shelf | None = None,
     callback: Callback | None = None,
 ) -> Errors:
     """The error model of ``data``'s exact denoiser along ``n`` trajectories, for both pairings of
@@ -102,7 +102,7 @@ def measure_ideal(
 
     settings = {
         "set": "" if cache is None else model.fingerprint(),
-        "recipe": str(chain),
+        "recipe": recipe_identity(chain),
         "grid": levels_of(levels),
         "seed": seed,
         "width": width,

@@ -37,7 +37,7 @@ from diffdescent.core.process import VP, Array
 from diffdescent.core.recipe import parse_grid
 from diffdescent.models.gaussian import Gaussian
 from diffdescent.run import Progress, initial_state, noise_for, sample
-from diffdescent.run.pieces import Arrays, Pieces, levels_of
+from diffdescent.run.pieces import Arrays, Pieces, Shelf, levels_of
 
 from .schedules import distance_bounds
 from .sets import Set, Subspace, transformed
@@ -143,7 +143,7 @@ def sweep(
     grid: str = "loglinear",
     gamma: float = 2.0,
     seed: int = 0,
-    cache: Path | None = None,
+    cache: Path | Shelf | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Row]:
     """η, the gain of gradient estimation and the distance bounds for each d/n = ``fractions`` in

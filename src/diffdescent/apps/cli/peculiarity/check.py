@@ -13,16 +13,13 @@ from rich.table import Table
 
 from diffdescent.base.errors import UserError
 
-from ..options import Device, Quiet
+from ..options import Device, OverwriteFolder, Quiet
 from ..progress import Meter
 from ..terminal import console as plain_console
 from .options import Bf16, TrainingSet
 
 if TYPE_CHECKING:
     from diffdescent.lab.peculiarity.check import Memory, Reading
-
-PIECE = f"*-{'[0-9a-f]' * 20}.npz"
-"""Names of the pieces that a check keeps."""
 
 
 def check(
@@ -48,6 +45,7 @@ def check(
         Path,
         typer.Option(help="Folder that keeps what is made; an interrupted check is continued."),
     ] = Path("check"),
+    overwrite: OverwriteFolder = False,
     bf16: Bf16 = False,
     device: Device = "cpu",
     quiet: Quiet = False,
@@ -70,12 +68,12 @@ def check(
         count_pieces,
     )
     from diffdescent.models import load_model
-    from diffdescent.run.pieces import Pieces
+    from diffdescent.run.pieces import Pieces, model_identity
 
-    from ..results import check_folder
-    from .training_set import read_training_set
+    from ..results import place
+    from .training_set import content, read_training_set
 
-    check_folder(out, "check", "check.csv", PIECE)
+    where = place(out, "check of the counter", ("check.csv",), overwrite, below="")
     strengths = list(dict.fromkeys(strength or STRENGTHS))
     for each in strengths:
         check_strength(each)
@@ -86,17 +84,29 @@ def check(
             f"--others is {others}; give the number of figures of each kind, or 0 for none."
         )
     kinds = list(OTHER_COUNTS) if others else []
+    settings = {
+        "model": None if net is None else model,
+        "fingerprint": None if net is None else model_identity(net),
+        "n": n,
+        "strengths": strengths,
+        "others": others,
+        "data": content(training),
+        "steps": None if training is None else steps,
+        "bf16": bf16,
+        "device": device,
+    }
+    kept = where.of(settings)
     total = count_pieces(n) * (len(strengths) + (training is not None))
     total += len(kinds) * count_pieces(others) if kinds else 0
     with Meter("checking", total=total, hidden=quiet) as bar:
-        pieces = Pieces(out, progress=bar.to)
+        pieces = Pieces(kept.pieces, progress=bar.to)
         readings = [check_counter(net, s, n, pieces=pieces, bf16=bf16) for s in strengths]
         readings += [check_others(kind, others, pieces=pieces) for kind in kinds]
         memory = None
         if net is not None and training is not None:
             memory = check_memory(net, training, n, steps=steps, pieces=pieces, bf16=bf16)
     _print(readings, memory)
-    _write(readings, out / "check.csv")
+    kept.write("check.csv", _text(readings))
     typer.echo(f"Table: {out / 'check.csv'}")
 
 
@@ -122,9 +132,7 @@ def _print(readings: Sequence[Reading], memory: Memory | None) -> None:
         )
 
 
-def _write(readings: Sequence[Reading], path: Path) -> None:
-    from diffdescent.base.files import write_atomically
-
+def _text(readings: Sequence[Reading]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(("figures", "n", *(f"{what}{x}" for what in ("wrong", "peculiar", "unreadable")
@@ -136,4 +144,4 @@ def _write(readings: Sequence[Reading], path: Path) -> None:
             for x in (s.value, s.low, s.high)
         ]
         writer.writerow((r.name, r.wrong.total, *shares))
-    write_atomically(path, text.getvalue().encode())
+    return text.getvalue()

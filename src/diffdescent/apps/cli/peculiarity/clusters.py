@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..options import Quiet
+from ..options import OverwriteFile, Quiet
 from ..progress import Meter
 
 LEAST = 8
@@ -24,7 +24,7 @@ def clusters(
     ] = None,
     least: Annotated[int, typer.Option(help="Leave out persons with fewer joints.")] = LEAST,
     seed: Annotated[int, typer.Option(help="Seed of the first centres.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    overwrite: OverwriteFile = False,
     quiet: Quiet = False,
 ) -> None:
     """Find clusters of human poses, from which `poses` measures distances.

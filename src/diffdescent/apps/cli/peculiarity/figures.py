@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..options import Quiet
+from ..options import OverwriteFile, Quiet
 from ..progress import Meter
 
 
@@ -15,7 +15,7 @@ def figures(
     n: Annotated[int, typer.Option(help="How many figures.")] = 50_000,
     out: Annotated[Path, typer.Option(help="The .npz to write.")] = Path("figures.npz"),
     seed: Annotated[int, typer.Option(help="Seed; figure i of a seed is always the same.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    overwrite: OverwriteFile = False,
     quiet: Quiet = False,
 ) -> None:
     """Draw figures with known limbs: an npz that `diffdescent train` reads."""

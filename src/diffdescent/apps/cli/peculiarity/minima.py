@@ -10,7 +10,7 @@ from rich.table import Table
 
 from diffdescent.base.errors import UserError
 
-from ..options import Device, Quiet
+from ..options import Device, OverwriteFolder, Quiet
 from ..progress import Meter
 from ..terminal import console as plain_console
 from .options import TrainingSet
@@ -32,14 +32,15 @@ def minima(
     seed: Annotated[int, typer.Option(help="Seed of the noise of the returns.")] = 0,
     data: TrainingSet = None,
     device: Device = "cpu",
+    overwrite: OverwriteFolder = False,
     quiet: Quiet = False,
 ) -> None:
     """Are peculiar images local minima?
 
     Compares peculiar with normal outputs of one sampler, with 95 % intervals: how nearly a fixed
     point of the denoiser an image is, whether it comes back after noise, and how far it moved.
-    Writes minima.csv and minima.png into the study's folder; 85 evaluations an image; an
-    interrupted run is continued.
+    Writes minima.csv and minima.png into the folder minima within the study's; 85 evaluations an
+    image; an interrupted run is continued.
     """
     import numpy as np
 
@@ -50,9 +51,10 @@ def minima(
     from diffdescent.lab.peculiarity.pictures import draw_minima
     from diffdescent.lab.peculiarity.points import Point
     from diffdescent.models import load_model
-    from diffdescent.run.pieces import Pieces
+    from diffdescent.run.pieces import Pieces, model_identity
 
-    from .training_set import read_training_set
+    from ..results import place
+    from .training_set import content, read_training_set
 
     point = Point(sampler, steps)
     outcome = next((o for o in studies.outcomes(study) if o.point == point), None)
@@ -66,9 +68,21 @@ def minima(
     rng = np.random.default_rng(seed)
     kinds = {"peculiar": outcome.peculiar, "normal": outcome.normal}
     places = {kind: rng.permutation(np.nonzero(which)[0])[:most] for kind, which in kinds.items()}
+    settings = {
+        "model": model_identity(net),
+        "images": content(outcome.images),
+        "sampler": sampler,
+        "steps": steps,
+        "most": most,
+        "seed": seed,
+        "data": content(training),
+        "device": device,
+    }
+    names, out = ("minima.csv", "minima.png"), study / "minima"
+    kept = place(out, "measurement of minima", names, overwrite, below="").of(settings)
     total = sum(-(-len(place) // BLOCK) for place in places.values())
     with Meter("measuring", total=total, hidden=quiet) as bar:
-        pieces = Pieces(study / "minima", progress=bar.to)
+        pieces = Pieces(kept.pieces, progress=bar.to)
         odd, good = (
             measure(
                 net,
@@ -88,6 +102,6 @@ def minima(
     for line in lines:
         shown.add_row(line.figure, line.at, *line.texts)
     plain_console().print(shown)
-    write_lines(lines, study / "minima.csv")
-    draw_minima(odd, good, study / "minima.png")
-    typer.echo(f"Table: {study / 'minima.csv'}\nPicture: {study / 'minima.png'}")
+    write_lines(lines, kept.file("minima.csv"))
+    draw_minima(odd, good, kept.file("minima.png"))
+    typer.echo(f"Table: {out / 'minima.csv'}\nPicture: {out / 'minima.png'}")

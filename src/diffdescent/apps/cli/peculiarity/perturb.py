@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from ..options import OverwriteFolder
 from ..terminal import console as plain_console
 from .options import Clusters
 
@@ -25,18 +26,27 @@ def perturb(
     out: Annotated[
         Path | None, typer.Option(help="Folder for effects.csv and effects.png.")
     ] = None,
+    overwrite: OverwriteFolder = False,
 ) -> None:
     """Make real poses wrong on purpose: does the distance to the nearest cluster notice?"""
+    from diffdescent.base.hashes import arrays_hash
     from diffdescent.lab.peculiarity.clusters import load_clusters
     from diffdescent.lab.peculiarity.perturb import effects
     from diffdescent.lab.peculiarity.pictures import draw_effects
     from diffdescent.lab.peculiarity.readers import read_poses
 
-    from ..results import check_folder
+    from ..results import place
 
-    if out is not None:
-        check_folder(out, "perturbation", "effects.csv", "effects.png")
-    found = effects(read_poses(path), load_clusters(clusters), seed=seed)
+    names = ("effects.csv", "effects.png")
+    where = None if out is None else place(out, "perturbation of poses", names, overwrite)
+    people, known = read_poses(path), load_clusters(clusters)
+    settings = {
+        "poses": arrays_hash(people.joints, people.confidence, people.image),
+        "clusters": arrays_hash(*(known.centres[k] for k in sorted(known.centres))),
+        "seed": seed,
+    }
+    kept = None if where is None else where.of(settings)
+    found = effects(people, known, seed=seed)
     table = Table("change", "K", "n", "rises, %", "p (sign)", "caught, %", "RMSE", show_edge=False)
     for e in found:
         table.add_row(
@@ -49,15 +59,14 @@ def perturb(
             f"{e.before:.3f}→{e.after:.3f}",
         )
     plain_console().print(table)
-    if out is not None:
-        _write_effects(found, out / "effects.csv")
-        draw_effects(found, out / "effects.png")
-        typer.echo(f"Table: {out / 'effects.csv'}\nPicture: {out / 'effects.png'}")
+    if kept is not None:
+        kept.write("effects.csv", _text(found))
+        draw_effects(found, kept.file("effects.png"))
+        folder = kept.store.folder
+        typer.echo(f"Table: {folder / 'effects.csv'}\nPicture: {folder / 'effects.png'}")
 
 
-def _write_effects(found: Sequence[Effect], path: Path) -> None:
-    from diffdescent.base.files import make_folder, write_atomically
-
+def _text(found: Sequence[Effect]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(
@@ -89,5 +98,4 @@ def _write_effects(found: Sequence[Effect], path: Path) -> None:
         writer.writerow(
             (e.change, e.k, e.rises.total, *(f"{s:.4g}" for s in (*shares, e.before, e.after)))
         )
-    make_folder(path.parent)
-    write_atomically(path, text.getvalue().encode())
+    return text.getvalue()

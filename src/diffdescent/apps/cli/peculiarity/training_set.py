@@ -8,7 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.hashes import arrays_hash
 from diffdescent.base.image_sets import read_images
+
+
+def content(training: npt.NDArray[np.uint8] | None) -> str | None:
+    """What identifies a training set; None for none."""
+    return None if training is None else arrays_hash(training)
 
 
 def read_training_set(data: Path | None) -> npt.NDArray[np.uint8] | None:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from diffdescent.base.errors import UserError
 
-from ..options import Json
+from ..options import Json, OverwriteFolder
 from ..terminal import console as plain_console
 from .options import Out, Seed
 
@@ -21,6 +21,7 @@ def constrained(
     n: Annotated[int, typer.Option(help="Runs of each case.")] = 64,
     seed: Seed = 0,
     out: Out = Path("theory-constrained"),
+    overwrite: OverwriteFolder = False,
     as_json: Json = False,
 ) -> None:
     """How fast constrained sampling comes to what data and constraint share.
@@ -32,21 +33,21 @@ def constrained(
     from diffdescent.lab.theory.constrained_picture import draw_constrained
     from diffdescent.lab.theory.constrained_table import rates, reached
 
-    from ..results import check_folder, write_result
+    from ..results import place
 
     if steps < 2 or n < 1:
         raise UserError("--steps must be at least 2 and --n at least 1.")
-    check_folder(out, "measurement of constraints", "constrained.json", "constrained.png")
+    names = ("constrained.json", "constrained.png")
+    settings = {"steps": steps, "runs": n, "seed": seed}
+    kept = place(out, "measurement of constraints", names, overwrite).of(settings)
     rows, reach = list(rates(steps, n, seed)), list(reached(steps, 4 * n, seed))
     result = {
-        "steps": steps,
-        "runs": n,
-        "seed": seed,
+        **settings,
         "rates": [row.record() for row in rows],
         "points": [row.record() for row in reach],
     }
-    write_result(out, "constrained.json", result)
-    draw_constrained(rows, reach, out / "constrained.png")
+    kept.write("constrained.json", result)
+    draw_constrained(rows, reach, kept.file("constrained.png"))
     if as_json:
         typer.echo(json.dumps(result))
         return

@@ -10,9 +10,9 @@ import typer
 from diffdescent.base.errors import UserError
 from diffdescent.base.words import counted
 
-from ..options import AnyModel, Json, Label, Steps, UsualGrid
+from ..options import AnyModel, Json, Label, OverwriteFolder, Steps, UsualGrid
 from ..progress import Meter
-from .options import CACHE, Batch, Device, Dimension, Limit, Memory, Out, Seed
+from .options import Batch, Device, Dimension, Limit, Memory, Out, Seed
 
 
 def error(
@@ -33,6 +33,7 @@ def error(
     memory: Memory = 2.0,
     device: Device = "cpu",
     out: Out = Path("theory-error"),
+    overwrite: OverwriteFolder = False,
     as_json: Json = False,
 ) -> None:
     """Measure the relative error model along a sampler's trajectories.
@@ -41,14 +42,16 @@ def error(
     """
     from diffdescent.lab.theory.error_model import measure
     from diffdescent.lab.theory.image_data import read_set
+    from diffdescent.lab.theory.sets.base import identity
     from diffdescent.lab.theory.sets.by_name import images_path, named_set
     from diffdescent.models import load_model
     from diffdescent.run import make_recipe, resolve_grid
+    from diffdescent.run.pieces import model_identity, recipe_identity
 
     from ..labels import one_label
-    from .report import check_errors_folder, report
+    from .report import errors_place, report
 
-    check_errors_folder(out)
+    where = errors_place(out, overwrite)
     exact = model.strip().startswith("images:")
     if limit is not None and not exact and not over.strip().startswith("images:"):
         raise UserError("--limit takes a part of a set of images; give --set images:PATH with it.")
@@ -60,6 +63,27 @@ def error(
     k = named_set(over, net, limit=limit, memory=memory, rows=batch_size, intrinsic=dimension)
     recipe = make_recipe(sampler, steps)
     levels = resolve_grid(grid, recipe, net.process, steps)
+    number = one_label(label, net)
+    about = {
+        "model": model,
+        "set": over,
+        "label": label,
+        "sampler": str(recipe),
+        "grid": levels.name,
+        "steps": levels.steps,
+        "seed": seed,
+    }
+    settings = {
+        **about,
+        "sampler": recipe_identity(recipe),
+        "fingerprint": model_identity(net),
+        "content": identity(k),
+        "n": n,
+        "dimension": dimension,
+        "limit": limit,
+        "device": device,
+    }
+    kept = where.of(settings)
     with Meter("measuring", "evaluations", hidden=as_json) as bar:
         errors = measure(
             net,
@@ -70,24 +94,15 @@ def error(
             seed=seed,
             batch_size=batch_size,
             device=device,
-            labels=one_label(label, net),
-            cache=out / CACHE,
+            labels=number,
+            cache=kept.pieces,
             callback=bar.evaluation,
         )
     name = model if over == "auto" else f"{model} against {over}"
-    about = {
-        "model": model,
-        "set": over,
-        "label": label,
-        "sampler": str(recipe),
-        "grid": levels.name,
-        "steps": levels.steps,
-        "seed": seed,
-    }
     report(
         errors,
         float(levels.ratio[-1]),
-        out,
+        kept,
         f"{name}: {recipe}, {levels.name}, {counted(levels.steps, 'step')}",
         about,
         as_json,

@@ -10,10 +10,10 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ..options import Json
+from ..options import Json, OverwriteFolder
 from ..progress import Meter
 from ..terminal import console as plain_console
-from .options import CACHE, Out, Seed
+from .options import Out, Seed
 
 
 def lowrank(
@@ -26,6 +26,7 @@ def lowrank(
     grid: Annotated[str, typer.Option(help="The grid.")] = "loglinear",
     seed: Seed = 0,
     out: Out = Path("theory-lowrank"),
+    overwrite: OverwriteFolder = False,
     as_json: Json = False,
 ) -> None:
     """Errors and gains against d/n, on Gaussians of low rank.
@@ -35,9 +36,18 @@ def lowrank(
     from diffdescent.lab.theory.lowrank import FRACTIONS, METRICS, sweep
     from diffdescent.lab.theory.pictures import draw_low_rank
 
-    from ..results import check_folder, write_result
+    from ..results import place
 
-    check_folder(out, "measurement of low ranks", "lowrank.json", CACHE, "lowrank.png")
+    about = {
+        "size": size,
+        "steps": steps,
+        "trajectories": n,
+        "decay": decay,
+        "grid": grid,
+        "seed": seed,
+    }
+    names = ("lowrank.json", "lowrank.png")
+    kept = place(out, "measurement of low ranks", names, overwrite).of(about)
     with Meter("measuring", "ranks", total=len(FRACTIONS), hidden=as_json) as bar:
         rows = sweep(
             FRACTIONS,
@@ -47,22 +57,14 @@ def lowrank(
             decay=decay,
             grid=grid,
             seed=seed,
-            cache=out / CACHE,
+            cache=kept.pieces,
             progress=bar.to,
         )
     records = [row.record() for row in rows]
-    about = {
-        "size": size,
-        "steps": steps,
-        "trajectories": n,
-        "decay": decay,
-        "grid": grid,
-        "seed": seed,
-    }
-    write_result(out, "lowrank.json", {**about, "rows": records})
+    kept.write("lowrank.json", {**about, "rows": records})
     draw_low_rank(
         rows,
-        out / "lowrank.png",
+        kept.file("lowrank.png"),
         f"Gaussians of rank d in n = {size}: {grid}, {steps} steps, {n} trajectories",
     )
     if as_json:

@@ -46,6 +46,3 @@ Device = Annotated[
     str, typer.Option(help="cpu or cuda; mps has no float64.", callback=_with_float64)
 ]
 Seed = Annotated[int, typer.Option(help="Seed of the noise and of samples drawn.")]
-
-CACHE = "cache"
-"""The folder within OUT that holds what was computed so far."""

@@ -15,21 +15,19 @@ from diffdescent.base.errors import UserError
 from diffdescent.lab.theory import schedules
 from diffdescent.lab.theory.errors import Errors
 
-from ..results import check_folder, finite, write_result
+from ..results import Place, Results, finite, place
 from ..terminal import console as plain_console
-from .options import CACHE
+
+NAMES = ("errors.json", "errors.csv", "errors.png", "distances.png")
 
 
-def check_errors_folder(out: Path) -> None:
-    """Raise :class:`UserError` where :func:`report` must not write: a folder with other files."""
-    check_folder(
-        out, "measurement of errors", "errors.json", CACHE, "errors.csv", "errors.png",
-        "distances.png",
-    )  # fmt: skip
+def errors_place(out: Path, overwrite: bool) -> Place:
+    """The folder of a measurement of errors. Raises :class:`UserError` as :func:`place` does."""
+    return place(out, "measurement of errors", NAMES, overwrite)
 
 
 def report(
-    errors: Errors, end: float, out: Path, title: str, about: dict[str, Any], as_json: bool
+    errors: Errors, end: float, kept: Results, title: str, about: dict[str, Any], as_json: bool
 ) -> None:
     """Numbers, pictures and a summary of one measurement."""
     from diffdescent.lab.theory.error_picture import draw_errors
@@ -66,15 +64,15 @@ def report(
         if math.isinf(band)
         else f"if η holds in a wider band, this schedule is admissible from ν = {band:.4g} on"
     )
-    write_result(out, "errors.json", result)
-    write_result(out, "errors.csv", errors.csv())
-    draw_errors(errors, out / "errors.png", title)
+    kept.write("errors.json", result)
+    kept.write("errors.csv", errors.csv())
+    draw_errors(errors, kept.file("errors.png"), title)
     worst = np.nan_to_num(errors.quantile("eta", 1.0), nan=0.0)
     draw_distances(
         errors,
         end,
         worst,
-        out / "distances.png",
+        kept.file("distances.png"),
         f"{title}\nbounds for the greatest η of each step",
     )
     if as_json:
@@ -103,5 +101,5 @@ def report(
     typer.echo(
         f"95 % of all states lie within η = {eta:.3g} and ν = {nu:.4g}, each on its own.\n"
         f"{verdict}\nHowever, {needed}.\n"
-        f"Wrote {out}/errors.json, errors.csv, errors.png and distances.png"
+        f"Wrote {kept.store.folder}/errors.json, errors.csv, errors.png and distances.png"
     )

@@ -11,7 +11,7 @@ import typer
 
 from diffdescent.base.errors import UserError
 
-from ..options import Json
+from ..options import Json, OverwriteFile
 from ..processes import ProcessName, process_named
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def schedule(
     plot: Annotated[
         Path | None, typer.Option(help="Draw the checked (or the steepest) schedule to this file.")
     ] = None,
+    overwrite: OverwriteFile = False,
     as_json: Json = False,
 ) -> None:
     """Which noise schedules are (η, ν)-admissible.
@@ -40,8 +41,9 @@ def schedule(
     from diffdescent.core.recipe import parse_grid
     from diffdescent.lab.theory import schedules
 
-    from ..results import finite
+    from ..results import check_new, finite
 
+    check_new(plot, overwrite, "--plot")
     known = process_named(process)
     beta = schedules.greatest_step(eta, nu, steps)
     factor, limit = schedules.greatest_factor(eta, nu, steps), schedules.greatest_factor(eta, nu)

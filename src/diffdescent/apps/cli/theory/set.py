@@ -11,9 +11,9 @@ import typer
 
 from diffdescent.base.errors import UserError
 
-from ..options import Json
+from ..options import Json, OverwriteFolder
 from ..progress import Meter
-from .options import CACHE, Device, Limit, Memory, Out, Seed
+from .options import Device, Limit, Memory, Out, Seed
 
 
 def describe(
@@ -30,6 +30,7 @@ def describe(
     device: Device = "cpu",
     seed: Seed = 0,
     out: Out = Path("theory-set"),
+    overwrite: OverwriteFolder = False,
     as_json: Json = False,
 ) -> None:
     """Reach and intrinsic dimension of a data set, and how well projection undoes noise.
@@ -46,20 +47,30 @@ def describe(
     from diffdescent.lab.theory.sets.points import Points
     from diffdescent.run.pieces import Pieces
 
-    from ..results import check_folder, finite, write_result
+    from ..results import finite, place
 
     if min(neighbours, sample, tangents) < 1:
         raise UserError("--neighbours, --sample and --tangents must be at least 1.")
-    check_folder(out, "measurement of a set", "set.json", CACHE, "projection.png")
+    where = place(out, "measurement of a set", ("set.json", "projection.png"), overwrite)
     points = Points(read_set(data, limit=limit, memory=memory, rows=ROWS, device=device))
     if len(points) < 4:
         raise UserError(
             f"{data} holds {len(points)} images, too few for a dimension; at least 4 are needed."
         )
     k, sample = min(max(neighbours, 2), len(points) - 2), min(sample, len(points))
+    settings = {
+        "data": str(data),
+        "content": points.fingerprint(),
+        "neighbours": k,
+        "sample": sample,
+        "tangents": tangents,
+        "seed": seed,
+        "device": device,
+    }
+    kept = where.of(settings)
     total = math.ceil(sample / ROWS) + min(tangents, sample)
     with Meter("measuring", "pieces", total=total, hidden=as_json) as bar:
-        pieces = Pieces(out / CACHE, {"set": points.fingerprint()}, bar.to)
+        pieces = Pieces(kept.pieces, {"set": points.fingerprint()}, bar.to)
         near = neighbour_distances(points, k, sample=sample, seed=seed, pieces=pieces)
         if not len(near.distance):
             raise UserError(
@@ -102,8 +113,10 @@ def describe(
         {"sigma": float(s), "error": float(np.median(e)), "dist": float(np.median(d))}
         for s, e, d in zip(noised.sigmas, noised.error, noised.distance, strict=True)
     ]
-    write_result(out, "set.json", found)
-    draw_noised(noised, out / "projection.png", f"Projecting noised images of {data.name} back")
+    kept.write("set.json", found)
+    draw_noised(
+        noised, kept.file("projection.png"), f"Projecting noised images of {data.name} back"
+    )
     if as_json:
         typer.echo(json.dumps(found))
         return
