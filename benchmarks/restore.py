@@ -1,5 +1,5 @@
 """Restoration against deepinv's own DDRM, DiffPIR and DPS: the same network, operator, measurement
-and images, PSNR and seconds at equal evaluations, differences with their paired intervals.
+and images, PSNR and CPU seconds at equal evaluations, differences with their paired intervals.
 
 Usage: python benchmarks/restore.py IMAGES [--model cifar10] [--count 32] [--noise 0.05]
        [--operators "mask(share=0.5); downsample(2)"] [--nfe 20,100] [--threads 1] [--json FILE]
@@ -165,13 +165,13 @@ class Table:
         """Make a row that is missing, and print it."""
         row = self.of(**key)
         if row is None:
-            begun = time.perf_counter()
+            begun = time.process_time()
             try:
                 images, nfe = made()
             except Exception as error:  # a peer's failure is a result
                 print(f"  {key['who']} {key['method']}: {type(error).__name__}: {error}"[:120])
                 return
-            seconds = time.perf_counter() - begun
+            seconds = time.process_time() - begun
             row = {**key, "nfe": nfe, "seconds": seconds, "psnr": psnr(images, clean).tolist()}
             self.rows.append(row)
             if self.path is not None:
