@@ -124,19 +124,45 @@ def _too_large(found: str) -> str:
 
 
 def eight_bits(image: Any) -> Any:
-    """A Pillow image with 8 bits a channel: numbers of 16 bits are scaled, where Pillow cuts them
-    off at 255.
+    """A Pillow image with 8 bits a channel, turned as its EXIF data say: numbers of 16 bits are
+    scaled, where Pillow cuts them off at 255.
 
     Raises :class:`ValueError` for numbers of 32 bits, whose range nobody knows.
     """
     from PIL import Image
 
+    turned = _turned(image)
     if image.mode.startswith("I;16"):
         wide = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8))
+        image = Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise ValueError("it holds numbers of 32 bits; save it with 8 bits a channel")
-    return image.convert("RGBA") if "transparency" in image.info else image
+    plain = image.convert("RGBA") if "transparency" in image.info else image
+    return plain if turned is None else plain.transpose(turned)
+
+
+def _turned(image: Any) -> Any:
+    """How an image is turned to be seen upright, None for not at all: cameras save what their
+    sensor saw, and note how it lay."""
+    from PIL import ExifTags
+    from PIL.Image import Transpose
+
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except MemoryError:
+        raise
+    except Exception:  # a damaged note is none
+        return None
+    ways = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }
+    return ways.get(orientation) if isinstance(orientation, int) else None
 
 
 def read_image(path: Path, channels: int = 3) -> Tensor:

@@ -3,6 +3,7 @@ can be handled. Needs PyYAML (extras ``train`` and ``evaluate``)."""
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ def parse_yaml(text: str, where: str) -> Any:
     """The plain values that a YAML text describes: mappings with text as keys, lists, texts,
     numbers, true, false and null; ``where`` names the text.
 
-    Raises :class:`UserError` for a text that does not parse, tags, dates, keys of another kind, and
-    a document that is nested or repeated beyond measure.
+    Raises :class:`UserError` for a text that does not parse, tags, dates, keys of another kind or
+    given twice, and a document that is nested or repeated beyond measure.
     """
     try:
         import yaml
@@ -35,13 +36,35 @@ def parse_yaml(text: str, where: str) -> Any:
     if "\0" in text:
         raise UserError(f"{where} is not YAML: it holds a NUL character.")
     try:
-        found = yaml.safe_load(text)
+        found = yaml.load(text, _loader())  # noqa: S506 - a safe loader, too
     except RecursionError:
         raise UserError(f"{where} is nested too deeply to be read as YAML.") from None
     except (yaml.YAMLError, ValueError, TypeError) as error:
         raise UserError(f"{where} is not YAML ({reason(error)}).") from None
     _check(found, where, 0, [0])
     return found
+
+
+@lru_cache(maxsize=1)
+def _loader() -> Any:
+    """PyYAML's safe loader, which refuses a key that is given twice; its own keeps the last one."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def compose_mapping_node(self, anchor: Any) -> Any:
+            node = super().compose_mapping_node(anchor)
+            seen: set[str] = set()
+            for key, _ in node.value:
+                name = key.value if isinstance(key.value, str) else ""
+                if name in seen:
+                    raise ValueError(
+                        f"the key {name[:40]!r} is given twice, the second time in line"
+                        f" {key.start_mark.line + 1}; leave one of them out"
+                    )
+                seen.add(name)
+            return node
+
+    return Loader
 
 
 def _check(value: Any, where: str, depth: int, seen: list[int]) -> None:

@@ -178,6 +178,21 @@ def save_classifier(
     write_tensors(folder / "model.safetensors", state)
 
 
+MOST_WIDE = 1 << 14
+"""Classes, channels and widths that a classifier has at most."""
+
+
+def _check_sizes(path: Path, config: dict[str, Any]) -> None:
+    """Raise :class:`UserError` for numbers in a classifier's config that no classifier has."""
+    for name, value in config.items():
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, (int, float)) and not (type(one) is int and 1 <= one <= MOST_WIDE):
+                raise UserError(
+                    f"{path}: {name} must hold whole numbers from 1 to {MOST_WIDE}, not"
+                    f" {str(value)[:40]}; the classifier's folder is damaged."
+                )
+
+
 def load_classifier(folder: str | Path) -> FeatureNet | GuideNet:
     """A saved classifier, float32, in evaluation mode.
 
@@ -200,6 +215,7 @@ def load_classifier(folder: str | Path) -> FeatureNet | GuideNet:
             " or 'guide'."
         )
     config.pop("about", None)
+    _check_sizes(folder / "config.json", config)
     state = load_state(folder)
     try:
         with torch.device("meta"):  # a wrong number in the config takes no memory

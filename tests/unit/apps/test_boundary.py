@@ -20,6 +20,7 @@ from diffdescent.apps.cli.boundary import Stopped, boundary, printable
 from diffdescent.apps.cli.checked import checked
 from diffdescent.apps.cli.terminal import console
 from diffdescent.base.errors import UserError
+from diffdescent.base.extensions import IMPORTED, extend
 from diffdescent.core.limits import In
 from tests.end_to_end.train.test_crash import environment
 
@@ -153,8 +154,38 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
         ["bash", "-c", script], cwd=tmp_path, env=environment(), capture_output=True, text=True,
         check=True, timeout=120,
     )  # fmt: skip
-    assert "Traceback" not in done.stderr
-    assert "Error" not in done.stderr
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[-1] == "141", "as a program that SIGPIPE ends"
+
+
+def test_what_a_file_of_the_users_own_raises_keeps_its_traceback(tmp_path: Path) -> None:
+    own = tmp_path / "own_file.py"
+    own.write_text("def fail():\n    open('/no/such/file')\n")
+    extend(str(own))
+    try:
+        with pytest.raises(FileNotFoundError), boundary():
+            sys.modules["own_file"].fail()
+    finally:
+        IMPORTED.clear()
+    with pytest.raises(SystemExit) as stopped, boundary():
+        sys.modules["own_file"].fail()
+    assert stopped.value.code == 2
+
+
+def test_the_users_folder_is_known_where_the_shell_leaves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    seen: list[object] = []
+
+    def command(out: Path = Path("x"), more: list[Path] | None = None) -> None:
+        seen.extend([out, more])
+
+    run = checked("one", command)
+    run(out=Path("~/a"), more=[Path("~/b"), Path("c~/d")])
+    assert seen == [tmp_path / "a", [tmp_path / "b", Path("c~/d")]]
+    run(out=Path("~no_such_user/a"))
+    assert seen[2] == Path("~no_such_user/a")
 
 
 def test_a_library_that_is_being_loaded_is_left_at_once(tmp_path: Path) -> None:

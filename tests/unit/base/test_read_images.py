@@ -188,6 +188,25 @@ def test_16_bits_are_scaled_and_32_refused(tmp_path: Path) -> None:
         read_images(tmp_path / "floats")
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["RGB", "I;16"])
+def test_a_photo_is_read_as_its_camera_lay(mode: str, orientation: int, tmp_path: Path) -> None:
+    pixels = np.arange(6, dtype=np.uint16 if mode == "I;16" else np.uint8).reshape(2, 3) * 40
+    picture = Image.fromarray(pixels * 257 if mode == "I;16" else np.stack([pixels] * 3, axis=2))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "photos" / "a.png"
+    path.parent.mkdir()
+    picture.save(path, exif=exif)
+    # What the numbers mean: EXIF 2.32, table 6: where the 0th row and the 0th column are.
+    seen = {
+        1: pixels, 2: pixels[:, ::-1], 3: pixels[::-1, ::-1], 4: pixels[::-1],
+        5: pixels.T, 6: pixels.T[:, ::-1], 7: pixels.T[::-1, ::-1], 8: pixels.T[::-1],
+    }[orientation]  # fmt: skip
+    assert read_image(path, channels=1)[0].tolist() == seen.tolist()
+    assert read_images(path.parent).images[0, 0].tolist() == seen.tolist()
+
+
 def test_a_transparent_palette_is_read_without_a_warning(
     tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:

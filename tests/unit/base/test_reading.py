@@ -81,6 +81,8 @@ def test_json_that_does_not_parse(text: str | bytes) -> None:
         ("a: \0", "NUL"),
         (f"a: {'9' * 400}", "more than 308 digits"),
         (f"a: {'9' * 5000}", "is not YAML"),
+        ("n: 3\nb: {n: 1}\nn: 4", r"key 'n' is given twice, the second time in line 3; leave one"),
+        ("b: {x: 1, 'x': 2}", "key 'x' is given twice"),
     ],
 )
 def test_yaml_of_plain_values_alone(text: str, said: str, tmp_path: Path) -> None:
@@ -97,6 +99,24 @@ def test_yaml_that_repeats_itself_a_billion_times(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="more than 100000 values"):
         read_yaml(tmp_path / "a.yaml")
     assert parse_yaml("a: &x [1, 2]\nb: *x", "it") == {"a": [1, 2], "b": [1, 2]}
+    merged = "a: &a {n: 1}\nb: &b {<<: *a, n: 2}\nc: {<<: *b}\nd: {<<: *b, n: 3}"
+    found = parse_yaml(merged, "it")
+    assert [found[name]["n"] for name in "abcd"] == [1, 2, 2, 3], "a merged key is no second one"
+
+
+def test_long_values_are_not_quoted_in_full() -> None:
+    numbers = [i / 7 for i in range(1000)]
+    said = str(UserError(f"The knots {numbers} do not rise; give others."))
+    assert len(said) < 300
+    assert said.startswith("The knots [0.0, 0.14285714285714285, ")
+    assert said.endswith("…, 142.71428571428572] do not rise; give others.")
+    rows = [[i, -1e-9, None] for i in range(500)]
+    assert len(str(UserError(f"The matrix {rows} is no rotation."))) < 300
+    assert len(str(UserError(f"Unknown grid {'x' * 9000!r}; give another."))) < 400
+    names = ", ".join(f"name{i}" for i in range(200))
+    assert str(UserError(f"Allowed: {names}.")) == f"Allowed: {names}."
+    few = f"The steps {list(range(20))} are few."
+    assert str(UserError(few)) == few
 
 
 def test_latin_1_is_not_text(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from diffdescent.base.reading import LENGTH, reason
 
 BAD_INPUT = 2
 """The exit code of a command that refuses what it was given."""
+UNREAD = 128 + getattr(signal, "SIGPIPE", 13)
+"""The exit code where the reader of the output has gone, as in "| head": that of other programs."""
 _MEND = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space",
@@ -54,8 +56,9 @@ def boundary() -> Iterator[None]:
     """Run a command within this block: what goes wrong that is no fault of the program is said in
     one sentence on standard error, and the process exits.
 
-    2 for bad input and what the system refuses, 130 after Ctrl-C, 143 after SIGTERM. Whatever else
-    is raised is a bug, and keeps its traceback.
+    2 for bad input and what the system refuses, 130 after Ctrl-C, 143 after SIGTERM, 141 where
+    nobody reads the output any more. Whatever else is raised is a bug, and keeps its traceback, as
+    does what a file of the user's own (--import) raises.
     """
     try:
         with _signals(), _warnings():
@@ -67,11 +70,17 @@ def boundary() -> Iterator[None]:
         _end(str(Stopped(signal.SIGINT)), 130)
     except UserError as error:
         _end(f"Error: {error}", BAD_INPUT)
+    except SystemExit:
+        if _unread():
+            _silence()
+            sys.exit(UNREAD)
+        raise
     except BrokenPipeError:
-        # The reader of the output has gone, as in "| head": nothing more can be said to it.
         _silence()
-        sys.exit(1)
+        sys.exit(UNREAD)
     except OSError as error:
+        if _of_the_users_own(error):
+            raise
         _end(f"Error: {_refused(error)}", BAD_INPUT)
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):
@@ -189,6 +198,31 @@ def _end(message: str, code: int) -> NoReturn:
         with contextlib.suppress(OSError):  # as for a full disk: the exit code still says it
             print(f"\x1b[31m{text}\x1b[0m" if red else text, file=sys.stderr, flush=True)
     sys.exit(code)
+
+
+def _unread() -> bool:
+    """Whether the reader of the output has gone. The library of the command line may have noticed
+    it already, and has then put a wrapper of its own around the stream."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        return True
+    except (OSError, ValueError):  # a full disk, a closed stream: another matter
+        return False
+    return type(sys.stdout).__name__ == "PacifyFlushWrapper"
+
+
+def _of_the_users_own(error: OSError) -> bool:
+    """Whether it was raised in a file that --import named: its author needs the traceback."""
+    extensions = sys.modules.get("diffdescent.base.extensions")
+    own = set(extensions.IMPORTED.values()) if extensions is not None else set()
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename in own:
+            return True
+        trace = trace.tb_next
+    return False
 
 
 def _silence() -> None:

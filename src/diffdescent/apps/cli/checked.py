@@ -13,6 +13,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 from diffdescent.core.limits import MOST, In
@@ -41,6 +42,7 @@ def checked(command: str, function: Callable[..., Any]) -> Callable[..., Any]:
             from diffdescent.base.device import pick_device
 
             pick_device(given["device"])
+        given = {name: _at_home(value) for name, value in given.items()}
         for name, value in given.items():
             hint = ranges.get(name)
             if hint is None or value is None:
@@ -50,6 +52,18 @@ def checked(command: str, function: Callable[..., Any]) -> Callable[..., Any]:
         return function(**given)
 
     return run
+
+
+def _at_home(value: Any) -> Any:
+    """A path with "~" as the user's folder, which a shell leaves as it is in --out=~/x."""
+    if isinstance(value, list):
+        return [_at_home(one) for one in value]
+    if not isinstance(value, Path):
+        return value
+    try:
+        return value.expanduser()
+    except RuntimeError:  # of a user that there is not
+        return value
 
 
 def _range(name: str, annotation: Any) -> Any:

@@ -38,6 +38,10 @@ class FittingConsole(Console):
             for part in fitted(one, self) if isinstance(one, Table) else [one]:
                 super().print(part, **options)
 
+    def on_broken_pipe(self) -> None:
+        """The reader of the output has gone; Rich would end the process by a code of its own."""
+        raise BrokenPipeError
+
 
 def console(**options: Any) -> Console:
     """Rich's console without its markup and emoji codes, whose tables fit; ``options`` are its own.
