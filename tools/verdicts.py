@@ -77,10 +77,10 @@ within the family, which is not equality.
 Sentences of [measurements](measurements.md), [same seed](same-seed.md),
 [constraints](constraints.md) and [metrics](metrics.md) are compared with the tables on their own
 pages, which their commands print.
-Without any table kept here are the closed form's and the ablations' rows of
-[calibration](calibration.md), single runs that are looked at ([theory](theory.md),
-[landscape](landscape.md)), and the networks' [cards](cards/cifar10.md). They say what was seen
-there, not what was tested.
+Without any table kept here are the rows of the closed form and of its weights in
+[calibration](calibration.md), times ([measurements](measurements.md), [training](training.md)),
+single runs that are looked at ([theory](theory.md), [landscape](landscape.md)), and the networks'
+[cards](cards/cifar10.md). They say what was seen there, not what was tested.
 
 | page | statement | test | family (tests) | n | outcome | p, corrected |
 | --- | --- | --- | --- | --- | --- | --- |

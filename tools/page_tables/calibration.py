@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
+import numpy as np
 from tools.verdict_checks import LEVEL, Statement, corrected
-from tools.verdict_numbers import Cells, Number, show
+from tools.verdict_numbers import Cells, Interval, Number, show
 from tools.verdict_tables import BUNDLED, Tables
+
+from diffdescent.base.statistics import student_mean
 
 MODELS = {
     "cifar10-{}": ("`cifar10`", ("3", "4", "5", "6", "8", "10")),
@@ -89,7 +93,70 @@ def distributions(tables: Tables) -> list[list[str]]:
     return lines
 
 
+PARTS = {
+    "step by step": "as it is: step by step, 8 knots, levels searched, 40 trajectories",
+    "1 knots": "1 knot (equal at all frequencies)",
+    "end to end": "two rounds end to end",
+    "end to end, levels of the fixed sampler": "end to end, levels begun at the fixed sampler's",
+    "consistent rows": "consistent rows (order 1)",
+}
+
+
+def parts(tables: Tables) -> list[list[str]]:
+    """Ratios over the seeds, and to those of the first part at the same seeds, by their
+    logarithms."""
+    rows = tables.read("tables/calibration-parts.csv")
+    ratios: dict[str, dict[str, float]] = {}
+    for row in rows:
+        ratios.setdefault(row["part"], {})[row["seed"]] = float(row["ratio"])
+    first = ratios[rows[0]["part"]]
+    lines = [["part", "seeds", "ratio to the best fixed sampler", "against the first row, 95 %"]]
+    for part, found in ratios.items():
+        against = "–"
+        if found is not first:
+            apart = student_mean(np.log([x / first[seed] for seed, x in found.items()]))
+            against = f"{Interval(*np.exp((apart.value, apart.low, apart.high))):2}"
+        mean = show(float(np.mean(list(found.values()))), "2")
+        lines.append([PARTS.get(part, part), str(len(found)), mean, against])
+    return lines
+
+
+PLACES = {
+    "cifar10-5.json": {
+        "its own": "its own (all classes in turn)",
+        "class 0": "airplanes alone",
+        "class 5": "dogs alone",
+        "cfg 2": "`cfg(scale=2)`",
+        "no labels": "no labels",
+        "half size": "images of 16²",
+        "double size": "images of 64²",
+        "another network*": "another network of the same data, in training",
+    },
+    "cifar10-cfg4-5.json": {
+        "its own": "its own, `cfg(scale=4)`",
+        "cfg 1": "no guidance (`cfg(scale=1)`)",
+        "cfg 2": "`cfg(scale=2)`",
+        "cfg 8": "`cfg(scale=8)`",
+    },
+}
+
+
+def elsewhere(tables: Tables, file: str) -> list[list[str]]:
+    """In bold what is measurably nearer than the best fixed sampler of the place."""
+    lines = [["place", "best fixed sampler there", "calibrated", "ratio"]]
+    for place, title in PLACES[file].items():
+        raw = tables.one("tables/calibration-elsewhere.csv", file=file, place=place)
+        row = Cells(raw)
+        bold, chance = ("**", "") if raw["nearer"] == "True" else ("", ", may be chance")
+        own = f"{bold}{row.calibrated:4.} ± {show(float(raw['half_interval']), '4.')}{bold}"
+        lines.append([title, f"{row.fixed:4.}", own, f"{row.ratio:2}{chance}"])
+    return lines
+
+
 MAKERS = {
+    "calibration-parts": parts,
+    "calibration-elsewhere": functools.partial(elsewhere, file="cifar10-5.json"),
+    "calibration-elsewhere-cfg": functools.partial(elsewhere, file="cifar10-cfg4-5.json"),
     "calibrated-bundled": bundled,
     "calibrated-distance": distance,
     "calibrated-distributions": distributions,
