@@ -161,8 +161,6 @@ def wrong_types(limit: int) -> Iterator[Case]:
         ("tiny/mixture.json", sample),
         ("poses.json", ("peculiarity", "poses", "poses.json")),
         ("captions.json", ("sample", "tiny", "--prompts", "captions.json", "--out", "made")),
-        ("net/unet/config.json", ("sample", "net", *GOOD["sample"][1:])),
-        ("net/scheduler/scheduler_config.json", ("sample", "net", *GOOD["sample"][1:])),
         ("net/diffdescent.json", ("sample", "net", *GOOD["sample"][1:])),
         ("guide/config.json",
          ("sample", *GOOD["sample"], "--label", "0", "--guidance", "classifier(model='guide')")),
@@ -172,6 +170,13 @@ def wrong_types(limit: int) -> Iterator[Case]:
         ("studied/study.json", ("compare", *GOOD["compare"][:-1], "studied")),
     ):  # fmt: skip
         yield from _later(name, words, limit)
+    # What diffusers wrote: every key at every wrong value.
+    for name, count in (
+        ("net/unet/config.json", 700),
+        ("net/scheduler/scheduler_config.json", 400),
+        ("net/model_index.json", 120),
+    ):
+        yield from _later(name, ("sample", "net", *GOOD["sample"][1:]), count)
     for i, document in enumerate(damage.documents(limit)):
         data = damage.json_bytes(document)
         words = tuple(w.replace("{}", "any.json") for w in READERS["json"][i % 5])

@@ -119,6 +119,9 @@ def reason(error: BaseException) -> str:
     if isinstance(error, KeyError):
         return f"it lacks {error}"
     text = " ".join(_OBJECT.sub("it", str(error)).split())
+    text = text.partition(" Exception raised from ")[0]  # PyTorch's own trace
+    if "Overflow when unpacking" in text:
+        return "a number in it is too large"
     if "weights_only" in text or "pickle" in text.lower():
         return "it holds Python objects, which could run code"
     if not text:

@@ -3,9 +3,11 @@ and an evaluation after."""
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,24 @@ import torch
 from diffdescent.base.errors import UserError
 from diffdescent.base.reading import reason
 
+MOST = 1 << 31
+"""Numbers in a config are smaller."""
 _TYPES = ((bool, (bool,)), (int, (int, float)), (float, (int, float)), (str, (str,)))
 """For each type of a default, those that an entry may have."""
 _GREATEST = {"sample_size": 1 << 14, "layers_per_block": 64, "block_out_channels": 1 << 14}
 """What a network with images may have at most of these; more would take all memory to be made."""
+
+
+def check_numbers(path: Path, config: dict[str, Any]) -> None:
+    """Raise :class:`UserError` for a number, also in a list, that no entry of a config has: what
+    the libraries make of it is anything."""
+    for name, value in config.items():
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, int | float) and not abs(one) < MOST:  # so for nan
+                raise UserError(
+                    f"{path}: {name} holds {str(one)[:40]}, which is no number of a network; the"
+                    " checkpoint is damaged."
+                )
 
 
 def check_types(path: Path, config: dict[str, Any], constructor: Callable[..., Any]) -> None:
@@ -50,6 +66,19 @@ def check_sizes(path: Path, config: dict[str, Any]) -> None:
                 f"{path}: {name} must hold whole numbers from 1 to {most}, not {str(value)[:40]};"
                 " the checkpoint is damaged."
             )
+
+
+@contextlib.contextmanager
+def unheard() -> Iterator[None]:
+    """Within this block diffusers keeps its remarks on weights to itself: :func:`check_loaded` says
+    them in a sentence."""
+    log = logging.getLogger("diffusers")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def check_loaded(folder: Path, found: dict[str, Any]) -> None:

@@ -19,7 +19,14 @@ from diffdescent.core.network import EDM, Network
 from diffdescent.core.predict import Kind
 from diffdescent.core.process import VE, VP, Array, Flow, Point, Process, Schedule, make_betas
 
-from .checkpoint_config import check_loaded, check_sizes, check_types, rehearse
+from .checkpoint_config import (
+    check_loaded,
+    check_numbers,
+    check_sizes,
+    check_types,
+    rehearse,
+    unheard,
+)
 from .weight_files import weights_fingerprint
 
 _SCHEDULES: dict[str, Schedule] = {
@@ -136,15 +143,18 @@ def load_checkpoint(folder: str | Path, device: str | None = None) -> Network | 
         )
     check_types(unet_folder / "config.json", config, UNet2DModel.__init__)
     check_sizes(unet_folder / "config.json", config)
+    check_numbers(unet_folder / "config.json", config)
     scheduler = root / "scheduler" / "scheduler_config.json"
     if not scheduler.is_file():
         scheduler = root / "scheduler_config.json"
     sampling = _read_json(scheduler) if scheduler.is_file() else {}
     try:
         safe = any(unet_folder.glob("*.safetensors*"))
-        unet, found = UNet2DModel.from_pretrained(
-            str(unet_folder), local_files_only=True, use_safetensors=safe, output_loading_info=True
-        )
+        with unheard():
+            unet, found = UNet2DModel.from_pretrained(
+                str(unet_folder), local_files_only=True, use_safetensors=safe,
+                output_loading_info=True,
+            )  # fmt: skip
     except Exception as error:  # a damaged folder can raise anything in the library
         raise _explained(unet_folder, error) from None
     check_loaded(unet_folder, found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import diffdescent as dd
 from diffdescent.models import load_model
 from diffdescent.models.checkpoints import process_from_config
 from diffdescent.run import noise_for
+from tests.trial.judge import FORBIDDEN
 
 
 def unet(**options: Any) -> UNet2DModel:
@@ -281,3 +283,27 @@ def test_weights_and_config_of_two_networks_are_refused(tmp_path: Path) -> None:
     save_file({k: v for k, v in load_file(weights).items() if k != "conv_out.bias"}, weights)
     with pytest.raises(dd.UserError, match=r"conv_out\.bias is not in the weights"):
         load_model(str(folder))
+
+
+@pytest.mark.parametrize("wrong", [2**63, float("nan"), "x"], ids=str)
+@pytest.mark.parametrize("file", ["unet/config.json", "scheduler/scheduler_config.json"])
+def test_every_key_of_a_config_at_a_wrong_value_is_one_sentence(
+    file: str, wrong: object, pipeline: Path, tmp_path: Path
+) -> None:
+    """`make trial` does the same with more values, on the command line."""
+    folder = tmp_path / "net"
+    shutil.copytree(pipeline, folder)
+    config = json.loads((folder / file).read_text())
+    refused = {}
+    for name in config:
+        (folder / file).write_text(json.dumps({**config, name: wrong}))
+        try:
+            images = dd.sample(load_model(str(folder)), "ddim", steps=1, progress=False).images
+            assert torch.isfinite(images).all(), name
+        except dd.UserError as error:
+            refused[name] = str(error)
+    assert refused
+    for name, said in refused.items():
+        assert not FORBIDDEN.search(said), f"{name}: {said}"
+        assert "\n" not in said
+        assert len(said) < 700
