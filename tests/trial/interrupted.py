@@ -236,7 +236,9 @@ def rivals(keeper: Keeper, other: list[str]) -> str:
     one is given on top, so that its settings are others where there is any."""
     here = keeper.fresh()
 
-    def start(words: list[str]) -> int:
+    logs = [[here.parent / f".{here.name}.{i}.{what}" for what in "oe"] for i in range(2)]
+
+    def start(words: list[str], number: int) -> int:
         child = os.fork()
         if child == 0:
             from .judge import _within
@@ -245,13 +247,12 @@ def rivals(keeper: Keeper, other: list[str]) -> str:
                 os.getpid = lambda: 1  # type: ignore[method-assign]
                 command(words)()
 
-            logs = (here.parent / f".{words[-1]}.o", here.parent / f".{words[-1]}.e")
-            _within(go, here, logs)
+            _within(go, here, (logs[number][0], logs[number][1]))
         return child
 
     import time
 
-    children = [start([*keeper.words]), start([*keeper.words, *other])]
+    children = [start([*keeper.words], 0), start([*keeper.words, *other], 1)]
     codes = [_wait(child, time.monotonic() + 2 * PATIENCE)[0] for child in children]
     if other:
         if sorted(map(str, codes)) != ["0", "2"]:
@@ -264,7 +265,8 @@ def rivals(keeper: Keeper, other: list[str]) -> str:
             keeper.goes_on(here, "a rival with other settings")
         return "rivals with other settings"
     if codes != [0, 0]:
-        raise Violation(f"{keeper.name}: two at once ended with {codes}")
+        said = "\n".join(log.read_text()[-800:] for _, log in logs)
+        raise Violation(f"{keeper.name}: two at once ended with {codes}\n{said}")
     keeper.goes_on(here, "a rival")
     return "rivals with the same settings"
 

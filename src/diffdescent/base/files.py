@@ -58,7 +58,7 @@ def write_atomically(path: Path, data: bytes, alone: bool = True) -> None:
     try:
         replace_file(path, lambda file: file.write(data))
     except OSError as error:
-        raise _refused(path, error) from None
+        raise refused(path, error) from None
     if alone:
         sweep_name(path)
 
@@ -81,7 +81,7 @@ def replace_file(path: Path, write: Write) -> None:
         except BaseException:
             _remove(partial)
             raise
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
         return
 
 
@@ -97,9 +97,9 @@ def create_file(path: Path, data: bytes) -> bool:
             made = _link(partial, path, data)
         finally:
             _remove(partial)
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     except OSError as error:
-        raise _refused(path, error) from None
+        raise refused(path, error) from None
     return made
 
 
@@ -137,7 +137,7 @@ def _link(partial: Path, path: Path, data: bytes) -> bool:
     return True
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     """Flush the names in a folder to the disk, where the system can: a rename survives a power
     cut."""
     if os.name == "nt":
@@ -158,7 +158,8 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _refused(path: Path, error: OSError) -> UserError:
+def refused(path: Path, error: OSError) -> UserError:
+    """The error for a place that the system does not let us write to."""
     return UserError(
         f"Cannot write {path}: {error.strerror or error}; free some space or choose another place."
     )
@@ -186,31 +187,6 @@ def make_folder(path: Path) -> None:
         raise UserError(
             f"Cannot make the folder {path}: {error.strerror}; choose another one."
         ) from None
-
-
-def replace_files(folder: Path, write: Callable[[Path], object]) -> None:
-    """Put the files that ``write`` makes in a folder, given to it empty, in place of those of
-    ``folder``, each in one go; other files stay.
-
-    Raises :class:`UserError` where the system refuses; nothing half-written stays.
-    """
-    make_folder(folder)
-    sweep(folder)
-    partial = folder / f".{uuid.uuid4().hex}.partial"
-    try:
-        partial.mkdir()
-        write(partial)
-        for path in sorted(p for p in partial.rglob("*") if p.is_file()):
-            place = folder / path.relative_to(partial)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
-            os.replace(path, place)
-            _flush_folder(place.parent)
-    except OSError as error:
-        raise _refused(folder, error) from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def sweep_name(path: Path) -> None:

@@ -40,7 +40,8 @@ def require_file(path: Path, what: str = "file") -> None:
         raise unreadable(path, error) from None
     for holds, kind in _KINDS.items():
         if holds(mode):
-            raise UserError(f"{path} is {kind}, not a file; give the path of a {what}.")
+            article = "an" if what[0] in "aeiou" else "a"
+            raise UserError(f"{path} is {kind}, not a file; give the path of {article} {what}.")
 
 
 def unreadable(path: Path, error: Exception) -> UserError:

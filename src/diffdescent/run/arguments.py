@@ -58,18 +58,23 @@ def check_tensors(start: Tensor | None, init: Tensor | None, mask: Tensor | None
     """Raise :class:`UserError` for images that are not finite numbers of the model's range, and for
     a mask outside [0, 1]."""
     for name, images in (("start", start), ("init", init), ("mask", mask)):
-        if images is None:
-            continue
-        if not isinstance(images, Tensor):
-            raise UserError(f"{name} must be a tensor, not {type(images).__name__}.")
-        if not images.is_floating_point() and not (name == "mask" and images.dtype == torch.bool):
-            raise UserError(
-                f"{name} holds {str(images.dtype).removeprefix('torch.')}; give floating-point"
-                f" numbers, {'0 or 1' if name == 'mask' else 'images in [−1, 1]'}."
-            )
-        if images.layout != torch.strided or images.is_meta:
-            raise UserError(f"{name} must be a plain tensor with its numbers: .to_dense().")
-        if not bool(torch.isfinite(images).all()):
-            raise UserError(f"{name} holds NaN or Inf.")
+        if images is not None:
+            check_images(name, images)
     if mask is not None and not bool(((mask >= 0) & (mask <= 1)).all()):
         raise UserError("A mask lies in [0, 1]: 1 where init is kept, 0 where it is drawn.")
+
+
+def check_images(name: str, images: Tensor) -> None:
+    """Raise :class:`UserError` unless these are finite floating-point numbers, or truth values of a
+    mask."""
+    if not isinstance(images, Tensor):
+        raise UserError(f"{name} must be a tensor, not {type(images).__name__}.")
+    if not images.is_floating_point() and not (name == "mask" and images.dtype == torch.bool):
+        raise UserError(
+            f"{name} holds {str(images.dtype).removeprefix('torch.')}; give floating-point"
+            f" numbers, {'0 or 1' if name == 'mask' else 'images in [−1, 1]'}."
+        )
+    if images.layout != torch.strided or images.is_meta:
+        raise UserError(f"{name} must be a plain tensor with its numbers: .to_dense().")
+    if not bool(torch.isfinite(images).all()):
+        raise UserError(f"{name} holds NaN or Inf.")

@@ -14,6 +14,7 @@ from diffdescent.core.grid import Grid
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import Recipe
 
+from .arguments import check_images
 from .levels import AnyGrid, resolve_grid
 from .prepared import make_recipe, resolve
 from .result import Result
@@ -51,6 +52,7 @@ def invert(
         UserError: a stochastic recipe.
     """
     check_call(invert, locals())
+    check_images("images", images)
     net = resolve(model)
     chosen = make_recipe(recipe, steps)
     used = resolve_grid(grid, chosen, net.process, steps)

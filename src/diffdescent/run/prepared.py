@@ -233,7 +233,7 @@ def prepare(
         )
     index = _samples(n, samples, (init, start))
     where = pick_device(device if device is not None else info(net).device)
-    _check_choices(noise, blend, by, init, mask)
+    _check_choices(noise, blend, by, strength, init, mask)
     require_fit(chosen, plain, under, form, labels is not None)
     if steps != STEPS:
         warn_of_steps(chosen, steps, stacklevel=4)
@@ -309,13 +309,18 @@ def _against(grid: AnyGrid, start: Tensor | None, init: Tensor | None) -> str | 
 
 
 def _check_choices(
-    noise: str, blend: str, by: str, init: Tensor | None, mask: Tensor | None
+    noise: str, blend: str, by: str, strength: float, init: Tensor | None, mask: Tensor | None
 ) -> None:
     """Raise :class:`UserError` for options that are not there, or that miss what they need."""
     if noise not in NOISES:
         raise unknown("noise", noise, NOISES)
     if mask is not None and init is None:
         raise UserError("A mask needs init=, the image whose region is kept.")
+    if strength < 1 and init is None:
+        raise UserError(
+            f"strength={strength:g} says how much noise init= gets, and there is none; give init=,"
+            " or leave strength out."
+        )
     if blend not in get_args(Blend):
         raise unknown("blend", blend, get_args(Blend))
     if by not in get_args(Turn):

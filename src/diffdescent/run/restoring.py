@@ -135,6 +135,7 @@ def prepare_restoration(
             f" {tuple(net.shape)}."
         )
     given = y if y.ndim == len(bound.out_shape) + 1 else y[None]
+    bound.check(given)
     check_measured(bound, given.to(where, dtype), noise)
     found = parse_method(method, sampler)
     found.method.check(bound, noise)

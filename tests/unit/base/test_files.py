@@ -20,10 +20,10 @@ from diffdescent.base.files import (
     pack_arrays,
     read_arrays,
     replace_file,
-    replace_files,
     sweep,
     write_atomically,
 )
+from diffdescent.base.folders import replace_files
 from diffdescent.base.images import save_png
 from diffdescent.base.whole import is_whole
 
@@ -222,6 +222,36 @@ def test_a_folder_of_files_is_replaced_file_by_file(tmp_path: Path) -> None:
         replace_files(tmp_path, fail)
     assert names(tmp_path) == ["deep", "notes.txt"]
     assert (tmp_path / "deep" / "a").read_text() == "new"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_folder_that_another_process_sweeps_away_is_written_again(
+    when: str, tmp_path: Path
+) -> None:
+    """Two equal trainings that export their model at once: each begins by sweeping."""
+    count = []
+
+    def write(folder: Path) -> None:
+        count.append(folder)
+        if len(count) == 1 and when == "before":
+            sweep(tmp_path)
+            raise RuntimeError(f"No such file: {folder}")  # as a library says it
+        (folder / "a").write_text("whole")
+        if len(count) == 1:
+            sweep(tmp_path)
+
+    replace_files(tmp_path, write)
+    assert len(count) == 2
+    assert names(tmp_path) == ["a"]
+
+    def always(folder: Path) -> None:
+        sweep(tmp_path)
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    with pytest.raises(UserError, match="Cannot write"):
+        replace_files(tmp_path, always)
+    with pytest.raises(RuntimeError, match="a bug"):
+        replace_files(tmp_path, lambda folder: (_ for _ in ()).throw(RuntimeError("a bug")))
 
 
 def test_what_a_kill_left_of_one_file_goes_when_it_is_written_again(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ def model() -> Any:
         ({"batch_size": True}, "'batch_size'"),
         ({"strength": math.nan}, "strength"),
         ({"strength": 7}, r"strength.*\(0, 1\]"),
+        ({"strength": 0.5}, r"strength=0\.5 says how much noise init= gets, and there is none"),
         ({"init": INIT.byte()}, r"init holds uint8; give floating-point numbers, images in"),
         ({"init": INIT / 0}, "init holds NaN or Inf"),
         ({"init": INIT.to("meta")}, "init must be a plain tensor"),
@@ -55,6 +56,14 @@ def test_it_is_refused(model: Any, given: dict[str, Any], said: str) -> None:
     more = {} if {"n", "samples"} & given.keys() else {"n": 1}
     with pytest.raises(UserError, match=said):
         prepare(model, "ddim", **{"steps": 3, "shape": shape, **more, **given})
+
+
+def test_images_of_whole_numbers_are_refused_wherever_they_steer(model: Any) -> None:
+    grey = torch.full((1, 3, 8, 8), 128, dtype=torch.uint8)
+    with pytest.raises(UserError, match="images holds uint8; give floating-point numbers"):
+        dd.invert(model, grey, steps=2)
+    with pytest.raises(UserError, match=r"y holds uint8; .*y / 127\.5 - 1"):
+        dd.restore(model, y=grey, operator="downsample(1)", method="hqs", nfe=2)
 
 
 def test_the_ends_of_the_ranges_are_taken(model: Any) -> None:

@@ -53,8 +53,13 @@ class Bound(ABC):
         return self.pullback(x, self.forward(x) - y)
 
     def check(self, y: Tensor) -> None:
-        """Raise :class:`UserError` for a ``y`` of another shape or with NaN or Inf. It reads from
-        the device: call it before a loop, not in it."""
+        """Raise :class:`UserError` for a ``y`` of another shape, of whole numbers, or with NaN or
+        Inf. It reads from the device: call it before a loop, not in it."""
+        if not y.is_floating_point():
+            raise UserError(
+                f"The measurement y holds {str(y.dtype).removeprefix('torch.')}; give"
+                " floating-point numbers, of images in [−1, 1]: y / 127.5 - 1."
+            )
         if y.ndim != len(self.out_shape) + 1 or tuple(y.shape[1:]) != self.out_shape:
             raise UserError(
                 f"The measurement y has shape {tuple(y.shape)}; for images of shape"

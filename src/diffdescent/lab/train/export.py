@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from diffdescent.base.errors import UserError
-from diffdescent.base.files import replace_files
+from diffdescent.base.folders import replace_files
 from diffdescent.base.image_sets import ImageSet, read_images
 from diffdescent.base.reading import reason
 from diffdescent.core.process import make_betas
