@@ -150,9 +150,12 @@ class Call:
             _refuse(refused)
         except TypeError as error:
             # Python's own answer to arguments that are missing or that nobody knows.
-            passed_on = "unexpected keyword argument" in str(error)
+            said, own = str(error), self.name.rpartition(".")[2]
+            passed_on = "unexpected keyword argument" in said or said.startswith(
+                (f"{own}() missing", "Identity.forward() takes")  # the caller's own module
+            )
             inside = len(traceback.extract_tb(error.__traceback__)) > 1
-            if "argument" not in str(error) or (inside and not passed_on):
+            if "argument" not in said or (inside and not passed_on):
                 raise
             _refuse(error)
 
