@@ -5,17 +5,15 @@ and v = Vᵣᵀ A⁺y. A component N(μ, C) of the prior then has, with S = Vᵣ
 
     mean        μ + C Vᵣ S⁻¹ (v − Vᵣᵀμ)
     covariance  C − C Vᵣ S⁻¹ Vᵣᵀ C
-    evidence    N(v; Vᵣᵀμ, S), which multiplies its weight.
-
-σ = 0 is allowed: C > 0, so S is regular.
+    evidence    N(v; Vᵣᵀμ, S), which multiplies its weight. C > 0, so S is regular at σ = 0.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import torch
@@ -149,17 +147,25 @@ class Posterior:
     def covariance(self, sample: int = 0) -> Tensor:
         """Cov[x | y] of one measurement, (d, d)."""
         _, weights, means = self._all
-        centre = self.mean[sample].flatten()
+        centre, decode = self.mean[sample].flatten(), self._prior.coordinates.decode
         total = torch.zeros(len(centre), len(centre), dtype=torch.float64)
         for k in self._alive():
             apart = self._pixels(means[k, sample : sample + 1]).flatten() - centre
-            within = self._decoded_twice(self._component_covariance(k))
+            within = decode(decode(self._component_covariance(k)).T)
             total += weights[sample, k] * (within + torch.outer(apart, apart))
         return total
 
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """``n`` samples for each measurement, (n, B, *shape): of the prior, moved by what they
-        would have measured (Matheron's rule), x' + C Vᵣ S⁻¹ (v − v'). Keyed by (seed, j·B + b)."""
+        would have measured (Matheron's rule), x' + C Vᵣ S⁻¹ (v − v'). Keyed by (seed, j·B + b). The
+        last two sets are kept: all methods of a problem are judged by the same."""
+        return self._sets(n, seed).clone()
+
+    @cached_property
+    def _sets(self) -> Callable[[int, int], Tensor]:
+        return lru_cache(maxsize=2)(self._drawn)
+
+    def _drawn(self, n: int, seed: int) -> Tensor:
         count = len(self.measured.values)
         index = torch.arange(n * count)
         d = math.prod(self.shape)
@@ -245,10 +251,6 @@ class Posterior:
         """The squared pixels of each of the prior's coordinates, (d, d)."""
         whole = torch.eye(self._rows.shape[1], dtype=torch.float64)
         return self._prior.coordinates.decode(whole).square()
-
-    def _decoded_twice(self, covariance: Tensor) -> Tensor:
-        rows = self._prior.coordinates.decode(covariance)
-        return self._prior.coordinates.decode(rows.T)
 
     def _pixels(self, rows: Tensor) -> Tensor:
         """Rows (B, d) in the prior's coordinates as images."""

@@ -19,7 +19,8 @@ from diffdescent.core.calls import check_call
 from diffdescent.core.grid import Grid
 from diffdescent.core.limits import MOST
 from diffdescent.core.model_info import info
-from diffdescent.core.operators import Bound, Operator, parse_operator
+from diffdescent.core.operators import Bound, Function, Operator, parse_operator
+from diffdescent.core.operators.function import Measure
 from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Predictor
 from diffdescent.core.process import Process
@@ -92,7 +93,7 @@ class RestoreOptions(TypedDict, total=False):
 def prepare_restoration(
     model: Predictor | str,
     y: Tensor,
-    operator: Operator | Bound | str,
+    operator: Operator | Bound | Measure | str,
     *,
     noise: float = 0.0,
     method: str = "diffpir",
@@ -172,7 +173,7 @@ def prepare_restoration(
 def restore(
     model: Predictor | str,
     y: Tensor,
-    operator: Operator | Bound | str,
+    operator: Operator | Bound | Measure | str,
     *,
     callback: Callback | None = None,
     **options: Unpack[RestoreOptions],
@@ -182,7 +183,9 @@ def restore(
     Args:
         model: as in :func:`diffdescent.sample`; its images lie in [−1, 1].
         y: the measurements, (k, *out_shape), or one without the first dimension.
-        operator: what measured, its text (``"blur(sigma=2)"``), or one that is bound to the shape.
+        operator: what measured, its text (``"blur(sigma=2)"``), one that is bound to the shape, or
+            a differentiable torch function of images (B, C, H, W)
+            (:class:`~diffdescent.core.operators.Function`).
         noise: σ_n, the standard deviation of the measurement's noise, in the units of y.
         method: one of ``diffdescent list``'s restoration methods, alone (with its own sampler) or
             in a chain: ``"unipc | diffpir | momentum(-0.3)"``.
@@ -216,7 +219,7 @@ def restore(
 
 
 def bind(
-    operator: Operator | Bound | str,
+    operator: Operator | Bound | Measure | str,
     shape: Sequence[int],
     seed: int,
     device: torch.device,
@@ -230,7 +233,8 @@ def bind(
                 f" {dtype} on {device}; bind it with these."
             )
         return operator, type(operator).__name__
-    parsed = parse_operator(operator)
+    given = operator if isinstance(operator, str | Operator) else Function(operator)
+    parsed = parse_operator(given)
     return parsed.bind(tuple(shape), seed=seed, device=device, dtype=dtype), str(parsed)
 
 

@@ -10,7 +10,7 @@ import torch
 
 import diffdescent as dd
 from diffdescent.base.errors import UserError
-from diffdescent.core.operators import parse_operator
+from diffdescent.core.operators import Function, parse_operator
 from diffdescent.core.process import VP
 from diffdescent.models.gaussian import Gaussian
 from diffdescent.run import RunRecord, prepare_restoration, repeat
@@ -110,6 +110,21 @@ def test_bad_input_is_one_clear_sentence(options: dict[str, Any], says: str) -> 
 def test_noise_makes_an_inconsistent_measurement_possible() -> None:
     y = torch.ones(1, *SHAPE)
     assert restore(y, "mask", noise=0.1).images.isfinite().all()
+
+
+def test_a_function_measures_as_it_stands() -> None:
+    def squares(x: torch.Tensor) -> torch.Tensor:
+        return x.square().flatten(1)
+
+    y = squares(X)
+    found = restore(y, squares, noise=0.1, method="dps", nfe=10)
+    named = restore(y, Function(squares), noise=0.1, method="dps", nfe=10)
+    assert torch.equal(found.images, named.images)
+    drawn = dd.sample(MODEL, "ddpm", n=3, steps=10).images
+    here, free = (float((squares(x) - y).norm()) for x in (found.images[:, 0], drawn))
+    assert here < 0.5 * free
+    with pytest.raises(UserError, match="gives no gradient"):
+        restore(y, lambda x: x.detach(), noise=0.1, method="dps")
 
 
 def test_a_model_without_a_shape_needs_a_bound_operator() -> None:

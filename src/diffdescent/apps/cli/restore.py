@@ -75,6 +75,13 @@ def restore(
     pictures: Annotated[
         bool, typer.Option(help="Write the samples, means and deviations as PNG files.")
     ] = True,
+    exact: Annotated[
+        bool,
+        typer.Option(
+            help="Judge samples by the exact posterior of a Gaussian or a mixture; takes minutes a"
+            " problem."
+        ),
+    ] = True,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier restoration in --out.")
     ] = False,
@@ -108,10 +115,14 @@ def restore(
     }
     config = _config(model, {key: value for key, value in asked.items() if value is not None})
     work = Work(config, images, out, measured, overwrite, tuple(sys.argv[1:]))
-    total = len(list(config.cells())) * len(work.given)
-    with Meter("restoring", "images", total=total, hidden=quiet or as_json) as meter:
+    cells, hidden = len(list(config.cells())), quiet or as_json
+    with Meter("restoring", "images", total=cells * len(work.given), hidden=hidden) as meter:
         work.run(lambda cell, done: meter.advance(done))
-        found = list(rows(work))
+    found = []
+    with Meter("scoring", "rows", total=cells, hidden=hidden) as meter:
+        for row in rows(work, exact=exact):
+            found.append(row)
+            meter.advance(1)
     write_table(work, found)
     if pictures:
         draw_all(work)

@@ -24,6 +24,9 @@ from .config import Cell
 from .scores import feature_distance, psnr, residual, ssim
 from .work import Samples, Work
 
+Truths = dict[tuple[str, float], Posterior]
+"""The posterior of one operator and noise."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -37,7 +40,7 @@ class Row:
 def rows(work: Work, *, exact: bool = True) -> Iterator[Row]:
     """Every cell, scored. With ``exact``, where the model is a Gaussian or a mixture and a cell
     has samples enough, also against the exact posterior."""
-    truths: dict[tuple[str, float], Posterior] = {}
+    truths: Truths = {}
     for cell in work.config.cells():
         made = work.samples(cell)
         scores = _scores(work, made)
@@ -68,11 +71,9 @@ def _scores(work: Work, made: Samples) -> dict[str, Estimate]:
     return {name: _of_images(value, count) for name, value in scores.items()} | found
 
 
-def _against_truth(
-    work: Work, made: Samples, truths: dict[tuple[str, float], Posterior]
-) -> dict[str, Estimate]:
+def _against_truth(work: Work, made: Samples, truths: Truths) -> dict[str, Estimate]:
     """The metrics of posterior samples; none where the operator is not linear. ``truths`` keeps the
-    posterior of a problem for its other cells."""
+    posterior of a problem for its other cells, which come next."""
     cell = made.cell
     operator = work.operator(cell, torch.float64)
     if not isinstance(operator, Linear):
@@ -81,6 +82,7 @@ def _against_truth(
     assert isinstance(work.model, Gaussian | Mixture)
     problem = (cell.operator, cell.noise)
     if problem not in truths:
+        truths.clear()
         seed = work.config.seed
         truths[problem] = posterior(work.model, cell.operator, y, cell.noise, seed=seed)
     samples = made.images.transpose(0, 1)
