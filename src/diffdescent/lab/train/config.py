@@ -66,13 +66,14 @@ class LossConfig(Section):
 
 
 class OptimizerConfig(Section):
-    """AdamW; the rate rises over ``warmup`` steps, stays, and falls linearly to zero over the last
-    ``decay`` steps.
+    """AdamW, or Muon with AdamW (``kind``); the rate rises over ``warmup`` steps, stays, and falls
+    linearly to zero over the last ``decay`` steps.
 
     ``freeze``: tensors whose names start with one of these keep the values they start with
     (``init_from``).
     """
 
+    kind: Literal["adamw", "muon"] = "adamw"
     lr: float = Field(default=2e-4, gt=0)
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = Field(default=0.0, ge=0)

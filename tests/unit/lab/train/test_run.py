@@ -143,7 +143,12 @@ def test_the_loss_of_a_denoiser_falls(values: dict[str, Any]) -> None:
     assert losses[-1] < 0.6 * losses[0]
 
 
-def test_a_stopped_run_goes_on_to_the_same_bits(values: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_a_stopped_run_goes_on_to_the_same_bits(
+    values: dict[str, Any], tmp_path: Path, kind: str
+) -> None:
+    values["optimizer"]["kind"] = kind
+    values["run"]["channels_last"] = True
     train(make_config(values), quiet=True)
     whole = load_checkpoint(Path(values["out"]) / "checkpoint.pt")
     values["out"] = str(tmp_path / "again")
