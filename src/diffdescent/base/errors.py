@@ -18,7 +18,7 @@ class UserError(ValueError):
         super().__init__(_shortened(str(message)))
 
 
-_NUMBER = r"[\[(]*(?:[-+]?(?:[\d.]+(?:e[-+]?\d+)?|nan|inf)|None|True|False|null)[\])]*"
+_NUMBER = r"[\[(]*(?:[-+]?(?:[\d.]+(?:e[-+]?\d+)?|nan|inf)|None|True|False|null)(?:,?[\])])*"
 _NUMBERS = re.compile(rf"((?:{_NUMBER}, ){{8}})(?:{_NUMBER}, ){{16,}}({_NUMBER})")
 _WORD = re.compile(r"(\S{300})\S{100,}")
 

@@ -113,6 +113,8 @@ def test_long_values_are_not_quoted_in_full() -> None:
     rows = [[i, -1e-9, None] for i in range(500)]
     assert len(str(UserError(f"The matrix {rows} is no rotation."))) < 300
     assert len(str(UserError(f"Unknown grid {'x' * 9000!r}; give another."))) < 400
+    curves = tuple((9.0,) for _ in range(400))
+    assert len(str(UserError(f"It needs 2 curves, not {curves}."))) < 300
     names = ", ".join(f"name{i}" for i in range(200))
     assert str(UserError(f"Allowed: {names}.")) == f"Allowed: {names}."
     few = f"The steps {list(range(20))} are few."

@@ -40,7 +40,8 @@ class Axes:
                 f"The channel axes {self.name!r} are not orthonormal; give a square matrix with"
                 " rows of length 1 at right angles."
             )
-        if len(self.groups) != count or set(self.groups) != set(range(max(self.groups) + 1)):
+        known = sorted(set(self.groups))
+        if len(self.groups) != count or known != list(range(len(known))):
             raise UserError(
                 f"The channel axes {self.name!r} need a group 0, 1, … for each of the {count}"
                 f" axes, not {list(self.groups)}."
