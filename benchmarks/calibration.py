@@ -32,7 +32,7 @@ from diffdescent.run.calibrate.judge import Interval, distances, nearer
 from diffdescent.run.calibrate.setting import guided, subject_of
 from diffdescent.run.calibrate.teacher import trajectories
 from diffdescent.run.pieces import Pieces
-from diffdescent.run.prepared import resolve
+from diffdescent.run.preparing import resolve
 
 PARTS: dict[str, dict[str, Any]] = {
     "step by step": {},

@@ -8,7 +8,8 @@
 from .inversion import invert
 from .levels import from_level, initial_state, noise_for, resolve_grid
 from .micro_batch import CPU_WIDTH, GPU_WIDTH, evaluate, micro_batch_width
-from .prepared import NOISES, Run, fingerprint, make_recipe, noise_source, prepare, resolve
+from .prepared import NOISES, Run, fingerprint, noise_source
+from .preparing import make_recipe, prepare, resolve
 from .progress import Callback, Progress
 from .record import RunRecord
 from .repeating import repeat

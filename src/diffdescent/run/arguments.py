@@ -15,7 +15,7 @@ from diffdescent.core.noise import SAMPLE, SEED
 from diffdescent.core.options import check_option
 
 from .micro_batch import WIDTH
-from .record import MOST_SAMPLES
+from .sample_numbers import MOST_SAMPLES
 
 _LIMITS: dict[str, Any] = {
     "steps": Annotated[int, In(1, 1_000_000)],

@@ -17,7 +17,8 @@ from diffdescent.core.solvers.gamma import Gamma, residual
 
 from .inputs import Labels, resolve_labels
 from .micro_batch import evaluate, micro_batch_width
-from .prepared import fingerprint, resolve
+from .prepared import fingerprint
+from .preparing import resolve
 from .sampling import sample
 
 BATCH = 64

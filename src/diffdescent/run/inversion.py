@@ -16,7 +16,7 @@ from diffdescent.core.recipe import Recipe
 
 from .arguments import check_images
 from .levels import AnyGrid, resolve_grid
-from .prepared import make_recipe, resolve
+from .preparing import make_recipe, resolve
 from .result import Result
 from .sampling import sample
 

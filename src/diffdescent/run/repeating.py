@@ -17,7 +17,8 @@ from diffdescent.core.predict import Predictor
 from diffdescent.models import load_model
 
 from .image_files import read_init, read_mask
-from .prepared import Run, make_recipe, prepare, resolve
+from .prepared import Run
+from .preparing import make_recipe, prepare, resolve
 from .progress import Callback
 from .record import FittedRecord, ImagesRecord, ProcessRecord, RunRecord
 from .result import Result

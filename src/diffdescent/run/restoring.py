@@ -31,10 +31,12 @@ from diffdescent.guidance.restoration import parse_method
 from .budget import evaluations, steps_for
 from .inputs import Labels, image_like, label_tensor, labels_of_text
 from .levels import resolve_grid
-from .prepared import Run, prepare, resolve
+from .prepared import Run
+from .preparing import prepare, resolve
 from .problem import Problem, check_measured
 from .progress import Callback
-from .record import MOST_SAMPLES, RunRecord
+from .record import RunRecord
+from .sample_numbers import MOST_SAMPLES
 from .sampling import collect
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ from .display import displayed
 from .inputs import Given, Labels
 from .levels import AnyGrid, initial_state
 from .micro_batch import evaluate
-from .prepared import Blend, Places, Run, noise_source, prepare
+from .prepared import Blend, Places, Run, noise_source
+from .preparing import prepare
 from .progress import Callback, Progress
 from .result import Result
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
 
-from .prepared import resolve
+from .preparing import resolve
 from .sampling import sample
 
 STEPS = 20

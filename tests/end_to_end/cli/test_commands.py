@@ -274,7 +274,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(pictures: Path, tmp_path: Pat
         (["grid", "explicit(ratio=[3, -1])"], "at least 0"),
         (["grid", "karras", "--plot", tmp_path / "g.foo"], ".png, .pdf or .svg"),
         (["weights", "ddim", "--plot", tmp_path / "file" / "w.png"], "Cannot make the folder"),
-        (["demo", "--out", tmp_path / "file"], "Cannot make the folder"),
+        (["demo", "--out", tmp_path / "file"], "is a file; give a folder"),
         (["sample", here, "--out", tmp_path / "file"], "is a file"),
         (["sample", here, "--noise", "pink", *out], "brownian"),
         (["weights", "ddim | threshold"], "not linear"),

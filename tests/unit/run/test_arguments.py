@@ -12,7 +12,7 @@ import diffdescent as dd
 from diffdescent.base.errors import UserError
 from diffdescent.core.noise import check_seed, normals
 from diffdescent.run import prepare
-from diffdescent.run.record import numbers
+from diffdescent.run.sample_numbers import numbers
 from tests.unit.run.test_sample import gaussian
 
 INIT = torch.zeros(1, 3, 4, 4)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def parse_samples(text: str) -> list[int]:
     """``"0-3,8"`` → [0, 1, 2, 3, 8], each once. Raises :class:`UserError` for anything else."""
-    from diffdescent.run.record import numbers
+    from diffdescent.run.sample_numbers import numbers
 
     return sorted(set(numbers(text)))
 
@@ -151,7 +151,7 @@ def sample(
     from diffdescent.run.fitted_for import warn_of_steps
     from diffdescent.run.folder import PREVIEW, SHEET, SHEET_LIMIT, recorded_width
     from diffdescent.run.image_files import read_init, read_mask
-    from diffdescent.run.prepared import STEPS
+    from diffdescent.run.preparing import STEPS
 
     from . import output, presetting, prompting
     from .gamma_option import with_gamma

@@ -19,7 +19,7 @@ from diffdescent.core.spectrum import Axes, Bands, named_axes
 from diffdescent.core.spectrum.axes import principal
 from diffdescent.core.spectrum.fitted import FittedSolver
 from diffdescent.run.pieces import Pieces, model_identity
-from diffdescent.run.prepared import resolve
+from diffdescent.run.preparing import resolve
 
 from .cost import Cost, Progress, expected
 from .counts import (
