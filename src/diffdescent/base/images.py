@@ -18,6 +18,8 @@ from .errors import UserError
 from .files import make_folder, write_atomically
 from .reading import reason, require_file
 
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What is read as an image, whatever its name: Pillow knows formats that start other programs."""
 MOST_PIXELS = 64 << 20
 """An image of more pixels is refused before it is decoded: 8192 × 8192."""
 
@@ -97,7 +99,7 @@ def save_png(image: Tensor, path: Path) -> None:
 
 @contextlib.contextmanager
 def open_image(file: Path | BinaryIO) -> Iterator[Any]:
-    """A Pillow image, opened and not yet decoded.
+    """A Pillow image of one of the :data:`FORMATS`, opened and not yet decoded.
 
     Raises :class:`ValueError` for one of more than :data:`MOST_PIXELS`.
     """
@@ -107,7 +109,7 @@ def open_image(file: Path | BinaryIO) -> Iterator[Any]:
         # Pillow's own limits are higher, and one of them only warns.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
-            opened = Image.open(file)
+            opened = Image.open(file, formats=FORMATS)
         except Image.DecompressionBombError:
             raise ValueError(_too_large("far more")) from None
     with opened:

@@ -207,6 +207,17 @@ def test_a_photo_is_read_as_its_camera_lay(mode: str, orientation: int, tmp_path
     assert read_images(path.parent).images[0, 0].tolist() == seen.tolist()
 
 
+def test_a_format_that_starts_programs_is_not_read(tmp_path: Path) -> None:
+    """Pillow hands PostScript to Ghostscript, whatever the file is called."""
+    path = tmp_path / "photos" / "a.png"
+    path.parent.mkdir()
+    Image.new("RGB", (4, 4)).save(path, format="EPS")
+    with pytest.raises(UserError, match="cannot identify image file"):
+        read_image(path)
+    with pytest.raises(UserError, match="cannot be decoded"):
+        read_images(path.parent)
+
+
 def test_a_transparent_palette_is_read_without_a_warning(
     tmp_path: Path, recwarn: pytest.WarningsRecorder
 ) -> None:

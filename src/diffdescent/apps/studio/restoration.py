@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
-from diffdescent.base.images import from_uint8, to_uint8
+from diffdescent.base.images import eight_bits, from_uint8, open_image, to_uint8
 from diffdescent.core.noise import normals
 from diffdescent.core.operators.bound import Bound, Linear
 from diffdescent.run import Batch, Run, prepare, watch
@@ -32,8 +32,8 @@ def read_upload(path: Path, shape: tuple[int, ...]) -> Tensor:
     """An uploaded picture, cut to the middle and resized to ``shape`` (C, H, W), uint8; the file is
     removed, whatever it was.
 
-    It is decoded as an image and as nothing else. Raises :class:`UserError` for a file that is too
-    large or no image.
+    It is decoded as every image is, turned as its camera lay, and as nothing else. Raises
+    :class:`UserError` for a file that is too large or no image.
     """
     from PIL import Image
 
@@ -44,13 +44,13 @@ def read_upload(path: Path, shape: tuple[int, ...]) -> Tensor:
                 f"The picture has {path.stat().st_size / 1e6:.1f} MB; at most {MOST_BYTES // 10**6}"
                 " MB are taken."
             )
-        with Image.open(path) as opened:
+        with open_image(path) as opened:
             if opened.width * opened.height > MOST_PIXELS:
                 raise UserError(
                     f"The picture has {opened.width} × {opened.height} pixels; at most"
                     f" {MOST_PIXELS} are taken."
                 )
-            kept = opened.convert("L" if channels == 1 else "RGB")
+            kept = eight_bits(opened).convert("L" if channels == 1 else "RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         if isinstance(error, UserError):
             raise
@@ -58,9 +58,16 @@ def read_upload(path: Path, shape: tuple[int, ...]) -> Tensor:
     finally:
         path.unlink(missing_ok=True)
     scale = max(width / kept.width, height / kept.height)
-    size = max(width, round(kept.width * scale)), max(height, round(kept.height * scale))
-    left, top = (size[0] - width) // 2, (size[1] - height) // 2
-    cut = kept.resize(size, Image.Resampling.LANCZOS).crop((left, top, left + width, top + height))
+    # Cut first: a picture of one row, enlarged as a whole, would take all memory.
+    across, down = width / scale, height / scale
+    left, top = (kept.width - across) / 2, (kept.height - down) / 2
+    box = (
+        max(left, 0.0),
+        max(top, 0.0),
+        min(left + across, kept.width),
+        min(top + down, kept.height),
+    )
+    cut = kept.resize((width, height), Image.Resampling.LANCZOS, box=box)
     array = torch.frombuffer(bytearray(cut.tobytes()), dtype=torch.uint8)
     return array.reshape(height, width, channels).permute(2, 0, 1).clone()
 

@@ -173,6 +173,22 @@ def test_an_upload_is_cut_and_removed(tmp_path: Path) -> None:
     assert read_upload(picture_file(tmp_path), (1, 28, 20)).shape == (1, 28, 20)
 
 
+def test_an_upload_of_one_row_is_not_enlarged_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "row.png"
+    Image.new("L", (2_000_000, 1), 77).save(path)
+    assert set(read_upload(path, (1, 32, 32)).unique().tolist()) == {77}
+
+
+def test_a_photo_lies_as_its_camera_did_and_16_bits_are_scaled(tmp_path: Path) -> None:
+    pixels = np.zeros((4, 8), np.uint16)
+    pixels[:, :4] = 30000
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90° clockwise: what is left comes to be above
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    seen = read_upload(tmp_path / "a.png", (1, 8, 4))[0]
+    assert seen.tolist() == [[117] * 4] * 4 + [[0] * 4] * 4
+
+
 @pytest.mark.parametrize("content", [b"\x80\x04\x95nothing", b"", b"\x89PNG\r\n\x1a\nbroken"])
 def test_an_upload_that_is_no_image_is_refused_and_removed(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "photo.png"
