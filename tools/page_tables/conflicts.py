@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 
 from tools.verdict_numbers import Cells, show
-from tools.verdict_tables import Tables
+from tools.verdict_tables import Row, Tables
+
+from .crossed import crossed
 
 FIGURES = {
     "in conflict": ("direction", "1%"),
@@ -17,18 +19,20 @@ FIGURES = {
 PAIRS = ("cls-den", "cls-div", "den-div")
 
 
+def _conflict(row: Row) -> str:
+    large = row["figure"] == "cosine" and abs(float(row["value"])) > 0.1
+    digits = dict(FIGURES.values())[row["figure"]]
+    return f"{Cells(row).interval:{'3' if large else digits}}"
+
+
 def conflicts(tables: Tables, guidance: str) -> list[list[str]]:
-    lines = [["mean over steps", *PAIRS]]
-    for title, (figure, digits) in FIGURES.items():
-        line = [title]
-        for pair in PAIRS:
-            row = tables.one("tables/conflicts.csv", guidance=guidance, pair=pair, figure=figure)
-            spec = digits
-            if figure == "cosine" and abs(float(row["value"])) > 0.1:
-                spec = "3"
-            line.append(f"{Cells(row).interval:{spec}}")
-        lines.append(line)
-    return lines
+    return crossed(
+        tables.select("tables/conflicts.csv", {"guidance": guidance}),
+        "mean over steps",
+        [(title, {"figure": figure}) for title, (figure, _) in FIGURES.items()],
+        [(pair, {"pair": pair}) for pair in PAIRS],
+        _conflict,
+    )
 
 
 def readme(tables: Tables) -> list[list[str]]:

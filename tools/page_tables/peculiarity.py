@@ -153,7 +153,48 @@ def _half(found: Interval) -> str:
     return f"{show(found.value, '3')} ± {show((found.high - found.low) / 2, '3')}"
 
 
+CHECKED = ("wrong", "peculiar", "unreadable")
+
+
+def _read(row: Row) -> list[str]:
+    """How figures are read: the shares with their intervals."""
+    return [f"{getattr(Cells(row), f'{what}_interval'):1%}" for what in CHECKED]
+
+
+def check(tables: Tables) -> list[list[str]]:
+    first, *others = tables.read("tables/peculiarity-check.csv")
+    plain = [Cells(row) for row in others if row["figures"] != "person, 3 arms"]
+    low, high = (show(of(row.wrong for row in plain), "1%") for of in (min, max))
+    if len({(row["peculiar"], row["unreadable"]) for row in others}) != 1:
+        raise ValueError("the kinds are not read alike")
+    third = next(_read(row) for row in others if row["figures"] == "person, 3 arms")
+    wrong, odd, lost = _read(first)
+    title = f"figures drawn with other counts, {len(others)} kinds × {others[0]['n']} (seed 2)"
+    return [
+        ["checked on", "read wrongly", "taken for peculiar", "unreadable"],
+        [
+            f"{Cells(first).n:0} held-out renders (seed 1)",
+            wrong,
+            f"**{odd}** (false positives)",
+            lost,
+        ],
+        [title, f"{low} to {high} %, a third arm {third[0]}", f"{third[1]} of each kind", third[2]],
+    ]
+
+
+def check_noised(tables: Tables) -> list[list[str]]:
+    rows = tables.read("tables/peculiarity-check-noised.csv")
+    head = f"noised to ({rows[0]['n']} held-out figures each)"
+    titles = (row["figures"].replace("%", " %") for row in rows)
+    return [
+        [head, "read wrongly", "of which peculiar", "unreadable"],
+        *([title, *_read(row)] for title, row in zip(titles, rows, strict=True)),
+    ]
+
+
 MAKERS = {
+    "check": check,
+    "check-noised": check_noised,
     "poses": poses,
     "peculiarity-study": study,
     "registered-figures": registered,

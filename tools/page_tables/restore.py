@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
 
 from tools.verdict_numbers import Cells, show
 from tools.verdict_tables import Row, Tables
+
+from .crossed import crossed, each
 
 
 def _code(method: str) -> str:
@@ -17,10 +19,6 @@ def _code(method: str) -> str:
 def _half(row: Row, name: str = "psnr") -> str:
     found = getattr(Cells(row), f"{name}_interval")
     return f"{show(found.value, '1')} ± {show((found.high - found.low) / 2, '1')}"
-
-
-def _methods(rows: Iterable[Row]) -> list[str]:
-    return list(dict.fromkeys(row["method"] for row in rows))
 
 
 BIAS = {
@@ -53,15 +51,16 @@ def bias(tables: Tables) -> list[list[str]]:
         ("smooth", "blur(sigma=0.8)", "0.3"),
         ("smooth", "mask", "0.3"),
     ]
-    lines = [["method", *(f"{prior}; `{where}`, σ_n = {v}" for prior, where, v in columns)]]
-    for title, method in BIAS.items():
-        line = [title]
-        for prior, where, noise in columns:
-            wanted = {"prior": prior, "operator": where, "noise": noise, "nfe": "100"}
-            rows = tables.select("tables/restore-bias.csv", {**wanted, "method": method})
-            line.append(_bias(rows[0]) if rows else "")
-        lines.append(line)
-    return lines
+    return crossed(
+        tables.read("tables/restore-bias.csv"),
+        "method",
+        [(title, {"method": method, "nfe": "100"}) for title, method in BIAS.items()],
+        [
+            (f"{prior}; `{where}`, σ_n = {v}", {"prior": prior, "operator": where, "noise": v})
+            for prior, where, v in columns
+        ],
+        _bias,
+    )
 
 
 def _bias(row: Row) -> str:
@@ -71,47 +70,25 @@ def _bias(row: Row) -> str:
     return f"{show(value, '0')} [{show(low, '0')}, {show(high, '0')}]"
 
 
-def mixture(tables: Tables) -> list[list[str]]:
-    rows = tables.read("tables/restore-mixture.csv")
-    columns = list(dict.fromkeys((row["operator"], row["noise"]) for row in rows))
-    lines = [["method", *(f"`{where}`, σ_n = {noise}" for where, noise in columns)]]
-    for method in _methods(rows):
-        line = [_code(method)]
-        for where, noise in columns:
-            row = Cells(
-                tables.one("tables/restore-mixture.csv", method=method, operator=where, noise=noise)
-            )
-            error = show(math.sqrt(row.mean_error), "0%")
-            line.append(f"{error} %, {row.spread:2}, {row.coverage50:2}")
-        lines.append(line)
-    return lines
+def study(
+    tables: Tables, name: str, by: str, head: str, cell: Callable[[Row], str]
+) -> list[list[str]]:
+    """The methods of a study by its problems; ``by`` is the column that tells these apart."""
+    rows = tables.read(f"tables/restore-{name}.csv")
+    problems = each(rows, "operator", by)
+    return crossed(
+        rows,
+        "method",
+        [(_code(row["method"]), row) for row in each(rows, "method")],
+        [(f"`{row['operator']}`, {head.format(row[by])}", row) for row in problems],
+        cell,
+    )
 
 
-def cifar10(tables: Tables) -> list[list[str]]:
-    rows = tables.read("tables/restore-cifar10.csv")
-    columns = list(dict.fromkeys((row["operator"], row["nfe"]) for row in rows))
-    heads = [f"`{where}`, {nfe} evaluations" for where, nfe in columns]
-    lines = [["method", *heads]]
-    for method in _methods(rows):
-        found = [
-            tables.one("tables/restore-cifar10.csv", method=method, operator=where, nfe=nfe)
-            for where, nfe in columns
-        ]
-        lines.append([_code(method), *map(_half, found)])
-    return lines
-
-
-def mnist(tables: Tables) -> list[list[str]]:
-    rows = tables.read("tables/restore-mnist.csv")
-    columns = list(dict.fromkeys((row["operator"], row["noise"]) for row in rows))
-    lines = [["method", *(f"`{where}`, σ_n = {noise}" for where, noise in columns)]]
-    for method in _methods(rows):
-        found = [
-            tables.one("tables/restore-mnist.csv", method=method, operator=where, noise=noise)
-            for where, noise in columns
-        ]
-        lines.append([_code(method), *map(_half, found)])
-    return lines
+def _posterior(row: Row) -> str:
+    found = Cells(row)
+    error = show(math.sqrt(found.mean_error), "0%")
+    return f"{error} %, {found.spread:2}, {found.coverage50:2}"
 
 
 CELLS = [(where, n) for where in ("mask(share=0.5)", "downsample(2)") for n in ("20", "100")]
@@ -124,16 +101,18 @@ OURS = (
 
 
 def deepinv(tables: Tables, model: str) -> list[list[str]]:
-    lines = [["", *(f"`{where}`, {budget}" for where, budget in CELLS)]]
-    for who, method in [*(("deepinv", m) for m in THEIRS), *(("ours", m) for m in OURS)]:
-        title = f"deepinv's {method}" if who == "deepinv" else _code(method)
-        line = [title.replace(" @ deepinv`", "`, its levels")]
-        for where, budget in CELLS:
-            wanted = {"model": model, "operator": where, "budget": budget, "who": who}
-            rows = tables.select("tables/restore-deepinv.csv", {**wanted, "method": method})
-            line.append(_half(rows[0]) if rows else "")
-        lines.append(line)
-    return lines
+    theirs = [(f"deepinv's {m}", {"who": "deepinv", "method": m}) for m in THEIRS]
+    ours = [
+        (_code(m).replace(" @ deepinv`", "`, its levels"), {"who": "ours", "method": m})
+        for m in OURS
+    ]
+    return crossed(
+        tables.select("tables/restore-deepinv.csv", {"model": model}),
+        "",
+        [*theirs, *ours],
+        [(f"`{where}`, {n}", {"operator": where, "budget": n}) for where, n in CELLS],
+        _half,
+    )
 
 
 PAIRS = {
@@ -146,20 +125,20 @@ PAIRS = {
 
 
 def deepinv_pairs(tables: Tables) -> list[list[str]]:
-    heads: Sequence[str] = (
-        *("network, mask, 20", "mask, 100", "downsample, 20", "downsample, 100"),
-        *("mixture, mask, 20", "mask, 100", "downsample, 20", "downsample, 100"),
+    columns = []
+    for model, title in (("cifar10", "network"), ("cifar10-mixture", "mixture")):
+        for where, budget in CELLS:
+            head = f"{where.partition('(')[0]}, {budget}"
+            first = (where, budget) == CELLS[0]
+            at = {"where": f"{model}, {where}, {budget}"}
+            columns.append((f"{title}, {head}" if first else head, at))
+    return crossed(
+        tables.read("tables/restore-deepinv-paired.csv"),
+        "",
+        [(title, {"family": family, "a": a}) for title, (family, a) in PAIRS.items()],
+        columns,
+        _gain,
     )
-    lines = [["", *heads]]
-    for title, (family, a) in PAIRS.items():
-        line = [title]
-        for model in ("cifar10", "cifar10-mixture"):
-            for where, budget in CELLS:
-                wanted = {"family": family, "a": a, "where": f"{model}, {where}, {budget}"}
-                rows = tables.select("tables/restore-deepinv-paired.csv", wanted)
-                line.append(_gain(rows[0]) if rows else "")
-        lines.append(line)
-    return lines
 
 
 def _gain(row: Row) -> str:
@@ -169,9 +148,15 @@ def _gain(row: Row) -> str:
 
 MAKERS = {
     "restore-bias": bias,
-    "restore-mixture": mixture,
-    "restore-cifar10": cifar10,
-    "restore-mnist": mnist,
+    "restore-mixture": functools.partial(
+        study, name="mixture", by="noise", head="σ_n = {}", cell=_posterior
+    ),
+    "restore-cifar10": functools.partial(
+        study, name="cifar10", by="nfe", head="{} evaluations", cell=_half
+    ),
+    "restore-mnist": functools.partial(
+        study, name="mnist", by="noise", head="σ_n = {}", cell=_half
+    ),
     "deepinv-mixture": functools.partial(deepinv, model="cifar10-mixture"),
     "deepinv-cifar10": functools.partial(deepinv, model="cifar10"),
     "deepinv-pairs": deepinv_pairs,
