@@ -509,4 +509,4 @@ def test_the_interval_is_students() -> None:
     values = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], dtype=torch.float64)
     interval = Interval.of(values)
     assert interval.value == 4.5
-    assert interval.high - 4.5 == pytest.approx(2.365 * float(values.std()) / 8**0.5)
+    assert interval.high - 4.5 == pytest.approx(2.3646243 * float(values.std()) / 8**0.5)

@@ -7,12 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-STUDENT95 = {
-    2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 8: 2.365, 12: 2.201, 16: 2.131,
-    24: 2.069, 32: 2.040, 48: 2.012, 64: 1.998, 128: 1.979,
-}  # fmt: skip
-"""Student's t at 97.5 % for samples of this size."""
-
+from diffdescent.base.statistics import student95
 
 ROUNDING = 1e-3
 """A gain of less than this share of the distance is nothing but arithmetic."""
@@ -35,8 +30,7 @@ class Interval:
     def of(cls, values: Tensor) -> Interval:
         """The mean of independent values and Student's interval."""
         n, mean = len(values), float(values.mean())
-        quantile = next((q for size, q in reversed(STUDENT95.items()) if n >= size), math.inf)
-        half = quantile * float(values.std()) / math.sqrt(n) if n > 1 else math.inf
+        half = student95(n - 1) * float(values.std()) / math.sqrt(n) if n > 1 else math.inf
         return cls(mean, mean - half, mean + half)
 
     def entries(self) -> dict[str, float]:
