@@ -106,6 +106,7 @@ def _within(run: Callable[[], None], folder: Path, logs: tuple[Path, Path]) -> N
     code = 70
     try:
         os.setsid()
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
         os.chdir(folder)
         for number, log in zip((1, 2), logs, strict=True):
             os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)

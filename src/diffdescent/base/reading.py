@@ -121,6 +121,7 @@ def reason(error: BaseException) -> str:
         return f"it lacks {error}"
     text = " ".join(_OBJECT.sub("it", str(error)).split())
     text = text.partition(" Exception raised from ")[0]  # PyTorch's own trace
+    text = text.partition(" (Could this error message be improved?")[0]
     if "Overflow when unpacking" in text:
         return "a number in it is too large"
     if "weights_only" in text or "pickle" in text.lower():

@@ -52,6 +52,14 @@ def test_reasons_have_no_addresses_and_no_advice_to_unpickle() -> None:
     assert reason(ZeroDivisionError()) == "zero division error"
 
 
+def test_reasons_pass_on_nothing_that_is_for_pytorchs_authors() -> None:
+    asks = RuntimeError("Expected a version. (Could this error message be improved? If so, …)")
+    assert reason(asks) == "Expected a version."
+    large = RuntimeError('failed to unpack the object at pos 1 with error "Overflow when unpacking')
+    assert reason(large) == "a number in it is too large"
+    assert reason(RuntimeError("no such Exception raised from f at x.cpp:1")) == "no such"
+
+
 def test_what_a_damaged_file_raises_is_bad_input_and_memory_is_not() -> None:
     told = pytest.raises(UserError, match=r"f cannot be read as a mixture \(boom\)")
     with told, understood("f", "a mixture"):

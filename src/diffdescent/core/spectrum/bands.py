@@ -22,6 +22,10 @@ def radial_frequency(height: int, width: int) -> Array:
     return np.hypot(np.arange(height)[:, None] / height, np.arange(width)[None] / width)
 
 
+MOST_BANDS = 256
+"""More knots than that tell nothing apart, and a fit of them would take all memory."""
+
+
 @dataclass(frozen=True)
 class Bands:
     """The ``knots`` of a curve in ρ, rising. Below the first and above the last a curve is
@@ -46,10 +50,12 @@ class Bands:
         """``count`` knots for images of this side: one for the mean, at half the lowest frequency,
         and the others evenly in log ρ from the lowest frequency 1/size to 1.
 
-        Raises :class:`UserError` unless ``count`` is at least 1.
+        Raises :class:`UserError` unless ``count`` is from 1 to :data:`MOST_BANDS`.
         """
-        if count < 1:
-            raise UserError(f"There must be at least one frequency band, not {count}; 8 are usual.")
+        if not 1 <= count <= MOST_BANDS:
+            raise UserError(
+                f"There must be 1 to {MOST_BANDS} frequency bands, not {count}; 8 are usual."
+            )
         if count == 1:
             return cls((1.0,))
         rest = np.geomspace(1 / size, 1.0, count - 1) if count > 2 else np.array([1.0])

@@ -109,6 +109,12 @@ def test_hats_sum_to_one_and_make_the_curve() -> None:
     assert np.allclose(np.tensordot(values, hats, 1), bands.curve(values, 24, 40))
 
 
+@pytest.mark.parametrize("count", [0, -1, 257, 100_000])
+def test_so_many_bands_are_refused(count: int) -> None:
+    with pytest.raises(UserError, match="1 to 256 frequency bands"):
+        Bands.for_size(32, count)
+
+
 def test_the_mean_has_a_knot_of_its_own_and_curves_are_read_at_any_size() -> None:
     bands = Bands.for_size(16, 4)
     values = [5.0, 1.0, 2.0, 3.0]
