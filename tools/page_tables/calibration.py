@@ -18,9 +18,9 @@ MODELS = {
     "cifar10-cfg4-{}": ("`cifar10`, `cfg(scale=4)`", ("5",)),
     "cifar10-mixture-{}": ("`cifar10-mixture`", ("3", "4", "5", "6", "8", "10")),
     "cifar10-mixture-unlabelled-{}": ("`cifar10-mixture`, no labels", ("5",)),
-    "mnist-{}": ("`mnist`", ("5",)),
+    "mnist-{}": ("`mnist`", ("3", "4", "5", "6", "8", "10")),
     "mnist-unlabelled-{}": ("`mnist`, no labels", ("5",)),
-    "figures-{}": ("`figures`", ("5", "10")),
+    "figures-{}": ("`figures`", ("3", "4", "5", "6", "8", "10")),
     "figures-unlabelled-{}": ("`figures`, no labels", ("5",)),
 }
 KINDS = {"exponential": "log-uniform", "loglinear": "log-linear", "karras": "Karras"}
