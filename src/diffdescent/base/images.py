@@ -101,9 +101,10 @@ def save_png(image: Tensor, path: Path) -> None:
 def open_image(file: Path | BinaryIO) -> Iterator[Any]:
     """A Pillow image of one of the :data:`FORMATS`, opened and not yet decoded.
 
-    Raises :class:`ValueError` for one of more than :data:`MOST_PIXELS`.
+    Raises :class:`ValueError` for a file that is not an image, and for one of more than
+    :data:`MOST_PIXELS`.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     with warnings.catch_warnings():
         # Pillow's own limits are higher, and one of them only warns.
@@ -112,6 +113,8 @@ def open_image(file: Path | BinaryIO) -> Iterator[Any]:
             opened = Image.open(file, formats=FORMATS)
         except Image.DecompressionBombError:
             raise ValueError(_too_large("far more")) from None
+        except UnidentifiedImageError:
+            raise ValueError("it is not an image") from None
     with opened:
         pixels = opened.width * opened.height
         if pixels > MOST_PIXELS:

@@ -31,13 +31,15 @@ class Result:
     ``images`` are (n, C, H, W) on the model's device, as the sampler ended: for image models around
     [−1, 1], and beyond it where nothing thresholds; :attr:`clamped` lies within. ``trajectory`` is
     x0 after every evaluation, (evaluations, n, C, H, W) on the CPU, when it was asked for.
-    ``record`` holds what is needed to repeat the run.
+    ``record`` holds what is needed to repeat the run, ``nfe`` the network evaluations of one image:
+    under classifier-free guidance two for each of the plan's.
     """
 
     images: Tensor
     plan: Plan
     record: RunRecord
     trajectory: Tensor | None = None
+    nfe: int | None = None
 
     def __repr__(self) -> str:
         made = counted(len(self.images), "image")
@@ -128,7 +130,7 @@ class Result:
 
     def _how(self) -> str:
         chain = [self.record.recipe, *filter(None, [self.record.guidance])]
-        evaluations = counted(self.plan.nfe, "evaluation")
+        evaluations = counted(self.nfe or self.plan.nfe, "evaluation")
         where = f"on {self.plan.grid.name}, {evaluations}, seed {self.record.seed}"
         return f"{' under '.join(chain)} {where}"
 

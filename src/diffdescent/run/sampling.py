@@ -17,6 +17,7 @@ from diffdescent.core.recipe import Recipe
 from diffdescent.core.transforms import Displacement
 from diffdescent.core.transforms.inpaint import Inpaint
 
+from .budget import evaluations
 from .display import displayed
 from .inputs import Given, Labels
 from .levels import AnyGrid, initial_state
@@ -66,6 +67,7 @@ def collect(run: Run, *, callback: Callback | None = None, trajectory: bool = Fa
         run.plan,
         run.record(),
         torch.cat(paths, dim=1) if paths else None,
+        evaluations(run.model, run.plan),
     )
 
 

@@ -32,7 +32,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 COMMANDS: dict[str, tuple[object, ...]] = {
-    "list": ("list",),
+    "list samplers": ("list", "samplers"),
     "grids": ("grid", "loglinear", "karras", "uniform(spacing=trailing)", "quadratic", "beta"),
     "weights": ("weights", "dpmpp(order=2)", "--steps", 20),
     "explain": ("explain", "ge | momentum(-0.3)"),
@@ -120,6 +120,20 @@ def test_the_list_says_what_each_name_is() -> None:
     assert "unipc" in only
     assert "karras" not in only
     assert "did you mean samplers" in run("list", "sampler", code=2).stderr.replace("'", "")
+
+
+def test_the_plain_list_has_a_line_of_each_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = run("list").stdout
+    lines = text.splitlines()
+    for name in ("unipc", "momentum", "karras", "cifar10", "calibrated('cifar10-5')", "cfg"):
+        assert sum(line.startswith(f" {name}  ") for line in lines) == 1, name
+    assert len(lines) < 160
+    assert max(map(cell_len, lines)) <= 80
+    monkeypatch.setenv("COLUMNS", "400")
+    assert set(text.split()) - {"…"} <= set(run("list").stdout.split())
+    assert "beta=-0.3 in (−1,1)" not in text
+    assert "beta=-0.3 in (−1,1)" in run("list", "transforms").stdout
 
 
 def test_the_list_of_models_is_read_off_their_files() -> None:

@@ -6,8 +6,10 @@ from __future__ import annotations
 import base64
 import io
 import json
+import pickle
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,6 +19,8 @@ from .driver import WATCH, Visitor
 
 pytest.importorskip("gradio", reason="the studio needs Gradio")
 pytestmark = [pytest.mark.slow]
+
+from gradio.utils import get_upload_folder  # noqa: E402
 
 from diffdescent.apps.studio.models import Models  # noqa: E402
 from diffdescent.apps.studio.server import open_page, serve  # noqa: E402
@@ -43,7 +47,7 @@ def visitor(address: str) -> Iterator[Visitor]:
 
 
 def finished(visitor: Visitor) -> bool:
-    return visitor.text("#status") == "finished"
+    return visitor.text("#status").startswith("finished")
 
 
 def test_a_comparison_streams_every_evaluation(visitor: Visitor, address: str) -> None:
@@ -57,6 +61,7 @@ def test_a_comparison_streams_every_evaluation(visitor: Visitor, address: str) -
         assert len({source for _, source in seen}) == 8, lane
     for i in range(1, 5):
         assert "RMSE 0." in visitor.text(f"#lane{i} figcaption")
+    assert visitor.text("#status").endswith("nearest to the converged solution")
 
 
 def test_the_slider_runs_back_through_the_trajectory(visitor: Visitor) -> None:
@@ -153,6 +158,40 @@ def test_the_other_tabs(visitor: Visitor, address: str) -> None:
     visitor.wait(lambda: visitor.text("#restore-status") == "finished")
     assert "dB" in visitor.text("#restored")
     assert visitor.js("return document.querySelectorAll('#restored img').length") == 4
+
+
+def test_uploads(visitor: Visitor, address: str, tmp_path: Path) -> None:
+    """A picture is taken; what is not one is answered next to the field; nothing is left of it."""
+    visitor.open(f"{address}?tab=restore&restore.evaluations=3&restore.samples=1")
+    problem = "#problem-upload .dd-mistake"
+
+    def give(name: str, content: bytes) -> None:
+        (tmp_path / name).write_bytes(content)
+        visitor.find("#upload input[type=file]").send_keys(str(tmp_path / name))
+
+    give("photo.png", pickle.dumps({"a": 1}))
+    sentence = (
+        "The image photo.png cannot be decoded (it is not an image); give a PNG or JPEG file."
+    )
+    visitor.wait(lambda: visitor.text(problem) == sentence)
+    give("empty.jpg", b"")
+    visitor.wait(lambda: "empty.jpg cannot be decoded (it is empty)" in visitor.text(problem))
+    give("large.png", bytes(8_400_000))
+    said = "return document.querySelector('#problem-size .dd-mistake:not([hidden])')?.textContent"
+    visitor.wait(lambda: visitor.js(said) == "The picture has 8.4 MB; at most 8 MB are taken.")
+    buffer = io.BytesIO()
+    Image.effect_noise((300, 200), 80).convert("RGB").save(buffer, "JPEG")
+    give("photo.jpg", buffer.getvalue())
+    visitor.wait(lambda: "the picture, cut to the model's size" in visitor.text("#restored"))
+    assert visitor.text(problem) == ""
+    assert visitor.js(said) is None
+    mine = visitor.js("return document.querySelector('#restored img').src")
+    visitor.click("#restore")
+    visitor.wait(lambda: visitor.text("#restore-status") == "finished")
+    assert visitor.js("return document.querySelector('#restored img').src") == mine
+    given = {path.name for path in tmp_path.iterdir()}
+    assert len(given) == 4
+    assert not [path for path in Path(get_upload_folder()).rglob("*") if path.name in given]
 
 
 def test_a_view_can_be_sent(visitor: Visitor, address: str) -> None:

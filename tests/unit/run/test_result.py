@@ -81,6 +81,13 @@ def test_a_saved_result_is_a_run_that_can_be_repeated(result: dd.Result, tmp_pat
     assert torch.equal(read_image(folder / "000003.png"), other.to_uint8()[3])
 
 
+def test_guidance_costs_what_it_says() -> None:
+    guided = dd.sample(labelled(), **FEW, n=2, labels=1, guidance="cfg(scale=2)")
+    assert (guided.plan.nfe, guided.nfe) == (3, 6)
+    assert "under cfg(scale=2.0) on uniform(trailing), 6 evaluations" in repr(guided)
+    assert dd.sample(labelled(), **FEW, n=2, labels=1).nfe == 3
+
+
 def test_a_notebook_shows_the_sheet(result: dd.Result) -> None:
     png = result._repr_png_()
     assert png is not None

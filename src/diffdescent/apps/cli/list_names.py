@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import textwrap
 import typing
 from collections.abc import Mapping
 from dataclasses import fields
@@ -12,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from diffdescent.base.errors import unknown
 
@@ -41,8 +43,8 @@ def list_names(
     """List samplers, transforms, constraints, operators, restoration methods, grids, guidance and
     bundled models.
 
-    Each has a line that says what it is, and its options with their defaults and ranges. `aliases`
-    are the names of other libraries.
+    Each has a line that says what it is; of one part (`list samplers`) also the options with their
+    defaults and ranges. `aliases` are the names of other libraries.
     """
     if part is not None and part not in PARTS:
         raise unknown("part of the list", part, PARTS)
@@ -53,10 +55,28 @@ def list_names(
     console = plain_console()
     for name in wanted:
         found = _found(name)
-        if name == "aliases":
+        if part is None:
+            _print_lines(console, name, found)
+        elif name == "aliases":
             _print_aliases(console, found)
         else:
             console.print(_table(name, found), "")
+    if part is None:
+        typer.echo("diffdescent list PART, such as samplers, has all names with their options.")
+
+
+def _print_lines(console: Any, part: str, found: Mapping[str, Mapping[str, Any]]) -> None:
+    """A line of each name; of the names of other libraries how many there are."""
+    if part == "aliases":
+        said = {kind: f"{len(names)} names of other libraries" for kind, names in found.items()}
+    else:
+        said = {name: str(next(iter(row.values()))) for name, row in found.items()}
+    width = max(map(len, said)) + 2
+    console.print(part.capitalize(), style="italic")
+    for name, text in said.items():
+        line = textwrap.shorten(text, max(20, console.width - width - 1), placeholder=" …")
+        console.print(Text.assemble(" ", (name.ljust(width), "bold"), line))
+    console.print()
 
 
 def _table(part: str, found: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -162,7 +182,9 @@ def _written(defaults: Mapping[str, Any], options: Mapping[str, Any]) -> str:
         if not limited(hint):
             return text
         within = domain(hint)
-        return f"{text} in {within}" if within[0] in "[(" else f"{text} ({within})"
+        if within[0] not in "[(":
+            return f"{text} ({within})"
+        return f"{text} in {within.replace(', ', ',')}"  # without a space no line ends within it
 
     return ", ".join(map(described, options))
 

@@ -100,7 +100,7 @@ class Comparison:
         yield from self._images()
         if self.setting.state.converged:
             yield from self._distances()
-        self.finished, self.note = True, "finished"
+        self.finished, self.note = True, f"finished{self._closest()}"
         yield None
 
     def _images(self) -> Iterator[int]:
@@ -143,6 +143,25 @@ class Comparison:
                 assert solution is not None
                 self.lanes[i].distance = Distance(rms(images, solution.images), solution.error)
                 yield i
+
+    def _closest(self) -> str:
+        """Which recipes end nearest to the converged solution, as far as its error lets one say;
+        a sampler that draws noise is on the way to another image."""
+        known = {
+            i: lane.distance
+            for i, lane in enumerate(self.lanes, 1)
+            if lane.distance is not None and not lane.run.plan.stochastic
+        }
+        if len(known) < 2:
+            return ""
+        best = min(known.values(), key=lambda one: one.value)
+        most = best.value + best.error
+        near = [f"{i}" for i, one in known.items() if one.value - one.error <= most]
+        if len(near) == 1:
+            return f"; recipe {near[0]} is nearest to the converged solution"
+        return (
+            f"; recipes {', '.join(near[:-1])} and {near[-1]} are nearest to the converged solution"
+        )
 
     def _solving(self, run: Run) -> Iterator[int | Solution]:
         """The solution, or none where the guidance cannot be run to its limit."""

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
-from diffdescent.base.images import eight_bits, from_uint8, open_image, to_uint8
+from diffdescent.base.image_sets.decoding import decode
+from diffdescent.base.images import from_uint8, to_uint8
+from diffdescent.base.reading import reason
 from diffdescent.core.noise import normals
 from diffdescent.core.operators.bound import Bound, Linear
 from diffdescent.run import Batch, Run, prepare, watch
@@ -21,7 +23,7 @@ from .comparing import page
 from .preparing import MOST_EVALUATIONS, MOST_IMAGES, Mistake, Setting, at
 
 MOST_BYTES = 8_000_000
-MOST_PIXELS = 4096 * 4096
+TOO_LARGE = f"The picture has {{}} MB; at most {MOST_BYTES // 10**6} MB are taken."
 _MEASUREMENT = -7
 """The step by which a measurement's noise is keyed: that of no run."""
 _PICTURE = ("unipc", 20)
@@ -33,41 +35,35 @@ def read_upload(path: Path, shape: tuple[int, ...]) -> Tensor:
     removed, whatever it was.
 
     It is decoded as every image is, turned as its camera lay, and as nothing else. Raises
-    :class:`UserError` for a file that is too large or no image.
+    :class:`UserError` for a file that is too large or not an image.
     """
     from PIL import Image
 
     channels, height, width = shape
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise UserError(
-                f"The picture has {path.stat().st_size / 1e6:.1f} MB; at most {MOST_BYTES // 10**6}"
-                " MB are taken."
-            )
-        with open_image(path) as opened:
-            if opened.width * opened.height > MOST_PIXELS:
-                raise UserError(
-                    f"The picture has {opened.width} × {opened.height} pixels; at most"
-                    f" {MOST_PIXELS} are taken."
-                )
-            kept = eight_bits(opened).convert("L" if channels == 1 else "RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError("The upload cannot be read as an image; give a PNG or JPEG file.") from None
+            raise UserError(TOO_LARGE.format(f"{path.stat().st_size / 1e6:.1f}"))
+        pixels = decode(path.read_bytes(), None)
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # of damaged files Pillow raises anything, by their format
+        raise UserError(
+            f"The image {path.name} cannot be decoded ({reason(error)}); give a PNG or JPEG file."
+        ) from None
     finally:
         path.unlink(missing_ok=True)
-    scale = max(width / kept.width, height / kept.height)
+    kept = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
+    kept = kept.convert("L" if channels == 1 else "RGB")
+    part = min(kept.width / width, kept.height / height)
+    left, top = (kept.width - part * width) / 2, (kept.height - part * height) / 2
     # Cut first: a picture of one row, enlarged as a whole, would take all memory.
-    across, down = width / scale, height / scale
-    left, top = (kept.width - across) / 2, (kept.height - down) / 2
     box = (
         max(left, 0.0),
         max(top, 0.0),
-        min(left + across, kept.width),
-        min(top + down, kept.height),
+        min(left + part * width, kept.width),
+        min(top + part * height, kept.height),
     )
-    cut = kept.resize((width, height), Image.Resampling.LANCZOS, box=box)
+    cut = kept.resize((width, height), Image.Resampling.LANCZOS, box)
     array = torch.frombuffer(bytearray(cut.tobytes()), dtype=torch.uint8)
     return array.reshape(height, width, channels).permute(2, 0, 1).clone()
 

@@ -29,8 +29,9 @@ def image(frame: Tensor, text: str = "", more: str = "") -> str:
 
 
 def figure(data: bytes, text: str) -> str:
-    """A figure as wide as there is room."""
-    return f'<img class="dd-figure" src="{data_address(data)}" alt="{escape(text, quote=True)}">'
+    """A figure as wide as there is room; where that is too narrow to read it, it scrolls."""
+    shown = f'<img class="dd-figure" src="{data_address(data)}" alt="{escape(text, quote=True)}">'
+    return f'<div class="dd-wide">{shown}</div>'
 
 
 def mistake(sentence: str | None) -> str:
@@ -87,26 +88,38 @@ def running(comparison: Comparison) -> str:
 
 
 def reading(reads: Sequence[Read], model: Reading) -> str:
-    """Everything that is read off the recipes, one below the other."""
-    parts = [
+    """Everything that is read off the recipes: what they share, then each."""
+    shared = [
         "<h3>Noise levels</h3>",
+        note("A mark is an evaluation of the network, the circle is where the run ends."),
         figure(levels(reads), "Noise levels of the recipes on one axis"),
         "<h3>As optimization: u ← u − Δ + noise</h3>",
+        note("The image is what is optimized, the denoiser gives the gradient."),
         _table(*table(reads)),
+        "<h3>Effective weights</h3>",
+        note(
+            "How much each evaluation (column) counts in each state of the run (row): red adds its"
+            " estimate, blue takes it away. The last row is the image."
+        ),
     ]
-    for one in reads:
-        parts.append(f"<h3>{escape(one.name)}</h3>")
-        if one.problem is not None:
-            parts.append(mistake(one.problem))
-        if one.found is not None and one.weights is not None:
-            summary = escape(one.found.weights.summary).replace("\n", "<br>")
-            parts.append(f"<p>{escape(one.order)}</p><p>{summary}</p>")
-            parts.append(figure(one.weights, f"Effective weights of {one.name}"))
-            parts.append(_steps(one))
-        if one.bands is not None:
-            parts.append(figure(one.bands, f"Weights of {one.name} over the frequency"))
-        parts.append(f"<p>{escape(admissible(one, model))}</p>")
-    return f'<div class="dd-reading">{"".join(parts)}</div>'
+    each = "".join(f"<section>{_one_reading(one, model)}</section>" for one in reads)
+    return f'<div class="dd-reading">{"".join(shared)}<div class="dd-each">{each}</div></div>'
+
+
+def _one_reading(one: Read, model: Reading) -> str:
+    """Weights, order and admissible range of one recipe."""
+    parts = [f"<h3>{escape(one.name)}</h3>"]
+    if one.problem is not None:
+        parts.append(mistake(one.problem))
+    if one.found is not None and one.weights is not None:
+        summary = escape(one.found.weights.summary).replace("\n", "<br>")
+        parts.append(figure(one.weights, f"Effective weights of {one.name}"))
+        parts.append(f"<p>{escape(one.order)}</p><p>{summary}</p>")
+        parts.append(_steps(one))
+    if one.bands is not None:
+        parts.append(figure(one.bands, f"Weights of {one.name} over the frequency"))
+    parts.append(f"<p>{escape(admissible(one, model))}</p>")
+    return "".join(parts)
 
 
 def _steps(one: Read) -> str:
@@ -157,6 +170,12 @@ def sweep(found: SweepRun) -> str:
         f'<div class="dd-wide"><table class="dd-sweep"><tr><th></th>{head}</tr>'
         f"{''.join(rows)}</table></div>"
     )
+
+
+def uploaded(picture: Tensor) -> str:
+    """A picture as it will be used."""
+    shown, title = image(picture, "the picture"), "the picture, cut to the model's size"
+    return f'<div class="dd-row"><figure>{shown}<figcaption>{title}</figcaption></figure></div>'
 
 
 def restoration(found: RestorationRun) -> str:

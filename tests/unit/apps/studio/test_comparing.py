@@ -17,7 +17,7 @@ from PIL import Image
 import diffdescent as dd
 from diffdescent.apps.cli.app import main
 from diffdescent.apps.studio.comparing import Comparison, Mistakes
-from diffdescent.apps.studio.converged import Solutions
+from diffdescent.apps.studio.converged import Distance, Solutions
 from diffdescent.apps.studio.exports import film, picture, record
 from diffdescent.apps.studio.models import Models
 from diffdescent.apps.studio.preparing import Setting
@@ -92,6 +92,18 @@ def test_many_evaluations_keep_few_frames(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("diffdescent.apps.studio.comparing.FRAMES", 10)
     made = finished(replace(SMALL, lanes=(Lane("ddim"),), budget=25, images=1))
     assert made.lanes[0].frame_at == [*range(1, 26, 3), 25]
+
+
+def test_the_end_names_the_recipes_that_are_nearest() -> None:
+    """As far as the error of the converged solution lets one say; noise is left out."""
+    lanes = (Lane("ddim"), Lane("ddim | ge"), Lane("unipc"), Lane("ddim(eta=1)"))
+    made = compared(replace(SMALL, lanes=lanes))
+    assert made._closest() == ""
+    for lane, value in zip(made.lanes, (0.1, 0.05, 0.056, 0.01), strict=True):
+        lane.distance = Distance(value, 0.004)
+    assert made._closest() == "; recipes 2 and 3 are nearest to the converged solution"
+    made.lanes[2].distance = Distance(0.06, 0.004)
+    assert made._closest() == "; recipe 2 is nearest to the converged solution"
 
 
 def test_the_distance_is_that_to_the_exact_solution() -> None:

@@ -193,7 +193,7 @@ def test_a_photo_lies_as_its_camera_did_and_16_bits_are_scaled(tmp_path: Path) -
 def test_an_upload_that_is_no_image_is_refused_and_removed(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "photo.png"
     path.write_bytes(content)
-    with pytest.raises(UserError, match="cannot be read as an image; give a PNG or JPEG file"):
+    with pytest.raises(UserError, match=r"photo.png cannot be decoded \(.*\); give a PNG or"):
         read_upload(path, (3, 32, 32))
     assert not path.exists()
 

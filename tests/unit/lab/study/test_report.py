@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from diffdescent.lab.study import Results, execute, html, markdown
+from diffdescent.apps.cli.terminal import console
+from diffdescent.lab.study import Results, execute, html, markdown, terminal
 from diffdescent.lab.study.paired import PairedEstimate
+from diffdescent.lab.study.report.ranking import ranked_table
 from tests.unit.lab.study.conftest import Make
 
 PUBLISHED = {
@@ -242,3 +244,14 @@ def _line(sampler: str, nfe: int, value: float) -> Any:
         budget=nfe,
         metrics={"rmse": PairedEstimate(value)},
     )
+
+
+def test_a_narrow_terminal_keeps_the_scores(
+    results: Results, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = ranked_table(results)
+    place = [column.title for column in table.columns].index("RMSE to the exact solution ↓")
+    console(width=80).print(terminal(results))
+    text = capsys.readouterr().out
+    assert all(row[place].text in text for row in table.rows)
+    assert "Not shown in 80 columns: FLOPs/image, s/image, Steps" in text

@@ -39,7 +39,7 @@ def build(models: Models) -> Any:
         shared_fields(fields, models)
         fields.add("tab", gr.Textbox("compare", visible="hidden"))
         told = gr.HTML(elem_id="address-problem", elem_classes="dd-problem", padding=False)
-        with gr.Tabs(elem_id="tabs") as tabs:
+        with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
             with gr.Tab("Compare", id="compare") as compare_tab:
                 compare = CompareTab(fields, solutions)
             with gr.Tab("Read", id="read") as read_tab:
@@ -49,7 +49,7 @@ def build(models: Models) -> Any:
             with gr.Tab("Landscape", id="landscape") as landscape_tab:
                 landscape = LandscapeTab(fields)
             with gr.Tab("Restore", id="restore") as restore_tab:
-                restore = RestoreTab(fields)
+                restore = RestoreTab(fields, restore_tab)
         read.connect(read_tab)
         for worker in (compare, sweep, landscape, restore):
             worker.cancel.click(None, None, None, cancels=worker.connect(), queue=False).then(

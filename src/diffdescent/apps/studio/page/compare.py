@@ -20,6 +20,18 @@ from .lane import LaneFields
 from .work import checked_work, kept_work
 
 TEXTS = ("recipe", "python", "command", "diffusers")
+NAMES = {
+    "recipe": "Recipe",
+    "python": "Python",
+    "command": "Command line",
+    "diffusers": "In a diffusers pipeline",
+}
+HELP = (
+    "A recipe is a solver and, after `|`, what changes its steps: `ddim | momentum(beta=-0.3)`."
+    " Change the text, the sliders or *All options*, and press **Run**. Under each image stands its"
+    " distance (RMSE) to the converged solution, where the model ends from the same noise with many"
+    " evaluations: smaller is better."
+)
 SECONDS = 0.2
 """Between two messages of long runs and of the converged solution: a browser on a busy machine
 falls behind a flood of them, and answers no click. Runs of up to :data:`FRAMES` evaluations show
@@ -31,16 +43,18 @@ class CompareTab:
 
     def __init__(self, fields: Fields, solutions: Solutions) -> None:
         self._fields, self._solutions = fields, solutions
+        gr.Markdown(HELP, elem_classes="dd-help")
         with gr.Row():
             self.run = gr.Button("Run", variant="primary", elem_id="run")
             self.cancel = gr.Button("Cancel", elem_id="cancel")
-            self.png = gr.Button("PNG", elem_id="png")
-            self.json = gr.Button("JSON record", elem_id="json")
-            self.gif = gr.Button("GIF", elem_id="gif")
+            self.png = gr.Button("Save PNG", elem_id="png")
+            self.json = gr.Button("Save record", elem_id="json")
+            self.gif = gr.Button("Save GIF", elem_id="gif")
         self.status = gr.HTML(elem_id="status", padding=False)
         self.slider = gr.Slider(
-            0, 1, value=1, step=0.01, label="Back through the trajectory", elem_id="trajectory"
-        )
+            0, 1, value=1, step=0.01, label="Look back (0: the first estimate, 1: the image)",
+            elem_id="trajectory",
+        )  # fmt: skip
         self.columns: list[gr.Column] = []
         self.lanes: list[LaneFields] = []
         self.shown: list[gr.HTML] = []
@@ -53,7 +67,7 @@ class CompareTab:
                     with gr.Accordion("To copy", open=False, elem_id=f"copy{number}"):
                         self.texts += [
                             gr.Textbox(
-                                label=name, lines=2, max_lines=9, buttons=["copy"],
+                                label=NAMES[name], lines=2, max_lines=16, buttons=["copy"],
                                 interactive=False, elem_id=f"{name}-text{number}",
                             )
                             for name in TEXTS

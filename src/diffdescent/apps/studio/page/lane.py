@@ -49,16 +49,22 @@ class LaneFields:
             f"recipe{name}",
             gr.Textbox(shown.recipe, label=f"Recipe {name}", elem_id=f"recipe{name}"),
         )
-        self.beta = _strength("momentum β", shown.recipe, "momentum", -0.95, 0.95, f"beta{name}")
-        self.gamma = _strength("gradient estimation γ", shown.recipe, "ge", 1, 4, f"gamma{name}")
+        self.beta = _strength(
+            "momentum β (0: none)", shown.recipe, "momentum", -0.95, 0.95, f"beta{name}"
+        )
+        self.gamma = _strength(
+            "gradient estimation γ (1: none)", shown.recipe, "ge", 1, 4, f"gamma{name}"
+        )
         self.grid = fields.add(
             f"grid{name}",
-            gr.Textbox(shown.grid, label="Grid", placeholder=USUAL, elem_id=f"grid{name}"),
+            gr.Textbox(
+                shown.grid, label="Grid of noise levels", placeholder=USUAL, elem_id=f"grid{name}"
+            ),
         )
         self.budget = fields.add(
             f"budget{name}",
             gr.Number(
-                shown.budget, label="Budget of its own (0: that of all)", precision=0, minimum=0,
+                shown.budget, label="Own budget (0: the one above)", precision=0, minimum=0,
                 elem_id=f"budget{name}",
             ),
         )  # fmt: skip

@@ -24,6 +24,23 @@ from ..sweeping import SweepRun, study_text
 from .fields import Fields
 from .work import checked_work, kept_work
 
+READ = (
+    "What the recipes of the Compare tab do at each step, worked out without running the model."
+    " η and ν are the error model under which a grid is checked: how wrong the denoiser may be, and"
+    " by which factor σ may miss the distance to the data."
+)
+SWEEP = (
+    "Two parameters of a recipe over ranges, as images and as distances to the converged solution."
+    " A parameter is a name in braces in the recipe, the grid or the guidance, or `nfe`"
+    " (evaluations) or `steps`. Values are `-0.3, 0, 0.2`, or `0:1:5` for five from 0 to 1."
+)
+LANDSCAPE = (
+    "The paths of the recipes of the Compare tab for their first image, drawn in a plane, among"
+    " noisy points around them. Dark points are denoised to something near the reference ★, the end"
+    " of a long run from the same start that draws new noise at each step (`ddpm`). The recipes are"
+    " on their way to another image: nearer to the reference is not better."
+)
+
 
 class ReadTab:
     """Levels, weights, E-step and PM-step of the recipes of the Compare tab."""
@@ -31,11 +48,18 @@ class ReadTab:
     def __init__(self, fields: Fields) -> None:
         self._fields = fields
         plain = State().reading
+        gr.Markdown(READ, elem_classes="dd-help")
         with gr.Row():
             with gr.Column(min_width=160):
-                fields.add("reading.eta", gr.Number(plain.eta, label="η, the denoiser's error"))
+                fields.add(
+                    "reading.eta",
+                    gr.Number(plain.eta, label="η", info="relative error of the denoiser"),
+                )
             with gr.Column(min_width=160):
-                fields.add("reading.nu", gr.Number(plain.nu, label="ν, the band"))
+                fields.add(
+                    "reading.nu",
+                    gr.Number(plain.nu, label="ν", info="how far σ may be from the distance"),
+                )
             self.button = gr.Button("Read", variant="primary", elem_id="read")
         self.shown = gr.HTML(elem_id="reading", padding=False)
 
@@ -66,8 +90,12 @@ class SweepTab:
     def __init__(self, fields: Fields, solutions: Solutions) -> None:
         self._fields, self._solutions = fields, solutions
         plain = State().sweep
+        gr.Markdown(SWEEP, elem_classes="dd-help")
         with gr.Row():
-            for name, title in (("sampler", "Recipe, parameters in braces"), ("grid", "Grid")):
+            for name, title in (
+                ("sampler", "Recipe, with parameters in braces"),
+                ("grid", "Grid of noise levels"),
+            ):
                 with gr.Column(min_width=240):
                     fields.add(
                         f"sweep.{name}",
@@ -75,8 +103,8 @@ class SweepTab:
                     )
         with gr.Row():
             for name, title in (
-                ("x", "x: a parameter, nfe or steps"), ("xs", "values of x"),
-                ("y", "y: a parameter, nfe or steps"), ("ys", "values of y"),
+                ("x", "Columns: parameter"), ("xs", "Values of the columns"),
+                ("y", "Rows: parameter"), ("ys", "Values of the rows"),
             ):  # fmt: skip
                 with gr.Column(min_width=160):
                     fields.add(
@@ -86,13 +114,13 @@ class SweepTab:
         with gr.Row():
             self.button = gr.Button("Run", variant="primary", elem_id="sweep-run")
             self.cancel = gr.Button("Cancel", elem_id="sweep-cancel")
-            self.save = gr.Button("Study file", elem_id="study")
+            self.save = gr.Button("Save study file", elem_id="study")
         self.status = gr.HTML(elem_id="sweep-status", padding=False)
         self.shown = gr.HTML(elem_id="sweep-cells", padding=False)
         self.heat = gr.HTML(elem_id="sweep-heat", padding=False)
         self.study = gr.Textbox(
-            label="sweep.yaml", lines=6, max_lines=20, buttons=["copy"], interactive=False,
-            elem_id="study-text",
+            label="sweep.yaml, the same at full size", lines=6, max_lines=20, buttons=["copy"],
+            interactive=False, elem_id="study-text",
         )  # fmt: skip
         self.job = kept_work()
 
@@ -152,19 +180,33 @@ class LandscapeTab:
     def __init__(self, fields: Fields) -> None:
         self._fields = fields
         plain = State().scene
-        with gr.Row():
+        gr.Markdown(LANDSCAPE, elem_classes="dd-help")
+        with gr.Row(equal_height=True):
             with gr.Column(min_width=160):
                 fields.add(
                     "scene.around",
-                    gr.Number(plain.around, label="Noisy neighbours of a state", precision=0),
+                    gr.Number(
+                        plain.around,
+                        label="Neighbours",
+                        info="noisy points around each state",
+                        precision=0,
+                    ),
                 )
             with gr.Column(min_width=160):
-                fields.add("scene.spread", gr.Number(plain.spread, label="Their spread"))
+                fields.add(
+                    "scene.spread",
+                    gr.Number(
+                        plain.spread, label="Spread", info="standard deviation of their noise"
+                    ),
+                )
             with gr.Column(min_width=160):
                 fields.add(
                     "scene.reference",
-                    gr.Number(plain.reference, label="Steps of the reference", precision=0),
-                )
+                    gr.Number(
+                        plain.reference, label="Reference", info="steps of the run that ends at ★",
+                        precision=0,
+                    ),
+                )  # fmt: skip
         with gr.Row():
             self.button = gr.Button("Draw", variant="primary", elem_id="draw")
             self.cancel = gr.Button("Cancel", elem_id="draw-cancel")

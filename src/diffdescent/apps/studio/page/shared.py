@@ -12,6 +12,7 @@ from diffdescent.guidance.elements import SOURCES
 
 from ..chain import guidance_parts, problem, text_of, with_option
 from ..models import Models
+from ..preparing import MOST_IMAGES
 from ..state import COUNTED, LANES, State
 from ..views import mistake
 from .fields import Fields
@@ -25,63 +26,76 @@ READY = ("cfg", "apg", "cfgpp", "classifier")
 def shared_fields(fields: Fields, models: Models) -> None:
     """Lay out the fields above the tabs."""
     plain = State()
-    with gr.Row():
+    with gr.Row(equal_height=True):
         with gr.Column(min_width=200):
             model = fields.add(
                 "model",
-                gr.Dropdown(models.names, value=models.first, label="Model", elem_id="model"),
-            )
+                gr.Dropdown(
+                    models.names, value=models.first, label="Model", info="what draws the images",
+                    elem_id="model",
+                ),
+            )  # fmt: skip
         with gr.Column(min_width=140):
             label = fields.add(
                 "label",
                 gr.Dropdown(
-                    ["", *models.labels(models.first)], value="", label="Label",
-                    allow_custom_value=True, elem_id="label",
+                    ["", *models.labels(models.first)], value="", label="Class",
+                    info="what they show; empty: anything", allow_custom_value=True,
+                    elem_id="label",
                 ),
             )  # fmt: skip
         with gr.Column(min_width=140):
             kind = gr.Dropdown(
                 [NONE, *(name for name in READY if name in SOURCES)], value=NONE, label="Guidance",
-                elem_id="guidance-kind",
+                info="pushes towards the class", elem_id="guidance-kind",
             )  # fmt: skip
         with gr.Column(min_width=160):
-            scale = gr.Slider(0, 10, value=1, step=0.1, label="Guidance scale", elem_id="scale")
+            scale = gr.Slider(
+                0, 10, value=1, step=0.1, label="Scale", info="how strongly", elem_id="scale"
+            )
         with gr.Column(min_width=220):
             guidance = fields.add(
                 "guidance",
-                gr.Textbox(plain.guidance, label="Guidance, as text", placeholder=NONE),
-            )
-    with gr.Row():
-        with gr.Column(min_width=120):
-            fields.add(
-                "budget",
-                gr.Number(plain.budget, label="Budget", precision=0, elem_id="budget"),
-            )
-        with gr.Column(min_width=160):
-            fields.add("counted", gr.Radio(list(COUNTED), value=plain.counted, label="counts"))
-        for name, title in (("seed", "Seed"), ("sample", "First sample"), ("images", "Images")):
-            with gr.Column(min_width=90):
-                fields.add(
-                    name, gr.Number(getattr(plain, name), label=title, precision=0, elem_id=name)
-                )
-        with gr.Column(min_width=150):
-            fields.add(
-                "converged",
-                gr.Number(
-                    plain.converged, label="Evaluations of the converged solution", precision=0,
-                    elem_id="converged",
+                gr.Textbox(
+                    plain.guidance, label="Guidance as text", placeholder=NONE,
+                    info="as on the command line: cfg(scale=3)",
                 ),
             )  # fmt: skip
-        with gr.Column(min_width=190):
+    with gr.Row(equal_height=True):
+        _number(fields, "budget", "Budget", "of an image", 110)
+        with gr.Column(min_width=170):
+            fields.add(
+                "counted",
+                gr.Radio(
+                    list(COUNTED), value=plain.counted, label="The budget counts",
+                    info="evaluations of the network, or steps",
+                ),
+            )  # fmt: skip
+        _number(fields, "images", "Images", f"of a recipe, 1 to {MOST_IMAGES}", 110)
+        _number(fields, "seed", "Seed", "of the noise", 110)
+        _number(fields, "sample", "First image", "its number in the seed", 110)
+        _number(fields, "converged", "Converged solution", "its evaluations; 0: none", 190)
+        with gr.Column(min_width=170):
             fields.add(
                 "lanes",
-                gr.Slider(1, LANES, value=len(plain.lanes), step=1, label="Recipes"),
+                gr.Slider(
+                    1, LANES, value=len(plain.lanes), step=1, label="Recipes", info="side by side"
+                ),
             )
     place = fields.problems["guidance"]
     model.change(_labels(models), [model], [label], **QUIET)
     gr.on([guidance.blur, guidance.submit], _left, [guidance], [kind, scale, place], **QUIET)
     kind.input(_chosen, [kind], [guidance], **QUIET)
     scale.input(_scaled, [guidance, scale], [guidance, place], **QUIET)
+
+
+def _number(fields: Fields, name: str, title: str, note: str, width: int) -> None:
+    """A column with the field of one number of the state."""
+    with gr.Column(min_width=width):
+        fields.add(
+            name,
+            gr.Number(getattr(State(), name), label=title, info=note, precision=0, elem_id=name),
+        )
 
 
 def _labels(models: Models) -> Any:

@@ -7,9 +7,20 @@ from typing import Any
 from diffdescent.base.words import counted
 
 from ..gather import Results
-from .ranking import ranked_table
+from ..summary import metrics_in
+from .ranking import metric_head, ranked_table
 
-# --- terminal
+LESS_NEEDED = (
+    "FLOPs/image",
+    "s/image",
+    "Steps",
+    "Evaluations",
+    "Behind the best",
+    "Rank",
+)
+"""What a narrow terminal leaves out first, in this order: rows are in the order of their rank, and
+a budget is nearly its evaluations. Then go the further scores; what tells rows apart and the first
+score, stay the longest."""
 
 
 def terminal(results: Results, most: int | None = None) -> Any:
@@ -38,8 +49,8 @@ def terminal(results: Results, most: int | None = None) -> Any:
     )
     for column in table.columns:
         shown.add_column(column.title, justify="right" if column.number else "left")
-    # A narrow terminal leaves these out first, in this order.
-    shown.less_needed = ("FLOPs/image", "s/image", "Steps", "Grid")  # type: ignore[attr-defined]
+    further = [metric_head(m) for m in metrics_in(results.lines)[:0:-1]]
+    shown.less_needed = (*LESS_NEEDED, *further, "Grid")  # type: ignore[attr-defined]
     before, place = None, 0
     left_out = 0
     for row in table.rows:
