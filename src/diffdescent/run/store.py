@@ -258,8 +258,8 @@ class Store:
         if different:
             more = len(different) - NAMED
             raise UserError(
-                f"{self.folder} holds a {self.kind.what} with another"
-                f" {' and another '.join(different[:NAMED])}"
+                f"{self.folder} holds a {self.kind.what} that differs in"
+                f" {' and '.join(different[:NAMED])}"
                 f"{f' and {more} more differences' if more > 0 else ''}; {self.kind.remedy}"
             )
 

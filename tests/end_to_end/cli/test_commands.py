@@ -130,7 +130,7 @@ def test_a_run_is_continued_extended_or_refused(pictures: Path, tmp_path: Path) 
     after = images(out)
     assert {name: after[name] for name in before} == before
     refused = run(*common, "--n", 6, "--seed", 1, code=2)
-    assert "another seed (0 there, 1 now)" in refused.stderr
+    assert "in seed (0 there, 1 now)" in refused.stderr
     assert images(out) == after
     run(*common, "--n", 6, "--seed", 1, "--overwrite")
     assert images(out) != before

@@ -40,7 +40,7 @@ def test_table_figure_and_json(tmp_path: Path) -> None:
     step = next(r for r in told["steps"] if r["pair"] == "cls-den" and r["step"] == 1)
     assert step["direction"]["value"] == pytest.approx(float(rows[1]["direction"]), rel=1e-5)
     assert step["direction"]["n"] == 3
-    assert "another seed" in run(*SMALL, "--out", out, "--seed", 3, code=2).stderr
+    assert "in seed" in run(*SMALL, "--out", out, "--seed", 3, code=2).stderr
     run(*SMALL, "--out", out, "--seed", 3, "--overwrite", "--quiet")
 
 

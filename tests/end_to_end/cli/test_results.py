@@ -71,7 +71,7 @@ def test_other_settings_are_refused_by_name_and_overwrite_keeps_what_was_compute
     run(*words, *out)
     before = tree(tmp_path / "out")
     said = run(*words, *changed, *out, code=2).stderr
-    assert f"with another {named}" in said, said
+    assert f"that differs in {named}" in said, said
     assert "use --overwrite to replace it" in said
     assert tree(tmp_path / "out") == before
     run(*words, *out)  # the same command again

@@ -218,7 +218,7 @@ def test_another_protocol_is_refused_and_named(
     make: Make, whole: Results, change: dict[str, Any], named: str
 ) -> None:
     before = times(whole.study.out)
-    with pytest.raises(UserError, match=f"holds a study with another {named} \\("):
+    with pytest.raises(UserError, match=f"holds a study that differs in {named} \\("):
         execute(make(**change), whole.study.out)
     assert times(whole.study.out) == before
 

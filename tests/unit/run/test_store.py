@@ -67,13 +67,13 @@ def test_the_same_settings_continue(tmp_path: Path) -> None:
 def test_other_settings_are_refused_and_named(tmp_path: Path) -> None:
     fill(tmp_path)
     before = tree(tmp_path)
-    with pytest.raises(UserError, match=r"another seed \(0 there, 1 now\); use --overwrite\.$"):
+    with pytest.raises(UserError, match=r"seed \(0 there, 1 now\); use --overwrite\.$"):
         fill(tmp_path, seed=1)
     with pytest.raises(
-        UserError, match=r"another model \(\"a\" there, \"b\" now\) and another seed \(0 there"
+        UserError, match=r"differs in model \(\"a\" there, \"b\" now\) and seed \(0 there"
     ):
         fill(tmp_path, seed=1, model="b")
-    with pytest.raises(UserError, match=r"another steps \(null there, 3 now\)"):
+    with pytest.raises(UserError, match=r"steps \(null there, 3 now\)"):
         fill(tmp_path, steps=3)
     many = {f"option{i}": i for i in range(7)}
     with pytest.raises(UserError, match="and 3 more differences; use"):
@@ -85,7 +85,7 @@ def test_a_section_and_an_older_record(tmp_path: Path) -> None:
     kind = Kind("study", "s.json", KIND.entries, "no.", section="protocol", lenient=True)
     Store(tmp_path, kind, {"protocol": {"a": 1}, "cells": 3}).claim()
     Store(tmp_path, kind, {"protocol": {"a": 1, "new": 2}, "cells": 4}).claim()
-    with pytest.raises(UserError, match="another new"):
+    with pytest.raises(UserError, match="in new"):
         Store(tmp_path, kind, {"protocol": {"a": 1}}).check()
 
 
@@ -230,7 +230,7 @@ def test_two_processes_at_once_with_one_number(seeds: tuple[int, int], tmp_path:
     else:
         (loser,) = set(seeds) - {winner}
         assert said.keys() == {loser}
-        assert f"another seed ({winner} there, {loser} now)" in said[loser]
+        assert f"seed ({winner} there, {loser} now)" in said[loser]
     found = tree(tmp_path / "a")
     assert len(found) == 401
     for i in range(400):
@@ -243,7 +243,7 @@ def test_a_run_that_was_overwritten_by_another_stops(tmp_path: Path) -> None:
     first.write("0.npz", entry("0"))
     second.claim()
     assert sorted(tree(tmp_path)) == ["run.json"]
-    with pytest.raises(UserError, match=r"another seed \(1 there, 0 now\)"):
+    with pytest.raises(UserError, match=r"seed \(1 there, 0 now\)"):
         first.write("1.npz", entry("1"))
     second.write("1.npz", entry("1"))
     (tmp_path / "run.json").unlink()

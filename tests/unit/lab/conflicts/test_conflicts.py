@@ -246,10 +246,10 @@ def test_another_option_of_the_guidance_is_another_analysis(tmp_path: Path) -> N
     conflicts(by(1.0), DDPM, **options, out=tmp_path / "a")
     conflicts(by(1.0), DDPM, **options, out=tmp_path / "a")
     for other in (by(4.0), by(1.0, conditional=True)):
-        with pytest.raises(dd.UserError, match="another guidance"):
+        with pytest.raises(dd.UserError, match="in guidance"):
             conflicts(other, DDPM, **options, out=tmp_path / "a")
     conflicts(ClassifierFree(exact, 3.0), DDPM, **options, out=tmp_path / "b")
-    with pytest.raises(dd.UserError, match="another guidance"):
+    with pytest.raises(dd.UserError, match="in guidance"):
         conflicts(ClassifierFree(exact, 3.0, clip=0.1), DDPM, **options, out=tmp_path / "b")
 
 
@@ -294,7 +294,7 @@ def test_continuing(tmp_path: Path) -> None:
     np.testing.assert_array_equal(more.table().gram[:, :20], whole.gram)
     assert _measured(analysis(guided(2.0), DDPM, n=7, **options)) == []
     for changed in ({"seed": 1}, {"labels": 0}, {"rule": PxP(scope="channel")}):
-        with pytest.raises(dd.UserError, match=f"another {next(iter(changed))}"):
+        with pytest.raises(dd.UserError, match=f"in {next(iter(changed))}"):
             analysis(guided(2.0), DDPM, n=20, **options, **changed)
     assert _measured(analysis(guided(2.0), DDPM, n=2, **options, seed=1, overwrite=True)) == [0, 1]
 

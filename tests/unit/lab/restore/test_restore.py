@@ -131,7 +131,7 @@ def test_a_run_is_kept_continued_and_scored(pictures: Path, tmp_path: Path) -> N
     assert (tmp_path / "out" / "sheet.png").is_file()
     drawn = list((tmp_path / "out" / "pictures").rglob("*.png"))
     assert len(drawn) == 2 * 3 * (2 + 2)
-    with pytest.raises(UserError, match=r"another nfe \(\[3\] there, \[4\] now\)"):
+    with pytest.raises(UserError, match=r"nfe \(\[3\] there, \[4\] now\)"):
         Work(config(nfe=4), pictures, tmp_path / "out")
 
 

@@ -166,16 +166,16 @@ def test_another_reference_is_noticed_under_any_name(
     )
     begin(prepare(of_folder, tmp_path / "a"))
     begin(prepare(of_file, tmp_path / "b"))
-    with pytest.raises(UserError, match="another reference"):
+    with pytest.raises(UserError, match="in reference"):
         prepare(of_file, tmp_path / "a")
     for path in folder.iterdir():
         path.touch()
     prepare(of_folder, tmp_path / "a")  # the same images at another time
     (folder / "00.png").unlink()
-    with pytest.raises(UserError, match="another reference_content"):
+    with pytest.raises(UserError, match="in reference_content"):
         prepare(of_folder, tmp_path / "a")
     write_statistics(saved, read_reference(folder, extractor))
-    with pytest.raises(UserError, match="another reference_content"):
+    with pytest.raises(UserError, match="in reference_content"):
         prepare(of_file, tmp_path / "b")
 
 

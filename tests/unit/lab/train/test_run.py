@@ -220,7 +220,7 @@ def test_a_training_claims_its_folder_before_its_first_checkpoint(values: dict[s
         train(make_config(values), quiet=True)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     values["optimizer"]["lr"] = 1e-3
-    other = r"holds a training with another optimizer\.lr \(1000000000\.0 there, 0\.001 now\)"
+    other = r"holds a training that differs in optimizer\.lr \(1000000000\.0 there, 0\.001 now\)"
     with pytest.raises(UserError, match=other):
         train(make_config(values), quiet=True)
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
