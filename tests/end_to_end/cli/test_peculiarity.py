@@ -118,7 +118,8 @@ def test_a_study_continues_and_reports(tmp_path: Path) -> None:
     for text in ("[]", "{", '{"model": 1}'):
         (out / "study.json").write_text(text)
         assert (
-            "study.json" in (said := run(*command, "--n", "4", code=2).stderr) or "another" in said
+            "study.json" in (said := run(*command, "--n", "4", code=2).stderr)
+            or "differs in" in said
         )
     (out / "study.json").unlink()
     assert "not the study.json" in run(*command, "--n", "4", code=2).stderr

@@ -178,7 +178,7 @@ def test_a_prompts_file_is_one_image_a_caption_whatever_the_batches(
     assert (whole / "000001.png").stat().st_mtime_ns == kept
     assert run("sample", pipeline, *common, "--out", whole, "--json").stdout.startswith("{")
     captions.write_text("something else\n" * 5)
-    assert "another prompts" in run("sample", pipeline, *common, "--out", whole, code=2).stderr
+    assert "in prompts" in run("sample", pipeline, *common, "--out", whole, code=2).stderr
 
 
 def test_coco_captions(tmp_path: Path) -> None:
