@@ -216,7 +216,7 @@ def test_explain_weights_and_list_show_it(file: Path, tmp_path: Path) -> None:
     shown = run("explain", recipe, "--out", tmp_path / "out").stdout
     assert "hold there alone" in shown
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
-        "explain.json", "weights.png", "bands.png",
+        "explain.json", "settings.json", "weights.png", "bands.png",
     }  # fmt: skip
     assert "In the result, by radial frequency" in run("weights", recipe).stdout
     listed = json.loads(run("list", "calibrated", "--json").stdout)["calibrated"]
