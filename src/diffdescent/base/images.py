@@ -174,7 +174,7 @@ def read_image(path: Path, channels: int = 3) -> Tensor:
     """One image file as (channels, H, W) uint8, grey for 1 channel and RGB for 3 whatever the file
     holds.
 
-    Raises :class:`UserError` for a file that is missing, damaged or no image.
+    Raises :class:`UserError` for a file that is missing, damaged or not an image.
     """
     require_file(path, "image")
     try:
@@ -184,7 +184,7 @@ def read_image(path: Path, channels: int = 3) -> Tensor:
         raise
     except Exception as error:  # of damaged files Pillow raises anything, by their format
         raise UserError(
-            f"The image {path} cannot be read ({reason(error)}); it is damaged or no image."
+            f"The image {path} cannot be read ({reason(error)}); give an image that opens elsewhere, as PNG or JPEG."
         ) from None
     return torch.from_numpy(np.array(array[None] if array.ndim == 2 else array.transpose(2, 0, 1)))
 

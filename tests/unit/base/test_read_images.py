@@ -212,7 +212,7 @@ def test_a_format_that_starts_programs_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "photos" / "a.png"
     path.parent.mkdir()
     Image.new("RGB", (4, 4)).save(path, format="EPS")
-    with pytest.raises(UserError, match="cannot identify image file"):
+    with pytest.raises(UserError, match="it is not an image"):
         read_image(path)
     with pytest.raises(UserError, match="cannot be decoded"):
         read_images(path.parent)
