@@ -184,7 +184,8 @@ def read_image(path: Path, channels: int = 3) -> Tensor:
         raise
     except Exception as error:  # of damaged files Pillow raises anything, by their format
         raise UserError(
-            f"The image {path} cannot be read ({reason(error)}); give an image that opens elsewhere, as PNG or JPEG."
+            f"The image {path} cannot be read ({reason(error)}); give an image that opens"
+            " elsewhere, as PNG or JPEG."
         ) from None
     return torch.from_numpy(np.array(array[None] if array.ndim == 2 else array.transpose(2, 0, 1)))
 
