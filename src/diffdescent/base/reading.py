@@ -128,4 +128,4 @@ def reason(error: BaseException) -> str:
         return "it holds Python objects, which could run code"
     if not text:
         return re.sub(r"(?<!^)(?=[A-Z])", " ", type(error).__name__).lower()
-    return text if len(text) <= LENGTH else f"{text[:LENGTH]}…"
+    return text.rstrip(".") if len(text) <= LENGTH else f"{text[:LENGTH]}…"

@@ -103,6 +103,25 @@ def test_inception_score_needs_no_reference(folders: tuple[Path, Path]) -> None:
     assert found[0]["value"] == pytest.approx(expected, rel=1e-9)
 
 
+def test_saved_statistics_are_replaced_when_asked_alone(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    ours, theirs = folders
+    stats = tmp_path / "stats.npz"
+    run("evaluate", ours, "--save-statistics", stats, "-q")
+    before = stats.read_bytes()
+    refused = run("evaluate", theirs, "--save-statistics", stats, code=2).stderr
+    assert "stats.npz exists; choose another --save-statistics, or --overwrite" in refused
+    assert stats.read_bytes() == before
+    run("evaluate", theirs, "--save-statistics", stats, "--overwrite", "-q")
+    with np.load(stats) as found:
+        assert found["count"] == 50
+    photos = tmp_path / "photos.npz"
+    np.savez(photos, arr_0=np.zeros((2, 4, 4, 3), np.uint8))
+    foreign = ("--save-statistics", photos, "--overwrite")
+    assert "holds other things" in run("evaluate", ours, *foreign, code=2).stderr
+
+
 def test_bad_input_is_one_sentence(folders: tuple[Path, Path], tmp_path: Path) -> None:
     ours, theirs = folders
     assert "nothing to compare with" in run("evaluate", ours, code=2).stderr

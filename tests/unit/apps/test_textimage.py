@@ -4,6 +4,7 @@ here."""
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +243,79 @@ def test_bad_input(pipeline: Path, captions: Path, tmp_path: Path) -> None:
     )
     assert "cannot be loaded" in says(classes, *prompt)
     assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.parametrize(
+    ("size", "sentence"),
+    [
+        ((12, 16), "have to be divisible by 8"),
+        ((0, 16), "The width of an image must be at least 1 pixel, not 0"),
+        ((16, -8), "The height of an image must be at least 1 pixel, not -8"),
+    ],
+)
+def test_sizes_that_a_pipeline_does_not_take(
+    pipeline: Path, tmp_path: Path, size: tuple[int, int], sentence: str
+) -> None:
+    asked = ("--prompt", "a boat", "--width", size[0], "--height", size[1])
+    assert sentence in run("sample", pipeline, *asked, "--out", tmp_path / "never", code=2).stderr
+    assert not (tmp_path / "never").exists()
+
+
+def test_a_size_that_a_pipeline_would_round(pipeline: Path, monkeypatch: Any) -> None:
+    model = textimage.load(pipeline, "ge", steps=1, options={"height": 16, "width": 20})
+    monkeypatch.setattr(type(model.pipe), "check_inputs", lambda *_, **__: None)
+    model.options["width"] = 21  # its decoder makes 20 of it
+    with pytest.raises(UserError, match="20 × 16 pixels where 21 × 16 are asked for; give --width"):
+        model(["snow"], [0])
+
+
+@pytest.mark.parametrize(
+    ("gone", "sentence"),
+    [
+        ("tokenizer", "lacks the folder tokenizer; copy the whole folder again"),
+        ("vae", "lacks the folder vae"),
+        ("tokenizer/tokenizer.json", "lacks the vocabulary in tokenizer"),
+        ("tokenizer/tokenizer_config.json", "lacks tokenizer/tokenizer_config.json"),
+        ("unet/diffusion_pytorch_model.safetensors", "cannot be loaded"),
+        ("text_encoder/model.safetensors", "cannot be loaded"),
+    ],
+)
+@pytest.mark.parametrize("how", ["missing", "empty"])
+def test_damaged_folders(
+    pipeline: Path, tmp_path: Path, gone: str, sentence: str, how: str
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(pipeline, folder)
+    damaged = folder / gone
+    if damaged.is_dir():
+        shutil.rmtree(damaged)
+    elif how == "missing":
+        damaged.unlink()
+    else:
+        damaged.write_bytes(b"")
+        sentence = "cannot be loaded"
+    out = tmp_path / "never"
+    said = run("sample", folder, "--prompt", "a boat", *SMALL, "--out", out, code=2).stderr
+    assert sentence in said
+    assert said.startswith("Error: ")
+    assert len(said.splitlines()) == 1
+    assert not out.exists()
+
+
+def test_options_that_have_no_meaning_for_a_prompt(pipeline: Path, tmp_path: Path) -> None:
+    out = tmp_path / "never"
+    for option in (("--strength", 0), ("--label", ""), ("--preview",), ("--noise", "brownian")):
+        said = run("sample", pipeline, "--prompt", "snow", *option, "--out", out, code=2).stderr
+        assert f"{option[0]} has no meaning for a prompt" in said
+
+
+def test_threads_of_a_prompt_are_recorded(pipeline: Path, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        run("sample", pipeline, "--prompt", "snow", *SMALL, "--threads", 2, "--out", tmp_path / "a")
+    finally:
+        torch.set_num_threads(before)
+    assert json.loads((tmp_path / "a" / "run.json").read_text())["threads"] == 2
 
 
 def test_a_zero_shot_figure_from_captions_to_distance(pipeline: Path, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_reasons_have_no_addresses_and_no_advice_to_unpickle() -> None:
 
 def test_reasons_pass_on_nothing_that_is_for_pytorchs_authors() -> None:
     asks = RuntimeError("Expected a version. (Could this error message be improved? If so, …)")
-    assert reason(asks) == "Expected a version."
+    assert reason(asks) == "Expected a version"  # the sentence around it has a stop
     large = RuntimeError('failed to unpack the object at pos 1 with error "Overflow when unpacking')
     assert reason(large) == "a number in it is too large"
     assert reason(RuntimeError("no such Exception raised from f at x.cpp:1")) == "no such"

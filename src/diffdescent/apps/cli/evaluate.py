@@ -10,7 +10,7 @@ import typer
 
 from diffdescent.base.errors import UserError
 
-from .options import Features, Json, Quiet, Reference, Resamples, Resize
+from .options import Features, Json, OverwriteFile, Quiet, Reference, Resamples, Resize
 
 
 def evaluate(
@@ -40,6 +40,7 @@ def evaluate(
             help="Also save the mean and covariance of DIR to this .npz, to be a --reference."
         ),
     ] = None,
+    overwrite: OverwriteFile = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -61,6 +62,7 @@ def evaluate(
     from diffdescent.evaluate.half_sampling import check_resamples
     from diffdescent.evaluate.saved_statistics import statistics_path
 
+    from .results import check_new
     from .scoring import Bars, print_scores, some_of
 
     if reference is None and metrics is None and save_statistics is None:
@@ -77,6 +79,7 @@ def evaluate(
             )
     if save_statistics is not None:
         statistics_path(save_statistics)
+        check_new(save_statistics, overwrite, "--save-statistics")
     extractor = load_extractor(features, resize=resize, device=device)
     with Bars(hidden=quiet or as_json) as bars:
         against = None

@@ -31,9 +31,10 @@ def named(ctx: typer.Context, option: str) -> bool:
 
 
 def filled(
-    given: Settings, ctx: typer.Context, name: str, classifier: str | None, model: Predictor
+    given: Settings, steps_named: bool, name: str, classifier: str | None, model: Predictor
 ) -> Settings:
-    """``given`` with the preset's values where an option was left out.
+    """``given`` with the preset's values where an option was left out; of the steps, which have a
+    default, ``steps_named`` says whether they were given.
 
     Raises :class:`UserError` for a preset that is not there, a step count that is not published,
     and a guide that is needed or has no use.
@@ -41,10 +42,9 @@ def filled(
     chosen = preset(name)
     if classifier is not None and chosen.classifier is None:
         raise UserError(f"The preset {name!r} has no classifier; leave --classifier out.")
-    open_steps = not named(ctx, "steps")
     known = info(model)
     classes = len(known.classes) if known.classes else known.label_count
-    values = chosen.arguments(None if open_steps else given.steps, classifier, classes)
+    values = chosen.arguments(given.steps if steps_named else None, classifier, classes)
     return Settings(
         sampler=given.sampler or values["recipe"],
         grid=given.grid or values["grid"],

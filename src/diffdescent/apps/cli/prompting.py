@@ -154,7 +154,7 @@ def hide_loading() -> None:
         for library in ("diffusers", "transformers"):
             logging = importlib.import_module(f"{library}.utils.logging")
             logging.disable_progress_bar()
-            logging.set_verbosity_error()
+            logging.set_verbosity(logging.CRITICAL)
 
 
 def _indices(asked: Request, texts: Sequence[str] | None) -> list[int]:

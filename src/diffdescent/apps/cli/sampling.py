@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from diffdescent.base.errors import UserError, unknown
-from diffdescent.base.words import counted
 
 from .options import GuidanceScale, Height, Width
-from .progress import Bar
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from diffdescent.run import Run
 
 
 def parse_samples(text: str) -> list[int]:
@@ -142,41 +132,34 @@ def sample(
 
     An interrupted run is continued by the same command: only the missing images are made.
     """
-    from diffdescent.apps.textimage import wants_prompt
     from diffdescent.base.device import use_threads
-    from diffdescent.base.images import save_png, to_uint8
-    from diffdescent.guidance import parse_guidance
-    from diffdescent.models import load_model
-    from diffdescent.run import NOISES, draw, make_recipe, prepare
-    from diffdescent.run.fitted_for import warn_of_steps
-    from diffdescent.run.folder import PREVIEW, SHEET, SHEET_LIMIT, recorded_width
-    from diffdescent.run.image_files import read_init, read_mask
-    from diffdescent.run.preparing import STEPS
+    from diffdescent.run import NOISES
 
-    from . import output, presetting, prompting
-    from .gamma_option import with_gamma
+    from . import drawing, presetting, prompting
 
-    started = time.monotonic()
     if batch_size < 1 or (micro_batch is not None and micro_batch < 1):
         raise UserError("--batch-size and --micro-batch must be at least 1.")
     if noise not in NOISES:
         raise unknown("noise", noise, NOISES)
     if mask is not None and init is None:
         raise UserError("--mask needs --init, the image whose region is kept.")
+    chosen = parse_samples(samples) if samples else None
     if prompt is not None or prompts is not None:
-        meaningless = {
-            "--label": label,
-            "--init": init,
-            "--mask": mask,
-            "--strength": strength,
-            "--preview": preview,
-            "--gamma": gamma,
-            "--preset": preset,
-            "--classifier": classifier,
-        }
-        for option, value in {**meaningless, "--noise": noise != "independent"}.items():
-            if value:
-                raise UserError(f"{option} has no meaning for a prompt; leave it out.")
+        _refuse_with_a_prompt(
+            {
+                "--label": label,
+                "--init": init,
+                "--mask": mask,
+                "--strength": strength,
+                "--preview": preview or None,
+                "--gamma": gamma,
+                "--preset": preset,
+                "--classifier": classifier,
+                "--noise": None if noise == "independent" else noise,
+            }
+        )
+        if threads is not None:
+            use_threads(threads)
         prompting.run(
             prompting.Request(
                 model=model,
@@ -191,7 +174,7 @@ def sample(
                 steps=steps,
                 grid=grid,
                 n=n,
-                chosen=parse_samples(samples) if samples else None,
+                chosen=chosen,
                 seed=seed,
                 micro_batch=micro_batch,
                 device=device,
@@ -203,119 +186,70 @@ def sample(
             )
         )
         return
-    for option, asked in (
-        ("--negative-prompt", negative_prompt),
-        ("--guidance-scale", guidance_scale),
-        ("--width", width),
-        ("--height", height),
-    ):
-        if asked is not None:
+    _refuse_without_a_prompt(
+        model,
+        {
+            "--negative-prompt": negative_prompt,
+            "--guidance-scale": guidance_scale,
+            "--width": width,
+            "--height": height,
+        },
+    )
+    if strength is not None and init is None:
+        raise UserError("--strength needs --init, the images that get so much noise.")
+    if threads is not None:
+        use_threads(threads)
+    chosen = list(range(16 if n is None else n)) if chosen is None else chosen
+    if not chosen:
+        raise UserError("There is no sample to draw; give --n of at least 1.")
+    drawing.run(
+        drawing.Request(
+            model=model,
+            sampler=sampler,
+            steps=steps,
+            steps_named=presetting.named(ctx, "steps"),
+            grid=grid,
+            preset=preset,
+            classifier=classifier,
+            gamma=gamma,
+            chosen=chosen,
+            seed=seed,
+            label=label,
+            guidance=guidance,
+            batch_size=batch_size,
+            micro_batch=micro_batch,
+            init=init,
+            strength=strength,
+            mask=mask,
+            noise=noise,
+            device=device,
+            out=out,
+            overwrite=overwrite,
+            trajectory=trajectory,
+            preview=preview,
+            quiet=quiet,
+            as_json=as_json,
+        )
+    )
+
+
+def _refuse_with_a_prompt(options: Mapping[str, object]) -> None:
+    """Raise :class:`UserError` for the first option that was given; None stands for one that was
+    not."""
+    for option, value in options.items():
+        if value is not None:
+            raise UserError(f"{option} has no meaning for a prompt; leave it out.")
+
+
+def _refuse_without_a_prompt(model: str, options: Mapping[str, object]) -> None:
+    """Raise :class:`UserError` for the first option that was given, and for a pipeline."""
+    from diffdescent.apps.textimage import wants_prompt
+
+    for option, value in options.items():
+        if value is not None:
             raise UserError(f"{option} belongs to a prompt; give --prompt or --prompts too.")
     if wants_prompt(Path(model)):
         raise UserError(
             f"{model!r} is a text-to-image pipeline; say what to draw with --prompt, or --prompts"
             " FILE."
         )
-    if strength is not None and init is None:
-        raise UserError("--strength needs --init, the images that get so much noise.")
-    if threads is not None:
-        use_threads(threads)
-    chosen = parse_samples(samples) if samples else list(range(16 if n is None else n))
-    if not chosen:
-        raise UserError("There is no sample to draw; give --n of at least 1.")
-    net = load_model(model, device)
-    if preset is not None:
-        given = presetting.Settings(sampler, grid, steps, guidance, label)
-        settings = presetting.filled(given, ctx, preset, classifier, net)
-        sampler, grid, steps = settings.sampler, settings.grid, settings.steps
-        guidance, label = settings.guidance, settings.label
-    elif classifier is not None:
-        raise UserError("--classifier belongs to a --preset; or name it in --guidance.")
-    if gamma is not None:
-        sampler = with_gamma(sampler, gamma, net, out, seed, quiet or as_json)
-    starting = read_init(init, net.shape[0] if net.shape else 3) if init else None
-    if starting is not None and net.shape and tuple(starting.shape[1:]) != tuple(net.shape):
-        raise UserError(
-            f"--init has images of shape {tuple(starting.shape[1:])}, the model's are"
-            f" {tuple(net.shape)}."
-        )
-    tied = make_recipe(sampler, steps).whole_batch or (
-        guidance is not None and parse_guidance(guidance).whole_batch
-    )
-    run = prepare(
-        net,
-        sampler,
-        guidance=guidance,
-        steps=steps,
-        grid=grid,
-        samples=chosen if tied else output.together(chosen, out, overwrite),
-        seed=seed,
-        labels=label,
-        init=starting,
-        by="sample",
-        strength=(1.0 if mask or not init else 0.6) if strength is None else strength,
-        mask=read_mask(mask) if mask else None,
-        noise=noise,
-        batch_size=batch_size,
-        micro_batch=micro_batch or (None if overwrite else recorded_width(out)),
-        device=device,
-        name=model,
-        paths=(str(init) if init else None, str(mask) if mask else None),
-    )
-    if steps == STEPS and presetting.named(ctx, "steps"):
-        warn_of_steps(run.recipe, steps)  # other numbers were looked at by prepare
-    record = run.record(sys.argv[1:])
-    kept = output.Output(out, record, chosen, overwrite)
-    place = {number: p for p, number in enumerate(run.samples)}
-    todo = [p for batch in run.batches([place[i] for i in kept.todo]) for p in batch]
-    kept.todo = [run.samples[p] for p in todo]
-    there = len(chosen) - len(todo)
-    loading = time.monotonic() - started
-    watched = out / PREVIEW if preview else None
-    if watched is not None:
-        kept.store.claim()
-    with Bar(len(chosen), done=there, hidden=quiet or as_json, preview=watched) as bar:
-        for batch in kept.timed(draw(run, todo, callback=bar.step)):
-            kept.keep(batch.samples, to_uint8(batch.images))
-            bar.finished(len(batch.samples))
-    if trajectory:
-        kept.store.claim()
-        save_png(_strip(run, [place[i] for i in chosen]), out / "trajectory.png")
-    seconds = kept.finish(SHEET_LIMIT, run.shape[0])
-    if as_json:
-        summary = {
-            "out": str(out),
-            "images": len(chosen),
-            "made": len(todo),
-            "nfe": record.nfe,
-            "seconds": seconds,
-            "loading": round(loading, 3),
-        }
-        typer.echo(json.dumps(summary))
-    elif not quiet:
-        if run.reason is not None:
-            typer.echo(f"Sampler: {run.reason}.", err=True)
-        for note in run.grid.notes:
-            typer.echo(f"Note: {note}.", err=True)
-        under = "" if record.guidance is None else f" under {record.guidance}"
-        calls = record.network_calls
-        more = "" if calls == record.nfe else f" ({counted(calls or 0, 'call')} of the network)"
-        typer.echo(
-            f"{kept.summary} with {record.recipe}{under} on {grid or run.grid.name},"
-            f" {counted(record.nfe or 0, 'evaluation')}{more} each, {seconds:.1f} s"
-            f" (and {loading:.1f} s to load): {out / SHEET}"
-        )
-
-
-def _strip(run: Run, places: Sequence[int]) -> Tensor:
-    """x0 over the steps of the first samples; they are the same whatever the batches were, but
-    where the recipe looks at whole ones."""
-    import torch
-
-    from diffdescent.base.images import strip
-    from diffdescent.run import draw
-    from diffdescent.run.result import STRIP_ROWS
-
-    first = run.batches()[0] if run.recipe.whole_batch else places[:STRIP_ROWS]
-    paths = [b.trajectory for b in draw(run, first, trajectory=True) if b.trajectory is not None]
-    return strip(torch.cat(paths, dim=1)[:, :STRIP_ROWS])

@@ -14,8 +14,10 @@ from diffdescent.core.process import Flow
 from diffdescent.core.recipe import default_grid, parse
 from diffdescent.core.solvers.calibrated import Calibrated
 
+from .asking import require_size
 from .folder import fingerprint, further_encoders, names_part, pipeline_class, weight_files
 from .model import TextToImage
+from .parts import require_folders, require_tokenizers
 
 CPU_WIDTH, GPU_WIDTH = 1, 4
 """How many prompts the pipeline is given at once, unless asked otherwise; part of a run's
@@ -56,7 +58,8 @@ def load(
         ``model(prompts, samples, seed=…)`` → images (n, 3, H, W), uint8.
 
     Raises:
-        UserError: a folder that is not such a pipeline, and options that it does not have.
+        UserError: a folder that is not such a pipeline or lacks a part, options that it does not
+            have, and sizes below one pixel.
     """
     try:
         from diffusers import DiffusionPipeline
@@ -78,6 +81,7 @@ def load(
             raise UserError(
                 f"{name!r} is a {cls.__name__}, which has no {key.replace('_', ' ')}; leave it out."
             )
+    require_size(given)
     if parse(recipe).whole_batch or (guidance is not None and parse_guidance(guidance).whole_batch):
         raise UserError(
             "A pipeline's batches are filled up to one width, so that an image does not depend on"
@@ -87,13 +91,18 @@ def load(
     weights = weight_files(root)
     variant = "fp16" if weights and all(".fp16." in path.name for path in weights) else None
     index = read_json(root / "model_index.json")
+    require_folders(root, index)
     absent = {part: None for part in further_encoders(cls) if not names_part(index, part)}
     try:
         pipe = DiffusionPipeline.from_pretrained(
             str(root), local_files_only=True, variant=variant, **absent
         )
     except Exception as error:  # a damaged folder can raise anything in the libraries
-        raise UserError(f"The pipeline {name!r} cannot be loaded: {reason(error)}.") from None
+        raise UserError(
+            f"The pipeline {name!r} cannot be loaded ({reason(error)}); copy the whole folder"
+            " again."
+        ) from None
+    require_tokenizers(root, pipe)
     if getattr(pipe, "scheduler", None) is None:
         raise UserError(
             f"{name!r} is a {cls.__name__} without a scheduler, so there is nothing for a recipe to"

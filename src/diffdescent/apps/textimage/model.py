@@ -18,6 +18,7 @@ from diffdescent.base.images import strip as sheet_of_strip
 from diffdescent.core.noise import INITIAL, integers
 from diffdescent.run.record import PromptFile, RunRecord, TextToImageRecord, versions
 
+from .asking import asking, require_shape
 from .decoding import decoded
 
 
@@ -94,7 +95,8 @@ class TextToImage:
         ``progress`` is called after each evaluation with how much of the call is done, from 0 to 1.
 
         Raises:
-            UserError: where the pipeline makes no images, or NaN.
+            UserError: where the pipeline makes no images, NaN, or images of another size, and for
+                what it refuses.
         """
         if not 1 <= len(prompts) == len(samples) <= self.width:
             raise UserError(f"Give between 1 and {self.width} prompts, and an index for each.")
@@ -114,18 +116,20 @@ class TextToImage:
                 return tensors
 
             options["callback_on_step_end"] = after
-        made = self.pipe(
-            prompt=[*prompts, *[prompts[-1]] * missing],
-            num_inference_steps=self.steps,
-            generator=[generator_for(seed, i) for i in (*samples, *[samples[-1]] * missing)],
-            output_type="np",
-            **options,
-        )
+        with asking(self.pipe):
+            made = self.pipe(
+                prompt=[*prompts, *[prompts[-1]] * missing],
+                num_inference_steps=self.steps,
+                generator=[generator_for(seed, i) for i in (*samples, *[samples[-1]] * missing)],
+                output_type="np",
+                **options,
+            )
         images = getattr(made, "images", None)
         if not isinstance(images, np.ndarray):
             raise UserError(
                 f"A {type(self.pipe).__name__} makes no images, so there is nothing to write."
             )
+        require_shape(self.pipe, options, *images.shape[1:3])
         if not np.isfinite(images).all():
             raise UserError(
                 f"The pipeline made NaN or Inf for some of the samples {list(samples)}; check the"

@@ -22,6 +22,7 @@ from diffdescent.core.model_info import ModelInfo
 from diffdescent.core.predict import Prediction, conversion
 from diffdescent.core.process import Point, Process
 
+from .asking import asking
 from .decoding import decoded
 from .loading import load
 
@@ -112,14 +113,15 @@ class PipelinePredictor:
         options = dict(self.options)
         if (negative := options.pop("negative_prompt", None)) is not None:
             options["negative_prompt"] = [negative] * len(numbers)
-        self.pipe(
-            prompt=[self._text(i) for i in numbers],
-            latents=latents,
-            num_inference_steps=1,
-            output_type="latent",
-            generator=torch.Generator().manual_seed(0),
-            **options,
-        )
+        with asking(self.pipe):
+            self.pipe(
+                prompt=[self._text(i) for i in numbers],
+                latents=latents,
+                num_inference_steps=1,
+                output_type="latent",
+                generator=torch.Generator().manual_seed(0),
+                **options,
+            )
         answer: Tensor | None = self.probe.answer
         if answer is None or answer.ndim != 4:
             raise UserError(
