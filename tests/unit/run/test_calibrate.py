@@ -458,7 +458,7 @@ def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
         ({"trajectories_count": 4}, "too few"),
         ({"held_out": 2}, "too few"),
         ({"teacher_levels": 5}, "too coarse"),
-        ({"bands": 0}, "at least one"),
+        ({"bands": 0}, "1 to 256 frequency bands"),
         ({"guidance": "cfg(scale=2) | pxp"}, "steps too|classes|label"),
     ):
         with pytest.raises(UserError, match=match):
