@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
@@ -43,6 +44,10 @@ def _check_output(raw: object, x: Tensor) -> None:
 Module = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
+_FLOAT_INDEX = re.compile(r"argument #1 'indices' to have|tensors used as indices must be")
+"""How torch words the refusal of ``nn.Embedding(t)`` and of ``table[t]`` for a t of floats."""
+
+
 def _ask(module: Module, x: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
     """What ``module`` answers, in memory of its own.
 
@@ -50,11 +55,19 @@ def _ask(module: Module, x: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
     graphs do), which earlier answers must not share.
 
     Raises:
-        UserError: one that cannot be called with the three.
+        UserError: one that cannot be called with the three, or that looks ``t`` up in a table.
     """
     try:
         raw = module(x, t, cond)
         return raw.clone() if isinstance(raw, Tensor) else raw
+    except (RuntimeError, IndexError) as error:
+        if not _FLOAT_INDEX.search(str(error)):
+            raise
+        raise UserError(
+            f"This {type(module).__name__} uses a number that is not whole as an index (torch:"
+            f" {error}); the time t arrives as float32, so for an embedding of whole steps wrap it:"
+            " lambda x, t, cond: module(x, t.round().long())."
+        ) from error
     except TypeError:
         if _takes_three(module):
             raise  # a mistake inside of it

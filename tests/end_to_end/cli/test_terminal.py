@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,22 @@ def test_a_file_is_as_wide_as_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     text = run("grid", "loglinear", "karras", "quadratic", "beta", "simple", "logsnr").stdout
     assert "Not shown" not in text
+
+
+@pytest.mark.parametrize("command", ["calibrate", "compare", "restore", "sample"])
+def test_the_help_breaks_lines_where_the_terminal_ends(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said() -> list[str]:
+        return [line.strip() for line in run(command, "--help").stdout.split("╭")[0].splitlines()]
+
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = said()
+    for line, after in pairwise(lines):
+        if line and after:
+            assert len(line) + 1 + len(after.split()[0]) > 76, f"{line!r} ends early"
+    monkeypatch.setenv("COLUMNS", "400")
+    assert " ".join(" ".join(lines).split()) == " ".join(" ".join(said()).split())
 
 
 def test_the_list_says_what_each_name_is() -> None:

@@ -14,6 +14,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+import diffdescent as dd
 from diffdescent.apps import kdiffusion
 from diffdescent.core.process import VP, Flow, Process
 from diffdescent.core.recipe import GRID_ALIASES, parse, parse_grid
@@ -190,6 +191,66 @@ def test_comfyui_schedules(row: list[str], steps: int) -> None:
     ours = parse_grid(row[3], VP.named("scaled_linear"), steps).ratio.tolist()
     loose = row[1] in ("normal", "sgm_uniform")
     assert ours == pytest.approx(expected, rel=1e-3 if loose else 1e-9)
+
+
+OTHER_NAMES = PAGE.split("\nNames that stand for something else")[1].split("\n## ")[0]
+"""The list of names that are no row of a table."""
+
+
+def entry(name: str) -> str:
+    """What the list says after ``name``, on one line."""
+    (found,) = [
+        " ".join(said.split())
+        for said in re.split(r"\n\* ", OTHER_NAMES)[1:]
+        if name in said.partition(":")[0]
+    ]
+    return found.partition(":")[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe", "grid", "steps"),
+    [
+        ("er_sde", "er_sde(released=true)", None, 4),
+        ("sa_solver", "sa", None, 4),
+        ("LCMScheduler", "lcm", "distilled", 4),
+        ("TCDScheduler", "tcd(gamma=0.3)", "distilled(end=first)", 4),
+        ("CogVideoXDDIMScheduler", "ddim", None, 4),
+        ("CogVideoXDPMScheduler", "dpmpp(eta=1, lower_order_final=never)", None, 4),
+        ("dpm_fast", "dpm(order=3, method=singlestep, orders=[3, 3, 2, 1])", "logsnr", 4),
+        ("res_multistep_ancestral", "dpmpp(method=singlestep, eta=1)", None, 4),
+    ],
+)
+def test_names_that_stand_for_something_else(
+    name: str, recipe: str, grid: str | None, steps: int
+) -> None:
+    said = entry(name)
+    assert f"`{recipe}`" in said
+    assert grid is None or f"`{grid}`" in said
+    result = dd.sample("cifar10-mixture", recipe, grid=grid, steps=steps, n=1)
+    assert result.images.isfinite().all()
+    assert result.images.abs().max() < 4, "the data lie in [−1, 1]"
+    if name == "dpm_fast":
+        assert result.nfe == 9
+
+
+@pytest.mark.parametrize("name", ["dpm_adaptive", "Restart", "seeds_2"])
+def test_names_that_are_not_here_have_a_reason(name: str) -> None:
+    assert entry(name).strip().startswith("not here")
+    with pytest.raises(dd.UserError):
+        parse(name.lower())
+
+
+def test_a_flow_is_sampled_by_the_same_stochastic_recipe() -> None:
+    assert "the same recipe" in entry("`dpmpp_2m_sde` on a flow")
+    image = torch.linspace(-1, 1, 64).view(1, 1, 8, 8)
+    flow = dd.Network(
+        lambda x, t, cond: (x - image) / t.view(-1, 1, 1, 1).clamp_min(1e-6),
+        process=Flow(),
+        kind="flow",
+        shape=(1, 8, 8),
+    )
+    result = dd.sample(flow, "dpmpp_2m_sde", steps=6, n=2)
+    assert result.images == pytest.approx(image.expand(2, -1, -1, -1), abs=1e-4)
 
 
 def test_the_tables_are_read() -> None:

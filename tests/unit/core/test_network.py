@@ -54,3 +54,28 @@ def test_a_network_may_answer_in_one_buffer(sampler: str) -> None:
 def test_other_answers_than_plain_numbers_are_refused(answer: Any) -> None:
     with pytest.raises(dd.UserError, match="must return floating-point numbers on cpu"):
         images(lambda x, t, cond: answer(x), "ddim")
+
+
+def embedded(x: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
+    return plain(x, t, cond) * torch.nn.Embedding(1000, 1)(t).view(-1, 1, 1, 1)
+
+
+def looked_up(x: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
+    return plain(x, t, cond) * torch.ones(1000)[t].view(-1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("module", [embedded, looked_up])
+def test_a_time_that_is_looked_up_must_be_made_whole(module: Any) -> None:
+    with pytest.raises(dd.UserError, match=r"module\(x, t\.round\(\)\.long\(\)\)") as caught:
+        images(module, "ge")
+    assert isinstance(caught.value.__cause__, (RuntimeError, IndexError))
+    whole = images(lambda x, t, cond: module(x, t.round().long(), cond), "ge")
+    assert whole.isfinite().all()
+
+
+def test_a_mistake_inside_of_a_network_is_its_own() -> None:
+    def wrong(x: Tensor, t: Tensor, cond: Tensor | None) -> Tensor:
+        return x @ torch.zeros(7, 7)
+
+    with pytest.raises(RuntimeError, match=r"shape|size"):
+        images(wrong, "ge")

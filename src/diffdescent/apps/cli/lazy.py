@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import typer
@@ -59,5 +60,14 @@ def load(name: str, entry: Entry) -> Any:
     if isinstance(found, typer.Typer):
         return get_group(found)
     app = typer.Typer(add_completion=False, rich_markup_mode=MARKUP)
-    app.command(name)(checked(name, found))
+    app.command(name, help=_paragraphs(found.__doc__))(checked(name, found))
     return get_command(app)
+
+
+def _paragraphs(doc: str | None) -> str:
+    """A docstring whose paragraphs are one line each, which the terminal breaks where it ends.
+
+    Typer does so with the first paragraph alone. Indented paragraphs keep their lines.
+    """
+    parts = inspect.cleandoc(doc or "").split("\n\n")
+    return "\n\n".join(p if "\n " in f"\n{p}" else p.replace("\n", " ") for p in parts)

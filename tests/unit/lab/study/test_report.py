@@ -68,6 +68,7 @@ def test_everything_is_on_the_page(results: Results) -> None:
         results.study.protocol_hash,
         "diffdescent compare",
         "GE better than DDIM",
+        "Ours: RMSE to the exact solution.",
     ):
         assert part in page
 
@@ -194,6 +195,12 @@ def test_nothing_is_cut_off(results: Results, browser: Any, width: int, theme: s
         )
         if width == 400:  # each row is a card, which names its numbers
             assert all("RMSE" in " ".join(row) for row in labels)
+            heads = browser.execute_script(
+                "return [...document.querySelectorAll('table.cards th[scope=row]')].map(head =>"
+                " [getComputedStyle(head).textAlign, getComputedStyle(head, '::before').content])"
+            )
+            assert heads, "a table with names of rows is one of cards"
+            assert all(head == ["left", "none"] for head in heads)
         else:
             assert all(name in ("none", "normal") for row in labels for name in row)
         page = "return getComputedStyle(document.body).backgroundColor"

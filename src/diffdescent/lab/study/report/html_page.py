@@ -75,7 +75,11 @@ def html(results: Results) -> str:
         ],
         changed=changed(results.study.config),
         published=[
-            (one, [(name, [shown(e) for e in row]) for name, row in one.rows])
+            (
+                one,
+                [(name, [shown(e) for e in row]) for name, row in one.rows],
+                title(one.table.metric) if one.table.metric else "",
+            )
             for one in results.published
         ],
         contrasted=CONTRASTED,
