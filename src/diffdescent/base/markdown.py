@@ -13,6 +13,11 @@ def plain(text: str) -> str:
     return _MARKS.sub(r"\\\1", " ".join(text.split()))
 
 
+def prose(text: str) -> str:
+    """Paragraphs, which may have markup of their own, but no HTML."""
+    return text.strip().replace("<", "&lt;")
+
+
 def cell(text: str) -> str:
     """A cell of a table, which may have markup of its own: on one line, without bars and tags."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

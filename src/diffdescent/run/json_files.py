@@ -40,7 +40,7 @@ def damaged(path: Path) -> UserError:
     """The error for a record that cannot be read."""
     return UserError(
         f"{path} is damaged or cannot be read, so what is in its folder cannot be continued; choose"
-        " another folder, or remove the file to have it made again."
+        " another folder, or empty this one to make all of it again."
     )
 
 

@@ -119,6 +119,23 @@ def test_another_set_of_images_under_the_same_name_is_not_continued(
     assert "in fingerprint" in refused.stderr
 
 
+@pytest.mark.parametrize("text", ["", '{"schema": 1, "mod', "[]", "null", "3", "[" * 5000])
+def test_a_damaged_record_is_one_sentence_and_what_it_advises_works(
+    pictures: Path, tmp_path: Path, text: str
+) -> None:
+    out = tmp_path / "run"
+    words = ("sample", f"images:{pictures}", "--steps", 1, "--n", 1, "--out", out)
+    run(*words)
+    (out / "run.json").write_text(text)
+    refused = run(*words, code=2).stderr
+    assert "run.json is damaged or cannot be read" in refused
+    assert "empty this one to make all of it again" in refused
+    assert (out / "run.json").read_text() == text
+    for path in out.iterdir():
+        path.unlink()
+    run(*words)
+
+
 def test_a_run_is_continued_extended_or_refused(pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     common = ["sample", f"images:{pictures}", "--sampler", "ddim", "--steps", 4, "--out", out]

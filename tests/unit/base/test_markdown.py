@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diffdescent.base.markdown import block, cell, code, plain
+from diffdescent.base.markdown import block, cell, code, plain, prose
 
 
 def test_titles_and_names() -> None:
@@ -12,6 +12,10 @@ def test_titles_and_names() -> None:
 
 def test_cells_keep_their_own_markup_and_the_table_whole() -> None:
     assert cell("**a | b**\n<img>") == r"**a \| b** &lt;img>"
+
+
+def test_prose_has_no_html() -> None:
+    assert prose("*a* `b`\n\n<script>x</script> \n") == "*a* `b`\n\n&lt;script>x&lt;/script>"
 
 
 def test_code_ends_where_it_should() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from diffdescent.base.markdown import block, cell, code, plain
+from diffdescent.base.markdown import block, cell, code, plain, prose
 
 from ..gather import Results
 from ..metrics import title
@@ -38,7 +38,7 @@ def markdown(results: Results) -> str:
     """
     config = results.study.config
     # What the author of a study writes about it is Markdown; names, paths and titles are text.
-    parts = [f"# {plain(config.title)}", config.mirrors, config.about.strip()]
+    parts = [f"# {plain(config.title)}", prose(config.mirrors), prose(config.about)]
     parts.append("\n".join(f"- {name}: {plain(str(value))}" for name, value in facts(results)))
     for one in recommendations(results):
         parts.append(f"**{plain(one.sentence)}**")
@@ -53,7 +53,7 @@ def markdown(results: Results) -> str:
     for published in results.published:
         parts += [
             f"## Published beside ours: {plain(published.table.table)}",
-            published.table.setting.strip(),
+            prose(published.table.setting),
             changed(config),
         ]
         parts.append(_markdown_published(published))
