@@ -14,7 +14,7 @@ from diffdescent.base.statistics import student_mean
 
 MODELS = {
     "cifar10-{}": ("`cifar10`", ("3", "4", "5", "6", "8", "10")),
-    "cifar10-unlabelled-{}": ("`cifar10`, no labels", ("4", "5", "6", "8")),
+    "cifar10-unlabelled-{}": ("`cifar10`, no labels", ("3", "4", "5", "6", "8", "10")),
     "cifar10-cfg4-{}": ("`cifar10`, `cfg(scale=4)`", ("5",)),
     "cifar10-mixture-{}": ("`cifar10-mixture`", ("3", "4", "5", "6", "8", "10")),
     "cifar10-mixture-unlabelled-{}": ("`cifar10-mixture`, no labels", ("5",)),

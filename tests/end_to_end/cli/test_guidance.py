@@ -50,7 +50,7 @@ def test_a_guided_run_is_recorded_and_continued(tmp_path: Path) -> None:
     run(*DOGS, "--guidance", written, "--out", out)  # its own record's text is the same run
     assert files(out) == before
     for other in (("--guidance", "classifier(3) | pxp"), ()):
-        assert "in guidance" in run(*DOGS, *other, "--out", out, code=2).stderr
+        assert "guidance (" in run(*DOGS, *other, "--out", out, code=2).stderr
 
 
 def test_guidance_changes_the_images_and_an_empty_one_does_not(tmp_path: Path) -> None:
