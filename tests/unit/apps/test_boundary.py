@@ -133,7 +133,7 @@ def test_ctrl_c_in_the_first_second(tmp_path: Path) -> None:
         "import sys; sys.argv = 'diffdescent sample cifar10 --n 64 --out o'.split();"
         "from diffdescent.__main__ import main; print('begun', flush=True); main()"
     )
-    for pause in (0.0, 0.5):
+    for pause in (0.02, 0.5):  # at 0 it may fall on the script above, before main
         process = subprocess.Popen(
             [sys.executable, "-c", script], cwd=tmp_path, env=environment(),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
