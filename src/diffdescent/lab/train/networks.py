@@ -58,8 +58,9 @@ def build_network(config: TrainConfig, images: ImageSet) -> nn.Module:
 def plain_attention(network: nn.Module) -> None:
     """Have a diffusers network compute attention by two matrix products and a softmax.
 
-    torch's fused kernel is slow backwards on a CPU where there are few tokens: it took 12 % of a
-    step of ``configs/cifar10-next.yaml``, and without it one core made 101 images/s, not 83.
+    torch's fused kernel is slow backwards on a CPU where there are few tokens: without it
+    one core trains ``configs/cifar10-next.yaml`` with 13 % more images/s
+    (``benchmarks/training.py``).
     The parameters are the same, and nothing of it is kept in what is exported.
     """
     from diffusers.models.attention_processor import Attention, AttnProcessor
