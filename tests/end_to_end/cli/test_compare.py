@@ -136,6 +136,7 @@ def test_without_data_a_sentence_says_which_to_take(
     words = ["compare", tiny, "--samplers", "ddim; unipc", "--nfe", 8, "--solution", 32, *basics]
     done = run(*words)
     assert "RMSE to own solution" in done.stdout
+    assert done.stdout.split("images a cell")[0].count(str(tiny)) == 1
     assert "At 8 evaluations (labels: none) take" in done.stdout
     line = next(x for x in done.stdout.splitlines() if "diffdescent sample" in x)
     command = shlex.split(line.partition(":")[2])

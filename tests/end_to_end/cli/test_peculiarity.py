@@ -21,6 +21,8 @@ from tests.end_to_end.cli.command import run
 def test_figures_are_drawn_and_counted(tmp_path: Path) -> None:
     out = tmp_path / "figures.npz"
     run("peculiarity", "figures", "--n", "20", "--seed", "3", "--out", str(out), "--quiet")
+    nameless = run("peculiarity", "figures", "--out", str(tmp_path / "figures"), code=2)
+    assert f"must end in .npz; write {out} for " in nameless.stderr.replace("\n", " ")
     done = run("peculiarity", "count", str(out), "--json")
     rows = json.loads(done.stdout)
     with np.load(out) as data:

@@ -137,6 +137,8 @@ def test_the_list_says_what_each_name_is() -> None:
     assert "unipc" in only
     assert "karras" not in only
     assert "did you mean samplers" in run("list", "sampler", code=2).stderr.replace("'", "")
+    for name, part in (("cifar10", "models"), ("euler_ancestral", "aliases"), ("ddim", "samplers")):
+        assert f"see it in diffdescent list {part}." in run("list", name, code=2).stderr
 
 
 def test_the_plain_list_has_a_line_of_each_name(monkeypatch: pytest.MonkeyPatch) -> None:

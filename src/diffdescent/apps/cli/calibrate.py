@@ -110,9 +110,7 @@ def calibrate(
     from .progress import Meter
     from .results import check_new
 
-    check_new(out, overwrite)
-    if out.suffix != ".json":
-        raise UserError(f"--out is a JSON file; write {out.with_suffix('.json')} for {out}.")
+    check_new(out, overwrite, ending=".json")
     check_counts(nfe, trajectories, held_out, teacher)
     from diffdescent.apps.comparing import loaded
     from diffdescent.apps.prompts import read_prompts

@@ -15,7 +15,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from diffdescent.base.errors import unknown
+from diffdescent.base.errors import UserError, unknown
 
 from .options import Json
 from .terminal import console as plain_console
@@ -47,7 +47,7 @@ def list_names(
     defaults and ranges. `aliases` are the names of other libraries.
     """
     if part is not None and part not in PARTS:
-        raise unknown("part of the list", part, PARTS)
+        raise _not_a_part(part)
     wanted = PARTS if part is None else (part,)
     if as_json:
         typer.echo(json.dumps({name: _found(name) for name in wanted}, indent=2))
@@ -63,6 +63,16 @@ def list_names(
             console.print(_table(name, found), "")
     if part is None:
         typer.echo("diffdescent list PART, such as samplers, has all names with their options.")
+
+
+def _not_a_part(name: str) -> UserError:
+    """The error for a PART that does not exist; a listed name is pointed to its part."""
+    for part in PARTS:
+        found = _found(part)
+        listed = {**found["samplers"], **found["grids"]} if part == "aliases" else found
+        if name in listed:
+            return UserError(f"{name!r} is one of the {part}; see it in diffdescent list {part}.")
+    return unknown("part of the list", name, PARTS)
 
 
 def _print_lines(console: Any, part: str, found: Mapping[str, Mapping[str, Any]]) -> None:

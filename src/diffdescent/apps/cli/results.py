@@ -98,9 +98,17 @@ def place(
     return Place(out, kind, overwrite, below)
 
 
-def check_new(out: Path | None, overwrite: bool, option: str = "--out") -> None:
-    """Raise :class:`UserError` where the file ``out`` is there already and may not be replaced."""
-    if out is not None and out.exists() and not overwrite:
+def check_new(
+    out: Path | None, overwrite: bool, option: str = "--out", ending: str | None = None
+) -> None:
+    """Raise :class:`UserError` where the file ``out`` is there already and may not be replaced, or
+    its name lacks the ``ending`` (".json") by which it is read again."""
+    if out is None:
+        return
+    if ending is not None and out.suffix != ending:
+        better = out.with_suffix(ending)
+        raise UserError(f"{option} must end in {ending}; write {better} for {out}.")
+    if out.exists() and not overwrite:
         raise UserError(f"{out} exists; choose another {option}, or --overwrite to replace it.")
 
 

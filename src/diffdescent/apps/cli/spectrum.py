@@ -27,7 +27,6 @@ def spectrum(
 
     The sampler "gaussian(spectrum='FILE')" is exact for Gaussian images of that spectrum.
     """
-    from diffdescent.base.errors import UserError
     from diffdescent.base.files import write_atomically
     from diffdescent.base.image_sets import read_images
     from diffdescent.base.images import from_uint8
@@ -36,9 +35,7 @@ def spectrum(
 
     from .results import check_new
 
-    check_new(out, overwrite)
-    if out.suffix != ".json":
-        raise UserError(f"--out is a JSON file; write {out.with_suffix('.json')} for {out}.")
+    check_new(out, overwrite, ending=".json")
     if images is None:
         found = own_images(model, n, seed)
     else:

@@ -163,9 +163,10 @@ def _more(n: int) -> str:
 
 
 def _labels(results: Results, line: Line) -> str:
-    """Which labels the samples had, where the model knows some."""
+    """Which labels the samples had, where the model knows some and prompts do not say more."""
     known = info(results.study.worker.model)
-    return f" (labels: {line.columns['labels']})" if known.conditional else ""
+    named = known.conditional and results.study.config.prompts is None
+    return f" (labels: {line.columns['labels']})" if named else ""
 
 
 def _called(line: Line, results: Results) -> str:

@@ -92,10 +92,9 @@ def test_a_tie_asks_for_more_images_and_explains_an_interval_without_0() -> None
         return Ranked(1, behind, line, p=0.1)
 
     model = dd.load_model("cifar10-mixture")
+    config = SimpleNamespace(n=8, resamples=200, prompts=None)
     results: Any = SimpleNamespace(
-        study=SimpleNamespace(
-            config=SimpleNamespace(n=8, resamples=200), worker=SimpleNamespace(model=model)
-        )
+        study=SimpleNamespace(config=config, worker=SimpleNamespace(model=model))
     )
 
     def said(low: float) -> str:
@@ -105,6 +104,8 @@ def test_a_tie_asks_for_more_images_and_explains_an_interval_without_0() -> None
     assert "--n 64" in said(0.0001)
     assert "Holm" in said(0.0001)
     assert "Holm" not in said(-0.0001)
+    config.prompts = "prompts.txt"
+    assert "labels" not in said(0.0001)
 
 
 def test_a_comparison_that_was_stopped_goes_on(make: Make, tmp_path: Path) -> None:

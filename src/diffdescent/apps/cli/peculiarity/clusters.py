@@ -37,7 +37,7 @@ def clusters(
 
     from ..results import check_new
 
-    check_new(out, overwrite)
+    check_new(out, overwrite, ending=".npz")
     ks = k or list(KS)
     people = read_poses(poses)
     make_folder(out.parent)

@@ -24,7 +24,7 @@ def figures(
 
     from ..results import check_new
 
-    check_new(out, overwrite)
+    check_new(out, overwrite, ending=".npz")
     make_folder(out.parent)
     with Meter("drawing figures", total=n, hidden=quiet) as bar:
         write_figures(out, n, seed, bar.to)

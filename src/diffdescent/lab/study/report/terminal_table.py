@@ -39,8 +39,9 @@ def terminal(results: Results, most: int | None = None) -> Any:
 
     table = ranked_table(results)
     config = results.study.config
+    title = config.title if config.model in config.title else f"{config.title}: {config.model}"
     shown = RichTable(
-        title=f"{config.title}: {config.model}, {counted(config.n, 'image')} a cell",
+        title=f"{title}, {counted(config.n, 'image')} a cell",
         caption=(
             "bold: the best of its budget, and what does not differ from it at 5 % with all"
             " comparisons taken together (Holm); each paired 95 % interval is of one alone"
