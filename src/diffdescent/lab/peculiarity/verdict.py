@@ -109,8 +109,8 @@ def verdict(rows: Sequence[Row], teacher: int = TEACHER) -> str:
     """The study's answer as Markdown: does momentum go below the teacher, groups against
     references, and in words."""
     titles = " | ".join(result.value for result in Result)
-    lines = [f"| points | against | {titles} |", "|" + " --- |" * (2 + len(Result))]
-    sentences = []
+    head = [f"| points | against | {titles} |", "|" + " --- |" * (2 + len(Result))]
+    lines, sentences = [], []
     for group, (reference, name) in itertools.product(_groups(rows), REFERENCES.items()):
         found = standings(rows, group, reference, teacher)
         if found and (group.has_momentum or reference != "base"):
@@ -119,7 +119,8 @@ def verdict(rows: Sequence[Row], teacher: int = TEACHER) -> str:
             lines.append(f"| {group.value} | {name} | {counts} |")
         if found and group.has_momentum:
             sentences.append(f"- {_sentence(group, found, name)}")
-    return "\n".join([_headline(rows, teacher), "", *lines, "", *sentences])
+    parts = [[_headline(rows, teacher)], [*head, *lines] if lines else [], sentences]
+    return "\n\n".join("\n".join(part) for part in parts if part)
 
 
 def _headline(rows: Sequence[Row], teacher: int) -> str:

@@ -122,7 +122,7 @@ def _points(steps: str, teacher: int, only: list[str] | None) -> list[Point]:
 def _print_rows(rows: Sequence[Row]) -> None:
     from diffdescent.lab.peculiarity.comparison import REFERENCES
 
-    names = [f"p, {name}" for name in ("DDIM", "ancestral", "base")]
+    names = [f"p ({name})" for name in ("DDIM", "ancestral", "base")]
     shown = Table(
         "recipe",
         "grid",
