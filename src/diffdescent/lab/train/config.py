@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from diffdescent.base.errors import UserError
 from diffdescent.base.yaml_text import parse_yaml, read_yaml
@@ -37,13 +37,17 @@ class DataConfig(Section):
 
 
 class ProcessConfig(Section):
-    """The forward process. ``vp``: β schedule of ``steps`` steps. ``edm``: x + σε with log σ ~
-    N(p_mean, p_std²)."""
+    """The forward process. ``vp``: β schedule of ``steps`` steps. ``edm``: x + σε.
+
+    ``levels``: how training draws its noise levels. On ``vp``, ``uniform`` is in time, and
+    ``log_normal`` is log σ/α ~ N(p_mean, p_std²), which ``edm`` always takes.
+    """
 
     kind: Literal["vp", "edm"] = "vp"
     schedule: Literal["linear", "scaled_linear", "cosine", "sigmoid"] = "linear"
     steps: int = Field(default=1000, gt=1)
     continuous: bool = False  # vp: real-valued times, log ᾱ interpolated
+    levels: Literal["uniform", "log_normal"] = "uniform"
     p_mean: float = -1.2
     p_std: float = Field(default=1.2, gt=0)
     sigma_data: float = Field(default=0.5, gt=0)
@@ -67,7 +71,8 @@ class LossConfig(Section):
 
 class OptimizerConfig(Section):
     """AdamW, or Muon with AdamW (``kind``); the rate rises over ``warmup`` steps, stays, and falls
-    linearly to zero over the last ``decay`` steps.
+    linearly to zero over the last ``decay`` steps. ``hidden_lr`` is Muon's, where it is not AdamW's
+    ``lr``.
 
     ``freeze``: tensors whose names start with one of these keep the values they start with
     (``init_from``).
@@ -75,6 +80,7 @@ class OptimizerConfig(Section):
 
     kind: Literal["adamw", "muon"] = "adamw"
     lr: float = Field(default=2e-4, gt=0)
+    hidden_lr: float | None = Field(default=None, gt=0)
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = Field(default=0.0, ge=0)
     warmup: int = Field(default=200, ge=0)
@@ -82,6 +88,12 @@ class OptimizerConfig(Section):
     clip: float = Field(default=1.0, gt=0)  # largest gradient norm
     ema: float = Field(default=0.999, ge=0, lt=1)
     freeze: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _hidden_lr_is_of_muon(self) -> OptimizerConfig:
+        if self.hidden_lr is not None and self.kind != "muon":
+            raise ValueError("hidden_lr is Muon's; say kind: muon, or leave it out")
+        return self
 
 
 class RunConfig(Section):

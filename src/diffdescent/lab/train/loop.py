@@ -31,7 +31,7 @@ from .ema import EMA
 from .export import export_model, model_folder
 from .networks import build_network, null_class, plain_attention
 from .objectives import EDMLoss, FeaturesLoss, GuideLoss, Objective, VPLoss
-from .optimizer import build_optimizer, rate
+from .optimizer import build_optimizer, rate, set_rate
 from .preview import accuracy, sample_sheet
 from .report import Report
 
@@ -204,8 +204,7 @@ class _Run:
         torch.manual_seed(
             zlib.crc32(f"{config.run.seed} {self.step} {self.accelerator.process_index}".encode())
         )
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate(config.optimizer, self.step, config.run.steps)
+        set_rate(self.optimizer, rate(config.optimizer, self.step, config.run.steps))
         with torch.autocast(device.type, torch.bfloat16, enabled=config.run.precision == "bf16"):
             loss = self.objective(self.runner, batch)
         self.accelerator.backward(loss)

@@ -38,10 +38,21 @@ def _like(values: Array, x: torch.Tensor) -> torch.Tensor:
     return torch.as_tensor(values, dtype=torch.float32).to(x.device)[:, None, None, None]
 
 
-def vp_times(process: VP, u: Array, continuous: bool) -> Array:
-    """Times for uniform u: integers 0..T−1, or real numbers in [0, T−1]."""
+def vp_times(process: VP, u: Array, config: ProcessConfig) -> Array:
+    """Times for uniform u by ``config.levels``: integers 0..T−1, or real numbers in [0, T−1]."""
+    if config.levels == "log_normal":
+        times = process.t_of_ratio(log_normal(u, config)).clip(0, process.t_max)
+        return times if config.continuous else np.rint(times)
     steps = len(process.betas)
-    return u * (steps - 1) if continuous else np.floor(u * steps)
+    return u * (steps - 1) if config.continuous else np.floor(u * steps)
+
+
+def log_normal(u: Array, config: ProcessConfig) -> Array:
+    """Levels with log σ ~ N(p_mean, p_std²), as quantiles of uniform u, whose stratification they
+    keep."""
+    # torch has the normal quantile in float64 on the host.
+    normal: Array = torch.special.ndtri(torch.as_tensor(u).clamp(1e-7, 1 - 1e-7)).numpy()
+    return np.exp(config.p_mean + config.p_std * normal)
 
 
 class VPLoss:
@@ -56,18 +67,17 @@ class VPLoss:
     """
 
     def __init__(self, process: ProcessConfig, loss: LossConfig, null_class: int | None) -> None:
-        self.process, self.continuous = make_vp(process), process.continuous
+        self.config, self.process = process, make_vp(process)
         self.loss, self.null_class = loss, null_class
 
     def __call__(self, network: nn.Module, batch: Batch) -> torch.Tensor:
-        times = vp_times(self.process, batch.u, self.continuous)
+        times = vp_times(self.process, batch.u, self.config)
         alpha, sigma = self.process.alpha_sigma(times)
         a, s = _like(alpha, batch.x), _like(sigma, batch.x)
         noisy = a * batch.x + s * batch.noise
         target = batch.noise if self.loss.prediction == "eps" else a * batch.noise - s * batch.x
-        t = torch.as_tensor(times, dtype=torch.float32 if self.continuous else torch.int64).to(
-            noisy.device
-        )
+        dtype = torch.float32 if self.config.continuous else torch.int64
+        t = torch.as_tensor(times, dtype=dtype).to(noisy.device)
         output = denoise(
             network, noisy, t, dropped_labels(batch, self.loss.label_dropout, self.null_class)
         )
@@ -93,10 +103,7 @@ class EDMLoss:
         self.process, self.loss, self.null_class = process, loss, null_class
 
     def __call__(self, network: nn.Module, batch: Batch) -> torch.Tensor:
-        # A normal quantile of the stratified u keeps the stratification; torch has it in float64 on
-        # the host.
-        normal = torch.special.ndtri(torch.as_tensor(batch.u).clamp(1e-7, 1 - 1e-7)).numpy()
-        sigma = np.exp(self.process.p_mean + self.process.p_std * normal)
+        sigma = log_normal(batch.u, self.process)
         noisy = batch.x + _like(sigma, batch.x) * batch.noise
         labels = dropped_labels(batch, self.loss.label_dropout, self.null_class)
         denoised = edm_denoise(network, noisy, sigma, self.process.sigma_data, labels)
@@ -141,12 +148,12 @@ class GuideLoss:
     Nichol 2021, section 4.1)."""
 
     def __init__(self, process: ProcessConfig, loss: LossConfig) -> None:
-        self.process, self.continuous = make_vp(process), process.continuous
+        self.config, self.process = process, make_vp(process)
         self.smoothing = loss.label_smoothing
 
     def __call__(self, network: nn.Module, batch: Batch) -> torch.Tensor:
         assert batch.labels is not None  # the trainer refuses data without labels
-        times = vp_times(self.process, batch.u, self.continuous)
+        times = vp_times(self.process, batch.u, self.config)
         alpha, sigma = self.process.alpha_sigma(times)
         noisy = _like(alpha, batch.x) * batch.x + _like(sigma, batch.x) * batch.noise
         logits = network(noisy, torch.as_tensor(times, dtype=torch.float32).to(noisy.device))

@@ -48,6 +48,12 @@ def build_optimizer(network: nn.Module, config: OptimizerConfig) -> Optimizer:
     return _adamw([p for p in network.parameters() if p.requires_grad], config)
 
 
+def set_rate(optimizer: Optimizer, rate: float) -> None:
+    """The rate of the next step; a group's ``scale`` multiplies it."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group.get("scale", 1.0)
+
+
 def _adamw(trained: list[nn.Parameter], config: OptimizerConfig) -> torch.optim.AdamW:
     """AdamW; biases and normalisation gains (tensors of one dimension) do not decay."""
     groups = [
@@ -62,8 +68,8 @@ class MuonWithAdamW:
 
     The averaged gradient G of a matrix is replaced by an approximation of U Vᵀ, where
     G = U Σ Vᵀ, times 0.2 √max(rows, columns) (Liu et al. 2025, "Muon is scalable", section 2.2),
-    so that a learning rate of AdamW's and its weight decay serve both. A convolution's kernel is
-    the matrix (outputs, inputs × height × width).
+    so that a learning rate of AdamW's and its weight decay serve both (``hidden_lr`` gives Muon one
+    of its own). A convolution's kernel is the matrix (outputs, inputs × height × width).
     """
 
     def __init__(self, network: nn.Module, config: OptimizerConfig) -> None:
@@ -83,9 +89,10 @@ class MuonWithAdamW:
         self.kernels = [trained.pop(name) for name in hidden]
         # The optimizer's matrices share the kernels' memory.
         self.matrices = [nn.Parameter(_matrix(kernel.data, kernel)) for kernel in self.kernels]
+        scale = 1.0 if config.hidden_lr is None else config.hidden_lr / config.lr
         self.muon = muon(
-            self.matrices,
-            lr=config.lr,
+            [{"params": self.matrices, "scale": scale}],
+            lr=config.lr * scale,
             weight_decay=config.weight_decay,
             adjust_lr_fn="match_rms_adamw",
         )

@@ -61,7 +61,7 @@ def test_vp_loss_is_its_formula(
         null_class=None,
     )(network, batch)
     vp = make_vp(process)
-    times = vp_times(vp, batch.u, continuous)
+    times = vp_times(vp, batch.u, process)
     expected = 0.0
     for i, t in enumerate(times):
         p = vp.point(t)
@@ -84,13 +84,23 @@ def test_vp_loss_is_its_formula(
 
 
 def test_discrete_times_cover_every_step_and_no_more() -> None:
-    vp = make_vp(ProcessConfig(steps=10))
-    assert vp_times(vp, np.array([0.0, 0.0999, 0.1, 0.9999]), continuous=False).tolist() == [
-        0,
-        0,
-        1,
-        9,
-    ]
+    config = ProcessConfig(steps=10)
+    u = np.array([0.0, 0.0999, 0.1, 0.9999])
+    assert vp_times(make_vp(config), u, config).tolist() == [0, 0, 1, 9]
+
+
+@pytest.mark.parametrize("continuous", [False, True])
+def test_levels_are_log_normal(continuous: bool) -> None:
+    config = ProcessConfig(levels="log_normal", p_mean=-0.2, p_std=1.2, continuous=continuous)
+    vp, u = make_vp(config), (np.arange(2000) + 0.5) / 2000
+    times = vp_times(vp, u, config)
+    assert times.min() >= 0
+    assert times.max() <= 999
+    alpha, sigma = vp.alpha_sigma(times)
+    inside = (u > 0.01) & (u < 0.99)
+    wanted = -0.2 + 1.2 * torch.special.ndtri(torch.as_tensor(u)).numpy()
+    error = np.abs(np.log(sigma / alpha) - wanted)[inside]
+    assert error.max() < (1e-9 if continuous else 0.06)  # half a step of the discrete times
 
 
 def test_edm_loss_of_a_silent_network() -> None:

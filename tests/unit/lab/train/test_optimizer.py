@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from diffdescent.base.errors import UserError
-from diffdescent.lab.train.config import OptimizerConfig
-from diffdescent.lab.train.optimizer import MuonWithAdamW, build_optimizer
+from diffdescent.lab.train.config import OptimizerConfig, make_config
+from diffdescent.lab.train.optimizer import MuonWithAdamW, build_optimizer, set_rate
 
 
 class Small(nn.Module):
@@ -56,6 +56,19 @@ def test_the_layout_in_memory_changes_nothing() -> None:
     plain, last = moved(torch.contiguous_format), moved(torch.channels_last)
     for name, value in plain.items():
         torch.testing.assert_close(last[name], value, rtol=0.02, atol=2e-4)  # bf16 within
+
+
+def test_hidden_matrices_may_have_a_rate_of_their_own() -> None:
+    optimizer = build_optimizer(Small(), OptimizerConfig(kind="muon", lr=0.01, hidden_lr=0.04))
+    assert [g["lr"] for g in optimizer.param_groups] == [0.04, 0.01, 0.01]
+    other = build_optimizer(Small(), OptimizerConfig(kind="muon", lr=0.01, hidden_lr=0.04))
+    other.load_state_dict(optimizer.state_dict())
+    set_rate(other, 0.001)
+    assert [g["lr"] for g in other.param_groups] == [0.004, 0.001, 0.001]
+    with pytest.raises(UserError, match=r"optimizer: .*hidden_lr is muon's; say kind: muon"):
+        make_config(
+            {"out": "x", "data": {"path": "x"}, "run": {"steps": 1}, "optimizer": {"hidden_lr": 1}}
+        )
 
 
 def test_what_muon_needs(monkeypatch: pytest.MonkeyPatch) -> None:
