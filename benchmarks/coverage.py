@@ -2,6 +2,7 @@
 is known.
 
 Usage: python benchmarks/coverage.py [--sets 200] [--truth 1500] [--resamples 100] [--images 200]
+       [--csv docs/tables/coverage.csv]
 
 First the Fréchet distance of sets of images with 8 features to a known normal distribution, where
 the estimated bias can be checked too; the truth is the mean distance of ``--truth`` other sets.
@@ -13,6 +14,9 @@ standard deviations over the sets. S sets know a coverage to ±1.96·√(.95·.0
 from __future__ import annotations
 
 import argparse
+import csv
+from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
@@ -29,10 +33,11 @@ from diffdescent.evaluate.frechet import factor, over_halves
 from diffdescent.evaluate.half_sampling import halves, interval
 from diffdescent.evaluate.moments import Moments
 
+Row = tuple[str, str, int, float]
 NAMES = ("fd", "sfd", "is", "precision", "recall", "kid")
 
 
-def frechet(shift: float, scale: float, options: argparse.Namespace, d: int = 8) -> None:
+def frechet(shift: float, scale: float, options: argparse.Namespace, d: int = 8) -> list[Row]:
     """One line of the first table: features of N(shift, scale²) against N(0, 1)."""
     generator = torch.Generator().manual_seed(1)
     truth = Moments(torch.zeros(d, dtype=torch.float64), torch.eye(d, dtype=torch.float64), None)
@@ -53,11 +58,10 @@ def frechet(shift: float, scale: float, options: argparse.Namespace, d: int = 8)
     covered = sum(one.low <= many.mean() <= one.high for one in found) / options.sets
     width = sum(one.high - one.low for one in found) / options.sets / (2 * Z95 * many.std())
     bias, limit = sum(one.bias for one in found) / options.sets, d * (shift**2 + (scale - 1) ** 2)
-    print(
-        f"fd, shift {shift:g}, scale {scale:g}: {limit:.2f} at infinitely many, coverage"
-        f" {covered:.3f}, width {width:.2f}, bias {bias:.3f} estimated, {many.mean() - limit:.3f}"
-        " true"
-    )
+    case = f"fd, {d} features, shift {shift:g}, scale {scale:g}"
+    said = {"limit": limit, "coverage": covered, "width": width, "bias": bias}
+    said["true bias"] = float(many.mean()) - limit
+    return [(case, name, options.sets, float(value)) for name, value in said.items()]
 
 
 def drawn_features(n: int, seed: int, shift: float = 0.0) -> Features:
@@ -66,7 +70,7 @@ def drawn_features(n: int, seed: int, shift: float = 0.0) -> Features:
     return Features(x, x.square(), (2 * x).softmax(1))
 
 
-def every_metric(options: argparse.Namespace) -> None:
+def every_metric(options: argparse.Namespace) -> Iterator[Row]:
     """The second table."""
     reference = make_reference(drawn_features(150, 0))
     by_name: dict[str, list[Score]] = {name: [] for name in NAMES}
@@ -82,7 +86,8 @@ def every_metric(options: argparse.Namespace) -> None:
         )
         covered = ((low <= values.mean()) & (values.mean() <= high)).double().mean()
         width = (high - low).mean() / (2 * Z95 * values.std())
-        print(f"{name}: mean {values.mean():.4f}, coverage {covered:.3f}, width {width:.2f}")
+        yield name, "coverage", options.sets, float(covered)
+        yield name, "width", options.sets, float(width)
 
 
 def main() -> None:
@@ -93,10 +98,18 @@ def main() -> None:
     parser.add_argument("--truth", type=int, default=1500)
     parser.add_argument("--resamples", type=int, default=100)
     parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--csv", type=Path, help="where the table is written too")
     options = parser.parse_args()
-    for shift, scale in ((0.5, 1.0), (0.5, 1.3), (0.0, 1.0)):
-        frechet(shift, scale, options)
-    every_metric(options)
+    cases = ((0.5, 1.0), (0.5, 1.3), (0.0, 1.0))
+    rows = [row for shift, scale in cases for row in frechet(shift, scale, options)]
+    rows += every_metric(options)
+    for case, name, _, value in rows:
+        print(f"{case}: {name} {value:.3f}")
+    if options.csv is not None:
+        with options.csv.open("w", newline="") as file:
+            lines = [(case, name, n, f"{value:.6g}") for case, name, n, value in rows]
+            head = ("case", "figure", "n", "value")
+            csv.writer(file, lineterminator="\n").writerows([head, *lines])
 
 
 if __name__ == "__main__":

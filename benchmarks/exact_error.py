@@ -1,7 +1,7 @@
 """RMSE to the exact solution on the bundled mixture: sampler × grid × steps, from the same noise.
 
 Usage: python benchmarks/exact_error.py [--n 256] [--seed 0] [--grids quadratic,loglinear] [--steps
-5,10,20,50]
+5,10,20,50] [--csv docs/tables/exact.csv]
 
 RMSE per pixel in [−1, 1] between a sampler's images and the exact end of the probability-flow ODE
 from the state in which the sampler starts. Each grid's first and last level is printed: samplers
@@ -13,6 +13,7 @@ noise).
 from __future__ import annotations
 
 import argparse
+import csv
 from pathlib import Path
 
 import torch
@@ -38,12 +39,15 @@ SAMPLERS = (
 )
 
 
-def ratio_interval(squares: torch.Tensor, base: torch.Tensor) -> str:
+HEAD = ("grid", "sampler", "steps", "n", "seed", "rmse", "ratio", "ratio_low", "ratio_high")
+
+
+def ratio_interval(squares: torch.Tensor, base: torch.Tensor) -> tuple[float, float, float]:
     """√(Σ squares/Σ base) over per-sample squared errors (n,), with its 95 % bootstrap interval."""
     picks = torch.randint(len(base), (2000, len(base)), generator=torch.Generator().manual_seed(0))
     ratios = (squares[picks].sum(1) / base[picks].sum(1)).sqrt()
     low, high = torch.quantile(ratios, torch.tensor([0.025, 0.975], dtype=ratios.dtype)).tolist()
-    return f"{float((squares.sum() / base.sum()).sqrt()):.3f} [{low:.3f}, {high:.3f}]"
+    return float((squares.sum() / base.sum()).sqrt()), low, high
 
 
 def main() -> None:
@@ -57,11 +61,13 @@ def main() -> None:
         "--samplers", help="recipes separated by ';', the first one being the base of the ratios"
     )
     parser.add_argument("--cache", type=Path, default=Path("runs/exact"))
+    parser.add_argument("--csv", type=Path, help="where the table is written too")
     arguments = parser.parse_args()
     model = dd.load_model(arguments.model)
     samplers = arguments.samplers.split(";") if arguments.samplers else SAMPLERS
     counts = [int(s) for s in arguments.steps.split(",")]
     noise = noise_for(arguments.seed, range(arguments.n), model.shape or ())
+    rows: list[tuple[object, ...]] = []
     for name in arguments.grids.split(","):
         grids = {n: dd.grid(name, model.process, n) for n in counts}
         truth = {}
@@ -102,10 +108,18 @@ def main() -> None:
                 + "".join(f"{float(squares[recipe, n].mean().sqrt()):>10.4f}" for n in counts)
             )
         print(f"\n{'over ' + samplers[0]:<36}" + "".join(f"{n:>24}" for n in counts))
-        for recipe in samplers[1:]:
-            cells = (ratio_interval(squares[recipe, n], squares[samplers[0], n]) for n in counts)
-            print(f"{recipe:<36}" + "".join(f"{cell:>24}" for cell in cells), flush=True)
+        for recipe in samplers:
+            over = [ratio_interval(squares[recipe, n], squares[samplers[0], n]) for n in counts]
+            texts = (f"{ratio:.3f} [{low:.3f}, {high:.3f}]" for ratio, low, high in over)
+            print(f"{recipe:<36}" + "".join(f"{text:>24}" for text in texts), flush=True)
+            for n, found in zip(counts, over, strict=True):
+                error = float(squares[recipe, n].mean().sqrt())
+                values = (f"{value:.6g}" for value in (error, *found))
+                rows.append((name, recipe, n, arguments.n, arguments.seed, *values))
         print()
+    if arguments.csv is not None:
+        with arguments.csv.open("w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([HEAD, *rows])
 
 
 if __name__ == "__main__":

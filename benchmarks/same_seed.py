@@ -1,7 +1,7 @@
 """How far apart two runs of one seed are when a single convention differs: the table of
 docs/same-seed.md.
 
-    python benchmarks/same_seed.py [--n 32]
+    python benchmarks/same_seed.py [--n 32] [--csv docs/tables/same-seed.csv]
 
 Each row is one change; the number is the root mean square over the images, in steps of 8 bits, with
 the 95 % interval of its mean over images.
@@ -10,7 +10,9 @@ the 95 % interval of its mean over images.
 from __future__ import annotations
 
 import argparse
+import csv
 import math
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -27,7 +29,12 @@ THIRD = "dpmpp(order=3, released=true, lower_order_final={})"
 
 ROWS: tuple[tuple[str, tuple[str, str, int], tuple[str, str, int], dict[str, bool]], ...] = (
     ("start from σ·noise, not √(α² + σ²)·noise: leading grid", BASE, BASE, {"small": True}),
-    ("the same, from σ/α = 14.6", ("dpmpp", LOW, 20), ("dpmpp", LOW, 20), {"small": True}),
+    (
+        "the same, from σ/α = 14.6 (DPM-Solver++, Karras)",
+        ("dpmpp", LOW, 20),
+        ("dpmpp", LOW, 20),
+        {"small": True},
+    ),
     ("spacing trailing, not leading", BASE, ("ddim", "uniform(spacing=trailing)", 20), {}),
     ("spacing linspace, not leading", BASE, ("ddim", "uniform(spacing=linspace)", 20), {}),
     ("steps_offset 1, not 0", BASE, ("ddim", "uniform(spacing=leading, offset=1)", 20), {}),
@@ -38,15 +45,20 @@ ROWS: tuple[tuple[str, tuple[str, str, int], tuple[str, str, int], dict[str, boo
         {},
     ),
     ("times not rounded (linspace)", ("ddim", "normal", 20), ("ddim", "linspace", 20), {}),
-    ("x0 clipped to [−1, 1] (clip_sample)", BASE, ("ddim | threshold(eps=keep)", LEADING, 20), {}),
     (
-        "gradient estimation's last step plain (ComfyUI)",
+        "x0 clipped to [−1, 1] (`clip_sample`)",
+        BASE,
+        ("ddim | threshold(eps=keep)", LEADING, 20),
+        {},
+    ),
+    (
+        "gradient estimation's last step plain (ComfyUI; 10 steps)",
         ("ge", "loglinear(end=zero)", 10),
         ("ge(last=plain)", "loglinear(end=zero)", 10),
         {},
     ),
     (
-        "lower orders at the end (10 steps)",
+        "lower orders at the end (third order, 10 steps)",
         (THIRD.format("never"), OPEN, 10),
         (THIRD.format("always"), OPEN, 10),
         {},
@@ -76,13 +88,20 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--n", type=int, default=32, help="images")
-    n = parser.parse_args().n
+    parser.add_argument("--csv", type=Path, help="where the table is written too")
+    asked = parser.parse_args()
+    n = asked.n
     model = dd.load_model("cifar10-mixture")
-    print("| what differs | RMS difference |\n|---|---|")
+    rows: list[tuple[object, ...]] = [("what", "n", "value", "low", "high")]
     for what, one, other, changes in ROWS:
         gap = (images(model, *one, n, {}) - images(model, *other, n, changes)) * 127.5
         each = gap.square().flatten(1).mean(1).sqrt()
-        print(f"| {what} | {each.mean():.2g} ± {Z95 * each.std() / math.sqrt(n):.1g} |", flush=True)
+        value, half = float(each.mean()), float(Z95 * each.std() / math.sqrt(n))
+        print(f"{what}: {value:.2g} ± {half:.1g}", flush=True)
+        rows.append((what, n, *(f"{x:.6g}" for x in (value, value - half, value + half))))
+    if asked.csv is not None:
+        with asked.csv.open("w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 if __name__ == "__main__":

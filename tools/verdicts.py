@@ -74,9 +74,8 @@ out. `make verdicts` computes all of it again, with the pages' tables, from the 
 fails where they disagree; this page is what it wrote. "Undecided" means that 5 % is not reached
 within the family, which is not equality.
 
-Sentences of [measurements](measurements.md), [same seed](same-seed.md),
-[constraints](constraints.md) and [metrics](metrics.md) are compared with the tables on their own
-pages, which their commands print.
+Sentences of [measurements](measurements.md) are compared with the tables on that page, which their
+commands print.
 Without any table kept here are the rows of the closed form and of its weights in
 [calibration](calibration.md), times ([measurements](measurements.md), [training](training.md)),
 single runs that are looked at ([theory](theory.md), [landscape](landscape.md)), and the networks'

@@ -11,7 +11,16 @@ from collections.abc import Callable, Iterator
 
 from tools.verdict_tables import Tables
 
-from . import calibration, conflicts, guidance, peculiarity, restore, samplers
+from . import (
+    calibration,
+    conflicts,
+    guidance,
+    known_truth,
+    peculiarity,
+    restore,
+    same_seed,
+    samplers,
+)
 
 Maker = Callable[[Tables], list[list[str]]]
 MAKERS: dict[str, Maker] = {
@@ -21,6 +30,8 @@ MAKERS: dict[str, Maker] = {
     **conflicts.MAKERS,
     **calibration.MAKERS,
     **restore.MAKERS,
+    **same_seed.MAKERS,
+    **known_truth.MAKERS,
 }
 """By name, what gives the cells of a table, the first row its head."""
 MARKED = re.compile(r"<!-- table: (\S+) -->\n\n((?:^\|.*\n)*)", re.MULTILINE)
