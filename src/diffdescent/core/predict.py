@@ -23,6 +23,7 @@ from .guidance_terms import UNGUIDED, GuidanceTerms
 from .process import Point, Process
 
 Basis = Literal["x0", "eps"]
+BASES: tuple[Basis, ...] = ("x0", "eps")
 Kind = Literal["eps", "x0", "v", "flow", "score"]
 KINDS: tuple[Kind, ...] = ("eps", "x0", "v", "flow", "score")
 
@@ -41,7 +42,9 @@ class Conversion(NamedTuple):
     eps: Affine
 
     def to(self, basis: Basis) -> Affine:
-        """The map to ``basis``."""
+        """The map to ``basis``. Raises :class:`UserError` for one that does not exist."""
+        if basis not in BASES:
+            raise unknown("basis", basis, BASES)
         return self.x0 if basis == "x0" else self.eps
 
 

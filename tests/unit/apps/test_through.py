@@ -160,7 +160,7 @@ def test_conflicts_and_landscape_of_a_prompt(pipeline: Path, tmp_path: Path) -> 
     assert "RMSE" in done.stdout
     assert (scene / "strip.png").is_file()
     wrong = run("conflicts", pipeline, "--guidance", "cfg(scale=4)", code=2)
-    assert "say what it draws with --prompt" in wrong.stderr
+    assert "say what to draw with --prompt" in wrong.stderr
     wrong = run("landscape", "mnist", "--guidance-scale", 3, code=2)
     assert "--guidance-scale belongs to a prompt" in wrong.stderr
 

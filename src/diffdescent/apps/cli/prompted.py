@@ -16,6 +16,17 @@ from diffdescent.core.predict import Predictor
 from diffdescent.models import load_model
 
 
+def without_a_prompt(name: str, options: Mapping[str, object], ways: str = "--prompt") -> None:
+    """Raise :class:`UserError` for the first option that belongs to a prompt, and for a model that
+    needs one; ``ways`` is how a prompt is given."""
+    for option, value in options.items():
+        if value is not None:
+            flag = option.replace("_", "-")
+            raise UserError(f"--{flag} belongs to a prompt; give {ways} too.")
+    if wants_prompt(Path(name)):
+        raise UserError(f"{name!r} is a text-to-image pipeline; say what to draw with {ways}.")
+
+
 def prompted(
     name: str,
     prompt: str | None,
@@ -33,13 +44,7 @@ def prompted(
             to a prompt without one.
     """
     if prompt is None:
-        for option, value in options.items():
-            if value is not None:
-                raise UserError(f"--{option.replace('_', '-')} belongs to a prompt; give --prompt.")
-        if wants_prompt(Path(name)):
-            raise UserError(
-                f"{name!r} is a text-to-image pipeline; say what it draws with --prompt."
-            )
+        without_a_prompt(name, options)
         return load_model(name, device)
     if not prompt.strip():
         raise UserError("--prompt is empty; say what to draw.")

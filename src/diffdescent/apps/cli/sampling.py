@@ -136,6 +136,7 @@ def sample(
     from diffdescent.run import NOISES
 
     from . import drawing, presetting, prompting
+    from .prompted import without_a_prompt
 
     if batch_size < 1 or (micro_batch is not None and micro_batch < 1):
         raise UserError("--batch-size and --micro-batch must be at least 1.")
@@ -186,15 +187,13 @@ def sample(
             )
         )
         return
-    _refuse_without_a_prompt(
-        model,
-        {
-            "--negative-prompt": negative_prompt,
-            "--guidance-scale": guidance_scale,
-            "--width": width,
-            "--height": height,
-        },
-    )
+    of_a_prompt = {
+        "negative_prompt": negative_prompt,
+        "guidance_scale": guidance_scale,
+        "width": width,
+        "height": height,
+    }
+    without_a_prompt(model, of_a_prompt, "--prompt, or --prompts FILE")
     if strength is not None and init is None:
         raise UserError("--strength needs --init, the images that get so much noise.")
     if threads is not None:
@@ -239,17 +238,3 @@ def _refuse_with_a_prompt(options: Mapping[str, object]) -> None:
     for option, value in options.items():
         if value is not None:
             raise UserError(f"{option} has no meaning for a prompt; leave it out.")
-
-
-def _refuse_without_a_prompt(model: str, options: Mapping[str, object]) -> None:
-    """Raise :class:`UserError` for the first option that was given, and for a pipeline."""
-    from diffdescent.apps.textimage import wants_prompt
-
-    for option, value in options.items():
-        if value is not None:
-            raise UserError(f"{option} belongs to a prompt; give --prompt or --prompts too.")
-    if wants_prompt(Path(model)):
-        raise UserError(
-            f"{model!r} is a text-to-image pipeline; say what to draw with --prompt, or --prompts"
-            " FILE."
-        )
