@@ -76,8 +76,7 @@ within the family, which is not equality.
 
 Sentences of [measurements](measurements.md) are compared with the tables on that page, which their
 commands print.
-Without any table kept here are the rows of the closed form and of its weights in
-[calibration](calibration.md), times ([measurements](measurements.md), [training](training.md)),
+Without any table kept here are times ([measurements](measurements.md), [training](training.md)),
 single runs that are looked at ([theory](theory.md), [landscape](landscape.md)), and the networks'
 [cards](cards/cifar10.md). They say what was seen there, not what was tested.
 

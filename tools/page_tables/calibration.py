@@ -12,10 +12,12 @@ from tools.verdict_tables import BUNDLED, Tables
 
 from diffdescent.base.statistics import student_mean
 
+from .crossed import each
+
 MODELS = {
     "cifar10-{}": ("`cifar10`", ("3", "4", "5", "6", "8", "10")),
     "cifar10-unlabelled-{}": ("`cifar10`, no labels", ("3", "4", "5", "6", "8", "10")),
-    "cifar10-cfg4-{}": ("`cifar10`, `cfg(scale=4)`", ("5",)),
+    "cifar10-cfg4-{}": ("`cifar10`, `cfg(scale=4)`", ("3", "4", "5", "6", "8", "10")),
     "cifar10-mixture-{}": ("`cifar10-mixture`", ("3", "4", "5", "6", "8", "10")),
     "cifar10-mixture-unlabelled-{}": ("`cifar10-mixture`, no labels", ("5",)),
     "mnist-{}": ("`mnist`", ("3", "4", "5", "6", "8", "10")),
@@ -102,10 +104,10 @@ PARTS = {
 }
 
 
-def parts(tables: Tables) -> list[list[str]]:
+def parts(tables: Tables, model: str) -> list[list[str]]:
     """Ratios over the seeds, and to those of the first part at the same seeds, by their
     logarithms."""
-    rows = tables.read("tables/calibration-parts.csv")
+    rows = tables.select("tables/calibration-parts.csv", {"model": model})
     ratios: dict[str, dict[str, float]] = {}
     for row in rows:
         ratios.setdefault(row["part"], {})[row["seed"]] = float(row["ratio"])
@@ -118,6 +120,22 @@ def parts(tables: Tables) -> list[list[str]]:
             against = f"{Interval(*np.exp((apart.value, apart.low, apart.high))):2}"
         mean = show(float(np.mean(list(found.values()))), "2")
         lines.append([PARTS.get(part, part), str(len(found)), mean, against])
+    return lines
+
+
+CLOSED = {name: f"`{name}`" for name in ("ge", "plms", "dpmpp(order=2)", "unipc")} | {
+    f"gaussian, order {k}": f"`gaussian`, order {k}" for k in (1, 2, 3)
+}
+
+
+def closed_form(tables: Tables) -> list[list[str]]:
+    """In bold the least of a line, which need not be measurably so."""
+    file = "tables/closed-form.csv"
+    lines = [["model, evaluations", *(CLOSED.values())]]
+    for line in each(tables.read(file), "model", "nfe"):
+        values = [float(tables.one(file, **line, sampler=name)["value"]) for name in CLOSED]
+        shown = (f"**{show(v, '4.')}**" if v == min(values) else show(v, "4.") for v in values)
+        lines.append([f"`{line['model']}`, {line['nfe']}", *shown])
     return lines
 
 
@@ -154,9 +172,11 @@ def elsewhere(tables: Tables, file: str) -> list[list[str]]:
 
 
 MAKERS = {
-    "calibration-parts": parts,
+    "calibration-parts": functools.partial(parts, model="cifar10-mixture"),
+    "calibration-parts-cifar10": functools.partial(parts, model="cifar10"),
     "calibration-elsewhere": functools.partial(elsewhere, file="cifar10-5.json"),
     "calibration-elsewhere-cfg": functools.partial(elsewhere, file="cifar10-cfg4-5.json"),
+    "closed-form": closed_form,
     "calibrated-bundled": bundled,
     "calibrated-distance": distance,
     "calibrated-distributions": distributions,
