@@ -71,6 +71,7 @@ def test_ours_pass_their_test_of_the_adjoint(physics: Any, name: str) -> None:
     a = OPERATORS[name]().bind(SHAPE, dtype=F64)
     theirs = physics.LinearPhysics(A=a.forward, A_adjoint=a.adjoint)
     assert float(theirs.adjointness_test(drawn(SHAPE, 3, 1, F64))) < 1e-10
+    torch.manual_seed(0)  # their power iteration starts anywhere
     norm = float(theirs.compute_norm(drawn(SHAPE, 4, 1, F64), verbose=False, squared=False))
     if a.has_svd:
         assert norm == pytest.approx(float(a.singular.max()), rel=0.02)

@@ -45,7 +45,7 @@ def test_a_file_is_fitted_and_sampled_with(tmp_path: Path) -> None:
 def test_bad_options_are_one_sentence(tmp_path: Path) -> None:
     out = str(tmp_path / "x.json")
     assert "3 to 12" in run("calibrate", "mnist", "--nfe", "20", "--out", out, code=2).stderr
-    assert "JSON" in run("calibrate", "mnist", "--out", str(tmp_path / "x"), code=2).stderr
+    assert ".json" in run("calibrate", "mnist", "--out", str(tmp_path / "x"), code=2).stderr
     few = run("calibrate", "nowhere", "--trajectories", "8", "--out", out, code=2).stderr
     assert "too few for 5 evaluations; give at least 10 and 8" in few  # before the model is sought
     for option, match in (("--loss", "Unknown loss 'x'"), ("--prior", "Unknown prior 'x'")):

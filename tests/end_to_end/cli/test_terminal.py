@@ -145,7 +145,7 @@ def test_the_plain_list_has_a_line_of_each_name(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("COLUMNS", "80")
     text = run("list").stdout
     lines = text.splitlines()
-    for name in ("unipc", "momentum", "karras", "cifar10", "calibrated('cifar10-5')", "cfg"):
+    for name in ("unipc", "momentum", "karras", "cifar10", "calibrated('cifar10-N')", "cfg"):
         assert sum(line.startswith(f" {name}  ") for line in lines) == 1, name
     assert len(lines) < 160
     assert max(map(cell_len, lines)) <= 80

@@ -76,9 +76,12 @@ def _not_a_part(name: str) -> UserError:
 
 
 def _print_lines(console: Any, part: str, found: Mapping[str, Mapping[str, Any]]) -> None:
-    """A line of each name; of the names of other libraries how many there are."""
+    """A line of each name; of calibrated samplers a line for all their numbers of evaluations N, of
+    the names of other libraries how many there are."""
     if part == "aliases":
         said = {kind: f"{len(names)} names of other libraries" for kind, names in found.items()}
+    elif part == "calibrated":
+        said = _by_case(found)
     else:
         said = {name: str(next(iter(row.values()))) for name, row in found.items()}
     width = max(map(len, said)) + 2
@@ -87,6 +90,14 @@ def _print_lines(console: Any, part: str, found: Mapping[str, Mapping[str, Any]]
         line = textwrap.shorten(text, max(20, console.width - width - 1), placeholder=" …")
         console.print(Text.assemble(" ", (name.ljust(width), "bold"), line))
     console.print()
+
+
+def _by_case(found: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    counts: dict[tuple[str, str], list[str]] = {}
+    for name, row in found.items():
+        case = name.replace(f"-{row['evaluations']}'", "-N'")
+        counts.setdefault((case, row["fitted for"]), []).append(row["evaluations"])
+    return {case: f"{known}; N = {', '.join(some)}" for (case, known), some in counts.items()}
 
 
 def _table(part: str, found: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -124,10 +135,9 @@ def _found(part: str) -> dict[str, Any]:
     if part == "models":
         return {name: vars(model) for name, model in bundled_models().items()}
     if part == "calibrated":
-        return {
-            f"calibrated('{name}')": _fitted(bundled_sampler(path))
-            for name, path in bundled_samplers().items()
-        }
+        solvers = {name: bundled_sampler(path) for name, path in bundled_samplers().items()}
+        by_count = sorted(solvers, key=lambda name: (name.rpartition("-")[0], solvers[name].nfe))
+        return {f"calibrated('{name}')": _fitted(solvers[name]) for name in by_count}
     if part == "aliases":
         classes = {name: f"{text} @ {grid}" for name, (text, grid) in SCHEDULERS.items()}
         return {"samplers": {**ALIASES, **classes}, "grids": dict(GRID_ALIASES)}
