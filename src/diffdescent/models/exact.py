@@ -56,6 +56,13 @@ def check_point(point: Point) -> None:
         )
 
 
+def given(*tensors: Tensor | None) -> tuple[Tensor, ...]:
+    """Copies of what a model was made of, for its fingerprint: what is computed from it, such as
+    eigenvectors, differs by rounding between machines and numbers of threads."""
+    known = (t.detach().cpu().clone() for t in tensors if t is not None)
+    return tuple(t.double() if t.is_floating_point() else t for t in known)
+
+
 def digest(tensors: Iterable[Tensor], *words: object) -> str:
     """SHA-256 over tensors (dtype, shape and bytes) and words: the identity of a model or a
     problem."""

@@ -12,7 +12,7 @@ from diffdescent.base.errors import UserError
 from diffdescent.core.process import Point, Process
 
 from .covariance import Covariance
-from .exact import Exact, ExactKind, check_point, digest, float64_device
+from .exact import Exact, ExactKind, check_point, digest, float64_device, given
 
 
 class Gaussian(Exact):
@@ -57,6 +57,7 @@ class Gaussian(Exact):
         self.covariance = Covariance.build(
             flat, None if factors is None else factors.detach().cpu()
         )
+        self._given = given(self.mean, flat, factors)
         self._moved: dict[torch.device, tuple[Tensor, Covariance]] = {}
 
     def _on(self, device: torch.device) -> tuple[Tensor, Covariance]:
@@ -128,7 +129,4 @@ class Gaussian(Exact):
         )
 
     def fingerprint(self) -> str:
-        c = self.covariance
-        return digest(
-            (self.mean, c.variances, c.directions, c.values), "gaussian", self.sample_shape
-        )
+        return digest(self._given, "gaussian", self.sample_shape)

@@ -14,7 +14,7 @@ from diffdescent.core.process import Point, Process
 
 from .coordinates import Coordinates, Cosine, Pixels
 from .covariance import Covariance
-from .exact import Exact, ExactKind, check_point, digest, float64_device, member_mask
+from .exact import Exact, ExactKind, check_point, digest, float64_device, given, member_mask
 
 
 class _Stacked(NamedTuple):
@@ -60,6 +60,8 @@ class Mixture(Exact):
         shape: of one sample; by default that of one mean.
         coordinates: the rotation in which means, variances and factors are written; pixels by
             default.
+        source: the tensors from which these were computed, such as a file's, for the fingerprint;
+            by default these themselves.
 
     Raises:
         UserError: shapes that do not fit, and weights or variances that are not positive.
@@ -79,6 +81,7 @@ class Mixture(Exact):
         classes: Sequence[str] | None = None,
         shape: tuple[int, ...] | None = None,
         coordinates: Coordinates | None = None,
+        source: Sequence[Tensor] | None = None,
         name: str = "mixture",
         device: torch.device | str | None = None,
     ) -> None:
@@ -124,6 +127,8 @@ class Mixture(Exact):
                 "Either every component's variances are constant over the coordinates that the"
                 " factors act on, or none's are; fit all of them with one kind of residual."
             )
+        parts = (weights, means, variances, factors, labels) if source is None else source
+        self._given = given(*parts)
         self._moved: dict[torch.device, _Stacked] = {}
 
     def _on(self, device: torch.device) -> _Stacked:
@@ -249,9 +254,6 @@ class Mixture(Exact):
         return self.transform(uniforms, normals, cond)
 
     def fingerprint(self) -> str:
-        parts = [self.weights, self.means]
-        for c in self.covariances:
-            parts += [c.variances, c.directions, c.values]
-        parts += [] if self.labels is None else [self.labels]
-        parts += [self.coordinates.order] if isinstance(self.coordinates, Cosine) else []
-        return digest(parts, "mixture", self.sample_shape, type(self.coordinates).__name__)
+        order = (self.coordinates.order,) if isinstance(self.coordinates, Cosine) else ()
+        kind = type(self.coordinates).__name__
+        return digest((*self._given, *order), "mixture", self.sample_shape, kind)

@@ -149,6 +149,7 @@ def _assemble(
         classes=classes,
         shape=shape,
         coordinates=Cosine(shape, tensors["order"]) if "order" in tensors else None,
+        source=[tensors[key] for key in sorted(tensors)],
         name=name,
         device=device,
     )

@@ -118,3 +118,17 @@ def test_rows_that_use_what_was_not_kept_are_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"rows\[2\] uses evaluations that rows\[1\] has not kept"):
         load_fitted(path)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_every_model_is_known_with_any_number_of_threads(threads: int) -> None:
+    """What a model computes from its file (eigenvectors) differs by rounding; its fingerprint must
+    not, or the bundled samplers would not be found."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        for name, path in bundled_samplers(5).items():
+            fitted = load_fitted(path).fitted_for
+            assert info(dd.load_model(fitted["model"])).fingerprint == fitted["fingerprint"], name
+    finally:
+        torch.set_num_threads(before)
