@@ -3,7 +3,7 @@
     python benchmarks/closed_form.py --out closed-form.csv [--model cifar10-mixture] [--nfe 5]
 
 The mean distance to the model's own solution (64 levels of ``unipc(order=3)``), labels in turn,
-each sampler on the best of some twenty grids. The grids are chosen on half of the noises and the
+each sampler on the best of some 25 grids. The grids are chosen on half of the noises and the
 distances measured on the other half, so no sampler gains by its number of grids. The spectrum is
 measured on 64 samples of the model. ``difference`` is to the best of the samplers that are not
 ``gaussian``, paired, with Student's 95 % interval. Rows are appended to the file.
@@ -12,7 +12,6 @@ measured on 64 samples of the model. ``difference`` is to the best of the sample
 from __future__ import annotations
 
 import argparse
-import csv
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,9 @@ from pathlib import Path
 import torch
 
 import diffdescent as dd
+from diffdescent.base.csv_text import csv_text
 from diffdescent.base.errors import UserError
+from diffdescent.base.files import write_atomically
 from diffdescent.core.recipe import parse, parse_grid
 from diffdescent.core.spectrum.power import measure_spectrum
 from diffdescent.run.calibrate.fixed import usual_grids
@@ -108,9 +109,8 @@ def main() -> None:
         for one in (Interval.of(there), Interval.of(there - best)):
             values += [f"{v:.6g}" for v in (one.value, one.low, one.high)]
         rows.append((asked.model, asked.nfe, n, name, grid, *values))
-    fresh = not asked.out.exists()
-    with asked.out.open("a", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([HEAD, *rows] if fresh else rows)
+    before = asked.out.read_text() if asked.out.exists() else csv_text([HEAD])
+    write_atomically(asked.out, (before + csv_text(rows)).encode())
 
 
 if __name__ == "__main__":

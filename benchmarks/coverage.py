@@ -14,12 +14,13 @@ standard deviations over the sets. S sets know a coverage to ±1.96·√(.95·.0
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
+from diffdescent.base.csv_text import csv_text
+from diffdescent.base.files import write_atomically
 from diffdescent.base.statistics import Z95
 from diffdescent.evaluate import (
     Features,
@@ -106,10 +107,9 @@ def main() -> None:
     for case, name, _, value in rows:
         print(f"{case}: {name} {value:.3f}")
     if options.csv is not None:
-        with options.csv.open("w", newline="") as file:
-            lines = [(case, name, n, f"{value:.6g}") for case, name, n, value in rows]
-            head = ("case", "figure", "n", "value")
-            csv.writer(file, lineterminator="\n").writerows([head, *lines])
+        lines = [(case, name, n, f"{value:.6g}") for case, name, n, value in rows]
+        head = ("case", "figure", "n", "value")
+        write_atomically(options.csv, csv_text([head, *lines]).encode())
 
 
 if __name__ == "__main__":

@@ -13,12 +13,13 @@ noise).
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
 
 import torch
 
 import diffdescent as dd
+from diffdescent.base.csv_text import csv_text
+from diffdescent.base.files import write_atomically
 from diffdescent.models.flowmap import exact_solution
 from diffdescent.run import initial_state, noise_for
 
@@ -118,8 +119,7 @@ def main() -> None:
                 rows.append((name, recipe, n, arguments.n, arguments.seed, *values))
         print()
     if arguments.csv is not None:
-        with arguments.csv.open("w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows([HEAD, *rows])
+        write_atomically(arguments.csv, csv_text([HEAD, *rows]).encode())
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ intervals over the images.
 from __future__ import annotations
 
 import argparse
-import csv
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -19,12 +19,36 @@ from diffdescent.constraints import MeasuredSet
 from diffdescent.operators import parse_operator
 
 import diffdescent as dd
+from diffdescent.base.csv_text import csv_text
+from diffdescent.base.files import write_atomically
+from diffdescent.base.statistics import Estimate
 from diffdescent.core.transforms import Project
 from diffdescent.evaluate.posterior import judge_posterior
+from diffdescent.models import bundled
+from diffdescent.models.mixture_file import load_mixture
 from diffdescent.models.posterior import posterior
 
-SAMPLERS = ("ddim", "ddim(eta=1)")
-STEPS = (20, 100)
+CASES = [(sampler, steps) for sampler in ("ddim", "ddim(eta=1)") for steps in (20, 100)]
+
+
+def judged(
+    n: int, each: int, cases: Sequence[tuple[str, int]] = CASES
+) -> Iterator[tuple[str, int, dict[str, Estimate]]]:
+    """Each sampler and number of steps with its metrics, from ``each`` samples of ``n`` images."""
+    model, shape = load_mixture(bundled()["cifar10-mixture"]), (3, 32, 32)
+    single, exact = (
+        parse_operator("downsample(4)").bind(shape, dtype=dtype)
+        for dtype in (torch.float32, torch.float64)
+    )
+    y = exact.forward(model.sample(n, torch.Generator().manual_seed(0)))
+    known = posterior(model, "downsample(4)", y, noise=0.0)
+    keeps_y = Project(MeasuredSet(single, y.float().repeat(each, 1, 1, 1)))
+    for sampler, steps in cases:
+        recipe, count = dd.sampler(sampler) | keeps_y, each * n
+        made = dd.sample(
+            model, recipe, steps=steps, grid="karras", n=count, batch_size=count
+        ).images.view(each, n, *shape)
+        yield sampler, steps, judge_posterior(made, known, exact, y, noise=0.0)
 
 
 def main() -> None:
@@ -35,32 +59,14 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=20, help="of each image")
     parser.add_argument("--csv", type=Path, help="where the table is written too")
     asked = parser.parse_args()
-    n, each = asked.images, asked.samples
-    model, shape = dd.load_model("cifar10-mixture"), (3, 32, 32)
-    single, exact = (
-        parse_operator("downsample(4)").bind(shape, dtype=dtype)
-        for dtype in (torch.float32, torch.float64)
-    )
-    truth = model.sample(n, torch.Generator().manual_seed(0))  # type: ignore[attr-defined]
-    y = exact.forward(truth)
-    known = posterior(model, "downsample(4)", y, noise=0.0)
-    keeps_y = Project(MeasuredSet(single, y.float().repeat(each, 1, 1, 1)))
     rows: list[tuple[object, ...]] = [("sampler", "steps", "metric", "n", "value", "low", "high")]
-    for sampler in SAMPLERS:
-        for steps in STEPS:
-            count = each * n
-            made = dd.sample(
-                model, dd.sampler(sampler) | keeps_y, steps=steps, grid="karras", n=count,
-                batch_size=count,
-            ).images  # fmt: skip
-            found = judge_posterior(made.view(each, n, *shape), known, exact, y, noise=0.0)
-            print(sampler, steps, *(f"{name} {one}" for name, one in found.items()), sep="\n  ")
-            for name, one in found.items():
-                values = (f"{value:.6g}" for value in (one.value, one.low, one.high))
-                rows.append((sampler, steps, name, n, *values))
+    for sampler, steps, found in judged(asked.images, asked.samples):
+        print(sampler, steps, *(f"{name} {one}" for name, one in found.items()), sep="\n  ")
+        for name, one in found.items():
+            values = (f"{value:.6g}" for value in (one.value, one.low, one.high))
+            rows.append((sampler, steps, name, asked.images, *values))
     if asked.csv is not None:
-        with asked.csv.open("w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
+        write_atomically(asked.csv, csv_text(rows).encode())
 
 
 if __name__ == "__main__":

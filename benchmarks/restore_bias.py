@@ -13,7 +13,6 @@ chance, with an interval (Student's t over the measurements, of the mean square)
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import tempfile
 from collections.abc import Sequence
@@ -24,6 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffdescent.base.csv_text import csv_text
+from diffdescent.base.files import write_atomically
 from diffdescent.core.operators import parse_operator
 from diffdescent.core.process import VP
 from diffdescent.core.spectrum.power import measure_spectrum
@@ -144,8 +145,7 @@ def main() -> None:
                     lines.append(row)
                     print(*row, sep="\t", flush=True)
     if asked.csv is not None:
-        with asked.csv.open("w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(lines)
+        write_atomically(asked.csv, csv_text(lines).encode())
 
 
 if __name__ == "__main__":

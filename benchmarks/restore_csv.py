@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from diffdescent.base.csv_text import csv_text
+from diffdescent.base.files import write_atomically
 from diffdescent.base.statistics import Estimate, student_mean
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -87,8 +89,7 @@ def replace(path: Path, head: tuple[str, ...], lines: list[list[str]], old: Any)
     """Write the table: the lines that are not ``old``, and these."""
     with path.open(encoding="utf-8", newline="") as file:
         kept = [row for row in list(csv.reader(file))[1:] if not old(row)]
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([head, *lines, *kept])
+    write_atomically(path, csv_text([head, *lines, *kept]).encode())
 
 
 def main() -> None:

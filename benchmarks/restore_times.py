@@ -13,7 +13,6 @@ interval. What is made is that of ``benchmarks/restore.py``.
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 import time
 from collections.abc import Callable
@@ -24,6 +23,8 @@ import numpy as np
 import torch
 
 import diffdescent as dd
+from diffdescent.base.csv_text import csv_text
+from diffdescent.base.files import write_atomically
 from diffdescent.base.statistics import student_mean
 from diffdescent.core.operators import Linear, parse_operator
 from diffdescent.run.image_files import read_init
@@ -85,8 +86,7 @@ def main() -> None:
         lines.append((*row, *(f"{x:.3f}" for x in known), asked.repeats))
         print(*lines[-1], sep="\t", flush=True)
     if asked.csv is not None:
-        with asked.csv.open("w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(lines)
+        write_atomically(asked.csv, csv_text(lines).encode())
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ the 95 % interval of its mean over images.
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 from pathlib import Path
 
@@ -18,6 +17,8 @@ import torch
 from torch import Tensor
 
 import diffdescent as dd
+from diffdescent.base.csv_text import csv_text
+from diffdescent.base.files import write_atomically
 from diffdescent.base.statistics import Z95
 from diffdescent.core.noise import INITIAL, normals
 
@@ -100,8 +101,7 @@ def main() -> None:
         print(f"{what}: {value:.2g} ± {half:.1g}", flush=True)
         rows.append((what, n, *(f"{x:.6g}" for x in (value, value - half, value + half))))
     if asked.csv is not None:
-        with asked.csv.open("w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
+        write_atomically(asked.csv, csv_text(rows).encode())
 
 
 if __name__ == "__main__":

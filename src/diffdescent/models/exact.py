@@ -57,9 +57,9 @@ def check_point(point: Point) -> None:
 
 
 def given(*tensors: Tensor | None) -> tuple[Tensor, ...]:
-    """Copies of what a model was made of, for its fingerprint: what is computed from it, such as
-    eigenvectors, differs by rounding between machines and numbers of threads."""
-    known = (t.detach().cpu().clone() for t in tensors if t is not None)
+    """What a model was made of, floats as float64, for its fingerprint: what is computed from it,
+    such as eigenvectors, differs by rounding between machines and numbers of threads."""
+    known = (t.detach().cpu() for t in tensors if t is not None)
     return tuple(t.double() if t.is_floating_point() else t for t in known)
 
 

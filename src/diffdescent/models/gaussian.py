@@ -57,7 +57,7 @@ class Gaussian(Exact):
         self.covariance = Covariance.build(
             flat, None if factors is None else factors.detach().cpu()
         )
-        self._given = given(self.mean, flat, factors)
+        self._source = (self.mean, flat, factors)
         self._moved: dict[torch.device, tuple[Tensor, Covariance]] = {}
 
     def _on(self, device: torch.device) -> tuple[Tensor, Covariance]:
@@ -129,4 +129,4 @@ class Gaussian(Exact):
         )
 
     def fingerprint(self) -> str:
-        return digest(self._given, "gaussian", self.sample_shape)
+        return digest(given(*self._source), "gaussian", self.sample_shape)

@@ -127,8 +127,7 @@ class Mixture(Exact):
                 "Either every component's variances are constant over the coordinates that the"
                 " factors act on, or none's are; fit all of them with one kind of residual."
             )
-        parts = (weights, means, variances, factors, labels) if source is None else source
-        self._given = given(*parts)
+        self._source = source or (weights, means, variances, factors, labels)
         self._moved: dict[torch.device, _Stacked] = {}
 
     def _on(self, device: torch.device) -> _Stacked:
@@ -256,4 +255,4 @@ class Mixture(Exact):
     def fingerprint(self) -> str:
         order = (self.coordinates.order,) if isinstance(self.coordinates, Cosine) else ()
         kind = type(self.coordinates).__name__
-        return digest((*self._given, *order), "mixture", self.sample_shape, kind)
+        return digest((*given(*self._source), *order), "mixture", self.sample_shape, kind)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from benchmarks.projected import judged
 
 import diffdescent as dd
 from diffdescent.core.constraints import CONSTRAINTS
@@ -61,3 +62,10 @@ def test_the_truth() -> None:
     after = ran(blocks(PAGE, "python"))
     assert after["found"]["coverage90"].value == pytest.approx(0.9, abs=0.05)
     assert after["found"]["residual"].value == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.slow
+def test_the_first_row_of_the_table_of_projections() -> None:
+    _, _, found = next(judged(8, 20))
+    assert found["coverage50"].value == pytest.approx(0.4267, abs=0.02)
+    assert found["residual"].value == pytest.approx(1, abs=1e-4)

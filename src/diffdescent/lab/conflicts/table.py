@@ -14,8 +14,6 @@ samples:
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from diffdescent.base.csv_text import csv_text
 from diffdescent.base.files import make_folder, write_atomically
 from diffdescent.core.transforms.projection import Pair
 
@@ -102,16 +101,14 @@ class ConflictTable:
 
     def csv(self) -> str:
         """One line a pair and step: every figure, its interval and its number of samples."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
         names = [f"{name}{end}" for name in FIGURES for end in ("", "_low", "_high", "_n")]
-        writer.writerow(["pair", "step", "t", "sigma_over_alpha", *names])
+        lines: list[list[object]] = [["pair", "step", "t", "sigma_over_alpha", *names]]
         for row in self.rows():
             cells = [
                 f"{v:.6g}" for f in row.figures.values() for v in (f.value, f.low, f.high, f.n)
             ]
-            writer.writerow([row.pair, row.step, f"{row.t:g}", f"{row.ratio:.6g}", *cells])
-        return text.getvalue()
+            lines.append([row.pair, row.step, f"{row.t:g}", f"{row.ratio:.6g}", *cells])
+        return csv_text(lines)
 
     def write(self, folder: Path) -> tuple[Path, Path]:
         """The table and the figure: conflicts.csv and conflicts.png in ``folder``."""

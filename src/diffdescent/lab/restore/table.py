@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from diffdescent.base.csv_text import csv_text
 from diffdescent.base.errors import UserError
 from diffdescent.base.files import write_atomically
 from diffdescent.base.statistics import Estimate, student_mean
@@ -99,10 +98,9 @@ def write_table(work: Work, found: list[Row]) -> None:
     if not found:
         raise UserError("There is nothing to write a table of.")
     names = list(dict.fromkeys(name for row in found for name in row.scores))
-    text = io.StringIO()
-    out = csv.writer(text, lineterminator="\n")
     heads = [h for name in names for h in (name, f"{name}_low", f"{name}_high")]
-    out.writerow(["operator", "noise", "nfe", "method", "images", "samples", "seconds", *heads])
+    of_cell = ["operator", "noise", "nfe", "method", "images", "samples", "seconds"]
+    lines: list[list[object]] = [[*of_cell, *heads]]
     for row in found:
         numbers: list[str] = []
         for name in names:
@@ -112,5 +110,5 @@ def write_table(work: Work, found: list[Row]) -> None:
         cell = row.cell
         head = [cell.operator, f"{cell.noise:g}", cell.nfe, cell.method]
         counts = [len(work.given), work.config.n, f"{row.seconds:.4g}"]
-        out.writerow([*head, *counts, *numbers])
-    write_atomically(work.out / "table.csv", text.getvalue().encode())
+        lines.append([*head, *counts, *numbers])
+    write_atomically(work.out / "table.csv", csv_text(lines).encode())

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from diffdescent.base.csv_text import csv_text
 from diffdescent.base.files import write_atomically
 
 from .paired import PairedEstimate
@@ -36,12 +35,9 @@ def write_paired(
 ) -> None:
     """``paired.csv``: what the study tables alone cannot tell, since their intervals are not of
     differences. Differences without an interval are left out."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in (*_behind(lines), *_orderings(published), *_gaps(contrasts)):
-        writer.writerow(f"{x:.6g}" if isinstance(x, float) else x for x in row)
-    write_atomically(out / NAME, text.getvalue().encode())
+    rows = (*_behind(lines), *_orderings(published), *_gaps(contrasts))
+    cells = ([f"{x:.6g}" if isinstance(x, float) else x for x in row] for row in rows)
+    write_atomically(out / NAME, csv_text([COLUMNS, *cells]).encode())
 
 
 def _row(

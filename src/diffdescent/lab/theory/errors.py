@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from diffdescent.base.csv_text import csv_text
 from diffdescent.core.process import Array, Point
 from diffdescent.run.pieces import Arrays
 
@@ -102,14 +101,12 @@ class Errors:
 
     def csv(self) -> str:
         """A line for each evaluation and sample."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["evaluation", "t", "sigma", "sample", *self.values])
+        lines: list[list[object]] = [["evaluation", "t", "sigma", "sample", *self.values]]
         for i, point in enumerate(self.points):
             for j, number in enumerate(self.samples):
                 cells = [f"{v[i, j]:.8g}" for v in self.values.values()]
-                writer.writerow([i, f"{point.t:.8g}", f"{point.ratio:.8g}", number, *cells])
-        return out.getvalue()
+                lines.append([i, f"{point.t:.8g}", f"{point.ratio:.8g}", number, *cells])
+        return csv_text(lines)
 
     def arrays(self) -> Arrays:
         """What was measured, as arrays to be written; the set's own figures are left out."""

@@ -39,7 +39,8 @@ def terminal(results: Results, most: int | None = None) -> Any:
 
     table = ranked_table(results)
     config = results.study.config
-    title = config.title if config.model in config.title else f"{config.title}: {config.model}"
+    named = config.title.endswith(f" {config.model}")
+    title = config.title if named else f"{config.title}: {config.model}"
     shown = RichTable(
         title=f"{title}, {counted(config.n, 'image')} a cell",
         caption=(
