@@ -26,11 +26,12 @@ from diffdescent.base.whole import is_whole
 
 from .batches import Batch, Batches
 from .checkpoint import check_same_run, load_checkpoint, save_checkpoint, training_store
+from .compiled import compiled
 from .config import TrainConfig
 from .ema import EMA
 from .export import export_model, model_folder
 from .networks import build_network, null_class, plain_attention
-from .objectives import EDMLoss, FeaturesLoss, GuideLoss, Objective, VPLoss
+from .objectives import build_objective
 from .optimizer import build_optimizer, rate, set_rate
 from .preview import accuracy, sample_sheet
 from .report import Report
@@ -120,11 +121,10 @@ class _Run:
         self.path = Path(config.out) / "checkpoint.pt"
         if self.path.exists():
             self._resume()
-        runner = torch.compile(self.network) if config.run.compile else self.network
-        self.runner: nn.Module = accelerator.prepare_model(runner)
-        self.objective = _objective(config, self.null)
+        self.objective = build_objective(config, self.null)
         rank, world = accelerator.process_index, accelerator.num_processes
         self.batches = Batches(images, config.data, config.run.batch, config.run.seed, rank, world)
+        self.runner: nn.Module = accelerator.prepare_model(self._runner())
         if self.main:
             training_store(config, self.data_id).claim()
             make_folder(Path(config.out) / "samples")
@@ -133,6 +133,12 @@ class _Run:
         self.ahead = ThreadPoolExecutor(1)
         self.next_batch: Future[Batch] = self.ahead.submit(self.batches.at, self.step)
         self.report = Report(config, self.step, show=self.main and not quiet, write=self.main)
+
+    def _runner(self) -> nn.Module:
+        if not self.config.run.compile:
+            return self.network
+        batch = self._placed(self.batches.at(0))
+        return compiled(self.network.train(), lambda network: self._loss(network, batch))
 
     def _resume(self) -> None:
         state = load_checkpoint(self.path)
@@ -196,8 +202,8 @@ class _Run:
         return every > 0 and (self.step == self.config.run.steps or self.step % every == 0)
 
     def _update(self) -> torch.Tensor:
-        config, device = self.config, self.accelerator.device
-        batch = _to(self.next_batch.result(), device, config.run.channels_last)
+        config = self.config
+        batch = self._placed(self.next_batch.result())
         self.next_batch = self.ahead.submit(self.batches.at, self.step + 1)
         # Layers that draw random numbers themselves (dropout) must draw the same ones after a
         # resume.
@@ -205,14 +211,26 @@ class _Run:
             zlib.crc32(f"{config.run.seed} {self.step} {self.accelerator.process_index}".encode())
         )
         set_rate(self.optimizer, rate(config.optimizer, self.step, config.run.steps))
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.run.precision == "bf16"):
-            loss = self.objective(self.runner, batch)
+        loss = self._loss(self.runner, batch)
         self.accelerator.backward(loss)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), config.optimizer.clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.ema.update(self.network, self.step + 1)
         return torch.stack([loss.detach(), norm.detach()])
+
+    def _loss(self, network: nn.Module, batch: Batch) -> torch.Tensor:
+        bf16 = self.config.run.precision == "bf16"
+        with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=bf16):
+            return self.objective(network, batch)
+
+    def _placed(self, batch: Batch) -> Batch:
+        """The batch on the device, its images in the network's memory layout."""
+        device = self.accelerator.device
+        layout = torch.channels_last if self.config.run.channels_last else torch.preserve_format
+        labels = None if batch.labels is None else batch.labels.to(device)
+        x, noise = (v.to(device, memory_format=layout) for v in (batch.x, batch.noise))
+        return Batch(x, labels, batch.u, batch.drop, noise)
 
     def _diverged(self, since: int) -> str:
         kept = (
@@ -282,19 +300,3 @@ def _read_test(config: TrainConfig) -> ImageSet | None:
             " leave data.test out."
         )
     return test
-
-
-def _objective(config: TrainConfig, null: int | None) -> Objective:
-    if config.task == "features":
-        return FeaturesLoss(config.loss)
-    if config.task == "guide":
-        return GuideLoss(config.process, config.loss)
-    denoising = EDMLoss if config.process.kind == "edm" else VPLoss
-    return denoising(config.process, config.loss, null)
-
-
-def _to(batch: Batch, device: torch.device, channels_last: bool) -> Batch:
-    layout = torch.channels_last if channels_last else torch.preserve_format
-    labels = None if batch.labels is None else batch.labels.to(device)
-    x, noise = (v.to(device, memory_format=layout) for v in (batch.x, batch.noise))
-    return Batch(x, labels, batch.u, batch.drop, noise)

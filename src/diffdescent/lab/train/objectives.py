@@ -17,7 +17,7 @@ from torch import nn
 from diffdescent.core.process import VP
 
 from .batches import Batch
-from .config import LossConfig, ProcessConfig
+from .config import LossConfig, ProcessConfig, TrainConfig
 
 Array = npt.NDArray[np.float64]
 
@@ -171,3 +171,13 @@ class FeaturesLoss:
         return F.cross_entropy(
             network(batch.x).float(), batch.labels, label_smoothing=self.smoothing
         )
+
+
+def build_objective(config: TrainConfig, null: int | None) -> Objective:
+    """The loss that a recipe asks for; ``null`` is the denoiser's null class."""
+    if config.task == "features":
+        return FeaturesLoss(config.loss)
+    if config.task == "guide":
+        return GuideLoss(config.process, config.loss)
+    denoising = EDMLoss if config.process.kind == "edm" else VPLoss
+    return denoising(config.process, config.loss, null)

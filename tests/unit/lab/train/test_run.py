@@ -472,3 +472,39 @@ def test_plain_attention_is_the_fused_one() -> None:
     assert any(
         type(m.processor) is AttnProcessor for m in network.modules() if hasattr(m, "processor")
     )
+
+
+def test_compiled_gradients_are_those_of_the_network(
+    values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compiler that is right trains to the same bits; one that drops the gradients of the inner
+    layers, as PyTorch 2.13 does on a CPU, is refused, though its output is right."""
+    values["run"]["steps"] = 2
+    values["model"]["dropout"] = 0.0
+    plain = train(make_config(values), quiet=True)
+    values["run"]["compile"] = True
+
+    right = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda network: right(network, backend="eager"))
+    values["out"] += "-right"
+    assert train(make_config(values), quiet=True).loss == plain.loss
+
+    class Dropping(torch.nn.Module):
+        def __init__(self, network: torch.nn.Module) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, *args: Any, **options: Any) -> Any:
+            hook = self.network.get_submodule("mid_block").register_forward_hook(
+                lambda module, given, output: output.detach()
+            )
+            try:
+                return self.network(*args, **options)
+            finally:
+                hook.remove()
+
+    monkeypatch.setattr(torch, "compile", Dropping)
+    values["out"] += "-wrong"
+    with pytest.raises(UserError, match=r"other gradients.*the first: .*compile=false"):
+        train(make_config(values), quiet=True)
+    assert not Path(values["out"]).exists()

@@ -1,0 +1,62 @@
+"""``torch.compile`` for a training, held to the gradients of the network itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from diffdescent.base.errors import UserError
+
+
+def compiled(network: nn.Module, loss: Callable[[nn.Module], torch.Tensor]) -> nn.Module:
+    """``torch.compile(network)``, after one backward pass of each has given the same gradients.
+
+    A compiler's fault need not show in the loss: PyTorch 2.13 on a CPU gives the right output of a
+    U-Net of diffusers, and gradients that are exactly zero for every layer below its last
+    upsampling, so that the outermost layers learn alone.
+
+    Args:
+        network: what is trained, its gradients unset; they are unset again afterwards.
+        loss: the loss of a network that computes what ``network`` computes, on one batch.
+
+    Raises:
+        UserError: a parameter's gradient differs by more than half of its length, where that is at
+            least a thousandth of the whole gradient's. Rounding to bfloat16 stays far below.
+    """
+    runner: nn.Module = torch.compile(network)
+    # A compiled network draws other numbers for its dropout.
+    dropouts = {m: m.p for m in network.modules() if isinstance(m, nn.Dropout)}
+    for module in dropouts:
+        module.p = 0.0
+    plain, found = _gradients(network, network, loss), _gradients(network, runner, loss)
+    for module, share in dropouts.items():
+        module.p = share
+    whole = torch.stack([g.norm() for g in plain.values()]).norm()
+    wrong = [
+        name
+        for name, gradient in plain.items()
+        if gradient.norm() > 1e-3 * whole
+        and (found[name] - gradient).norm() > 0.5 * gradient.norm()
+    ]
+    if wrong:
+        raise UserError(
+            f"torch.compile gives other gradients than the network itself for {len(wrong)} of"
+            f" {len(plain)} parameters (the first: {wrong[0]}), a fault of this version of PyTorch"
+            f" ({torch.__version__}); set run.compile=false (on a CPU it gains little)."
+        )
+    return runner
+
+
+def _gradients(
+    network: nn.Module, runner: nn.Module, loss: Callable[[nn.Module], torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    loss(runner).backward()
+    gradients = {
+        name: torch.zeros_like(p) if p.grad is None else p.grad
+        for name, p in network.named_parameters()
+        if p.requires_grad
+    }
+    network.zero_grad(set_to_none=True)
+    return gradients
