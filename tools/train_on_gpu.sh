@@ -14,6 +14,7 @@
 # STATE         the run's folder, which stays on the machine (runs/lent)
 # PYTHON        the interpreter, with diffdescent[train] (python3)
 #
+# Where there is an NVIDIA GPU, the network is compiled and its images are channels-last.
 # The next piece goes on from STATE. Where that was lost with the machine, it starts from the
 # weights of OUT/model.tar, with a new optimizer. The learning rate falls over the last
 # optimizer.decay steps before run.steps: give the last piece a run.steps that it reaches.
@@ -33,6 +34,10 @@ if [ ! -e "$state/checkpoint.pt" ] && [ -e "$out/model.tar" ]; then
     mkdir -p "$state/begun"
     tar -xf "$out/model.tar" -C "$state/begun"
     set -- --set "init_from=$state/begun/model" "$@"
+fi
+
+if command -v nvidia-smi > /dev/null; then
+    set -- --set run.compile=true --set run.channels_last=true "$@"
 fi
 
 "$python" -m diffdescent train "$config" --half --seconds "$seconds" \

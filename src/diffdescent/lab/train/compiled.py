@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import nn
@@ -18,14 +19,14 @@ def compiled(network: nn.Module, loss: Callable[[nn.Module], torch.Tensor]) -> n
     upsampling, so that the outermost layers learn alone.
 
     Args:
-        network: what is trained, its gradients unset; they are unset again afterwards.
+        network: what is trained; its gradients are not set.
         loss: the loss of a network that computes what ``network`` computes, on one batch.
 
     Raises:
         UserError: a parameter's gradient differs by more than half of its length, where that is at
             least a thousandth of the whole gradient's. Rounding to bfloat16 stays far below.
     """
-    runner: nn.Module = torch.compile(network)
+    runner = cast(nn.Module, torch.compile(network))
     # A compiled network draws other numbers for its dropout.
     dropouts = {m: m.p for m in network.modules() if isinstance(m, nn.Dropout)}
     for module in dropouts:
@@ -52,11 +53,8 @@ def compiled(network: nn.Module, loss: Callable[[nn.Module], torch.Tensor]) -> n
 def _gradients(
     network: nn.Module, runner: nn.Module, loss: Callable[[nn.Module], torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    loss(runner).backward()
-    gradients = {
-        name: torch.zeros_like(p) if p.grad is None else p.grad
-        for name, p in network.named_parameters()
-        if p.requires_grad
-    }
-    network.zero_grad(set_to_none=True)
-    return gradients
+    trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    gradients = torch.autograd.grad(
+        loss(runner), list(trained.values()), allow_unused=True, materialize_grads=True
+    )
+    return dict(zip(trained, gradients, strict=True))

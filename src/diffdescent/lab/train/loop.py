@@ -112,7 +112,8 @@ class _Run:
         )
         torch.manual_seed(config.run.seed)
         layout = torch.channels_last if config.run.channels_last else torch.contiguous_format
-        self.network = build_network(config, images).to(accelerator.device, memory_format=layout)  # type: ignore[call-overload]
+        self.network: nn.Module = build_network(config, images)
+        self.network.to(accelerator.device, memory_format=layout)  # type: ignore[call-overload]
         if accelerator.device.type == "cpu":
             plain_attention(self.network)
         self.ema = EMA(self.network, config.optimizer.ema)
@@ -138,7 +139,8 @@ class _Run:
         if not self.config.run.compile:
             return self.network
         batch = self._placed(self.batches.at(0))
-        return compiled(self.network.train(), lambda network: self._loss(network, batch))
+        self.network.train()
+        return compiled(self.network, lambda network: self._loss(network, batch))
 
     def _resume(self) -> None:
         state = load_checkpoint(self.path)

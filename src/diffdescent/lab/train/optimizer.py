@@ -87,7 +87,6 @@ class MuonWithAdamW:
                 " adamw."
             )
         self.kernels = [trained.pop(name) for name in hidden]
-        # The optimizer's matrices share the kernels' memory.
         self.matrices = [nn.Parameter(_matrix(kernel.data, kernel)) for kernel in self.kernels]
         scale = 1.0 if config.hidden_lr is None else config.hidden_lr / config.lr
         self.muon = muon(
@@ -106,6 +105,8 @@ class MuonWithAdamW:
     def step(self) -> None:
         """Move all parameters by their gradients."""
         for matrix, kernel in zip(self.matrices, self.kernels, strict=True):
+            # The kernel's memory of now: processes that train together have moved it since.
+            matrix.data = _matrix(kernel.data, kernel)
             matrix.grad = None if kernel.grad is None else _matrix(kernel.grad, kernel)
         self.muon.step()
         self.adamw.step()

@@ -20,7 +20,8 @@ class Small(nn.Module):
 
 
 def moved(layout: torch.memory_format) -> dict[str, torch.Tensor]:
-    """How far one step at a rate of 0.01 moves each parameter."""
+    """How far one step at a rate of 0.01 moves each parameter, whose memory is another by then, as
+    it is where several processes train together."""
     torch.manual_seed(0)
     network = Small().to(memory_format=layout)  # type: ignore[call-overload]
     before = {n: p.detach().clone() for n, p in network.named_parameters()}
@@ -28,6 +29,7 @@ def moved(layout: torch.memory_format) -> dict[str, torch.Tensor]:
     assert isinstance(optimizer, MuonWithAdamW)
     assert [g["lr"] for g in optimizer.param_groups] == [0.01, 0.01, 0.01]
     for n, p in network.named_parameters():
+        p.data = p.data.clone(memory_format=layout if p.ndim == 4 else torch.preserve_format)
         p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(len(n)))
     optimizer.step()
     optimizer.zero_grad()
