@@ -96,25 +96,27 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(
     assert not [p for p in Path(values["out"]).iterdir() if p.suffix in (".tmp", ".partial")]
 
 
-def test_two_processes_reach_what_one_reaches(tmp_path: Path, values: dict[str, Any]) -> None:
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_two_processes_reach_what_one_reaches(
+    kind: str, tmp_path: Path, values: dict[str, Any]
+) -> None:
+    """To a tenth of one step: Adam takes rounding for a gradient where there is none (a bias of
+    attention's keys), and Muon's iteration is in bfloat16."""
+    values["optimizer"]["kind"] = kind
     values["run"].update(precision="fp32", steps=5)
     values["model"]["dropout"] = 0.0  # each process draws its own dropout
     values["out"] = str(tmp_path / "one")
     train(make_config(values), quiet=True)
     values["out"] = str(tmp_path / "two")
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    odd = write_recipe(tmp_path / "odd.yaml", {**values, "run": {**values["run"], "batch": 5}})
+    output, _ = start(*launch, "-m", "diffdescent.train", odd).communicate(timeout=240)
+    assert "run.batch is 5, which 2 processes cannot share" in output  # they are two
     recipe = write_recipe(tmp_path / "recipe.yaml", values)
-    launch = [
-        "accelerate.commands.launch",
-        "--cpu",
-        "--num_processes",
-        "2",
-        "--num_cpu_threads_per_process",
-        "1",
-    ]
-    process = start("-m", *launch, "-m", "diffdescent.train", recipe)
+    process = start(*launch, "-m", "diffdescent.train", recipe)
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output
     assert output.count("step 4/5") == 1, "one process speaks for all"
     one, two = (load_checkpoint(tmp_path / name / "checkpoint.pt") for name in ("one", "two"))
-    assert all(torch.allclose(one["model"][k], v, atol=1e-5) for k, v in two["model"].items())
-    assert all(torch.allclose(one["ema"][k], v, atol=1e-5) for k, v in two["ema"].items())
+    assert all(torch.allclose(one["model"][k], v, atol=1e-4) for k, v in two["model"].items())
+    assert all(torch.allclose(one["ema"][k], v, atol=1e-4) for k, v in two["ema"].items())
