@@ -28,12 +28,12 @@ data=$1 out=$2
 shift 2
 seconds=${SECONDS_EACH:-480} config=${CONFIG:-configs/cifar10-next.yaml} batch=${BATCH:-512}
 state=${STATE:-runs/lent} python=${PYTHON:-python3}
-mkdir -p "$out" "$state"
+mkdir -p "$out"
 
 if [ ! -e "$state/checkpoint.pt" ] && [ -e "$out/model.tar" ]; then
-    mkdir -p "$state/begun"
-    tar -xf "$out/model.tar" -C "$state/begun"
-    set -- --set "init_from=$state/begun/model" "$@"
+    mkdir -p "$state-begun"  # not in the run's own folder, which takes no other files
+    tar -xf "$out/model.tar" -C "$state-begun"
+    set -- --set "init_from=$state-begun/model" "$@"
 fi
 
 if command -v nvidia-smi > /dev/null; then

@@ -63,7 +63,7 @@ def test_the_script_for_lent_machines(tmp_path: Path, values: dict[str, Any]) ->
     assert os.path.getsize(out / "model.tar") < 2**24
     shutil.rmtree(state)  # the machine was given back
     assert piece("--set", "run.steps=1") == 1
-    assert (state / "begun" / "model").is_dir()
+    assert (tmp_path / "state-begun" / "model").is_dir()
 
 
 def test_the_script_says_how_it_is_called() -> None:
