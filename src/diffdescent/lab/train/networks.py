@@ -59,7 +59,7 @@ def plain_attention(network: nn.Module) -> None:
     """Have a diffusers network compute attention by two matrix products and a softmax.
 
     torch's fused kernel is slow backwards on a CPU where there are few tokens: without it
-    one core trains ``configs/cifar10-next.yaml`` with 13 % more images/s
+    one core trains ``configs/cifar10-next.yaml`` with 11 % more images/s
     (``benchmarks/training.py``).
     The parameters are the same, and nothing of it is kept in what is exported.
     """
