@@ -14,7 +14,8 @@
 # STATE         the run's folder, which stays on the machine (runs/lent)
 # PYTHON        the interpreter, with diffdescent[train] (python3)
 #
-# Where there is an NVIDIA GPU, the network is compiled and its images are channels-last.
+# Where there is an NVIDIA GPU, the network is compiled and its images are channels-last. That was
+# tried on no GPU yet; an OPTION undoes it: --set run.compile=false --set run.channels_last=false.
 # The next piece goes on from STATE. Where that was lost with the machine, it starts from the
 # weights of OUT/model.tar, with a new optimizer. The learning rate falls over the last
 # optimizer.decay steps before run.steps: give the last piece a run.steps that it reaches.

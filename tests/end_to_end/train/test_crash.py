@@ -96,12 +96,11 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(
     assert not [p for p in Path(values["out"]).iterdir() if p.suffix in (".tmp", ".partial")]
 
 
-@pytest.mark.parametrize("kind", ["adamw", "muon"])
+@pytest.mark.parametrize(("kind", "atol"), [("adamw", 1e-5), ("muon", 1e-4)])
 def test_two_processes_reach_what_one_reaches(
-    kind: str, tmp_path: Path, values: dict[str, Any]
+    kind: str, atol: float, tmp_path: Path, values: dict[str, Any]
 ) -> None:
-    """To a tenth of one step: Adam takes rounding for a gradient where there is none (a bias of
-    attention's keys), and Muon's iteration is in bfloat16."""
+    """Muon's iteration is in bfloat16, hence its tolerance: a tenth of one step."""
     values["optimizer"]["kind"] = kind
     values["run"].update(precision="fp32", steps=5)
     values["model"]["dropout"] = 0.0  # each process draws its own dropout
@@ -118,5 +117,7 @@ def test_two_processes_reach_what_one_reaches(
     assert process.returncode == 0, output
     assert output.count("step 4/5") == 1, "one process speaks for all"
     one, two = (load_checkpoint(tmp_path / name / "checkpoint.pt") for name in ("one", "two"))
-    assert all(torch.allclose(one["model"][k], v, atol=1e-4) for k, v in two["model"].items())
-    assert all(torch.allclose(one["ema"][k], v, atol=1e-4) for k, v in two["ema"].items())
+    for part in ("model", "ema"):
+        for name, found in two[part].items():
+            if not name.endswith("to_k.bias"):  # its gradient is 0, and Adam steps by the rounding
+                assert torch.allclose(one[part][name], found, atol=atol), (part, name)

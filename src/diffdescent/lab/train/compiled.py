@@ -45,7 +45,7 @@ def compiled(network: nn.Module, loss: Callable[[nn.Module], torch.Tensor]) -> n
         raise UserError(
             f"torch.compile gives other gradients than the network itself for {len(wrong)} of"
             f" {len(plain)} parameters (the first: {wrong[0]}), a fault of this version of PyTorch"
-            f" ({torch.__version__}); set run.compile=false (on a CPU it gains little)."
+            f" ({torch.__version__}); set run.compile=false."
         )
     return runner
 

@@ -136,6 +136,7 @@ class _Run:
         self.report = Report(config, self.step, show=self.main and not quiet, write=self.main)
 
     def _runner(self) -> nn.Module:
+        """The network as it is run: itself, or compiled."""
         if not self.config.run.compile:
             return self.network
         batch = self._placed(self.batches.at(0))
