@@ -34,6 +34,7 @@ GOOD: dict[str, tuple[str, ...]] = {
     "demo": ("--n", "1", "--out", "made"),
     "train": ("train.yaml", "--set", "out=made"),
     "convert": ("weights.pt", "--out", "made"),
+    "condition": ("enlarger", "--images", "starts", "--out", "made"),
     "calibrate": (
         "tiny", "--out", "made.json", "--nfe", "3", "--trajectories", "8", "--held-out", "8",
         "--teacher", "12", "--bands", "1",

@@ -17,6 +17,7 @@ from diffdescent.base.files import pack_arrays
 from diffdescent.base.images import save_png
 from diffdescent.models.mixture import Mixture
 from diffdescent.models.mixture_file import save_mixture
+from tests.unit.models.convert.glide import folder as enlarging
 
 from .judge import attempt, command
 
@@ -82,6 +83,7 @@ def write_materials(folder: Path, made: bool = True) -> None:
     (folder / "captions.json").write_text(json.dumps({"annotations": [{"caption": "a dog"}]}))
     (folder / "poses.json").write_text(json.dumps(_poses()))
     torch.save({"weight": torch.zeros(3)}, folder / "weights.pt")
+    enlarging(folder, "ADMUNet", low_res=True).rename(folder / "enlarger")
     (folder / "file").write_text("years of work")
     if not made:
         _make(folder, "sample", "tiny", "--n", "2", "--steps", "2", "--out", "done")

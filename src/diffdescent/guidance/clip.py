@@ -157,6 +157,20 @@ def _features(found: Any) -> Tensor:
     return features
 
 
+def prompts_of(prompt: str, classes: Sequence[str] | None) -> list[str]:
+    """One text for all labels, or one for each of ``classes``, whose name ``{}`` stands for.
+
+    Raises :class:`UserError` for ``{}`` without names of classes.
+    """
+    if "{}" not in prompt:
+        return [prompt]
+    if not classes:
+        raise UserError(
+            f"The prompt {prompt!r} asks for the label's name, and the model names no classes."
+        )
+    return [prompt.replace("{}", name) for name in classes]
+
+
 def load_clip(
     folder: str,
     prompt: str,
@@ -180,11 +194,7 @@ def load_clip(
         raise UserError(
             f"There is no folder {folder!r}; give the folder of a CLIP model, clip(model='FOLDER')."
         )
-    if "{}" in prompt and not classes:
-        raise UserError(
-            f"The prompt {prompt!r} asks for the label's name, and the model names no classes."
-        )
-    prompts = [prompt.replace("{}", name) for name in classes or ()] if "{}" in prompt else [prompt]
+    prompts = prompts_of(prompt, classes)
     try:
         model, loaded = CLIPModel.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True

@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from diffdescent.base.errors import UserError
 from diffdescent.core.model_info import info
 from diffdescent.core.namespace import Namespace
-from diffdescent.core.options import In, Options, positive
+from diffdescent.core.options import In, Options
 from diffdescent.core.predict import Predictor
 from diffdescent.core.transforms.apg import APG, Eta, Momentum, Norm, Scale
 from diffdescent.core.transforms.base import Transform
@@ -27,11 +27,9 @@ from diffdescent.core.transforms.rescale import Rescale
 from .cfg import ClassifierFree, ClassifierFreePlus, Clip, FreeScale
 from .guide import Guide
 from .guided import GradientScale, Guided, Sight
-from .pretrained import default_guide, load_guide
 
 Level = Annotated[float, In(0, hint="noise levels are values of σ/α, such as [0.3, 2]")]
 Interval = tuple[Level, Level]
-Temperature = Annotated[float, positive("1 leaves the classifier as it is")]
 AnyShift = Literal["auto", "mean", "score"]
 Applied = tuple[Predictor, tuple[Transform, ...]]
 
@@ -186,79 +184,6 @@ class Gradient(Element):
     @abstractmethod
     def guide(self, model: Predictor, given: Guide | None) -> Guide:
         """What gives the gradient; ``given`` is handed over in Python."""
-
-
-@source("classifier")
-@dataclass(frozen=True)
-class Classified(Gradient):
-    """``classifier``: :class:`Guided` by a classifier: ``model`` names one, else the one handed
-    over in Python, else the bundled one of the model's classes.
-
-    Args:
-        model: a bundled classifier, or a folder; None as above.
-        temperature: of its softmax; 1 leaves it as it is.
-    """
-
-    model: str | None = None
-    temperature: Temperature = 1.0
-
-    def guide(self, model: Predictor, given: Guide | None) -> Guide:
-        if self.model is None and given is not None:
-            return given
-        name = self.model or default_guide(model)
-        channels = None if model.shape is None else model.shape[0]
-        device = info(model).device
-        return load_guide(
-            name, on=self.on, temperature=self.temperature, device=device, channels=channels
-        )
-
-
-@source("clip")
-@dataclass(frozen=True)
-class ImageText(Gradient):
-    """``clip``: :class:`Guided` by a CLIP folder's similarity with a prompt. Latents are decoded
-    for it, and its gradient goes back through the decoder.
-
-    Args:
-        model: a CLIP folder.
-        prompt: such as ``'a photo of a {}'``; ``{}`` is the label's name.
-    """
-
-    on: Sight = "x0"
-    model: str | None = None
-    prompt: str | None = None
-
-    def guide(self, model: Predictor, given: Guide | None) -> Guide:
-        from .clip import load_clip
-
-        if self.model is None or self.prompt is None:
-            raise UserError(
-                "clip() needs a model and a prompt: clip(model='FOLDER', prompt='a photo of a {}')."
-            )
-        known = info(model)
-        found = load_clip(self.model, self.prompt, known.classes, known.device)
-        if known.decode is None:
-            return found
-        if self.on == "x":
-            raise UserError(
-                "CLIP cannot see noisy latents; let it see their estimate: clip(on=x0_frozen, …)."
-            )
-        return found.through(known.decode)
-
-
-@source("guide")
-@dataclass(frozen=True)
-class Own(Gradient):
-    """``guide``: :class:`Guided` by the guide that is handed over in Python."""
-
-    def guide(self, model: Predictor, given: Guide | None) -> Guide:
-        """What gives the gradient."""
-        if given is None:
-            raise UserError(
-                "guide() stands for a guide of your own; hand it over in Python, apply_guidance(…,"
-                " guide=…)."
-            )
-        return given
 
 
 @dataclass(frozen=True)

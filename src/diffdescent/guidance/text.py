@@ -6,7 +6,7 @@ directions.
     guidance := element ("|" element)*        # elements as in diffdescent.core.grammar
 
     cfg(scale=1.5)  apg(scale=4)  cfgpp(scale=0.6)   classifier-free; at most one, first
-    classifier(scale=1)  clip(model=…, prompt=…)  guide()   gradients; they add up
+    classifier(scale=1)  clip(model=…, prompt=…)  noised_clip(…)  guide()   gradients; they add up
     rescale(0.7)                     after cfg or apg
     pxp(delta=1,1,1,1)               PixelAsParam, for the source before it; last for it
 
@@ -27,6 +27,7 @@ from diffdescent.core.process import Process
 from diffdescent.core.recipe import Recipe, default_grid, parse_grid
 from diffdescent.core.transforms import PxP, Transform
 
+from . import gradients as gradients  # makes its sources known
 from .elements import ACTIONS, SOURCES, Element, Free, FreePlus, FreeProjection, Gradient
 from .guide import Guide
 

@@ -24,8 +24,8 @@ def bundled() -> dict[str, Path]:
 
 
 def _kind(folder: Path) -> str | None:
-    """What a folder holds: a mixture, a diffusers checkpoint, a converted one, a classifier, or
-    nothing that we know."""
+    """What a folder holds: a mixture, a diffusers checkpoint, a converted one, a network with its
+    inputs, a classifier, or nothing that we know."""
     if (folder / "mixture.json").is_file():
         return "mixture"
     if (folder / "unet" / "config.json").is_file():
@@ -34,6 +34,8 @@ def _kind(folder: Path) -> str | None:
         config = read_config(folder / "config.json")
         if config.get("format") == "diffdescent-network":
             return "converted"
+        if config.get("format") == "diffdescent-conditioned":
+            return "conditioned"
         return "classifier" if "kind" in config else "diffusers"
     return None
 
@@ -111,6 +113,10 @@ def load_model(name: str, device: str | None = None) -> Predictor:
         from .convert import load_converted
 
         return load_converted(folder, device=device)
+    if kind_of == "conditioned":
+        from .convert.conditioned import load_conditioned
+
+        return load_conditioned(folder, device=device)
     if kind_of == "diffusers":
         from .checkpoints import load_checkpoint
 

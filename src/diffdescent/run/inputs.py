@@ -177,14 +177,18 @@ def resolve_labels(value: Labels | None, samples: Sequence[int], model: Predicto
 
 
 def labels_of_text(text: str, model: Predictor) -> list[int]:
-    """The labels that a text names, class names or numbers with commas between them.
+    """The labels that a text names: class names or numbers with commas between them, or ``cycle``
+    for all of the model's.
 
     Raises :class:`UserError` for a model without classes and a class that it does not know.
     """
     known = info(model)
     names = known.classes
-    if names is None and known.label_count is None:
+    count = len(names or known.labels or ()) or known.label_count
+    if not count:
         raise UserError("This model knows no classes; leave the label out.")
+    if text.strip() == "cycle" and "cycle" not in (names or ()):
+        return list(range(count))
     labels = []
     for part in (p.strip() for p in text.split(",")):
         if part.removeprefix("-").isdecimal() and len(part) < 20:

@@ -205,5 +205,8 @@ def test_guidance_of_a_model_without_classes(tmp_path: Path) -> None:
 
 def test_list_names_the_guidance() -> None:
     found = json.loads(run("list", "--json").stdout)["guidance"]
-    assert list(found) == ["cfg", "apg", "cfgpp", "classifier", "clip", "guide", "rescale", "pxp"]
+    assert list(found) == [
+        "cfg", "apg", "cfgpp", "classifier", "clip", "noised_clip", "guide", "rescale", "pxp",
+    ]  # fmt: skip
+
     assert found["cfgpp"]["options"].startswith("scale=0.6")

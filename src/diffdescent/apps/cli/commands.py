@@ -35,6 +35,9 @@ class Commands(LazyGroup):
         "demo": Entry("demo:demo", "Sample from the bundled network and compare eight samplers."),
         "train": Entry("train:train", "Train a denoiser or a classifier, or continue training."),
         "convert": Entry("convert:convert", "Turn a published checkpoint into a model folder."),
+        "condition": Entry(
+            "condition:condition", "Give a converted network its small images or texts."
+        ),
         "calibrate": Entry("calibrate:calibrate", "Fit a sampler of few evaluations to a model."),
         "spectrum": Entry("spectrum:spectrum", "Measure the power spectrum of a model's images."),
         "gamma": Entry("gamma:gamma", "Measure the Γ of Analytic-DPM on a model."),

@@ -63,7 +63,10 @@ def sample(
         int, typer.Option(help="Seed; image i of a seed is the same in any batch.")
     ] = 0,
     label: Annotated[
-        str | None, typer.Option(help="Class name or number; a list is repeated over the samples.")
+        str | None,
+        typer.Option(
+            help="Class name or number; a list, or cycle for all, goes round over the samples."
+        ),
     ] = None,
     guidance: Annotated[
         str | None,

@@ -250,19 +250,11 @@ def labels_for(text: str, model: Predictor, samples: range) -> Tensor | None:
     Raises :class:`UserError` for labels that the model does not know, and for none where it cannot
     do without.
     """
-    known = info(model)
-    needed = known.needs_label
     if text == NONE:
-        if needed:
+        if info(model).needs_label:
             raise UserError(
                 "This network needs a label for each sample; give labels: cycle (--labels cycle)."
             )
         return None
-    names = known.classes or ()
-    count = len(names) or len(known.labels or ()) or known.label_count or 0
-    if not count:
-        raise UserError(
-            f"This model knows no classes, so labels: {text} means nothing to it; leave labels out."
-        )
-    chosen = list(range(count)) if text == "cycle" else labels_of_text(text, model)
+    chosen = labels_of_text(text, model)
     return torch.tensor([chosen[i % len(chosen)] for i in samples])

@@ -1,4 +1,5 @@
-"""Networks that are asked with more than x and t: a small image to enlarge, GLIDE's tokens."""
+"""Networks that are asked with more than x and t: a small image to enlarge, GLIDE's tokens, what
+an inpainting network keeps."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from diffdescent.base.hashes import json_hash
 from diffdescent.core.network import Network
 
 from .folder import denoiser, read_settings
+from .settings import Settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +26,8 @@ class Inputs:
         classes: a class for each (K,), for class-conditional super-resolution.
         tokens: of GLIDE's texts (K, text_ctx), int64, by GLIDE's own tokenizer.
         mask: which tokens are real (K, text_ctx), bool; None: all of them.
+        inpaint_image: images (K, C, H, W) in [−1, 1] of which an inpainting network keeps a part.
+        inpaint_mask: 1 where they are kept (K, 1, H, W).
 
     Raises:
         UserError: nothing given, and entries of other numbers than one another's.
@@ -33,27 +37,32 @@ class Inputs:
     classes: Tensor | None = None
     tokens: Tensor | None = None
     mask: Tensor | None = None
+    inpaint_image: Tensor | None = None
+    inpaint_mask: Tensor | None = None
 
     def __post_init__(self) -> None:
-        counts = {len(t) for t in self._given.values()}
+        counts = {len(t) for t in self.given.values()}
         if len(counts) != 1 or not min(counts):
             raise UserError(
-                "Give low_res, classes, tokens or mask, one entry of each for every question, not"
-                f" {sorted(counts)}."
+                "Give low_res, classes, tokens, mask or inpaint_image, one entry of each for every"
+                f" question, not {sorted(counts)}."
             )
+        if (self.inpaint_image is None) != (self.inpaint_mask is None):
+            raise UserError("Give inpaint_image and inpaint_mask together, or neither.")
 
     @property
-    def _given(self) -> dict[str, Tensor]:
+    def given(self) -> dict[str, Tensor]:
+        """Those that are not None, by name."""
         found = {one.name: getattr(self, one.name) for one in fields(self)}
         return {name: value for name, value in found.items() if value is not None}
 
     def __len__(self) -> int:
-        return len(next(iter(self._given.values())))
+        return len(next(iter(self.given.values())))
 
     def chosen(self, labels: Tensor) -> dict[str, Tensor]:
         """What the questions of ``labels`` hold; of −1 an empty text, and of the rest the first."""
         at = labels.clamp(min=0)
-        found = {name: value.to(at.device)[at] for name, value in self._given.items()}
+        found = {name: value.to(at.device)[at] for name, value in self.given.items()}
         if "tokens" in found:
             mask = found.get("mask", torch.ones_like(found["tokens"], dtype=torch.bool))
             found["mask"] = mask & (labels >= 0)[:, None]
@@ -61,7 +70,7 @@ class Inputs:
 
     def identity(self) -> str:
         """A short name of their content."""
-        return json_hash({name: value.tolist() for name, value in self._given.items()}, 16)
+        return json_hash({name: value.tolist() for name, value in self.given.items()}, 16)
 
 
 class _Asked:
@@ -84,7 +93,7 @@ def load_with_inputs(folder: str | Path, inputs: Inputs, device: str | None = No
     ``compare``, ``calibrate`` and guidance take it, and label k is the k-th of ``inputs``.
 
     GLIDE's label −1 is the empty text, so that ``cfg`` works on its base; a network that enlarges
-    needs its label. Inpainting networks see nothing that is kept.
+    needs its label. An inpainting network without ``inpaint_image`` sees nothing that is kept.
 
     Args:
         folder: of a converted checkpoint.
@@ -111,11 +120,14 @@ def load_with_inputs(folder: str | Path, inputs: Inputs, device: str | None = No
                 f" {'needs' if wanted else 'takes no'} {name}; see"
                 " diffdescent.models.convert.Inputs."
             )
+    if inputs.inpaint_image is not None and not settings.options.get("inpaint"):
+        raise UserError(f"{str(folder)!r} does not inpaint; leave inpaint_image out.")
     if (settings.classes is not None) == (inputs.classes is None):
         raise UserError(
             f"{str(folder)!r} knows {settings.classes or 'no'} classes; give classes= for one that"
             " does, and leave it out for one that does not."
         )
+    _check_values(settings, inputs)
     found = denoiser(Path(folder), settings, device, lambda network: _Asked(network, inputs))
     assert isinstance(found, Network)
     return replace(
@@ -124,3 +136,32 @@ def load_with_inputs(folder: str | Path, inputs: Inputs, device: str | None = No
         needs_label=small,
         fingerprint=f"{found.fingerprint}+{inputs.identity()}",
     )
+
+
+def _check_values(settings: Settings, inputs: Inputs) -> None:
+    """Refuse what the network would fail on with an error of its own."""
+    for name, values, count in (
+        ("classes", inputs.classes, settings.classes),
+        ("tokens", inputs.tokens, settings.options.get("n_vocab")),
+    ):
+        if values is not None and not 0 <= int(values.min()) <= int(values.max()) < int(count or 0):
+            raise UserError(
+                f"The {name} go from {int(values.min())} to {int(values.max())}, and the network"
+                f" knows 0 … {int(count or 0) - 1}."
+            )
+    length = settings.options.get("text_ctx")
+    for name in ("tokens", "mask"):
+        values = inputs.given.get(name)
+        if values is not None and values.shape[1:] != (length,):
+            raise UserError(
+                f"The {name} have shape {tuple(values.shape)}, and the network reads {length} of"
+                " each text."
+            )
+    channels = int(settings.options.get("in_channels", 3))
+    for name in ("low_res", "inpaint_image"):
+        values = inputs.given.get(name)
+        if values is not None and (values.ndim != 4 or values.shape[1] != channels):
+            raise UserError(
+                f"The {name} images have shape {tuple(values.shape)}; expected (K, {channels}, H,"
+                " W)."
+            )

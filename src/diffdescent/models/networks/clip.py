@@ -100,7 +100,8 @@ class _ImageInput(nn.Module):
         )
         pixels = ((x + 1) * 127.5 - mean) / deviation
         patches = F.conv2d(pixels, self.patch_proj, stride=self.patch).flatten(2).transpose(1, 2)
-        first = self.w_t[t.long()][:, None]
+        # A level found by its σ/α is 499.99 as well as 500.
+        first = self.w_t[t.round().long()][:, None]
         out: Tensor = self.ln(torch.cat([first, patches], dim=1) + self.w_pos)
         return out
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -12,30 +11,12 @@ from torch import Tensor
 import diffdescent as dd
 from diffdescent.base.errors import UserError
 from diffdescent.core.noise import normals
-from diffdescent.models.convert import Inputs, Settings, load_module, load_with_inputs
-from diffdescent.models.convert.folder import load_converted, write_folder
+from diffdescent.models.convert import Inputs, load_module, load_with_inputs
+from diffdescent.models.convert.folder import load_converted
+from tests.unit.models.convert.glide import TEXT, folder
 
-COMMON: dict[str, Any] = {
-    "in_channels": 3, "model_channels": 32, "out_channels": 6, "num_res_blocks": 1,
-    "attention_resolutions": [2], "channel_mult": [1, 2], "num_heads": 2,
-    "use_scale_shift_norm": True,
-}  # fmt: skip
-TEXT = {"n_vocab": 12, "text_ctx": 4, "xf_width": 8, "xf_layers": 1, "xf_heads": 2}
 SMALL = torch.rand(3, 3, 4, 4, generator=torch.Generator().manual_seed(1)) * 2 - 1
 TOKENS = torch.tensor([[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 0]])
-
-
-def folder(path: Path, network: str, **options: Any) -> Path:
-    """A network with random weights as a converted folder, the last layer not zero."""
-    settings = Settings(
-        "adm" if network == "ADMUNet" else "glide", network, {**COMMON, **options}, (3, 8, 8),
-        {"kind": "vp", "schedule": "linear"}, learned_variance=True,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    module = settings.build("cpu")
-    state = {k: torch.randn_like(v) * 0.05 for k, v in module.state_dict().items()}
-    write_folder(path / network, settings, state)
-    return path / network
 
 
 def raw(network: Path, x: Tensor, t: float, **inputs: Tensor) -> Tensor:

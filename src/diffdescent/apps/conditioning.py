@@ -1,0 +1,125 @@
+"""What a label stands for, read from files: small images, texts, and images of which a part is
+kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from diffdescent.base.errors import UserError
+from diffdescent.base.image_sets import read_images
+from diffdescent.base.images import from_uint8, read_image
+from diffdescent.models.convert import Inputs, Settings, read_settings
+from diffdescent.models.convert.tokens import unet_tokens
+
+from .prompts import read_prompts
+
+T = TypeVar("T", Tensor, list[str])
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where the inputs are: each has one entry for every label, or one for all of them.
+
+    Args:
+        images: small images to enlarge.
+        classes: their classes, by number.
+        prompt: a text; ``prompts`` a file of them.
+        tokenizer: GLIDE's, as a folder (GPT-2's ``vocab.json`` and ``merges.txt``).
+        init: images of which a part is kept; ``mask`` is white there.
+    """
+
+    images: Path | None = None
+    classes: Sequence[int] | None = None
+    prompt: str | None = None
+    prompts: Path | None = None
+    tokenizer: Path | None = None
+    init: Path | None = None
+    mask: Path | None = None
+
+
+def read_inputs(network: Path, files: Files) -> tuple[Inputs, list[str]]:
+    """The inputs of the network in a folder, and what their labels are called: the texts, else the
+    images' names.
+
+    Raises:
+        UserError: files that cannot be read, a text without a tokenizer, an image without a mask,
+            images of another size than the network's, and entries of different numbers.
+    """
+    settings = read_settings(network)
+    parts: dict[str, Tensor] = {}
+    names: list[str] = []
+    if files.init is not None or files.mask is not None:
+        parts["inpaint_image"], parts["inpaint_mask"], names = _kept(settings, files)
+    if files.images is not None:
+        small = read_images(files.images)
+        parts["low_res"], names = from_uint8(small.images), [Path(n).stem for n in small.names]
+    if files.classes is not None:
+        parts["classes"] = torch.tensor(files.classes, dtype=torch.int64)
+    texts = _texts(files)
+    if texts:
+        if files.tokenizer is None:
+            raise UserError("A text needs the tokenizer of GLIDE; give its folder, --tokenizer.")
+        if settings.network != "GLIDEUNet":
+            raise UserError(f"{str(network)!r} holds a {settings.network}, which takes no text.")
+        options = settings.options
+        parts["tokens"], parts["mask"] = unet_tokens(
+            files.tokenizer, texts, int(options["n_vocab"]), int(options["text_ctx"])
+        )
+        names = texts
+    count = max((len(part) for part in parts.values()), default=0)
+    spread = {name: _spread(part, count, name) for name, part in parts.items()}
+    return Inputs(**spread), _distinct(_spread(names, count, "names"))
+
+
+def _texts(files: Files) -> list[str]:
+    if files.prompt is not None and files.prompts is not None:
+        raise UserError("Give --prompt or --prompts, not both.")
+    if files.prompts is not None:
+        return read_prompts(files.prompts)
+    if files.prompt is None:
+        return []
+    if not files.prompt.strip():
+        raise UserError("--prompt is empty; say what to draw.")
+    return [files.prompt]
+
+
+def _kept(settings: Settings, files: Files) -> tuple[Tensor, Tensor, list[str]]:
+    if files.init is None or files.mask is None:
+        raise UserError("Give --init, the images, and --mask, white where they are kept.")
+    found, mask = read_images(files.init), read_image(files.mask, 1)
+    for what, shape in ((files.init, found.shape), (files.mask, tuple(mask.shape))):
+        if settings.shape is not None and shape[-2:] != tuple(settings.shape[-2:]):
+            raise UserError(
+                f"{what} has {shape[-2]} × {shape[-1]} pixels, and the network's images have"
+                f" {settings.shape[-2]} × {settings.shape[-1]}; resize it."
+            )
+    kept = (mask >= 128).float().expand(len(found), -1, -1, -1)
+    return from_uint8(found.images), kept, [Path(name).stem for name in found.names]
+
+
+def _spread(part: T, count: int, name: str) -> T:
+    """As many entries as there are labels, of as many or of one for all."""
+    if len(part) == count:
+        return part
+    if len(part) != 1:
+        raise UserError(
+            f"There are {count} labels and {len(part)} entries of {name}; give one for each label,"
+            " or one for all."
+        )
+    return part.repeat(count, *[1] * (part.ndim - 1)) if isinstance(part, Tensor) else part * count
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """A label is found by its name, so those that come again get their number."""
+    seen: set[str] = set()
+    found = []
+    for k, name in enumerate(names):
+        found.append(f"{name} ({k})" if name in seen or not name else name)
+        seen.add(found[-1])
+    return found

@@ -1,0 +1,95 @@
+"""A network with its inputs as a folder of its own, which every command takes as a model.
+
+``config.json`` says where the network's folder is and what the labels are called,
+``inputs.safetensors`` holds what they stand for (:class:`~.inputs.Inputs`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+
+from diffdescent.base.errors import UserError
+from diffdescent.base.files import make_folder, write_atomically
+from diffdescent.base.reading import read_json
+from diffdescent.core.network import Network
+from diffdescent.models.weight_files import read_tensors, write_tensors
+
+from .inputs import Inputs, load_with_inputs
+
+FORMAT, VERSION = "diffdescent-conditioned", 1
+CONFIG, TENSORS = "config.json", "inputs.safetensors"
+
+
+def write_conditioned(
+    out: str | Path, network: str | Path, inputs: Inputs, names: Sequence[str]
+) -> Network:
+    """Write a folder whose label k asks ``network`` with the k-th of ``inputs``.
+
+    The network's weights stay where they are; the folder names their place, relative to itself.
+
+    Args:
+        out: the folder, new or empty.
+        network: the folder of a converted checkpoint.
+        inputs: what the labels stand for.
+        names: what the labels are called, one each.
+
+    Returns:
+        The model that the folder holds.
+
+    Raises:
+        UserError: inputs that do not fit the network, and a folder that holds something.
+    """
+    out = Path(out)
+    model = load_with_inputs(network, inputs)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out} holds something already; give a new or an empty folder.")
+    make_folder(out)
+    write_tensors(out / TENSORS, inputs.given)
+    config = {
+        "format": FORMAT,
+        "version": VERSION,
+        "network": os.path.relpath(network, out),
+        "names": list(names),
+    }
+    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(out / CONFIG, text.encode())  # last: a folder with a config is whole
+    return _named(model, out, names)
+
+
+def load_conditioned(folder: str | Path, device: str | None = None) -> Network:
+    """The model of a folder that :func:`write_conditioned` wrote.
+
+    Raises :class:`UserError` for a damaged folder, and where its network is no longer there.
+    """
+    folder = Path(folder)
+    path = folder / CONFIG
+    config = read_json(path)
+    if config.get("version") != VERSION:
+        raise UserError(
+            f"{path} is of version {config.get('version')!r}, and this program reads {VERSION};"
+            " update diffdescent, or write the folder again with `diffdescent condition`."
+        )
+    place, names = config.get("network"), config.get("names")
+    tensors = read_tensors(folder / TENSORS)
+    known = {one.name for one in fields(Inputs)}
+    whole = isinstance(place, str) and isinstance(names, list) and tensors.keys() <= known
+    inputs = Inputs(**tensors) if whole else None
+    if inputs is None or len(names) != len(inputs) or not all(isinstance(n, str) for n in names):
+        raise UserError(
+            f"{folder} does not hold what `diffdescent condition` writes; write it again."
+        )
+    network = folder / place
+    if not network.is_dir():
+        raise UserError(
+            f"The network of {folder} is not at {network}; move it back, or write the folder again"
+            " with `diffdescent condition`."
+        )
+    return _named(load_with_inputs(network, inputs, device), folder, names)
+
+
+def _named(model: Network, folder: Path, names: Sequence[str]) -> Network:
+    return replace(model, name=folder.name, classes=tuple(names))

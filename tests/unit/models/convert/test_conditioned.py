@@ -1,0 +1,196 @@
+"""A network and its inputs as a folder: every command takes it, and a damaged one is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import diffdescent as dd
+from diffdescent.base.errors import UserError
+from diffdescent.base.images import save_png
+from diffdescent.core.network import Network
+from diffdescent.core.noise import normals
+from diffdescent.models.convert import Inputs, load_module, load_with_inputs
+from diffdescent.models.convert.conditioned import load_conditioned, write_conditioned
+from diffdescent.models.weight_files import read_tensors
+from tests.end_to_end.cli.command import run
+from tests.unit.apps import pipelines
+from tests.unit.models.convert.glide import TEXT, clip_folders, folder, gpt2_tokenizer
+
+
+def small_images(path: Path) -> Path:
+    """Three images of 4 × 4 pixels."""
+    path.mkdir()
+    for k, name in enumerate("abc"):
+        save_png(torch.full((3, 4, 4), 100 * k, dtype=torch.uint8), path / f"{name}.png")
+    return path
+
+
+def test_small_images_are_enlarged_from_the_command_line(tmp_path: Path) -> None:
+    network = folder(tmp_path, "ADMUNet", low_res=True, num_classes=5)
+    asked = tmp_path / "asked"
+    words = ("condition", network, "--images", small_images(tmp_path / "small"), "--out", asked)
+    said = run(*words, "--classes", "4,0,2").stdout
+    assert "3 labels ('a', 'b', 'c')" in said
+    small = torch.tensor([0, 100, 200])[:, None, None, None].expand(-1, 3, 4, 4) / 127.5 - 1
+    here = load_with_inputs(network, Inputs(low_res=small, classes=torch.tensor([4, 0, 2])))
+    model = dd.load_model(str(asked))
+    assert isinstance(model, Network)
+    assert model.classes == ("a", "b", "c")
+    assert model.fingerprint == here.fingerprint
+    expected = dd.sample(here, "ddim", steps=3, n=3, labels=[0, 1, 2]).images
+    assert torch.equal(dd.sample(model, "ddim", steps=3, n=3, labels=[0, 1, 2]).images, expected)
+    drawn = ("sample", asked, "--sampler", "ddim", "--steps", 3, "--n", 3, "--label", "cycle")
+    run(*drawn, "--out", tmp_path / "made")
+    record = json.loads((tmp_path / "made" / "run.json").read_text())
+    assert record["labels"] == [0, 1, 2]
+    run(
+        "compare", asked, "--samplers", "ddim; unipc", "--nfe", 3, "--n", 4, "--labels", "cycle",
+        "--out", tmp_path / "compared",
+    )  # fmt: skip
+    assert "holds something already" in run(*words, "--classes", "1", code=2).stderr
+
+
+def test_the_folder_may_move_with_its_network(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    network = folder(home, "ADMUNet", low_res=True)
+    small = torch.zeros(2, 3, 4, 4)
+    write_conditioned(home / "asked", network, Inputs(low_res=small), ["one", "two"])
+    moved = shutil.move(home, tmp_path / "elsewhere")
+    assert load_conditioned(Path(moved) / "asked").classes == ("one", "two")
+    shutil.rmtree(Path(moved) / "ADMUNet")
+    with pytest.raises(UserError, match="is not at"):
+        dd.load_model(str(Path(moved) / "asked"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("version", 2, "of version 2"),
+        ("names", ["one"], "write it again"),
+        ("names", [1, 2], "write it again"),
+        ("network", 7, "write it again"),
+    ],
+)
+def test_a_damaged_folder_is_refused(tmp_path: Path, key: str, value: object, said: str) -> None:
+    network = folder(tmp_path, "ADMUNet", low_res=True)
+    asked = tmp_path / "asked"
+    write_conditioned(asked, network, Inputs(low_res=torch.zeros(2, 3, 4, 4)), ["one", "two"])
+    config = json.loads((asked / "config.json").read_text())
+    (asked / "config.json").write_text(json.dumps({**config, key: value}))
+    with pytest.raises(UserError, match=said):
+        dd.load_model(str(asked))
+
+
+def test_texts_are_drawn_with_guidance_and_a_clip_that_knows_noise(tmp_path: Path) -> None:
+    words = gpt2_tokenizer(tmp_path / "gpt2")
+    network = folder(tmp_path, "GLIDEUNet", **{**TEXT, "n_vocab": words})
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a red cube\nan oil painting\n")
+    asked = tmp_path / "asked"
+    texts = ("--prompts", prompts, "--tokenizer", tmp_path / "gpt2")
+    run("condition", network, *texts, "--out", asked)
+    model = dd.load_model(str(asked))
+    assert isinstance(model, Network)
+    assert model.classes == ("a red cube", "an oil painting")
+    image, text = clip_folders(tmp_path)
+    pipelines.tokenizer().save_pretrained(tmp_path / "clip")
+    clip = (
+        f"noised_clip(scale=0.01, image='{image}', text='{text}', tokenizer='{tmp_path / 'clip'}',"
+        " prompt='{}')"
+    )
+    common = {"grid": [300, 100, 0], "n": 2, "labels": [0, 1], "seed": 1}
+    plain, free, guided = (
+        dd.sample(model, "ddpm", guidance=g, **common).images  # type: ignore[arg-type]
+        for g in (None, "cfg(scale=1.2)", clip)
+    )
+    assert not torch.equal(plain, free)
+    assert not torch.equal(plain, guided)
+    assert bool(torch.isfinite(guided).all())
+
+
+def test_the_clip_that_knows_noise_is_asked_at_the_level_of_its_own_process(tmp_path: Path) -> None:
+    """Its gradient is the derivative of 100·cosine, by finite differences of the encoder itself."""
+    from diffdescent.guidance.noised_clip import load_noised_clip
+    from diffdescent.models.convert.tokens import clip_tokens
+
+    image, text = clip_folders(tmp_path)
+    pipelines.tokenizer().save_pretrained(tmp_path / "clip")
+    guide = load_noised_clip(str(image), str(text), str(tmp_path / "clip"), "a cube")
+    process = dd.VP.named("cosine")
+    x, point = normals(0, torch.arange(2), (3, 8, 8), 0), process.point(437.0)
+    tokens, lengths = clip_tokens(tmp_path / "clip", ["a cube"], 60, 8)
+    with torch.no_grad():
+        g = load_module(text)(tokens, lengths)
+        encoder = load_module(image).double()
+
+        def similarity(images: torch.Tensor) -> torch.Tensor:
+            f = encoder(images, torch.full((len(images),), 437.0))
+            return 100 * torch.cosine_similarity(f, g.double())
+
+        found = guide(x, point, None).double()
+        way = normals(1, torch.arange(2), (3, 8, 8), 0).double()
+        step = 1e-4 * way
+        expected = (similarity(x + step) - similarity(x - step)) / 2e-4
+    torch.testing.assert_close((found * way).flatten(1).sum(1), expected, rtol=1e-3, atol=1e-3)
+    linear = dd.VP.named("linear")
+    same = linear.point(float(linear.t_of_ratio(point.ratio)))
+    torch.testing.assert_close(
+        guide.similarity(x.float() * same.norm / point.norm, same, None),
+        similarity(x.double()).float(),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+    with pytest.raises(UserError, match="not a CLIPImageEncoder"):
+        load_noised_clip(str(text), str(text), str(tmp_path / "clip"), "a cube")
+
+
+def test_an_inpainting_network_sees_what_is_kept(tmp_path: Path) -> None:
+    words = gpt2_tokenizer(tmp_path / "gpt2")
+    network = folder(tmp_path, "GLIDEUNet", **{**TEXT, "n_vocab": words, "inpaint": True})
+    image, mask = (torch.randint(0, 256, (k, 8, 8), dtype=torch.uint8) for k in (3, 1))
+    (tmp_path / "kept").mkdir()
+    save_png(image, tmp_path / "kept" / "photo.png")
+    save_png(mask, tmp_path / "mask.png")
+    asked = ("--prompt", "a red cube", "--tokenizer", tmp_path / "gpt2")
+    given = ("--init", tmp_path / "kept", "--mask", tmp_path / "mask.png")
+    run("condition", network, *asked, *given, "--out", tmp_path / "asked")
+    model = load_conditioned(tmp_path / "asked")
+    x, point = normals(0, torch.arange(1), (3, 8, 8), 0), model.process.point(300.0)
+    inputs = read_tensors(tmp_path / "asked" / "inputs.safetensors")
+    torch.testing.assert_close(inputs["inpaint_image"], image[None] / 127.5 - 1)
+    assert torch.equal(inputs["inpaint_mask"], (mask[None] >= 128).float())
+    with torch.no_grad():
+        found = model(x, point, torch.tensor([0])).to("eps", x)
+        expected = load_module(network)(x, torch.full((1,), 300.0), **inputs)[:, :3]
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert "Give --init" in run(
+        "condition", network, *asked, *given[2:], "--out", tmp_path / "x", code=2
+    ).stderr  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--prompt", "a cube"], "--tokenizer"),
+        (["--classes", "cat"], "numbers with commas"),
+        (["--images", "small", "--classes", "1,2"], "one for each label"),
+        (["--images", "small", "--classes", "9"], "0 … 4"),
+        (["--images", "small"], "knows 5 classes"),
+        (["--images", "missing", "--classes", "1"], "missing"),
+        ([], "one entry of each"),
+    ],
+)
+def test_bad_inputs_are_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    network = folder(tmp_path, "ADMUNet", low_res=True, num_classes=5)
+    small_images(tmp_path / "small")
+    found = run("condition", network, *options, "--out", "asked", code=2).stderr
+    assert said in found
+    assert not (tmp_path / "asked").exists()
