@@ -62,6 +62,8 @@ def read_inputs(network: Path, files: Files) -> tuple[Inputs, list[str]]:
     if files.classes is not None:
         parts["classes"] = torch.tensor(files.classes, dtype=torch.int64)
     texts = _texts(files)
+    if files.tokenizer is not None and not texts:
+        raise UserError("--tokenizer belongs to a text; give --prompt or --prompts too.")
     if texts:
         if files.tokenizer is None:
             raise UserError("A text needs the tokenizer of GLIDE; give its folder, --tokenizer.")

@@ -144,7 +144,11 @@ def _check_values(settings: Settings, inputs: Inputs) -> None:
         ("classes", inputs.classes, settings.classes),
         ("tokens", inputs.tokens, settings.options.get("n_vocab")),
     ):
-        if values is not None and not 0 <= int(values.min()) <= int(values.max()) < int(count or 0):
+        if values is None:
+            continue
+        if values.dtype != torch.int64:
+            raise UserError(f"The {name} are whole numbers (int64), not {values.dtype}.")
+        if not 0 <= int(values.min()) <= int(values.max()) < int(count or 0):
             raise UserError(
                 f"The {name} go from {int(values.min())} to {int(values.max())}, and the network"
                 f" knows 0 … {int(count or 0) - 1}."
@@ -158,10 +162,9 @@ def _check_values(settings: Settings, inputs: Inputs) -> None:
                 " each text."
             )
     channels = int(settings.options.get("in_channels", 3))
-    for name in ("low_res", "inpaint_image"):
+    for name, wanted in (("low_res", channels), ("inpaint_image", channels), ("inpaint_mask", 1)):
         values = inputs.given.get(name)
-        if values is not None and (values.ndim != 4 or values.shape[1] != channels):
+        if values is not None and (values.ndim != 4 or values.shape[1] != wanted):
             raise UserError(
-                f"The {name} images have shape {tuple(values.shape)}; expected (K, {channels}, H,"
-                " W)."
+                f"{name} has shape {tuple(values.shape)}; expected (K, {wanted}, H, W)."
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,29 @@ def test_a_label_is_a_text_and_none_is_the_empty_one(tmp_path: Path) -> None:
         load_with_inputs(network, Inputs(tokens=TOKENS, low_res=SMALL))
     with pytest.raises(UserError, match="one entry of each"):
         Inputs(tokens=TOKENS, low_res=SMALL[:2])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ({"tokens": TOKENS.float()}, "whole numbers"),
+        ({"tokens": TOKENS + 5}, "knows 0 … 11"),
+        ({"tokens": TOKENS[:, :2]}, "reads 4 of each text"),
+        ({"tokens": TOKENS, "mask": torch.ones(3, 2, dtype=torch.bool)}, "reads 4 of each text"),
+        ({"tokens": TOKENS, "inpaint_image": SMALL}, "together"),
+        (
+            {"tokens": TOKENS, "inpaint_image": SMALL[:, :1], "inpaint_mask": SMALL[:, :1]},
+            "expected (K, 3, H, W)",
+        ),
+        (
+            {"tokens": TOKENS, "inpaint_image": SMALL, "inpaint_mask": SMALL},
+            "expected (K, 1, H, W)",
+        ),
+    ],
+)
+def test_inputs_that_the_network_would_fail_on_are_refused(
+    tmp_path: Path, inputs: dict[str, Tensor], said: str
+) -> None:
+    network = folder(tmp_path, "GLIDEUNet", **TEXT, inpaint=True)
+    with pytest.raises(UserError, match=re.escape(said)):
+        load_with_inputs(network, Inputs(**inputs))
