@@ -4,6 +4,7 @@ report is."""
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.words import counted
 
 from .options import Json, Quiet
 from .progress import Meter
@@ -120,6 +122,13 @@ def launch(config: StudyConfig, out: Path, how: How, model: Loaded | None = None
             # to the report.
             _say(how, f"Reading the reference {config.reference} …")
             reference = read_reference(study)
+        idle = os.cpu_count() or 1
+        if todo and config.device == "cpu" and config.threads < idle and not (use_ray or how.shard):
+            _say(
+                how,
+                f"Computing with {counted(config.threads, 'thread')} on {idle} processors; faster"
+                f" is compare --threads {idle}, study --set threads={idle}, or --ray.",
+            )
         total, open_ = (sum(len(task.samples) for task in some) for some in (tasks, todo))
         with Meter("sampling", "images", total=total, done=total - open_, hidden=hidden) as bar:
 
