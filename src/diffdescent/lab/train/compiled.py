@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.reading import reason
 
 
 def compiled(network: nn.Module, loss: Callable[[nn.Module], torch.Tensor]) -> nn.Module:
@@ -23,15 +24,23 @@ def compiled(network: nn.Module, loss: Callable[[nn.Module], torch.Tensor]) -> n
         loss: the loss of a network that computes what ``network`` computes, on one batch.
 
     Raises:
-        UserError: a parameter's gradient differs by more than half of its length, where that is at
-            least a thousandth of the whole gradient's. Rounding to bfloat16 stays far below.
+        UserError: the network cannot be compiled here, and a parameter's gradient differs by more
+            than half of its length, where that is at least a thousandth of the whole gradient's.
+            Rounding to bfloat16 stays far below.
     """
     runner = cast(nn.Module, torch.compile(network))
     # A compiled network draws other numbers for its dropout.
     dropouts = {m: m.p for m in network.modules() if isinstance(m, nn.Dropout)}
     for module in dropouts:
         module.p = 0.0
-    plain, found = _gradients(network, network, loss), _gradients(network, runner, loss)
+    plain = _gradients(network, network, loss)
+    try:
+        found = _gradients(network, runner, loss)
+    except RuntimeError as error:  # the network itself has just computed the same
+        raise UserError(
+            f"torch.compile fails on this machine ({reason(error)}); install what it asks for, such"
+            " as a C++ compiler, or set run.compile=false."
+        ) from error
     for module, share in dropouts.items():
         module.p = share
     whole = torch.stack([g.norm() for g in plain.values()]).norm()

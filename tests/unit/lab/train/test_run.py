@@ -508,3 +508,17 @@ def test_compiled_gradients_are_those_of_the_network(
     with pytest.raises(UserError, match=r"other gradients.*the first: .*compile=false"):
         train(make_config(values), quiet=True)
     assert not Path(values["out"]).exists()
+
+
+def test_a_machine_that_cannot_compile_is_said_to_be_one(
+    values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def backend(graph: object, inputs: object) -> object:
+        raise RuntimeError("no C++ compiler was found")
+
+    right = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda network: right(network, backend=backend))
+    values["run"].update(steps=2, compile=True)
+    with pytest.raises(UserError, match=r"no C\+\+ compiler was found.*run\.compile=false"):
+        train(make_config(values), quiet=True)
+    assert not Path(values["out"]).exists()
