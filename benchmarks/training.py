@@ -1,7 +1,7 @@
 """Training throughput in images/s: fp32, bf16 and channels-last, and with torch's fused attention
 in place of the plain one that a CPU takes, by the real trainer, in one run.
 
-    python benchmarks/training.py configs/cifar10-v.yaml --threads 1 --steps 10
+    python benchmarks/training.py configs/cifar10.yaml --threads 1 --steps 10
 
 Each setting trains the recipe's network on random images of the given size, in the same process;
 the first ``--warm`` steps, which pick kernels, are left out. Prints a table and, last, one line of

@@ -10,7 +10,7 @@
 #
 # In the environment:
 # SECONDS_EACH  how long a piece trains (480)
-# CONFIG        the recipe (configs/cifar10-next.yaml); BATCH its batch (512)
+# CONFIG        the recipe (configs/cifar10.yaml); BATCH its batch (512)
 # STATE         the run's folder, which stays on the machine (runs/lent)
 # PYTHON        the interpreter, with diffdescent[train] (python3)
 #
@@ -27,7 +27,7 @@ if [ $# -lt 2 ]; then
 fi
 data=$1 out=$2
 shift 2
-seconds=${SECONDS_EACH:-480} config=${CONFIG:-configs/cifar10-next.yaml} batch=${BATCH:-512}
+seconds=${SECONDS_EACH:-480} config=${CONFIG:-configs/cifar10.yaml} batch=${BATCH:-512}
 state=${STATE:-runs/lent} python=${PYTHON:-python3}
 mkdir -p "$out"
 

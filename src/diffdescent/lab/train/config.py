@@ -72,11 +72,7 @@ class LossConfig(Section):
 class OptimizerConfig(Section):
     """AdamW, or Muon with AdamW (``kind``); the rate rises over ``warmup`` steps, stays, and falls
     linearly to zero over the last ``decay`` steps. ``hidden_lr`` is Muon's, where it is not AdamW's
-    ``lr``.
-
-    ``freeze``: tensors whose names start with one of these keep the values they start with
-    (``init_from``).
-    """
+    ``lr``."""
 
     kind: Literal["adamw", "muon"] = "adamw"
     lr: float = Field(default=2e-4, gt=0)
@@ -87,7 +83,6 @@ class OptimizerConfig(Section):
     decay: int = Field(default=0, ge=0)
     clip: float = Field(default=1.0, gt=0)  # largest gradient norm
     ema: float = Field(default=0.999, ge=0, lt=1)
-    freeze: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _hidden_lr_is_of_muon(self) -> OptimizerConfig:

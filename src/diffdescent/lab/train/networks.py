@@ -28,7 +28,7 @@ def build_network(config: TrainConfig, images: ImageSet) -> nn.Module:
 
     Raises:
         UserError: labels are missing for a task that needs them, the constructor refuses
-            ``model:``, or ``init_from`` does not fit, or ``optimizer.freeze`` names nothing.
+            ``model:``, or ``init_from`` does not fit.
     """
     if config.task != "denoiser" and images.labels is None:
         raise UserError(
@@ -51,7 +51,6 @@ def build_network(config: TrainConfig, images: ImageSet) -> nn.Module:
         ) from error
     if config.init_from is not None:
         _initialise(network, Path(config.init_from))
-    _freeze(network, config.optimizer.freeze)
     return network
 
 
@@ -59,7 +58,7 @@ def plain_attention(network: nn.Module) -> None:
     """Have a diffusers network compute attention by two matrix products and a softmax.
 
     torch's fused kernel is slow backwards on a CPU where there are few tokens: without it
-    one core trains ``configs/cifar10-next.yaml`` with 11 % more images/s
+    one core trains ``configs/cifar10.yaml`` with 11 % more images/s
     (``benchmarks/training.py``).
     The parameters are the same, and nothing of it is kept in what is exported.
     """
@@ -105,21 +104,3 @@ def _initialise(network: nn.Module, source: Path) -> None:
             f" first {wrong[0]!r}; give model: the values that they were trained with."
         )
     network.load_state_dict({k: v.to(own[k].dtype) for k, v in state.items()})
-
-
-def _freeze(network: nn.Module, prefixes: tuple[str, ...]) -> None:
-    """Take the tensors whose names start with one of ``prefixes`` out of the training."""
-    for prefix in prefixes:
-        named = [
-            p
-            for name, p in network.named_parameters()
-            if name == prefix or name.startswith(f"{prefix}.")
-        ]
-        if not named:
-            parts = sorted({name.split(".")[0] for name, _ in network.named_parameters()})
-            raise UserError(
-                f"optimizer.freeze names {prefix!r}, but no tensor of the network is called so; its"
-                f" parts are {', '.join(parts)}."
-            )
-        for parameter in named:
-            parameter.requires_grad_(False)

@@ -340,23 +340,6 @@ def test_the_command_line(values: dict[str, Any], tmp_path: Path) -> None:
     assert "The model is in" in again.output
 
 
-def test_frozen_tensors_keep_their_values_and_the_rest_learns(values: dict[str, Any]) -> None:
-    first = train(make_config({**values, "out": values["out"] + "-first"}), quiet=True)
-    frozen = ["conv_in", "mid_block.resnets.0.conv1.weight"]
-    values["optimizer"]["freeze"] = frozen
-    train(make_config({**values, "init_from": str(first.folder)}), quiet=True)
-    then = load_checkpoint(Path(values["out"] + "-first") / "checkpoint.pt")["ema"]
-    now = load_checkpoint(Path(values["out"]) / "checkpoint.pt")["model"]
-    kept = {name for name in then if torch.equal(then[name], now[name])}
-    assert kept == {"conv_in.weight", "conv_in.bias", "mid_block.resnets.0.conv1.weight"}
-
-
-def test_freezing_what_does_not_exist_names_what_does(values: dict[str, Any]) -> None:
-    values["optimizer"]["freeze"] = ["conv_im"]
-    with pytest.raises(UserError, match=r"'conv_im'.*no tensor.*class_embedding, conv_in"):
-        train(make_config(values), quiet=True)
-
-
 def test_a_kill_between_checkpoint_and_picture_loses_no_picture(
     values: dict[str, Any], data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
