@@ -20,10 +20,12 @@ import torch
 from torch import Tensor
 
 import diffdescent as dd
+from diffdescent.core.executor import Query
 from diffdescent.core.noise import Keyed
 from diffdescent.core.plan import Plan
 from diffdescent.guidance import PxP, apply_guidance
-from diffdescent.run import Query, evaluate, initial_state, micro_batch_width
+from diffdescent.run.levels import initial_state
+from diffdescent.run.micro_batch import evaluate, micro_batch_width
 
 CASES = (
     ("classifier(scale=2)", "ddpm"),

@@ -17,7 +17,7 @@ from diffdescent.base.images import from_uint8, read_image
 from diffdescent.models.convert import Inputs, Settings, read_settings
 from diffdescent.models.convert.tokens import unet_tokens
 
-from .prompts import read_prompts
+from .prompts import prompt_or_file
 
 T = TypeVar("T", Tensor, list[str])
 
@@ -61,7 +61,9 @@ def read_inputs(network: Path, files: Files) -> tuple[Inputs, list[str]]:
         parts["low_res"], names = from_uint8(small.images), [Path(n).stem for n in small.names]
     if files.classes is not None:
         parts["classes"] = torch.tensor(files.classes, dtype=torch.int64)
-    texts = _texts(files)
+    texts = prompt_or_file(files.prompt, files.prompts)
+    if texts is None and files.prompt is not None:
+        texts = [files.prompt]
     if files.tokenizer is not None and not texts:
         raise UserError("--tokenizer belongs to a text; give --prompt or --prompts too.")
     if texts:
@@ -77,18 +79,6 @@ def read_inputs(network: Path, files: Files) -> tuple[Inputs, list[str]]:
     count = max((len(part) for part in parts.values()), default=0)
     spread = {name: _spread(part, count, name) for name, part in parts.items()}
     return Inputs(**spread), _distinct(_spread(names, count, "names"))
-
-
-def _texts(files: Files) -> list[str]:
-    if files.prompt is not None and files.prompts is not None:
-        raise UserError("Give --prompt or --prompts, not both.")
-    if files.prompts is not None:
-        return read_prompts(files.prompts)
-    if files.prompt is None:
-        return []
-    if not files.prompt.strip():
-        raise UserError("--prompt is empty; say what to draw.")
-    return [files.prompt]
 
 
 def _kept(settings: Settings, files: Files) -> tuple[Tensor, Tensor, list[str]]:

@@ -8,6 +8,25 @@ from diffdescent.base.errors import UserError
 from diffdescent.base.reading import parse_json, read_text
 
 
+def require_prompt(prompt: str) -> str:
+    """The prompt. Raises :class:`UserError` for an empty one."""
+    if not prompt.strip():
+        raise UserError("--prompt is empty; say what to draw.")
+    return prompt
+
+
+def prompt_or_file(prompt: str | None, prompts: Path | None) -> list[str] | None:
+    """The prompts of the file where there is one; None for a single prompt, or for none.
+
+    Raises :class:`UserError` for both, an empty prompt, and what :func:`read_prompts` refuses.
+    """
+    if prompt is not None and prompts is not None:
+        raise UserError("Give --prompt or --prompts, not both.")
+    if prompt is not None:
+        require_prompt(prompt)
+    return None if prompts is None else read_prompts(prompts)
+
+
 def read_prompts(path: Path) -> list[str]:
     """The prompts of a text file (one a line), a JSON list of them, or a COCO captions file
     (``annotations``).

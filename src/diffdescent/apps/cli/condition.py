@@ -56,13 +56,13 @@ def condition(
         mask=mask,
     )
     inputs, names = read_inputs(network, files)
-    model = write_conditioned(out, network, inputs, names)
+    write_conditioned(out, network, inputs, names)
     if as_json:
         typer.echo(json.dumps({"out": str(out), "labels": names}, ensure_ascii=False))
         return
     shown = ", ".join(repr(name) for name in names[:3]) + (", …" if len(names) > 3 else "")
     typer.echo(
-        f"{len(inputs)} labels ({shown}) for images of {model.shape}, in {out}; draw them with:"
+        f"{len(inputs)} labels ({shown}), in {out}; draw them with:"
         f" diffdescent sample {out} --label cycle --n {len(inputs)}"
     )
 

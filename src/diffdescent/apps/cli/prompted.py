@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffdescent.apps.prompts import require_prompt
 from diffdescent.apps.textimage import wants_prompt
 from diffdescent.base.errors import UserError
 from diffdescent.core.model_info import info
@@ -46,8 +47,7 @@ def prompted(
     if prompt is None:
         without_a_prompt(name, options)
         return load_model(name, device)
-    if not prompt.strip():
-        raise UserError("--prompt is empty; say what to draw.")
+    require_prompt(prompt)
     from diffdescent.apps.textimage.predictor import load_predictor
 
     from .prompting import hide_loading

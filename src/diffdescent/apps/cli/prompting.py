@@ -14,7 +14,7 @@ from pathlib import Path
 import typer
 from torch import Tensor
 
-from diffdescent.apps.prompts import read_prompts
+from diffdescent.apps.prompts import prompt_or_file
 from diffdescent.apps.textimage import TextToImage, load
 from diffdescent.base.errors import UserError
 from diffdescent.base.images import save_png
@@ -63,11 +63,7 @@ def run(asked: Request) -> None:
 
     An interrupted run is continued by the same command. Raises :class:`UserError` for bad input.
     """
-    if asked.prompt is not None and asked.prompts is not None:
-        raise UserError("Give --prompt or --prompts, not both.")
-    if asked.prompt is not None and not asked.prompt.strip():
-        raise UserError("--prompt is empty; say what to draw.")
-    texts = read_prompts(asked.prompts) if asked.prompts is not None else None
+    texts = prompt_or_file(asked.prompt, asked.prompts)
     chosen = _indices(asked, texts)
     prompts = {i: texts[i] if texts is not None else str(asked.prompt) for i in chosen}
     hide_loading()

@@ -122,12 +122,17 @@ def launch(config: StudyConfig, out: Path, how: How, model: Loaded | None = None
             # to the report.
             _say(how, f"Reading the reference {config.reference} …")
             reference = read_reference(study)
-        idle = os.cpu_count() or 1
-        if todo and config.device == "cpu" and config.threads < idle and not (use_ray or how.shard):
+        there = os.cpu_count() or 1
+        if (
+            todo
+            and config.device == "cpu"
+            and config.threads < there
+            and not (use_ray or how.shard)
+        ):
             _say(
                 how,
-                f"Computing with {counted(config.threads, 'thread')} on {idle} processors; faster"
-                f" is compare --threads {idle}, study --set threads={idle}, or --ray.",
+                f"Computing with {counted(config.threads, 'thread')} on {there} processors; faster"
+                f" is compare --threads {there}, study --set threads={there}, or --ray.",
             )
         total, open_ = (sum(len(task.samples) for task in some) for some in (tasks, todo))
         with Meter("sampling", "images", total=total, done=total - open_, hidden=hidden) as bar:

@@ -18,7 +18,8 @@ from diffdescent.base.reading import read_json
 from diffdescent.core.network import Network
 from diffdescent.models.weight_files import read_tensors, write_tensors
 
-from .inputs import Inputs, load_with_inputs
+from .folder import require_new
+from .inputs import Inputs, load_with_inputs, settings_for
 
 FORMAT, VERSION = "diffdescent-conditioned", 1
 CONFIG, TENSORS = "config.json", "inputs.safetensors"
@@ -26,10 +27,11 @@ CONFIG, TENSORS = "config.json", "inputs.safetensors"
 
 def write_conditioned(
     out: str | Path, network: str | Path, inputs: Inputs, names: Sequence[str]
-) -> Network:
+) -> None:
     """Write a folder whose label k asks ``network`` with the k-th of ``inputs``.
 
-    The network's weights stay where they are; the folder names their place, relative to itself.
+    The network's weights stay where they are and are not read; the folder names their place,
+    relative to itself.
 
     Args:
         out: the folder, new or empty.
@@ -37,16 +39,12 @@ def write_conditioned(
         inputs: what the labels stand for.
         names: what the labels are called, one each.
 
-    Returns:
-        The model that the folder holds.
-
     Raises:
         UserError: inputs that do not fit the network, and a folder that holds something.
     """
     out = Path(out)
-    model = load_with_inputs(network, inputs)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} holds something already; give a new or an empty folder.")
+    settings_for(network, inputs)
+    require_new(out)
     make_folder(out)
     write_tensors(out / TENSORS, inputs.given)
     config = {
@@ -57,7 +55,6 @@ def write_conditioned(
     }
     text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
     write_atomically(out / CONFIG, text.encode())  # last: a folder with a config is whole
-    return _named(model, out, names)
 
 
 def load_conditioned(folder: str | Path, device: str | None = None) -> Network:
@@ -88,8 +85,5 @@ def load_conditioned(folder: str | Path, device: str | None = None) -> Network:
             f"The network of {folder} is not at {network}; move it back, or write the folder again"
             " with `diffdescent condition`."
         )
-    return _named(load_with_inputs(network, inputs, device), folder, names)
-
-
-def _named(model: Network, folder: Path, names: Sequence[str]) -> Network:
+    model = load_with_inputs(network, inputs, device)
     return replace(model, name=folder.name, classes=tuple(names))

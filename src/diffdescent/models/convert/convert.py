@@ -12,7 +12,7 @@ from torch import Tensor
 from diffdescent.base.errors import UserError, unknown
 
 from .containers import read_state
-from .folder import write_folder
+from .folder import require_new, write_folder
 from .settings import PUBLISHED, Settings, count_parameters, digest
 from .translate import TRANSLATIONS
 
@@ -139,8 +139,7 @@ def convert(
             and a folder that holds something else.
     """
     source, folder = Path(checkpoint), Path(out)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} is there already; give a new folder as --out.")
+    require_new(folder)
     if name is not None and name not in PUBLISHED:
         raise unknown("published checkpoint", name, PUBLISHED)
     state = read_state(source, weights)

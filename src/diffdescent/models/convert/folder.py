@@ -25,6 +25,12 @@ FORMAT, VERSION = "diffdescent-network", 1
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 
 
+def require_new(folder: Path) -> None:
+    """Raise :class:`UserError` for a place that holds something."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} is there already; give a new folder as --out.")
+
+
 def write_folder(folder: Path, settings: Settings, state: dict[str, Tensor]) -> None:
     """Write weights and settings, the settings last: a folder with a config is whole."""
     make_folder(folder)

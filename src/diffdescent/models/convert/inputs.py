@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from diffdescent.base.errors import UserError
-from diffdescent.base.hashes import json_hash
+from diffdescent.base.hashes import arrays_hash, json_hash
 from diffdescent.core.network import Network
 
 from .folder import denoiser, read_settings
@@ -70,7 +70,9 @@ class Inputs:
 
     def identity(self) -> str:
         """A short name of their content."""
-        return json_hash({name: value.tolist() for name, value in self.given.items()}, 16)
+        given = self.given
+        values = arrays_hash(*(value.cpu().numpy() for value in given.values()))
+        return json_hash([*given, values], 16)
 
 
 class _Asked:
@@ -106,6 +108,24 @@ def load_with_inputs(folder: str | Path, inputs: Inputs, device: str | None = No
     Raises:
         UserError: a damaged folder, a network that takes no such inputs, and inputs that it lacks.
     """
+    settings = settings_for(folder, inputs)
+    found = denoiser(Path(folder), settings, device, lambda network: _Asked(network, inputs))
+    assert isinstance(found, Network)
+    return replace(
+        found,
+        label_count=len(inputs),
+        needs_label=bool(settings.options.get("low_res")),
+        fingerprint=f"{found.fingerprint}+{inputs.identity()}",
+    )
+
+
+def settings_for(folder: str | Path, inputs: Inputs) -> Settings:
+    """The settings of the network in ``folder``, which is not loaded.
+
+    Raises:
+        UserError: a network that takes no such inputs, inputs that it lacks, and values that it
+            does not know.
+    """
     settings = read_settings(Path(folder))
     text, small = settings.network == "GLIDEUNet", bool(settings.options.get("low_res"))
     if not (text or small):
@@ -128,14 +148,7 @@ def load_with_inputs(folder: str | Path, inputs: Inputs, device: str | None = No
             " does, and leave it out for one that does not."
         )
     _check_values(settings, inputs)
-    found = denoiser(Path(folder), settings, device, lambda network: _Asked(network, inputs))
-    assert isinstance(found, Network)
-    return replace(
-        found,
-        label_count=len(inputs),
-        needs_label=small,
-        fingerprint=f"{found.fingerprint}+{inputs.identity()}",
-    )
+    return settings
 
 
 def _check_values(settings: Settings, inputs: Inputs) -> None:

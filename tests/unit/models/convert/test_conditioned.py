@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ import torch
 import diffdescent as dd
 from diffdescent.base.errors import UserError
 from diffdescent.base.images import save_png
-from diffdescent.core.network import Network
+from diffdescent.core.model_info import info
 from diffdescent.core.noise import normals
 from diffdescent.models.convert import Inputs, load_module, load_with_inputs
 from diffdescent.models.convert.conditioned import load_conditioned, write_conditioned
@@ -39,9 +40,8 @@ def test_small_images_are_enlarged_from_the_command_line(tmp_path: Path) -> None
     small = torch.tensor([0, 100, 200])[:, None, None, None].expand(-1, 3, 4, 4) / 127.5 - 1
     here = load_with_inputs(network, Inputs(low_res=small, classes=torch.tensor([4, 0, 2])))
     model = dd.load_model(str(asked))
-    assert isinstance(model, Network)
-    assert model.classes == ("a", "b", "c")
-    assert model.fingerprint == here.fingerprint
+    assert info(model).classes == ("a", "b", "c")
+    assert info(model).fingerprint == here.fingerprint
     expected = dd.sample(here, "ddim", steps=3, n=3, labels=[0, 1, 2]).images
     assert torch.equal(dd.sample(model, "ddim", steps=3, n=3, labels=[0, 1, 2]).images, expected)
     drawn = ("sample", asked, "--sampler", "ddim", "--steps", 3, "--n", 3, "--label", "cycle")
@@ -52,7 +52,7 @@ def test_small_images_are_enlarged_from_the_command_line(tmp_path: Path) -> None
         "compare", asked, "--samplers", "ddim; unipc", "--nfe", 3, "--n", 4, "--labels", "cycle",
         "--out", tmp_path / "compared",
     )  # fmt: skip
-    assert "holds something already" in run(*words, "--classes", "1", code=2).stderr
+    assert "is there already" in run(*words, "--classes", "1", code=2).stderr
 
 
 def test_the_folder_may_move_with_its_network(tmp_path: Path) -> None:
@@ -95,17 +95,16 @@ def test_texts_are_drawn_with_guidance_and_a_clip_that_knows_noise(tmp_path: Pat
     texts = ("--prompts", prompts, "--tokenizer", tmp_path / "gpt2")
     run("condition", network, *texts, "--out", asked)
     model = dd.load_model(str(asked))
-    assert isinstance(model, Network)
-    assert model.classes == ("a red cube", "an oil painting")
+    assert info(model).classes == ("a red cube", "an oil painting")
     image, text = clip_folders(tmp_path)
     pipelines.tokenizer().save_pretrained(tmp_path / "clip")
     clip = (
         f"noised_clip(scale=0.01, image='{image}', text='{text}', tokenizer='{tmp_path / 'clip'}',"
         " prompt='{}')"
     )
-    common = {"grid": [300, 100, 0], "n": 2, "labels": [0, 1], "seed": 1}
+    common: dict[str, Any] = {"grid": [300, 100, 0], "n": 2, "labels": [0, 1], "seed": 1}
     plain, free, guided = (
-        dd.sample(model, "ddpm", guidance=g, **common).images  # type: ignore[arg-type]
+        dd.sample(model, "ddpm", guidance=g, **common).images
         for g in (None, "cfg(scale=1.2)", clip)
     )
     assert not torch.equal(plain, free)
