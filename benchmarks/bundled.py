@@ -31,7 +31,7 @@ def shares(network: FeatureNet, x: torch.Tensor, labels: torch.Tensor) -> float:
     """Share of images (n, 3, 32, 32) in [−1, 1] whose most probable class is their label."""
     right = [
         (network(a).argmax(1) == b).float().sum()
-        for a, b in zip(x.split(250), labels.split(250), strict=True)
+        for a, b in zip(torch.split(x, 250), torch.split(labels, 250), strict=True)
     ]
     return float(sum(right)) / len(x)
 
@@ -47,7 +47,9 @@ def by_level(network: GuideNet, images: ImageSet, count: int) -> dict[int, float
     for t in (*range(0, 1000, 100), 999):
         point = process.point(t)
         noisy = point.alpha * x + point.sigma * torch.randn(x.shape, generator=rng)
-        logits = torch.cat([network(part, torch.tensor(float(t))) for part in noisy.split(250)])
+        logits = torch.cat(
+            [network(part, torch.tensor(float(t))) for part in torch.split(noisy, 250)]
+        )
         figures[t] = round(float((logits.argmax(1) == labels).float().mean()), 4)
     return figures
 

@@ -20,6 +20,7 @@ import torch
 import diffdescent as dd
 from diffdescent.base.csv_text import csv_text
 from diffdescent.base.files import write_atomically
+from diffdescent.models.exact import Exact
 from diffdescent.models.flowmap import exact_solution
 from diffdescent.run import initial_state, noise_for
 
@@ -65,6 +66,8 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, help="where the table is written too")
     arguments = parser.parse_args()
     model = dd.load_model(arguments.model)
+    if not isinstance(model, Exact):
+        parser.error(f"{arguments.model} has no exact solution; give a bundled mixture")
     samplers = arguments.samplers.split(";") if arguments.samplers else SAMPLERS
     counts = [int(s) for s in arguments.steps.split(",")]
     noise = noise_for(arguments.seed, range(arguments.n), model.shape or ())
@@ -82,7 +85,7 @@ def main() -> None:
                 rtol=1e-5,
                 atol=1e-5,
                 cache=arguments.cache,
-            )  # type: ignore[arg-type]
+            )
             truth[n] = solution.x
             print(
                 f"{name}, {n} steps asked, {grid.steps} taken: σ/α from {grid.ratio[0]:.4g} to"

@@ -68,7 +68,8 @@ def floor(recipe: str, shape: tuple[int, ...]) -> float:
     """Seconds to read what one interior row needs once and to write its result once."""
     plan = dd.sampler(recipe).plan(dd.grid("uniform(spacing=trailing)", dd.VP.named(), STEPS))
     row = plan.rows[STEPS // 2]
-    reads, writes = set(), 0
+    reads: set[tuple[object, ...]] = set()
+    writes = 0
     for out in row.outputs:
         reads |= {("base",)} if out.base or (out.evals and out.evals[0]) else set()
         reads |= {("current",)} if out.current else set()

@@ -15,13 +15,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
-from diffdescent.constraints import MeasuredSet
-from diffdescent.operators import parse_operator
 
 import diffdescent as dd
 from diffdescent.base.csv_text import csv_text
 from diffdescent.base.files import write_atomically
 from diffdescent.base.statistics import Estimate
+from diffdescent.core.constraints import MeasuredSet
+from diffdescent.core.operators import Linear, parse_operator
 from diffdescent.core.transforms import Project
 from diffdescent.evaluate.posterior import judge_posterior
 from diffdescent.models import bundled
@@ -40,6 +40,7 @@ def judged(
         parse_operator("downsample(4)").bind(shape, dtype=dtype)
         for dtype in (torch.float32, torch.float64)
     )
+    assert isinstance(exact, Linear)
     y = exact.forward(model.sample(n, torch.Generator().manual_seed(0)))
     known = posterior(model, "downsample(4)", y, noise=0.0)
     keeps_y = Project(MeasuredSet(single, y.float().repeat(each, 1, 1, 1)))

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from diffdescent.base.csv_text import csv_text
 from diffdescent.base.files import write_atomically
-from diffdescent.core.operators import parse_operator
+from diffdescent.core.operators import Linear, parse_operator
 from diffdescent.core.process import VP
 from diffdescent.core.spectrum.power import measure_spectrum
 from diffdescent.evaluate.posterior import judge_posterior
@@ -102,6 +102,7 @@ class Case:
     def bias(self, method: str, measurements: int, samples: int | None) -> tuple[float, ...]:
         """The bias in per cent and its interval; ``samples`` None is the exact mean."""
         operator = parse_operator(self.text).bind(SHAPE, dtype=torch.float64)
+        assert isinstance(operator, Linear)
         clean = self.model.sample(measurements, torch.Generator().manual_seed(1))
         y = measure(operator, clean, self.noise, 0, range(measurements))
         truth = posterior(self.model, self.text, y, self.noise)

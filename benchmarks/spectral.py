@@ -34,6 +34,7 @@ LEVELS = (40.0, 8.0, 2.5, 0.9, 0.2)
 
 def spectral_plan(model: dd.Predictor) -> Plan:
     """A plan with curves of eight bands in every coefficient."""
+    assert model.shape is not None
     channels, size = model.shape[0], model.shape[-1]
     axes, bands = named_axes("usual", channels), Bands.for_size(size, 8)
     curve = tuple(0.9 + 0.01 * k for k in range(bands.count))
@@ -87,7 +88,7 @@ def main() -> None:
             model = dd.load_model(name)
             unipc = parse("unipc").plan(parse_grid("loglinear", model.process, NFE))
             for batch in options.batch:
-                x = torch.randn(batch, *model.shape)
+                x = torch.randn(batch, *(model.shape or ()))
                 timed = (inside(model, x), outside(spectral_plan(model), x), outside(unipc, x))
                 for one in timed:
                     one()

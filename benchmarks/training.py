@@ -22,7 +22,8 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from diffdescent.lab.train import load_config, loop, make_config, train
+from diffdescent.lab.train import load_config, make_config, train
+from diffdescent.lab.train.networks import plain_attention
 
 FUSED = "bf16, fused attention"
 
@@ -48,7 +49,7 @@ def throughput(
     lines = [
         json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()
     ]
-    speeds = [line["images_per_s"] for line in lines if line["step"] > warm]
+    speeds: list[float] = [line["images_per_s"] for line in lines if line["step"] > warm]
     return len(speeds) / sum(1 / s for s in speeds)
 
 
@@ -76,8 +77,8 @@ def main() -> None:
         recipe = load_config(arguments.recipe, overrides).model_dump()
         for name in arguments.settings:
             folder = Path(temporary) / name.replace(" ", "-")
-            plain = loop.plain_attention if name != FUSED else lambda network: None
-            with patch.object(loop, "plain_attention", plain):
+            plain = plain_attention if name != FUSED else lambda network: None
+            with patch("diffdescent.lab.train.loop.plain_attention", plain):
                 results[name] = throughput(
                     recipe, SETTINGS[name], arguments.warm, arguments.steps, folder
                 )

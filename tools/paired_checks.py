@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tools.verdict_tables import Row, Tables
 
@@ -36,7 +36,7 @@ def unfit(tables: Tables, name: str) -> Iterator[str]:
             yield f"{name}: {row} has an interval that does not hold its difference"
 
 
-def _of(study: list[dict[str, str]], label: str, metric: str) -> list[Row]:
+def _of(study: Sequence[Row], label: str, metric: str) -> list[Row]:
     """The study's rows of a metric, of the cell that a label names where it names one."""
     rows = [row for row in study if row["metric"] == metric]
     name, _, rest = label.partition(": ")

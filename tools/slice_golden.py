@@ -78,7 +78,7 @@ def write(source: Path, target: Path) -> int:
                 }
                 for case in cases:
                     thin(case, arrays)
-        np.savez_compressed(target / file, **arrays)
+        np.savez_compressed(target / file, allow_pickle=False, **arrays)
     for name in ("common.npz", "inception.npz", "inception.json"):
         shutil.copyfile(source / name, target / name)
     index["n_cases"] = len(index["cases"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -115,3 +115,7 @@ def _long(table: list[list[str]]) -> Iterator[dict[str, str]]:
 
 def _plain(number: str) -> str:
     return number.replace("−", "-").replace(",", "")
+
+
+Maker = Callable[[Tables], list[list[str]]]
+"""Gives the cells of a page's table, the first row its head."""

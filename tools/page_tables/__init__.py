@@ -7,9 +7,9 @@ compares it with what its maker gives, ``--write`` writes it there.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from tools.verdict_tables import Tables
+from tools.verdict_tables import Maker, Tables
 
 from . import (
     calibration,
@@ -22,7 +22,6 @@ from . import (
     samplers,
 )
 
-Maker = Callable[[Tables], list[list[str]]]
 MAKERS: dict[str, Maker] = {
     **samplers.MAKERS,
     **guidance.MAKERS,

@@ -8,7 +8,7 @@ import re
 import numpy as np
 from tools.verdict_checks import LEVEL, Statement, corrected
 from tools.verdict_numbers import Cells, Interval, Number, show
-from tools.verdict_tables import BUNDLED, Tables
+from tools.verdict_tables import BUNDLED, Maker, Tables
 
 from diffdescent.base.statistics import student_mean
 
@@ -172,7 +172,7 @@ def elsewhere(tables: Tables, file: str) -> list[list[str]]:
     return lines
 
 
-MAKERS = {
+MAKERS: dict[str, Maker] = {
     "calibration-parts": functools.partial(parts, model="cifar10-mixture"),
     "calibration-parts-cifar10": functools.partial(parts, model="cifar10"),
     "calibration-elsewhere": functools.partial(elsewhere, file="cifar10-5.json"),

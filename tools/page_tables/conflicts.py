@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from tools.verdict_numbers import Cells, show
-from tools.verdict_tables import Row, Tables
+from tools.verdict_tables import Maker, Row, Tables
 
 from .crossed import crossed
 
@@ -52,7 +52,7 @@ def readme(tables: Tables) -> list[list[str]]:
     return lines
 
 
-MAKERS = {
+MAKERS: dict[str, Maker] = {
     "conflicts-classifier": functools.partial(conflicts, guidance="classifier(scale=2)"),
     "conflicts-cfg": functools.partial(conflicts, guidance="cfg(scale=3)"),
     "readme": readme,

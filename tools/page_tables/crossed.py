@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from tools.verdict_tables import Row, only, selected
@@ -12,7 +12,11 @@ Selections = Iterable[tuple[str, Mapping[str, Any]]]
 
 
 def crossed(
-    rows: list[Row], corner: str, lines: Selections, columns: Selections, cell: Callable[[Row], str]
+    rows: Sequence[Row],
+    corner: str,
+    lines: Selections,
+    columns: Selections,
+    cell: Callable[[Row], str],
 ) -> list[list[str]]:
     """A line and a column for each title; ``cell`` writes the row that both select, and where there
     is none the cell is empty. ValueError where there are more."""
@@ -24,7 +28,7 @@ def crossed(
     return table
 
 
-def each(rows: list[Row], *names: str) -> list[dict[str, str]]:
+def each(rows: Sequence[Row], *names: str) -> list[dict[str, str]]:
     """The values of these columns that stand together, in their order."""
     kept = dict.fromkeys(tuple(row[name] for name in names) for row in rows)
     return [dict(zip(names, values, strict=True)) for values in kept]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 
 from tools.verdict_numbers import Cells, show
-from tools.verdict_tables import Row, Tables
+from tools.verdict_tables import Maker, Row, Tables
 
 from .behind import behind, decided
 from .samplers import published, value
@@ -114,7 +114,7 @@ def classifier_free(tables: Tables) -> list[list[str]]:
     return _sweep(tables, "cfg(scale={}, clip=1)", "contrast: Classifier-free*", "1", names)
 
 
-MAKERS = {
+MAKERS: dict[str, Maker] = {
     "cfg-pxp": cfg,
     "denoising": denoising,
     "pairs": pairs,

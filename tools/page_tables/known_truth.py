@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tools.verdict_numbers import Cells, Number
-from tools.verdict_tables import Tables
+from tools.verdict_tables import Maker, Tables
 
 from .crossed import crossed, each
 
@@ -56,7 +56,7 @@ def projected(tables: Tables) -> list[list[str]]:
     )
 
 
-MAKERS = {
+MAKERS: dict[str, Maker] = {
     "coverage-frechet": coverage_frechet,
     "coverage-metrics": coverage_metrics,
     "projected": projected,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tools.verdict_checks import LEVEL, Statement, corrected
 from tools.verdict_numbers import Cells, Interval, show
-from tools.verdict_tables import Row, Tables
+from tools.verdict_tables import Maker, Row, Tables
 
 CLUSTERS = ("5", "10", "15", "25", "50")
 STEPS = ("10", "20", "50", "100")
@@ -192,7 +192,7 @@ def check_noised(tables: Tables) -> list[list[str]]:
     ]
 
 
-MAKERS = {
+MAKERS: dict[str, Maker] = {
     "check": check,
     "check-noised": check_noised,
     "poses": poses,

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 
 from tools.verdict_numbers import Cells, show
-from tools.verdict_tables import Row, Tables
+from tools.verdict_tables import Maker, Row, Tables
 
 from .crossed import crossed, each
 
@@ -146,7 +146,7 @@ def _gain(row: Row) -> str:
     return f"{show(value, '2+' if value > 0 else '2')} ± {show((high - low) / 2, '2')}"
 
 
-MAKERS = {
+MAKERS: dict[str, Maker] = {
     "restore-bias": bias,
     "restore-mixture": functools.partial(
         study, name="mixture", by="noise", head="σ_n = {}", cell=_posterior

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tools.verdict_tables import Tables
+from tools.verdict_tables import Maker, Tables
 
 
 def rounded(value: float, half: float) -> str:
@@ -21,4 +21,4 @@ def same_seed(tables: Tables) -> list[list[str]]:
     return lines
 
 
-MAKERS = {"same-seed": same_seed}
+MAKERS: dict[str, Maker] = {"same-seed": same_seed}

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 from tools.verdict_numbers import Cells, show
-from tools.verdict_tables import Row, Tables
+from tools.verdict_tables import Maker, Row, Tables
 
 from .behind import behind, decided
 
@@ -157,7 +157,7 @@ def cost(tables: Tables) -> list[list[str]]:
     return lines
 
 
-MAKERS = {
+MAKERS: dict[str, Maker] = {
     "schedules": schedules,
     "gradient-estimation": gradient_estimation,
     "gamma": gamma,

@@ -83,7 +83,7 @@ def _directive(thing: Any, heading: bool = True) -> str:
 
 def _bases_with_options(thing: Any) -> list[type[Any]]:
     """The base classes that it shares options with, whose docstrings describe them."""
-    if not inspect.isclass(thing):
+    if not (inspect.isclass(thing) and dataclasses.is_dataclass(thing)):
         return []
     options = {field.name for field in dataclasses.fields(thing)}
     return [base for base in thing.__mro__[1:] if options & set(inspect.get_annotations(base))]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from griffe import Docstring, Extension, NameResolutionError, Object
+from griffe import Alias, Docstring, Extension, NameResolutionError, Object
 
 ROLE = re.compile(r":(?:class|func|meth|mod|data|attr|obj):`(~?)([\w.]+)`")
 
@@ -20,7 +20,7 @@ class Roles(Extension):
         _walk(pkg, set())
 
 
-def _walk(found: Object, seen: set[str]) -> None:
+def _walk(found: Object | Alias, seen: set[str]) -> None:
     if found.path in seen:
         return
     seen.add(found.path)
@@ -31,7 +31,7 @@ def _walk(found: Object, seen: set[str]) -> None:
             _walk(member, seen)
 
 
-def _rewrite(docstring: Docstring, where: Object) -> None:
+def _rewrite(docstring: Docstring, where: Object | Alias) -> None:
     def link(match: re.Match[str]) -> str:
         short, name = match.groups()
         shown = name.rpartition(".")[2] if short else name
@@ -40,7 +40,7 @@ def _rewrite(docstring: Docstring, where: Object) -> None:
     docstring.value = ROLE.sub(link, docstring.value)
 
 
-def _path(name: str, where: Object) -> str:
+def _path(name: str, where: Object | Alias) -> str:
     """The full path of what ``name`` means at ``where``, or the name itself."""
     first, _, rest = name.partition(".")
     try:

@@ -18,6 +18,7 @@ class HandedOn(Extension):
             call = decorator.value
             if isinstance(call, ExprCall) and str(call.function) == DECORATOR:
                 options, target = (func.module.members[str(name)] for name in call.arguments)
+                assert isinstance(target, Function)
                 func.parameters = _whole(func.parameters, target.parameters, set(options.members))
 
 

@@ -273,7 +273,7 @@ def sign_test(up: int, down: int) -> float:
         UserError: where SciPy is missing.
     """
     try:
-        from scipy.stats import binomtest  # type: ignore[import-untyped]
+        from scipy.stats import binomtest
     except ImportError:
         raise UserError(
             "The sign test needs scipy; install it with: pip install 'diffdescent[evaluate]'."

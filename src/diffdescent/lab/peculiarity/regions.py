@@ -17,7 +17,7 @@ Ints = npt.NDArray[np.int64]
 
 def _ndimage() -> Any:
     try:
-        from scipy import ndimage  # type: ignore[import-untyped]
+        from scipy import ndimage
     except ImportError:
         raise UserError(
             "Counting limbs needs scipy; install it with: pip install 'diffdescent[evaluate]'."
