@@ -34,7 +34,7 @@ mkdir -p "$out"
 if [ ! -e "$state/checkpoint.pt" ] && [ -e "$out/model.tar" ]; then
     mkdir -p "$state-begun"  # not in the run's own folder, which takes no other files
     tar -xf "$out/model.tar" -C "$state-begun"
-    set -- --set "init_from=$state-begun/model" "$@"
+    set -- "$@" --set "init_from=$state-begun/model"  # after an OPTION that says so for the first
 fi
 
 if command -v nvidia-smi > /dev/null; then
