@@ -71,6 +71,17 @@ def test_shares_then_the_report(tiny: Path, basics: list[object]) -> None:
     assert "Report:" in run(*command, "--report-only").stdout
 
 
+def test_idle_processors_are_named(
+    tiny: Path, basics: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    command = ["compare", tiny, "--samplers", "ddim", "--nfe", "4", *basics]
+    said = "Computing with 1 thread on 3 processors; faster is compare --threads 3"
+    assert said in run(*command).stderr
+    assert "Computing" not in run(*command).stderr, "nothing was left to compute"
+    assert "Computing" not in run(*command, "--threads", 3, "--out", tmp_path / "other").stderr
+
+
 def test_both_commands_say_the_same_of_where_they_run(
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

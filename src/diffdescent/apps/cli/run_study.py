@@ -23,7 +23,8 @@ from .terminal import console as plain_console
 
 if TYPE_CHECKING:
     from diffdescent.core.predict import Predictor
-    from diffdescent.lab.study import Results, StudyConfig
+    from diffdescent.lab.study import Results, Study, StudyConfig
+    from diffdescent.lab.study.gather import StudyReference
     from diffdescent.lab.study.shards import Task
 
     Described: TypeAlias = "tuple[StudyConfig, Path] | tuple[StudyConfig, Path, Loaded]"
@@ -55,6 +56,31 @@ class How:
     ] = False
     quiet: Quiet = False
     as_json: Json = False
+
+    @property
+    def on_ray(self) -> bool:
+        """Whether Ray runs the study."""
+        return self.ray or self.address is not None
+
+    @property
+    def silent(self) -> bool:
+        """Whether no progress is shown."""
+        return self.quiet or self.as_json
+
+    def check(self) -> None:
+        """Raise :class:`UserError` for options that contradict each other."""
+        if self.address is not None and not self.address.strip():
+            raise UserError("--address is empty; give the address of a Ray cluster, such as auto.")
+        if self.report_only and (self.on_ray or self.shard):
+            raise UserError(
+                "--report-only runs nothing, so --ray, --address and --shard mean nothing to it."
+            )
+        if self.on_ray and self.shard:
+            raise UserError(
+                "--shard is for job arrays, each process by itself; with --ray leave it out."
+            )
+        if self.workers is not None and not self.on_ray:
+            raise UserError("--workers says how many processors Ray takes; add --ray.")
 
 
 @dataclass(frozen=True)
@@ -89,22 +115,10 @@ def launch(config: StudyConfig, out: Path, how: How, model: Loaded | None = None
 
     Raises :class:`UserError` for options that contradict each other and for bad input.
     """
-    from diffdescent.lab.study import gather, missing, prepare, read_reference, run, share
+    from diffdescent.lab.study import gather, missing, prepare, share
     from diffdescent.lab.study.report import write
 
-    use_ray = how.ray or how.address is not None
-    if how.address is not None and not how.address.strip():
-        raise UserError("--address is empty; give the address of a Ray cluster, such as auto.")
-    if how.report_only and (use_ray or how.shard):
-        raise UserError(
-            "--report-only runs nothing, so --ray, --address and --shard mean nothing to it."
-        )
-    if use_ray and how.shard:
-        raise UserError(
-            "--shard is for job arrays, each process by itself; with --ray leave it out."
-        )
-    if how.workers is not None and not use_ray:
-        raise UserError("--workers says how many processors Ray takes; add --ray.")
+    how.check()
     given = (None, True) if model is None else (model.model, model.named)
     study = prepare(config, out, given[0], named=given[1])
     for left in study.left_out:
@@ -114,38 +128,7 @@ def launch(config: StudyConfig, out: Path, how: How, model: Loaded | None = None
             f" {left.reason.rstrip('.')}.",
         )
     tasks = share(study.tasks, how.shard) if how.shard else study.tasks
-    todo = missing(tasks, out)
-    reference, hidden = None, how.quiet or how.as_json
-    if not how.report_only:
-        if todo and not how.shard and study.worker.needs.reference:
-            # A mistake in it shows before the samples are made. The shares of a job array leave it
-            # to the report.
-            _say(how, f"Reading the reference {config.reference} …")
-            reference = read_reference(study)
-        there = os.cpu_count() or 1
-        if (
-            todo
-            and config.device == "cpu"
-            and config.threads < there
-            and not (use_ray or how.shard)
-        ):
-            _say(
-                how,
-                f"Computing with {counted(config.threads, 'thread')} on {there} processors; faster"
-                f" is compare --threads {there}, study --set threads={there}, or --ray.",
-            )
-        total, open_ = (sum(len(task.samples) for task in some) for some in (tasks, todo))
-        with Meter("sampling", "images", total=total, done=total - open_, hidden=hidden) as bar:
-
-            def shard(task: Task) -> None:
-                bar.advance(len(task.samples))
-
-            if use_ray:
-                from diffdescent.lab.study import ray_runner
-
-                ray_runner.run(study, todo, shard, address=how.address, workers=how.workers)
-            else:
-                run(study, todo, shard)
+    reference = None if how.report_only else _compute(study, tasks, how)
     if how.shard:
         left_over = len(missing(study.tasks, out))
         state = (
@@ -157,11 +140,42 @@ def launch(config: StudyConfig, out: Path, how: How, model: Loaded | None = None
             f"Share {how.shard} is done: {len(tasks)} of {len(study.tasks)} shards; {state}."
         )
         return None
-    with Meter("scoring", "cells", total=len(study.cells), hidden=hidden) as bar:
+    with Meter("scoring", "cells", total=len(study.cells), hidden=how.silent) as bar:
         results = gather(study, bar.to, reference)
     path = write(results)
     show(results, path, how)
     return results
+
+
+def _compute(study: Study, tasks: list[Task], how: How) -> StudyReference | None:
+    """Run those of ``tasks`` that are missing; the reference, where it was read."""
+    from diffdescent.lab.study import missing, ray_runner, read_reference, run
+
+    config, todo, reference = study.config, missing(tasks, study.out), None
+    if todo and not how.shard and study.worker.needs.reference:
+        # A mistake in it shows before the samples are made. The shares of a job array leave it to
+        # the report.
+        _say(how, f"Reading the reference {config.reference} …")
+        reference = read_reference(study)
+    there = os.cpu_count() or 1
+    alone = not (how.on_ray or how.shard)
+    if todo and alone and config.device == "cpu" and config.threads < there:
+        _say(
+            how,
+            f"Computing with {counted(config.threads, 'thread')} on {there} processors; faster"
+            f" is compare --threads {there}, study --set threads={there}, or --ray.",
+        )
+    total, open_ = (sum(len(task.samples) for task in some) for some in (tasks, todo))
+    with Meter("sampling", "images", total=total, done=total - open_, hidden=how.silent) as bar:
+
+        def shard(task: Task) -> None:
+            bar.advance(len(task.samples))
+
+        if how.on_ray:
+            ray_runner.run(study, todo, shard, address=how.address, workers=how.workers)
+        else:
+            run(study, todo, shard)
+    return reference
 
 
 def show(results: Results, path: Path, how: How) -> None:
