@@ -41,7 +41,7 @@ SAMPLERS = (
 )
 
 
-HEAD = ("grid", "sampler", "steps", "n", "seed", "rmse", "ratio", "ratio_low", "ratio_high")
+HEAD = ("grid", "sampler", "steps", "n", "seed", "rmse", "value", "low", "high")
 
 
 def ratio_interval(squares: torch.Tensor, base: torch.Tensor) -> tuple[float, float, float]:

@@ -1,6 +1,6 @@
 """Time per step outside the network, against diffusers' schedulers, in one run.
 
-Usage: python benchmarks/overhead.py [--repeats 7] [--threads 1]
+Usage: python benchmarks/overhead.py [--repeats 7] [--threads 1 2] [--csv docs/tables/overhead.csv]
 
 The "network" is a tensor made beforehand, so only the scheduler's own work is timed. Two sizes:
 small (4×3×32×32, where Python and dispatch dominate) and memory-bound (64×3×128×128). For the
@@ -11,15 +11,23 @@ once, measured by copying as many bytes.
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
 
 import diffdescent as dd
+from diffdescent.base.csv_text import csv_text
+from diffdescent.base.files import write_atomically
 from diffdescent.core.predict import conversion
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.pairs import HEAD, compared
 
 STEPS = 20
 SIZES = {"small": (4, 3, 32, 32), "memory-bound": (64, 3, 128, 128)}
@@ -93,31 +101,41 @@ def floor(recipe: str, shape: tuple[int, ...]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--threads", type=int, nargs="+", default=[torch.get_num_threads()])
+    parser.add_argument("--csv", type=Path, help="where the table is written too")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
+    rows: list[tuple[object, ...]] = []
+    print(f"torch {torch.__version__}, {STEPS} steps, median of {arguments.repeats} runs\n")
     print(
-        f"torch {torch.__version__}, {arguments.threads} thread(s), {STEPS} steps, median of"
-        f" {arguments.repeats} runs\n"
-    )
-    print(
-        f"{'size':<14}{'recipe':<18}{'ours':>10}{'diffusers':>12}{'ours/theirs':>13}{'floor':>10}{'ours/floor':>12}"
+        f"{'size':<14}{'recipe':<18}{'threads':>8}{'ours':>10}{'diffusers':>12}{'ours/theirs':>13}"
+        f"{'floor':>10}{'ours/floor':>12}"
     )
     with torch.no_grad():
-        for name, shape in SIZES.items():
-            for recipe in PEERS:
-                mine, other = ours(recipe, shape), theirs(recipe, shape)
-                mine(), other()
-                pairs = [
-                    (mine(), other()) for _ in range(arguments.repeats)
-                ]  # interleaved: both see the same machine
-                a, b = (statistics.median(column) for column in zip(*pairs, strict=True))
-                low = floor(recipe, shape) if name == "memory-bound" else float("nan")
-                limits = f"{low * 1e6:>8.0f}µs{a / low:>12.2f}" if name == "memory-bound" else ""
-                print(
-                    f"{name:<14}{recipe:<18}{a * 1e6:>8.1f}µs{b * 1e6:>10.1f}µs{a / b:>13.2f}"
-                    f"{limits}"
-                )
+        for threads, (name, shape), recipe in itertools.product(
+            arguments.threads, SIZES.items(), PEERS
+        ):
+            torch.set_num_threads(threads)
+            found = measured(recipe, shape, arguments.repeats)
+            low = floor(recipe, shape) * 1e6 if name == "memory-bound" else None
+            limits = f"{low:>8.0f}µs{found['ours'] / low:>12.2f}" if low else ""
+            print(
+                f"{name:<14}{recipe:<18}{threads:>8}{found['ours']:>8.1f}µs"
+                f"{found['theirs']:>10.1f}µs{found['value']:>13.2f}{limits}",
+                flush=True,
+            )
+            values = (f"{found[column]:.4g}" for column in HEAD)
+            rows.append((name, recipe, threads, *values, f"{low:.4g}" if low else ""))
+    if arguments.csv is not None:
+        head = ("size", "recipe", "threads", *HEAD, "floor")
+        write_atomically(arguments.csv, csv_text([head, *rows]).encode())
+
+
+def measured(recipe: str, shape: tuple[int, ...], repeats: int) -> dict[str, float]:
+    """Both times, interleaved, so that they see the same machine."""
+    mine, other = ours(recipe, shape), theirs(recipe, shape)
+    mine(), other()
+    pairs = [(mine(), other()) for _ in range(repeats)]
+    return compared(*zip(*pairs, strict=True))
 
 
 if __name__ == "__main__":

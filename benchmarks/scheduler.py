@@ -1,7 +1,7 @@
 """Time of one ``scheduler.step``, ours and diffusers', without a network::
 
     python benchmarks/scheduler.py                # latents of Stable Diffusion XL, batch 1
-    python benchmarks/scheduler.py --size 32 --steps 20 --runs 50
+    python benchmarks/scheduler.py --size 64 128 --runs 12 --csv docs/tables/scheduler.csv
 
 A run is ``set_timesteps`` and every step of it; a step's time is that of the steps alone, the first
 of which makes the executor. Nothing is clipped, as for latents. Medians over interleaved runs, with
@@ -12,15 +12,20 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import statistics
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import diffusers
-import numpy as np
 import torch
 
 from diffdescent.apps.diffusers import DescentScheduler
+from diffdescent.base.csv_text import csv_text
+from diffdescent.base.files import write_atomically
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.pairs import HEAD, compared
 
 PAIRS = {
     "ddim": "DDIMScheduler",
@@ -59,48 +64,53 @@ def _wait(x: torch.Tensor) -> None:
         torch.cuda.synchronize()
 
 
-def interval(values: list[float]) -> tuple[float, float]:
-    """The 95 % bootstrap interval of the median."""
-    rng = np.random.default_rng(0)
-    medians = np.median(rng.choice(values, (1000, len(values))), axis=1)
-    return float(np.quantile(medians, 0.025)), float(np.quantile(medians, 0.975))
-
-
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", type=int, default=128, help="latent side")
+    parser.add_argument("--size", type=int, nargs="+", default=[128], help="latent side")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--runs", type=int, default=40)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--csv", type=Path, help="where the table is written too")
     options = parser.parse_args()
     diffusers.logging.set_verbosity_error()
-    x = torch.randn(options.batch, 4, options.size, options.size, device=options.device)
-    output = torch.randn_like(x)
-    print(
-        f"{tuple(x.shape)} on {options.device}, {options.steps} steps, {options.runs} runs; µs a"
-        " step, median [95 %]\n"
-    )
-    print("| recipe | diffdescent | diffusers | ratio |\n|---|---|---|---|")
-    for name, cls in PAIRS.items():
-        theirs = getattr(diffusers, cls)(
-            **({"clip_sample": False} if name in ("ddim", "ddpm") else {})
+    rows: list[tuple[object, ...]] = []
+    for size in options.size:
+        x = torch.randn(options.batch, 4, size, size, device=options.device)
+        output = torch.randn_like(x)
+        print(
+            f"\n{tuple(x.shape)} on {options.device}, {options.steps} steps, {options.runs} runs;"
+            " µs a step, median [95 %]\n"
         )
-        ours = DescentScheduler.from_config(theirs.config, recipe=name.removeprefix("flow: "))
-        times: dict[str, list[float]] = {"ours": [], "theirs": []}
-        with torch.no_grad():
-            for run in range(options.runs + 2):  # two to warm up
-                for who, scheduler in (("ours", ours), ("theirs", theirs)):
-                    spent = seconds_per_step(scheduler, output, x, options.steps) * 1e6
-                    if run >= 2:
-                        times[who].append(spent)
-        cells = []
-        for values in times.values():
-            low, high = interval(values)
-            cells.append(f"{statistics.median(values):.0f} [{low:.0f}, {high:.0f}]")
-        ratio = statistics.median(times["ours"]) / statistics.median(times["theirs"])
-        print(f"| `{name}` | {cells[0]} | {cells[1]} | {ratio:.2f} |")
+        print("| recipe | diffdescent | diffusers | ratio |\n|---|---|---|---|")
+        for name, cls in PAIRS.items():
+            found = measured(name, cls, x, output, options.steps, options.runs)
+            ours, theirs, ratio = (
+                f"{found[k]:.{d}f} [{found[f'{of}low']:.{d}f}, {found[f'{of}high']:.{d}f}]"
+                for k, of, d in (
+                    ("ours", "ours_", 0), ("theirs", "theirs_", 0), ("value", "", 2)
+                )
+            )  # fmt: skip
+            print(f"| `{name}` | {ours} | {theirs} | {ratio} |", flush=True)
+            rows.append((name, size, *(f"{found[column]:.4g}" for column in HEAD)))
+    if options.csv is not None:
+        write_atomically(options.csv, csv_text([("recipe", "size", *HEAD), *rows]).encode())
+
+
+def measured(
+    name: str, cls: str, x: torch.Tensor, output: torch.Tensor, steps: int, runs: int
+) -> dict[str, float]:
+    """Our time and that of diffusers' scheduler ``cls``, interleaved."""
+    own = {"clip_sample": False} if name in ("ddim", "ddpm") else {}
+    theirs = getattr(diffusers, cls)(**own)
+    ours = DescentScheduler.from_config(theirs.config, recipe=name.removeprefix("flow: "))
+    with torch.no_grad():
+        pairs = [
+            [seconds_per_step(scheduler, output, x, steps) for scheduler in (ours, theirs)]
+            for _ in range(runs + 2)  # two to warm up
+        ]
+    return compared(*zip(*pairs[2:], strict=True))
 
 
 if __name__ == "__main__":

@@ -14,12 +14,14 @@ from tools.verdict_tables import Maker, Tables
 from . import (
     calibration,
     conflicts,
+    exact,
     guidance,
     known_truth,
     peculiarity,
     restore,
     same_seed,
     samplers,
+    timings,
 )
 
 MAKERS: dict[str, Maker] = {
@@ -31,6 +33,8 @@ MAKERS: dict[str, Maker] = {
     **restore.MAKERS,
     **same_seed.MAKERS,
     **known_truth.MAKERS,
+    **exact.MAKERS,
+    **timings.MAKERS,
 }
 """By name, what gives the cells of a table, the first row its head."""
 MARKED = re.compile(r"<!-- table: (\S+) -->\n\n((?:^\|.*\n)*)", re.MULTILINE)

@@ -7,7 +7,12 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from tests.paths import DOCS, ROOT
 
@@ -23,6 +28,20 @@ def put(page: str, name: str, folder: Path) -> str:
     code = blocks(page, "python")[0]
     (folder / f"{name}.py").write_text(code, encoding="utf-8")
     return code
+
+
+@contextmanager
+def reading(
+    page: str, name: str, registry: MutableMapping[str, Any], folder: Path
+) -> Iterator[None]:
+    """While it lasts, the page's first Python block is the module ``name``; afterwards it and what
+    it registered are gone."""
+    assert put(page, name, folder).count("\n") <= 40
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        yield
+    registry.pop(name, None)
+    sys.modules.pop(name, None)
 
 
 def command(line: str, folder: Path) -> str:

@@ -3,7 +3,6 @@ of grids."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,19 +13,16 @@ import torch
 
 import diffdescent as dd
 from diffdescent.core.grid import GRIDS, make_grid
-from tests.end_to_end.docs.pages import blocks, command, put
+from tests.end_to_end.docs.pages import blocks, command, reading
 from tests.sub_vp import SubVP
 
 PAGE, NAME = "write-a-grid.md", "kl_optimal"
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    put(PAGE, NAME, tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    yield tmp_path
-    GRIDS.pop(NAME, None)
-    sys.modules.pop(NAME, None)
+def folder(tmp_path: Path) -> Iterator[Path]:
+    with reading(PAGE, NAME, GRIDS, tmp_path):
+        yield tmp_path
 
 
 def test_the_example_and_its_use(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,15 @@ import torch
 import diffdescent as dd
 from diffdescent.guidance import parse_guidance
 from diffdescent.guidance.elements import SOURCES
-from tests.end_to_end.docs.pages import blocks, command, put
+from tests.end_to_end.docs.pages import blocks, command, reading
 
 PAGE, NAME = "write-a-guide.md", "bright"
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    put(PAGE, NAME, tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    yield tmp_path
-    SOURCES.pop(NAME, None)
-    sys.modules.pop(NAME, None)
+def folder(tmp_path: Path) -> Iterator[Path]:
+    with reading(PAGE, NAME, SOURCES, tmp_path):
+        yield tmp_path
 
 
 @pytest.fixture

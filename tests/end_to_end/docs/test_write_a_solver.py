@@ -3,7 +3,6 @@ suites of order and contract."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,20 +15,16 @@ from diffdescent.core.recipe import parse
 from diffdescent.core.solvers import SOLVERS
 from tests.contract import test_invariants as contract
 from tests.contract.setups import GRIDS
-from tests.end_to_end.docs.pages import blocks, command, put
+from tests.end_to_end.docs.pages import blocks, command, reading
 from tests.order import test_deterministic as order
 
 PAGE, NAME = "write-a-solver.md", "two_step"
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    code = put(PAGE, NAME, tmp_path)
-    assert code.count("\n") <= 40
-    monkeypatch.syspath_prepend(str(tmp_path))
-    yield tmp_path
-    SOLVERS.pop(NAME, None)
-    sys.modules.pop(NAME, None)
+def folder(tmp_path: Path) -> Iterator[Path]:
+    with reading(PAGE, NAME, SOLVERS, tmp_path):
+        yield tmp_path
 
 
 def test_the_example_and_its_use(folder: Path) -> None:

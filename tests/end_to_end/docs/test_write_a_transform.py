@@ -3,7 +3,6 @@ contract of transforms."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import diffdescent as dd
 from diffdescent.core.recipe import parse
 from diffdescent.core.transforms import TRANSFORMS, Displacement, Estimate, Transform
 from tests.contract import transforms as contract
-from tests.end_to_end.docs.pages import blocks, command, put
+from tests.end_to_end.docs.pages import blocks, command, reading
 from tests.paths import DOCS
 from tests.registry import learned, solvers
 
@@ -23,13 +22,9 @@ PAGE, NAME = "write-a-transform.md", "smooth"
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    code = put(PAGE, NAME, tmp_path)
-    assert code.count("\n") <= 40
-    monkeypatch.syspath_prepend(str(tmp_path))
-    yield tmp_path
-    TRANSFORMS.pop(NAME, None)
-    sys.modules.pop(NAME, None)
+def folder(tmp_path: Path) -> Iterator[Path]:
+    with reading(PAGE, NAME, TRANSFORMS, tmp_path):
+        yield tmp_path
 
 
 def test_the_example_and_its_use(folder: Path) -> None:

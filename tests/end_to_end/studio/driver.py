@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import pytest
+from tests.chromium import chromium
 
 T = TypeVar("T")
-WORDS = (
-    "headless=new",
-    "no-sandbox",
-    "disable-gpu",
-    "disable-quic",
-    "no-first-run",
-    "disable-sync",
-    "disable-dev-shm-usage",
-    "disable-background-networking",
-    "disable-component-update",
-)
 GRADIO = '"Method not implemented."'
 """What Gradio's client itself warns of whenever it has sent a file."""
 WATCH = """
@@ -43,20 +31,7 @@ class Visitor:
     """One browser window. Skips the test where there is no Chromium."""
 
     def __init__(self, width: int = 1280, height: int = 1000) -> None:
-        pytest.importorskip("selenium", reason="selenium is not installed")
-        binary = shutil.which("chromium") or shutil.which("google-chrome")
-        driver = shutil.which("chromedriver")
-        if binary is None or driver is None:
-            pytest.skip("no headless browser: chromium and chromedriver are not installed")
-        from selenium import webdriver
-        from selenium.webdriver.chrome.service import Service
-
-        options = webdriver.ChromeOptions()
-        options.binary_location = binary
-        for word in (*WORDS, f"window-size={width},{height}"):
-            options.add_argument(f"--{word}")
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        self.driver = webdriver.Chrome(options=options, service=Service(driver))
+        self.driver = chromium(f"window-size={width},{height}", log="performance")
         if width < 500:  # narrower than the browser makes a window
             size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
             self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +13,7 @@ from diffdescent.apps.cli.terminal import console
 from diffdescent.lab.study import Results, execute, html, markdown, terminal
 from diffdescent.lab.study.paired import PairedEstimate
 from diffdescent.lab.study.report.ranking import ranked_table
+from tests.chromium import chromium
 from tests.unit.lab.study.conftest import Make
 
 PUBLISHED = {
@@ -106,30 +106,7 @@ def test_a_cells_command_makes_that_cell(results: Results) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    pytest.importorskip("selenium", reason="selenium is not installed")
-    binary = shutil.which("chromium") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if binary is None or driver is None:
-        pytest.skip("no headless browser: chromium and chromedriver are not installed")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for word in (
-        "headless",
-        "no-sandbox",
-        "disable-gpu",
-        "disable-quic",
-        "no-first-run",
-        "disable-sync",
-        "disable-dev-shm-usage",
-        "disable-background-networking",
-        "disable-component-update",
-    ):
-        options.add_argument(f"--{word}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    found = webdriver.Chrome(options=options, service=Service(driver))
+    found = chromium()
     yield found
     found.quit()
 
