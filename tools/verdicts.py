@@ -74,10 +74,8 @@ out. `make verdicts` computes all of it again, with the pages' tables, from the 
 fails where they disagree; this page is what it wrote. "Undecided" means that 5 % is not reached
 within the family, which is not equality.
 
-Sentences of [measurements](measurements.md) are compared with the tables on that page, which their
-commands print.
-Without any table kept here are times ([measurements](measurements.md), [training](training.md)),
-single runs that are looked at ([theory](theory.md), [landscape](landscape.md)), and the networks'
+Without any table kept here are some times ([measurements](measurements.md),
+[training](training.md)), single runs that are looked at ([theory](theory.md), [landscape](landscape.md)), and the networks'
 [cards](cards/cifar10.md). They say what was seen there, not what was tested.
 
 | page | statement | test | family (tests) | n | outcome | p, corrected |

@@ -40,7 +40,7 @@ def readme(tables: Tables) -> list[list[str]]:
         "DDIMScheduler": "DDIM",
         "DPMSolverMultistepScheduler": "DPM-Solver++",
         "UniPCMultistepScheduler": "UniPC",
-        "ge": "`ge` (gradient estimation, for any model at once)",
+        "ge": "`ge` (gradient estimation, needs no fit)",
         "calibrated*": "**`calibrated`** (fitted to this model)",
     }
     lines = [["five steps of `cifar10`, `cfg(scale=4)`", "distance from what the model draws"]]
