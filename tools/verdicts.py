@@ -75,8 +75,9 @@ fails where they disagree; this page is what it wrote. "Undecided" means that 5 
 within the family, which is not equality.
 
 Without any table kept here are some times ([measurements](measurements.md),
-[training](training.md)), single runs that are looked at ([theory](theory.md), [landscape](landscape.md)), and the networks'
-[cards](cards/cifar10.md). They say what was seen there, not what was tested.
+[training](training.md)), single runs that are looked at ([theory](theory.md),
+[landscape](landscape.md)), and the networks' [cards](cards/cifar10.md). They say what was seen
+there, not what was tested.
 
 | page | statement | test | family (tests) | n | outcome | p, corrected |
 | --- | --- | --- | --- | --- | --- | --- |

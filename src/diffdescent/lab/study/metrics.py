@@ -161,7 +161,9 @@ def scores(
         for metric in wanted
         if metric in EXACT
     ]
-    found += [_own_score(metric, config, payloads, protocol) for metric in wanted if metric in OWN]
+    found += [
+        _own_score(metric, cell, config, payloads, protocol) for metric in wanted if metric in OWN
+    ]
     others = [metric for metric in wanted if metric not in FROM_NOISE]
     if others:
         names = [field.name for field in fields(Features) if field.name in payloads[0]]
@@ -185,34 +187,43 @@ def _exact_score(metric: str, cell: Cell, payloads: Sequence[Payload], resamples
             _joined(payloads, "slices"), _joined(payloads, "exact_slices"), resamples=resamples
         )
     found = rmse_score(_joined(payloads, "squared_errors"), resamples=resamples)
-    if not recipes.parse(cell.sampler).solver.stochastic:
-        return found
-    return replace(found, notes=(NoisySampler(cell.sampler),))
+    return replace(found, notes=(*found.notes, *_noisy(cell, "swd")))
 
 
 def _own_score(
-    metric: str, config: StudyConfig, payloads: Sequence[Payload], protocol: Mapping[str, JSON]
+    metric: str,
+    cell: Cell,
+    config: StudyConfig,
+    payloads: Sequence[Payload],
+    protocol: Mapping[str, JSON],
 ) -> Score:
     if metric == "solution_rmse":
         found = solution_rmse(_joined(payloads, "own_squares"), resamples=config.resamples)
         error = float(payloads[0]["own_error"])
-        if error <= found.value / 4:
-            return found
-        return replace(found, notes=(CoarseSolution(error, found.value, config.solution),))
+        coarse = CoarseSolution(error, found.value, config.solution)
+        notes = (coarse,) if error > found.value / 4 else ()
+        return replace(found, notes=(*found.notes, *notes, *_noisy(cell, "solution_fd")))
     of = solution_feature if metric == "solution_feature" else solution_fd
     ours, own = _joined(payloads, "pool"), _joined(payloads, "own_pool")
     return of(ours, own, dict(protocol), resamples=config.resamples)
 
 
+def _noisy(cell: Cell, judge: str) -> tuple[Note, ...]:
+    stochastic = recipes.parse(cell.sampler).solver.stochastic
+    return (NoisySampler(cell.sampler, judge),) if stochastic else ()
+
+
 @dataclass(frozen=True)
 class NoisySampler(Note, kind="noisy sampler"):
-    """An error to the exact solution, of a sampler that draws noise on the way."""
+    """A distance to the solution from the same start, of a sampler that draws noise on the way;
+    ``judge`` is the metric that compares the sets."""
 
     sampler: str
+    judge: str = "swd"
 
     def __str__(self) -> str:
         return (
             f"{self.sampler} draws noise on the way, so that however good its images are, they are"
-            " not the exact solutions from the same start: rmse says little of it, swd judges the"
-            " set"
+            " not the solutions from the same start: their distance says little of it,"
+            f" {self.judge} judges the set"
         )

@@ -53,7 +53,7 @@ def _compared(record: dict[str, Any], where: str) -> dict[str, Any]:
     """The settings of a record by their full names, and its images. What an older record does not
     know has its default."""
     found = record.get("config")
-    config = make_config(found if isinstance(found, dict) else {}, where)
+    config = _kept(found if isinstance(found, dict) else {}, where)
     return {**_flat(config.model_dump(mode="json")), "images": record.get("images")}
 
 
@@ -133,7 +133,7 @@ def check_same_run(path: Path, saved: str, config: TrainConfig) -> None:
     """
     # Read back as a config, an older checkpoint gets the defaults of settings that it does not know
     # yet.
-    past = make_config(json.loads(saved), f"The config in {path}")
+    past = _kept(json.loads(saved), f"The config in {path}")
     then, now = _flat(past.model_dump()), _flat(config.model_dump())
     differ = [
         k for k in sorted(then.keys() | now.keys()) if k not in _FREE and then.get(k) != now.get(k)
@@ -141,6 +141,14 @@ def check_same_run(path: Path, saved: str, config: TrainConfig) -> None:
     if differ:
         named = ", ".join(f"{k} was {then.get(k)!r} and is {now.get(k)!r}" for k in differ)
         raise UserError(f"The checkpoint {path} comes from another config: {named}; {_REMEDY}")
+
+
+def _kept(values: dict[str, Any], where: str) -> TrainConfig:
+    """A kept config. ``optimizer.freeze`` stood in all of them once; empty it changed nothing."""
+    optimizer = values.get("optimizer")
+    if isinstance(optimizer, dict) and not optimizer.get("freeze", True):
+        values = {**values, "optimizer": {k: v for k, v in optimizer.items() if k != "freeze"}}
+    return make_config(values, where)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

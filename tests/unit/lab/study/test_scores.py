@@ -226,6 +226,9 @@ def test_rmse_of_a_sampler_that_draws_noise_is_told_apart(make: Make, tmp_path: 
     (remark,) = results.remarks
     assert remark.startswith("ddpm draws noise")
     assert "swd judges the set" in remark
+    own = execute(make(nfe=4, samplers="ddim; ddpm", metrics="solution_rmse"), tmp_path / "own")
+    (remark,) = (one for one in own.remarks if one.startswith("ddpm draws noise"))
+    assert "solution_fd judges the set" in remark
 
 
 def test_one_guidance_text_under_two_samplers(make: Make, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from PIL import Image
 
 from diffdescent.base.errors import UserError
 from diffdescent.lab.train import export_last, loop, make_config, train
-from diffdescent.lab.train.checkpoint import load_checkpoint
+from diffdescent.lab.train.checkpoint import load_checkpoint, save_checkpoint
 from diffdescent.lab.train.networks import plain_attention
 from diffdescent.models.classifiers import FeatureNet, GuideNet, load_classifier
 
@@ -240,6 +240,29 @@ def test_a_training_goes_into_no_folder_of_other_files(values: dict[str, Any]) -
     values["run"]["steps"] = 8
     assert train(make_config(values), quiet=True).steps == 8
     assert json.loads((out / "training.json").read_text())["config"]["run"]["steps"] == 8
+
+
+def test_a_training_from_when_recipes_could_freeze_layers_goes_on(values: dict[str, Any]) -> None:
+    train(make_config(values), quiet=True)
+    out = Path(values["out"])
+    record, state = (
+        json.loads((out / "training.json").read_text()),
+        load_checkpoint(out / "checkpoint.pt"),
+    )
+    config = json.loads(state["config"])
+    values["run"]["steps"] = 8
+
+    def write(freeze: list[str]) -> None:
+        for one in (record["config"], config):
+            one["optimizer"]["freeze"] = freeze
+        (out / "training.json").write_text(json.dumps(record))
+        save_checkpoint(out / "checkpoint.pt", {**state, "config": json.dumps(config)})
+
+    write(["conv_in"])
+    with pytest.raises(UserError, match=r"optimizer\.freeze"):
+        train(make_config(values), quiet=True)
+    write([])
+    assert train(make_config(values), quiet=True).steps == 8
 
 
 def test_a_damaged_checkpoint_is_named(values: dict[str, Any]) -> None:
