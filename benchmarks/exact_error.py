@@ -68,7 +68,9 @@ def main() -> None:
     model = dd.load_model(arguments.model)
     if not isinstance(model, Exact):
         parser.error(f"{arguments.model} has no exact solution; give a bundled mixture")
-    samplers = arguments.samplers.split(";") if arguments.samplers else SAMPLERS
+    samplers = (
+        [one.strip() for one in arguments.samplers.split(";")] if arguments.samplers else SAMPLERS
+    )
     counts = [int(s) for s in arguments.steps.split(",")]
     noise = noise_for(arguments.seed, range(arguments.n), model.shape or ())
     rows: list[tuple[object, ...]] = []
@@ -121,8 +123,8 @@ def main() -> None:
                 values = (f"{value:.6g}" for value in (error, *found))
                 rows.append((name, recipe, n, arguments.n, arguments.seed, *values))
         print()
-    if arguments.csv is not None:
-        write_atomically(arguments.csv, csv_text([HEAD, *rows]).encode())
+        if arguments.csv is not None:
+            write_atomically(arguments.csv, csv_text([HEAD, *rows]).encode())
 
 
 if __name__ == "__main__":

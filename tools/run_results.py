@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+from diffdescent.base.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -66,8 +67,8 @@ RUNS = {
 """What costs least, or is read most, first."""
 
 
-def run(name: str, images: Path, out: Path) -> str:
-    """Run or finish a study, keep its tables, and say how it went."""
+def run(name: str, images: Path, out: Path) -> tuple[bool, str]:
+    """Run or finish a study and keep its tables; whether that went well, and what to say."""
     folder = out / name
     words = [
         sys.executable, "-m", "diffdescent", "study", str(ROOT / "studies" / f"{name}.yaml"),
@@ -77,10 +78,10 @@ def run(name: str, images: Path, out: Path) -> str:
         words, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True
     )
     if ended.returncode:
-        return f"{name}: exit {ended.returncode}\n{ended.stderr[-2000:]}"
-    shutil.copyfile(folder / "table.csv", RESULTS / f"{name}.csv")
-    shutil.copyfile(folder / "paired.csv", RESULTS / "paired" / f"{name}.csv")
-    return f"{name}: in docs/results"
+        return False, f"{name}: exit {ended.returncode}\n{ended.stderr[-2000:]}"
+    write_atomically(RESULTS / "paired" / f"{name}.csv", (folder / "paired.csv").read_bytes())
+    write_atomically(RESULTS / f"{name}.csv", (folder / "table.csv").read_bytes())
+    return True, f"{name}: in docs/results"
 
 
 def main() -> None:
@@ -93,12 +94,15 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=RUNS, default=list(RUNS))
     parser.add_argument("--jobs", type=int, default=1, help="studies at a time")
     options = parser.parse_args()
+    well = True
     with ThreadPoolExecutor(options.jobs) as pool:
-        for said in pool.map(
+        for good, said in pool.map(
             lambda name: run(name, options.test if RUNS[name].test else options.train, options.out),
             options.only,
         ):
             print(said, flush=True)
+            well = well and good
+    sys.exit(not well)
 
 
 if __name__ == "__main__":

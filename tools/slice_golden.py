@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from diffdescent.base.files import pack_arrays, write_atomically
+
 LIMIT = 3_000_000
 QUOTA = {
     "dpm_solver": 11,
@@ -78,7 +80,7 @@ def write(source: Path, target: Path) -> int:
                 }
                 for case in cases:
                     thin(case, arrays)
-        np.savez_compressed(target / file, allow_pickle=False, **arrays)
+        write_atomically(target / file, pack_arrays(arrays, compressed=True))
     for name in ("common.npz", "inception.npz", "inception.json"):
         shutil.copyfile(source / name, target / name)
     index["n_cases"] = len(index["cases"])

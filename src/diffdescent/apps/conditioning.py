@@ -3,6 +3,7 @@ kept."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,21 @@ from diffdescent.base.errors import UserError
 from diffdescent.base.image_sets import read_images
 from diffdescent.base.images import from_uint8, read_image
 from diffdescent.models.convert import Inputs, Settings, read_settings
+from diffdescent.models.convert.inputs import check_taken
 from diffdescent.models.convert.tokens import unet_tokens
 
 from .prompts import prompt_or_file
 
 T = TypeVar("T", Tensor, list[str])
+CALLED = {
+    "low_res": "--images",
+    "classes": "--classes",
+    "tokens": "--prompt or --prompts",
+    "mask": "--prompt or --prompts",
+    "inpaint_image": "--init and --mask",
+    "inpaint_mask": "--mask",
+}
+"""The options that a part of the inputs is read from."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +55,25 @@ class Files:
 
 
 def read_inputs(network: Path, files: Files) -> tuple[Inputs, list[str]]:
-    """The inputs of the network in a folder, and what their labels are called: the texts, else the
-    images' names.
+    """The inputs of the network in a folder, and what their labels are called: by their texts where
+    each has its own, else by their images.
 
     Raises:
-        UserError: files that cannot be read, a text without a tokenizer, an image without a mask,
-            images of another size than the network's, and entries of different numbers.
+        UserError: files that the network does not take, lacks or that cannot be read, a text
+            without a tokenizer, an image without a mask, images of another size than the network's,
+            and entries of different numbers.
     """
     settings = read_settings(network)
+    texts = prompt_or_file(files.prompt, files.prompts)
+    if texts is None and files.prompt is not None:
+        texts = [files.prompt]
+    given = {
+        "low_res": files.images,
+        "classes": files.classes,
+        "tokens": texts,
+        "inpaint_image": files.init or files.mask,
+    }
+    check_taken(network, settings, [k for k, v in given.items() if v is not None], CALLED)
     parts: dict[str, Tensor] = {}
     names: list[str] = []
     if files.init is not None or files.mask is not None:
@@ -61,24 +83,20 @@ def read_inputs(network: Path, files: Files) -> tuple[Inputs, list[str]]:
         parts["low_res"], names = from_uint8(small.images), [Path(n).stem for n in small.names]
     if files.classes is not None:
         parts["classes"] = torch.tensor(files.classes, dtype=torch.int64)
-    texts = prompt_or_file(files.prompt, files.prompts)
-    if texts is None and files.prompt is not None:
-        texts = [files.prompt]
-    if files.tokenizer is not None and not texts:
+    if texts is None and files.tokenizer is not None:
         raise UserError("--tokenizer belongs to a text; give --prompt or --prompts too.")
-    if texts:
+    if texts is not None:
         if files.tokenizer is None:
             raise UserError("A text needs the tokenizer of GLIDE; give its folder, --tokenizer.")
-        if settings.network != "GLIDEUNet":
-            raise UserError(f"{str(network)!r} holds a {settings.network}, which takes no text.")
         options = settings.options
         parts["tokens"], parts["mask"] = unet_tokens(
             files.tokenizer, texts, int(options["n_vocab"]), int(options["text_ctx"])
         )
-        names = texts
-    count = max((len(part) for part in parts.values()), default=0)
-    spread = {name: _spread(part, count, name) for name, part in parts.items()}
-    return Inputs(**spread), _distinct(_spread(names, count, "names"))
+    count = max(len(part) for part in parts.values())
+    spread = {name: _spread(part, count, CALLED.get(name, name)) for name, part in parts.items()}
+    own = texts is not None and (len(texts) == count or not names)
+    called = _spread(texts if own and texts else names, count, "names")
+    return Inputs(**spread), called if own else _distinct(called)
 
 
 def _kept(settings: Settings, files: Files) -> tuple[Tensor, Tensor, list[str]]:
@@ -108,10 +126,9 @@ def _spread(part: T, count: int, name: str) -> T:
 
 
 def _distinct(names: list[str]) -> list[str]:
-    """A label is found by its name, so those that come again get their number."""
-    seen: set[str] = set()
-    found = []
-    for k, name in enumerate(names):
-        found.append(f"{name} ({k})" if name in seen or not name else name)
-        seen.add(found[-1])
-    return found
+    """A label is found by its name, so images whose names come again get a number."""
+    found: dict[str, None] = {}
+    for name in names:
+        tries = (f"{name} ({k})" if k else name for k in itertools.count(0 if name else 1))
+        found[next(one for one in tries if one not in found)] = None
+    return list(found)

@@ -105,8 +105,9 @@ class NoisedImageText(Gradient):
         if known.decode is not None:
             raise UserError("GLIDE's CLIP sees images; guide latents with clip(on=x0_frozen, …).")
         return load_noised_clip(
-            self.image, self.text, self.tokenizer, self.prompt, known.classes, known.device
-        )
+            self.image, self.text, self.tokenizer, self.prompt,
+            known.classes, known.device, model.shape,
+        )  # fmt: skip
 
 
 @source("guide")

@@ -26,6 +26,7 @@ def load_noised_clip(
     prompt: str,
     classes: Sequence[str] | None = None,
     device: torch.device | str = "cpu",
+    shape: Sequence[int] | None = None,
 ) -> CLIP:
     """The two encoders with a prompt, as a guide of x_t at any noise level.
 
@@ -39,15 +40,28 @@ def load_noised_clip(
         prompt: ``{}`` in it stands for the label's name, one text for each of ``classes``.
         classes: the names of the model's labels.
         device: where the encoders run.
+        shape: of one image (C, H, W) that is guided; None: not checked.
 
     Returns:
         The guide.
 
     Raises:
-        UserError: folders that hold other networks, embeddings of different sizes, a tokenizer that
-            does not fit, and ``{}`` without names of classes.
+        UserError: folders that hold other networks, images of another size than the encoder's,
+            embeddings of different sizes, a tokenizer that does not fit, and ``{}`` without names
+            of classes.
     """
     seen, read = _settings(image, "CLIPImageEncoder"), _settings(text, "CLIPTextEncoder")
+    side, sizes = seen.options["image_size"], [one.options["n_embd"] for one in (seen, read)]
+    if shape is not None and tuple(shape) != (3, side, side):
+        raise UserError(
+            f"{image!r} sees images of 3 × {side} × {side}, and the model's are"
+            f" {' × '.join(map(str, shape))}."
+        )
+    if sizes[0] != sizes[1]:
+        raise UserError(
+            f"The encoders {image!r} and {text!r} give embeddings of {sizes[0]} and {sizes[1]}"
+            " numbers; give two of one CLIP."
+        )
     tokens, lengths = clip_tokens(
         tokenizer,
         prompts_of(prompt, classes),

@@ -188,18 +188,20 @@ def labels_of_text(text: str, model: Predictor) -> list[int]:
     if not count:
         raise UserError("This model knows no classes; leave the label out.")
     if text.strip() == "cycle" and "cycle" not in (names or ()):
-        return list(range(count))
+        return list(known.labels or range(count))
+    if names and text.strip() in names:  # a text may hold commas
+        return [names.index(text.strip())]
     labels = []
     for part in (p.strip() for p in text.split(",")):
-        if part.removeprefix("-").isdecimal() and len(part) < 20:
+        if names and part in names:
+            label = names.index(part)
+        elif part.removeprefix("-").isdecimal() and len(part) < 20:
             label = int(part)
             if names and not 0 <= label < len(names):
                 raise UserError(
                     f"Label {label} is out of range; this model has classes 0 … {len(names) - 1}:"
                     f" {', '.join(names)}."
                 )
-        elif names and part in names:
-            label = names.index(part)
         elif names:
             raise unknown("class", part, names)
         else:

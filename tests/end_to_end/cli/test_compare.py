@@ -79,6 +79,8 @@ def test_idle_processors_are_named(
     said = "Computing with 1 thread on 3 processors; faster is compare --threads 3"
     assert said in run(*command).stderr
     assert "Computing" not in run(*command).stderr, "nothing was left to compute"
+    next((tmp_path / "out" / "shards").rglob("*.npz")).unlink()
+    assert "Computing" not in run(*command).stderr, "it goes on with as many threads"
     assert "Computing" not in run(*command, "--threads", 3, "--out", tmp_path / "other").stderr
 
 

@@ -39,9 +39,11 @@ def reading(
     assert put(page, name, folder).count("\n") <= 40
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
-        yield
-    registry.pop(name, None)
-    sys.modules.pop(name, None)
+        try:
+            yield
+        finally:
+            registry.pop(name, None)
+            sys.modules.pop(name, None)
 
 
 def command(line: str, folder: Path) -> str:

@@ -58,7 +58,7 @@ def condition(
     inputs, names = read_inputs(network, files)
     write_conditioned(out, network, inputs, names)
     if as_json:
-        typer.echo(json.dumps({"out": str(out), "labels": names}, ensure_ascii=False))
+        typer.echo(json.dumps({"out": str(out), "labels": names}))
         return
     shown = ", ".join(repr(name) for name in names[:3]) + (", …" if len(names) > 3 else "")
     typer.echo(

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from diffdescent.base.errors import UserError
 from diffdescent.core.predict import Predictor
-from diffdescent.run.inputs import resolve_labels
+from diffdescent.run.inputs import labels_of_text, resolve_labels
 
 
 def parse_labels(text: str | None, model: Predictor, count: int) -> Tensor | None:
@@ -18,7 +18,7 @@ def parse_labels(text: str | None, model: Predictor, count: int) -> Tensor | Non
 def one_label(text: str | None, model: Predictor) -> int | None:
     """The number of a class given by name or number. Raises :class:`UserError` for another, and for
     several."""
-    if text is not None and "," in text:
+    if text is not None and len(labels_of_text(text, model)) > 1:
         raise UserError(
             f"All trajectories are of one class here; give one as --label, not {text!r}."
         )

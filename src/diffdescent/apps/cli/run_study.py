@@ -159,7 +159,8 @@ def _compute(study: Study, tasks: list[Task], how: How) -> StudyReference | None
         reference = read_reference(study)
     there = os.cpu_count() or 1
     alone = not (how.on_ray or how.shard)
-    if todo and alone and config.device == "cpu" and config.threads < there:
+    begins = len(todo) == len(tasks)  # one that goes on keeps its number of threads
+    if begins and alone and config.device == "cpu" and config.threads < there:
         _say(
             how,
             f"Computing with {counted(config.threads, 'thread')} on {there} processors; faster"

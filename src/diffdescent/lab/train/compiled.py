@@ -28,14 +28,16 @@ def compiled(network: nn.Module, loss: Callable[[nn.Module], torch.Tensor]) -> n
             than half of its length, where that is at least a thousandth of the whole gradient's.
             Rounding to bfloat16 stays far below.
     """
-    runner = cast(nn.Module, torch.compile(network))
     # A compiled network draws other numbers for its dropout.
     dropouts = {m: m.p for m in network.modules() if isinstance(m, nn.Dropout)}
     for module in dropouts:
         module.p = 0.0
     plain = _gradients(network, network, loss)
     try:
+        runner = cast(nn.Module, torch.compile(network))
         found = _gradients(network, runner, loss)
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:  # the network itself has just computed the same
         raise UserError(
             f"torch.compile fails on this machine ({reason(error)}); install what it asks for, such"

@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 from diffdescent.base.errors import UserError
 from diffdescent.base.files import make_folder, write_atomically
@@ -40,21 +41,32 @@ def write_conditioned(
         names: what the labels are called, one each.
 
     Raises:
-        UserError: inputs that do not fit the network, and a folder that holds something.
+        UserError: inputs that do not fit the network, another number of names, and a folder that
+            holds something.
     """
     out = Path(out)
     settings_for(network, inputs)
+    if len(names) != len(inputs):
+        raise UserError(f"There are {len(inputs)} labels and {len(names)} names; give one each.")
     require_new(out)
-    make_folder(out)
-    write_tensors(out / TENSORS, inputs.given)
     config = {
         "format": FORMAT,
         "version": VERSION,
-        "network": os.path.relpath(network, out),
+        "network": _place(Path(network).resolve(), out.resolve()),
         "names": list(names),
     }
-    text = json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(config, indent=2) + "\n"  # in ASCII: file names may be no Unicode
+    make_folder(out)
+    write_tensors(out / TENSORS, inputs.given)
     write_atomically(out / CONFIG, text.encode())  # last: a folder with a config is whole
+
+
+def _place(network: Path, folder: Path) -> str:
+    """Where the network is, seen from the folder; on another drive of Windows by its whole path."""
+    try:
+        return os.path.relpath(network, folder)
+    except ValueError:
+        return str(network)
 
 
 def load_conditioned(folder: str | Path, device: str | None = None) -> Network:
@@ -64,7 +76,8 @@ def load_conditioned(folder: str | Path, device: str | None = None) -> Network:
     """
     folder = Path(folder)
     path = folder / CONFIG
-    config = read_json(path)
+    found = read_json(path)
+    config: Any = found if isinstance(found, dict) else {"version": VERSION}
     if config.get("version") != VERSION:
         raise UserError(
             f"{path} is of version {config.get('version')!r}, and this program reads {VERSION};"
@@ -79,7 +92,7 @@ def load_conditioned(folder: str | Path, device: str | None = None) -> Network:
         raise UserError(
             f"{folder} does not hold what `diffdescent condition` writes; write it again."
         )
-    network = folder / place
+    network = folder.resolve() / place
     if not network.is_dir():
         raise UserError(
             f"The network of {folder} is not at {network}; move it back, or write the folder again"

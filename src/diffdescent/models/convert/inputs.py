@@ -3,8 +3,10 @@ an inpainting network keeps."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -62,11 +64,21 @@ class Inputs:
     def chosen(self, labels: Tensor) -> dict[str, Tensor]:
         """What the questions of ``labels`` hold; of −1 an empty text, and of the rest the first."""
         at = labels.clamp(min=0)
-        found = {name: value.to(at.device)[at] for name, value in self.given.items()}
+        found = {name: value[at] for name, value in self.given.items()}
         if "tokens" in found:
             mask = found.get("mask", torch.ones_like(found["tokens"], dtype=torch.bool))
             found["mask"] = mask & (labels >= 0)[:, None]
         return found
+
+    @property
+    def kept_differs(self) -> bool:
+        """Whether different labels keep different parts of images."""
+        kept = (value for value in (self.inpaint_image, self.inpaint_mask) if value is not None)
+        return any(bool((value != value[:1]).any()) for value in kept)
+
+    def to(self, device: torch.device) -> Inputs:
+        """The same on a device."""
+        return Inputs(**{name: value.to(device) for name, value in self.given.items()})
 
     def identity(self) -> str:
         """A short name of their content."""
@@ -79,7 +91,7 @@ class _Asked:
     """The network as ``module(x, t, labels)``, with what the labels stand for."""
 
     def __init__(self, network: nn.Module, inputs: Inputs) -> None:
-        self.network, self.inputs = network, inputs
+        self.network, self.inputs = network, inputs.to(next(network.parameters()).device)
 
     def __call__(self, x: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
         asked = torch.full((len(x),), -1, device=x.device) if labels is None else labels
@@ -95,7 +107,8 @@ def load_with_inputs(folder: str | Path, inputs: Inputs, device: str | None = No
     ``compare``, ``calibrate`` and guidance take it, and label k is the k-th of ``inputs``.
 
     GLIDE's label −1 is the empty text, so that ``cfg`` works on its base; a network that enlarges
-    needs its label. An inpainting network without ``inpaint_image`` sees nothing that is kept.
+    needs its label, and so does one that keeps another part of an image for each label: −1 does not
+    say which. An inpainting network without ``inpaint_image`` sees nothing that is kept.
 
     Args:
         folder: of a converted checkpoint.
@@ -114,7 +127,7 @@ def load_with_inputs(folder: str | Path, inputs: Inputs, device: str | None = No
     return replace(
         found,
         label_count=len(inputs),
-        needs_label=bool(settings.options.get("low_res")),
+        needs_label=inputs.low_res is not None or inputs.kept_differs,
         fingerprint=f"{found.fingerprint}+{inputs.identity()}",
     )
 
@@ -127,28 +140,38 @@ def settings_for(folder: str | Path, inputs: Inputs) -> Settings:
             does not know.
     """
     settings = read_settings(Path(folder))
+    check_taken(folder, settings, inputs.given)
+    _check_values(settings, inputs)
+    return settings
+
+
+def check_taken(
+    folder: str | Path,
+    settings: Settings,
+    given: Collection[str],
+    called: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Raise :class:`UserError` where the network in ``folder`` takes other inputs than those
+    ``given`` by name; ``called`` is what the caller calls them."""
     text, small = settings.network == "GLIDEUNet", bool(settings.options.get("low_res"))
     if not (text or small):
         raise UserError(
             f"{str(folder)!r} needs neither a small image nor a text; load it as it is, with"
             " load_model."
         )
-    for name, wanted in (("tokens", text), ("low_res", small)):
-        if wanted == (getattr(inputs, name) is None):
+    known = settings.classes
+    for name, wanted, what in (
+        ("tokens", text, "a text"),
+        ("low_res", small, "a small image"),
+        ("classes", known is not None, f"one of {known} classes" if known else "a class"),
+        ("inpaint_image", None if settings.options.get("inpaint") else False, "an image to keep"),
+    ):
+        if wanted is not None and wanted != (name in given):
             raise UserError(
-                f"{str(folder)!r} holds a {settings.network} that"
-                f" {'needs' if wanted else 'takes no'} {name}; see"
-                " diffdescent.models.convert.Inputs."
+                f"The {settings.network} in {str(folder)!r} is asked"
+                f" {'with' if wanted else 'without'} {what};"
+                f" {'give' if wanted else 'leave out'} {called.get(name, name)}."
             )
-    if inputs.inpaint_image is not None and not settings.options.get("inpaint"):
-        raise UserError(f"{str(folder)!r} does not inpaint; leave inpaint_image out.")
-    if (settings.classes is not None) == (inputs.classes is None):
-        raise UserError(
-            f"{str(folder)!r} knows {settings.classes or 'no'} classes; give classes= for one that"
-            " does, and leave it out for one that does not."
-        )
-    _check_values(settings, inputs)
-    return settings
 
 
 def _check_values(settings: Settings, inputs: Inputs) -> None:
@@ -159,13 +182,16 @@ def _check_values(settings: Settings, inputs: Inputs) -> None:
     ):
         if values is None:
             continue
-        if values.dtype != torch.int64:
-            raise UserError(f"The {name} are whole numbers (int64), not {values.dtype}.")
+        _check_type(name, values, torch.int64)
         if not 0 <= int(values.min()) <= int(values.max()) < int(count or 0):
             raise UserError(
                 f"The {name} go from {int(values.min())} to {int(values.max())}, and the network"
                 f" knows 0 … {int(count or 0) - 1}."
             )
+    if inputs.mask is not None:
+        _check_type("mask", inputs.mask, torch.bool)
+        if inputs.tokens is None:
+            raise UserError("mask says which tokens are real; give tokens, or leave it out.")
     length = settings.options.get("text_ctx")
     for name in ("tokens", "mask"):
         values = inputs.given.get(name)
@@ -175,9 +201,24 @@ def _check_values(settings: Settings, inputs: Inputs) -> None:
                 " each text."
             )
     channels = int(settings.options.get("in_channels", 3))
-    for name, wanted in (("low_res", channels), ("inpaint_image", channels), ("inpaint_mask", 1)):
+    own = None if settings.shape is None else tuple(settings.shape[-2:])
+    for name, depth, sides in (
+        ("low_res", channels, None),
+        ("inpaint_image", channels, own),
+        ("inpaint_mask", 1, own),
+    ):
         values = inputs.given.get(name)
-        if values is not None and (values.ndim != 4 or values.shape[1] != wanted):
+        if values is None:
+            continue
+        _check_type(name, values, torch.float32)
+        fits = values.ndim == 4 and values.shape[1] == depth
+        if not fits or (sides is not None and values.shape[2:] != sides):
+            height, width = sides or ("h", "w")
             raise UserError(
-                f"{name} has shape {tuple(values.shape)}; expected (K, {wanted}, H, W)."
+                f"{name} has shape {tuple(values.shape)}; expected (K, {depth}, {height}, {width})."
             )
+
+
+def _check_type(name: str, values: Tensor, dtype: torch.dtype) -> None:
+    if values.dtype != dtype:
+        raise UserError(f"{name} is of {values.dtype}; give {dtype}.")

@@ -18,6 +18,7 @@ from diffdescent.core.noise import normals
 from diffdescent.models.convert import Inputs, load_module, load_with_inputs
 from diffdescent.models.convert.conditioned import load_conditioned, write_conditioned
 from diffdescent.models.weight_files import read_tensors
+from diffdescent.run.inputs import labels_of_text
 from tests.end_to_end.cli.command import run
 from tests.unit.apps import pipelines
 from tests.unit.models.convert.glide import TEXT, clip_folders, folder, gpt2_tokenizer
@@ -53,6 +54,46 @@ def test_small_images_are_enlarged_from_the_command_line(tmp_path: Path) -> None
         "--out", tmp_path / "compared",
     )  # fmt: skip
     assert "is there already" in run(*words, "--classes", "1", code=2).stderr
+
+
+def test_labels_are_called_by_what_tells_them_apart(tmp_path: Path) -> None:
+    """Names that look like numbers are names; one text for several images is not their name."""
+    words = gpt2_tokenizer(tmp_path / "gpt2")
+    network = folder(tmp_path, "GLIDEUNet", **{**TEXT, "n_vocab": words, "low_res": True})
+    small = tmp_path / "small"
+    for place in ("", "again"):
+        (small / place).mkdir()
+        for k in (1, 2):
+            save_png(torch.zeros(3, 4, 4, dtype=torch.uint8), small / place / f"000{k}.png")
+    given = ("--images", small, "--tokenizer", tmp_path / "gpt2")
+    run("condition", network, *given, "--prompt", "a red cube", "--out", tmp_path / "one")
+    model = load_conditioned(tmp_path / "one")
+    assert sorted(model.classes or ()) == ["0001", "0001 (1)", "0002", "0002 (1)"]
+    for k, name in enumerate(model.classes or ()):
+        assert labels_of_text(name, model) == [k]
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a cat, sitting\na\na\nb\n")
+    run("condition", network, *given, "--prompts", prompts, "--out", tmp_path / "four")
+    model = load_conditioned(tmp_path / "four")
+    assert model.classes == ("a cat, sitting", "a", "a", "b")
+    assert labels_of_text("a cat, sitting", model) == [0]
+    assert labels_of_text("b,a", model) == [3, 1]
+
+
+def test_a_name_that_is_no_unicode_and_a_folder_behind_a_link(tmp_path: Path) -> None:
+    network = folder(tmp_path, "ADMUNet", low_res=True)
+    (tmp_path / "deep" / "down").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "deep" / "down")
+    inputs = Inputs(low_res=torch.zeros(1, 3, 4, 4))
+    for out, name in (("plain", "caf\udce9"), ("link/asked", "café")):
+        write_conditioned(tmp_path / out, network, inputs, [name])
+        assert load_conditioned(tmp_path / out).classes == (name,)
+    with pytest.raises(UserError, match="1 labels and 2 names"):
+        write_conditioned(tmp_path / "two", network, inputs, ["a", "b"])
+    assert not (tmp_path / "two").exists()
+    (tmp_path / "plain" / "config.json").write_text("[]")
+    with pytest.raises(UserError, match="write it again"):
+        load_conditioned(tmp_path / "plain")
 
 
 def test_the_folder_may_move_with_its_network(tmp_path: Path) -> None:
@@ -99,7 +140,7 @@ def test_texts_are_drawn_with_guidance_and_a_clip_that_knows_noise(tmp_path: Pat
     image, text = clip_folders(tmp_path)
     pipelines.tokenizer().save_pretrained(tmp_path / "clip")
     clip = (
-        f"noised_clip(scale=0.01, image='{image}', text='{text}', tokenizer='{tmp_path / 'clip'}',"
+        f"noised_clip(scale=1, image='{image}', text='{text}', tokenizer='{tmp_path / 'clip'}',"
         " prompt='{}')"
     )
     common: dict[str, Any] = {"grid": [300, 100, 0], "n": 2, "labels": [0, 1], "seed": 1}
@@ -108,8 +149,11 @@ def test_texts_are_drawn_with_guidance_and_a_clip_that_knows_noise(tmp_path: Pat
         for g in (None, "cfg(scale=1.2)", clip)
     )
     assert not torch.equal(plain, free)
-    assert not torch.equal(plain, guided)
-    assert bool(torch.isfinite(guided).all())
+    one = clip.replace("{}", "an oil painting")  # what the label 1 is called
+    again = dd.sample(model, "ddpm", guidance=one, **common).images
+    torch.testing.assert_close(again[1], guided[1])
+    assert not torch.allclose(again[0], guided[0], atol=1e-4)
+    assert not torch.allclose(plain[1], guided[1], atol=1e-4)
 
 
 def test_the_clip_that_knows_noise_is_asked_at_the_level_of_its_own_process(tmp_path: Path) -> None:
@@ -146,6 +190,15 @@ def test_the_clip_that_knows_noise_is_asked_at_the_level_of_its_own_process(tmp_
     )
     with pytest.raises(UserError, match="not a CLIPImageEncoder"):
         load_noised_clip(str(text), str(text), str(tmp_path / "clip"), "a cube")
+    with pytest.raises(
+        UserError, match=r"sees images of 3 × 8 × 8, and the model's are 3 × 16 × 16"
+    ):
+        load_noised_clip(str(image), str(text), str(tmp_path / "clip"), "a cube", shape=(3, 16, 16))
+    config = json.loads((text / "config.json").read_text())
+    config["options"]["n_embd"] = 7
+    (text / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="embeddings of 6 and 7"):
+        load_noised_clip(str(image), str(text), str(tmp_path / "clip"), "a cube")
 
 
 def test_an_inpainting_network_sees_what_is_kept(tmp_path: Path) -> None:
@@ -175,13 +228,19 @@ def test_an_inpainting_network_sees_what_is_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--prompt", "a cube"], "--tokenizer"),
+        (
+            ["--images", "small", "--classes", "1", "--prompt", "a"],
+            "leave out --prompt or --prompts",
+        ),
+        (["--images", "small", "--classes", "1", "--tokenizer", "gpt2"], "belongs to a text"),
+        (["--images", "small", "--classes", "1", "--init", "small"], "leave out --init and --mask"),
         (["--classes", "cat"], "numbers with commas"),
         (["--images", "small", "--classes", "1,2"], "one for each label"),
         (["--images", "small", "--classes", "9"], "0 … 4"),
-        (["--images", "small"], "knows 5 classes"),
+        (["--images", "small"], "one of 5 classes; give --classes"),
+        (["--classes", "1"], "give --images"),
         (["--images", "missing", "--classes", "1"], "missing"),
-        ([], "one entry of each"),
+        ([], "give --images"),
     ],
 )
 def test_bad_inputs_are_one_sentence(
