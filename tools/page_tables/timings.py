@@ -7,6 +7,7 @@ from tools.verdict_tables import Maker, Row, Tables
 
 from .crossed import each
 
+SCHEDULER = "tables/scheduler.csv"
 SHAPES = {"small": "4×3×32×32", "memory-bound": "64×3×128×128"}
 
 
@@ -19,6 +20,7 @@ def _time(row: Row, who: str) -> str:
 
 
 def overhead(tables: Tables) -> list[list[str]]:
+    """A step outside the network, each size, recipe and number of threads."""
     lines = [["size", "recipe", "threads", "ours", "diffusers", "ours/diffusers", "ours/floor"]]
     for row in tables.read("tables/overhead.csv"):
         ratio = f"{Cells(row).interval:2}"
@@ -31,15 +33,15 @@ def overhead(tables: Tables) -> list[list[str]]:
 
 
 def scheduler(tables: Tables) -> list[list[str]]:
-    rows = tables.read("tables/scheduler.csv")
+    """A scheduler's step by recipe, the sizes side by side; ratios above one half are bold."""
+    rows = tables.read(SCHEDULER)
     sizes = [one["size"] for one in each(rows, "size")]
     head = [f"{size}: {name}" for size in sizes for name in ("diffdescent", "diffusers", "ratio")]
     lines = [["recipe", *head]]
     for one in each(rows, "recipe"):
         cells = []
         for size in sizes:
-            (row,) = (r for r in rows if r["recipe"] == one["recipe"] and r["size"] == size)
-            found = Cells(row)
+            found = Cells(tables.one(SCHEDULER, size=size, **one))
             ratio = f"**{found.interval:2}**" if found.value > 0.5 else f"{found.interval:2}"
             cells += [f"{found.ours:0}", f"{found.theirs:0}", ratio]
         lines.append([f"`{one['recipe']}`", *cells])

@@ -94,9 +94,9 @@ def read_inputs(network: Path, files: Files) -> tuple[Inputs, list[str]]:
         )
     count = max(len(part) for part in parts.values())
     spread = {name: _spread(part, count, CALLED.get(name, name)) for name, part in parts.items()}
-    own = texts is not None and (len(texts) == count or not names)
-    called = _spread(texts if own and texts else names, count, "names")
-    return Inputs(**spread), called if own else _distinct(called)
+    if texts is not None and (len(texts) == count or not names):
+        return Inputs(**spread), _spread(texts, count, "names")
+    return Inputs(**spread), _distinct(_spread(names, count, "names"))
 
 
 def _kept(settings: Settings, files: Files) -> tuple[Tensor, Tensor, list[str]]:

@@ -178,7 +178,7 @@ def resolve_labels(value: Labels | None, samples: Sequence[int], model: Predicto
 
 def labels_of_text(text: str, model: Predictor) -> list[int]:
     """The labels that a text names: class names or numbers with commas between them, or ``cycle``
-    for all of the model's.
+    for all of the model's. What is a name is one, also a number or a text with commas.
 
     Raises :class:`UserError` for a model without classes and a class that it does not know.
     """

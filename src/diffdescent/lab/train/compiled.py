@@ -36,7 +36,7 @@ def compiled(network: nn.Module, loss: Callable[[nn.Module], torch.Tensor]) -> n
     try:
         runner = cast(nn.Module, torch.compile(network))
         found = _gradients(network, runner, loss)
-    except torch.OutOfMemoryError:
+    except torch.cuda.OutOfMemoryError:  # it is a RuntimeError, too
         raise
     except RuntimeError as error:  # the network itself has just computed the same
         raise UserError(

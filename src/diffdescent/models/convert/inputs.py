@@ -160,6 +160,7 @@ def check_taken(
             " load_model."
         )
     known = settings.classes
+    # An image to keep may be given or not (None) where the network inpaints.
     for name, wanted, what in (
         ("tokens", text, "a text"),
         ("low_res", small, "a small image"),

@@ -20,6 +20,7 @@ from PIL import Image
 from diffdescent.base.errors import UserError
 from diffdescent.lab.train import export_last, loop, make_config, train
 from diffdescent.lab.train.checkpoint import load_checkpoint, save_checkpoint
+from diffdescent.lab.train.compiled import compiled
 from diffdescent.lab.train.networks import plain_attention
 from diffdescent.models.classifiers import FeatureNet, GuideNet, load_classifier
 
@@ -528,3 +529,21 @@ def test_a_machine_that_cannot_compile_is_said_to_be_one(
     with pytest.raises(UserError, match=r"no C\+\+ compiler was found.*run\.compile=false"):
         train(make_config(values), quiet=True)
     assert not Path(values["out"]).exists()
+
+
+def test_what_compiling_itself_refuses_is_told_from_too_little_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = torch.nn.Linear(2, 1)
+
+    def refuse(error: Exception) -> None:
+        def fail(network: object) -> object:
+            raise error
+
+        monkeypatch.setattr(torch, "compile", fail)
+        compiled(network, lambda runner: runner(torch.ones(1, 2)).sum())
+
+    with pytest.raises(UserError, match=r"not supported on Python.*run\.compile=false"):
+        refuse(RuntimeError("torch.compile is not supported on Python 3.99"))
+    with pytest.raises(torch.cuda.OutOfMemoryError, match="12 GiB"):
+        refuse(torch.cuda.OutOfMemoryError("tried to allocate 12 GiB"))
