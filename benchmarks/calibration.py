@@ -24,15 +24,16 @@ from typing import Any
 
 import torch
 
+from diffdescent.base.statistics import Estimate
 from diffdescent.core.solvers.calibrated import plan_of
 from diffdescent.core.spectrum.fitted import load_fitted
+from diffdescent.models.adapt import as_model
 from diffdescent.run.calibrate import calibrate
 from diffdescent.run.calibrate.fixed import best_fixed
-from diffdescent.run.calibrate.judge import Interval, distances, nearer
+from diffdescent.run.calibrate.judge import distances, mean_of, nearer
 from diffdescent.run.calibrate.setting import guided, subject_of
 from diffdescent.run.calibrate.teacher import trajectories
 from diffdescent.run.pieces import Pieces
-from diffdescent.run.preparing import resolve
 
 PARTS: dict[str, dict[str, Any]] = {
     "step by step": {},
@@ -84,7 +85,7 @@ class Table:
         print(", ".join(f"{k} {v}" for k, v in row.items()), flush=True)
 
 
-def numbers(ours: Interval, theirs: Interval) -> dict[str, str]:
+def numbers(ours: Estimate, theirs: Estimate) -> dict[str, str]:
     """The columns of a measurement."""
     return {
         "calibrated": f"{ours.value:.5f}",
@@ -132,7 +133,7 @@ def means(options: argparse.Namespace) -> None:
         seeds = [seed for name, seed in ratios if name == part]
         found = torch.tensor([ratios[part, s] for s in seeds], dtype=torch.float64)
         both = [ratios[part, s] / ratios[parts[0], s] for s in seeds if (parts[0], s) in ratios]
-        apart = Interval.of(torch.tensor(both, dtype=torch.float64).log())
+        apart = mean_of(torch.tensor(both, dtype=torch.float64).log())
         low, high = (math.exp(v) for v in (apart.low, apart.high))
         shown = f"{math.exp(apart.value):.2f} [{low:.2f}, {high:.2f}]" if len(both) > 1 else "–"
         print(f"| {part} | {len(seeds)} | {float(found.mean()):.3f} | {shown} |")
@@ -161,7 +162,7 @@ def _there(
 ) -> dict[str, Any]:
     solver = load_fitted(options.file)
     own = solver.fitted_for.get("guidance") if guidance is None else guidance
-    net = resolve(model or options.model)
+    net = as_model(model or options.model)
     channels, height, width = solver.fitted_for["shape"]
     shape = (channels, int(height * scale), int(width * scale))
     net = net if own is None else guided(net, str(own))
@@ -176,7 +177,7 @@ def _there(
         )
     _, better = nearer(ours, theirs)
     return {
-        **numbers(Interval.of(ours), Interval.of(theirs)),
+        **numbers(mean_of(ours), mean_of(theirs)),
         "best_fixed": f"{rival.recipe} on {rival.grid}",
         "nearer": better,
     }

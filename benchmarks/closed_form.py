@@ -25,7 +25,7 @@ from diffdescent.base.files import write_atomically
 from diffdescent.core.recipe import parse, parse_grid
 from diffdescent.core.spectrum.power import measure_spectrum
 from diffdescent.run.calibrate.fixed import usual_grids
-from diffdescent.run.calibrate.judge import Interval, distances
+from diffdescent.run.calibrate.judge import distances, mean_of
 from diffdescent.run.calibrate.setting import subject_of
 from diffdescent.run.calibrate.subject import Subject
 from diffdescent.run.calibrate.teacher import Trajectories, trajectories
@@ -106,7 +106,7 @@ def main() -> None:
     rows = []
     for name, (grid, there) in found.items():
         values = []
-        for one in (Interval.of(there), Interval.of(there - best)):
+        for one in (mean_of(there), mean_of(there - best)):
             values += [f"{v:.6g}" for v in (one.value, one.low, one.high)]
         rows.append((asked.model, asked.nfe, n, name, grid, *values))
     before = asked.out.read_text() if asked.out.exists() else csv_text([HEAD])

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from diffdescent.base.errors import UserError
 from diffdescent.core.executor import Executor
 from diffdescent.core.grid import Grid, explicit
 from diffdescent.core.plan import Plan
@@ -58,6 +59,13 @@ def test_a_single_point_is_solved_exactly(solver: Solver, grid: Grid) -> None:
         executor.tell(Prediction(POINT.expand(1, -1), conversion("x0", query.at)))
     expected = last.alpha * POINT + last.sigma * NOISE
     assert float((executor.x[0] - expected).abs().max()) < FINE * float(start.abs().max())
+
+
+@pytest.mark.parametrize("grid", INVERSE)
+@pytest.mark.parametrize("solver", solvers(stochastic))
+def test_what_adds_noise_runs_no_reversed_grid(solver: Solver, grid: Grid) -> None:
+    with pytest.raises(UserError, match="adds noise, so it cannot run a reversed grid"):
+        solver.plan(grid)
 
 
 @pytest.mark.parametrize("grid", EVERY_GRID + INVERSE)

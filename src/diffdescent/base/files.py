@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import UserError
-from .reading import reason
+from .reading import reason, unreadable
 
 Arrays = dict[str, npt.NDArray[Any]]
 Write = Callable[[BinaryIO], object]
@@ -237,13 +237,29 @@ def pack_arrays(arrays: Mapping[str, npt.NDArray[Any]], compressed: bool = False
     return buffer.getvalue()
 
 
+class DamagedError(UserError):
+    """A file of the program's own that is not what was written."""
+
+
+def require_readable(path: Path, error: BaseException) -> None:
+    """Raise :class:`UserError` where ``error`` is the system's and not that of a damaged file.
+
+    What cannot be read now, for want of a descriptor or of a network disk, may well be whole.
+    """
+    absent_or_damaged = (None, errno.EINVAL, errno.ENOENT)  # EINVAL: a seek to before the start
+    if isinstance(error, OSError) and error.errno not in absent_or_damaged:
+        raise unreadable(path, error) from None
+
+
 def read_arrays(path: Path) -> Arrays:
-    """The arrays of an .npz file. Raises :class:`UserError` where it is missing or damaged."""
+    """The arrays of an .npz file. Raises :class:`DamagedError` where it is missing or damaged, and
+    :class:`UserError` where the system does not let us read it."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (*DAMAGE, AttributeError) as error:  # a bare array has no context
-        raise UserError(
+        require_readable(path, error)
+        raise DamagedError(
             f"{path} is missing or damaged ({reason(error)}); give the same command again to make"
             " it."
         ) from None
@@ -251,11 +267,11 @@ def read_arrays(path: Path) -> Arrays:
 
 def kept_arrays(path: Path) -> Arrays | None:
     """The arrays of a file that the program keeps, None where there is none yet; a damaged one is
-    set aside."""
+    set aside. Raises :class:`UserError` where the system does not let us read it."""
     if not path.is_file():
         return None
     try:
         return read_arrays(path)
-    except UserError:
+    except DamagedError:
         set_aside(path)
         return None

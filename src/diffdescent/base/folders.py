@@ -3,6 +3,7 @@ put in its place whole."""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import uuid
@@ -27,8 +28,10 @@ def replace_files(folder: Path, write: Callable[[Path], object]) -> None:
             partial.mkdir()
             made = partial.stat().st_ino
             write(partial)
-            if _swept(partial, made) and not last:
-                continue
+            if _swept(partial, made):
+                if not last:
+                    continue
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
             _move(partial, folder)
         except OSError as error:
             if not _swept(partial, made) or last:

@@ -10,11 +10,8 @@ from .errors import UserError
 
 GIB = 1 << 30
 _GROUPS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    (
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-    ),
+    ("/sys/fs/cgroup", "memory.max", "memory.current"),
+    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
 )
 
 
@@ -52,11 +49,18 @@ def _machine() -> int:
 
 
 def _groups() -> list[int]:
-    """What the control group of a container leaves; its files are not there elsewhere."""
+    """What the control group of a container leaves; its files are not there elsewhere.
+
+    Files that were read count as used, and are given up when memory is asked for.
+    """
     found = []
-    for most, used in _GROUPS:
+    for folder, most, used in _GROUPS:
+        group = Path(folder)
         with contextlib.suppress(OSError, ValueError):  # "max" is no number: there is no limit
-            found.append(int(Path(most).read_text()) - int(Path(used).read_text()))
+            limit, taken = (int((group / name).read_text()) for name in (most, used))
+            lines = (line.split() for line in (group / "memory.stat").read_text().splitlines())
+            cached = sum(int(count) for name, count in lines if name == "inactive_file")
+            found.append(limit - taken + cached)
     return found
 
 
@@ -65,5 +69,15 @@ def _limits() -> list[int]:
         import resource
     except ImportError:  # Windows
         return []
+    taken = _own_size()
     found = (resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA))
-    return [limit for limit in found if limit != resource.RLIM_INFINITY]
+    return [limit - taken for limit in found if limit != resource.RLIM_INFINITY]
+
+
+def _own_size() -> int:
+    """Bytes of address space that this process has, 0 where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 0

@@ -105,9 +105,9 @@ def points(found: Estimate) -> str:
     return f"{100 * found.value:+.1f} points [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
 
 
-def plus_minus(found: Estimate) -> str:
+def plus_minus(found: Estimate, digits: int = 3) -> str:
     """A value with a symmetric interval as text: ``0.123 ± 0.004``."""
-    return f"{found.value:.3f} ± {found.half_width:.3f}"
+    return f"{found.value:.{digits}f} ± {found.half_width:.{digits}f}"
 
 
 # --- shares

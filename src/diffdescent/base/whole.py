@@ -6,11 +6,14 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from .files import DAMAGE
+from .files import DAMAGE, require_readable
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file is there and its own checksums hold, which .npz and .png files have."""
+    """Whether a file is there and its own checksums hold, which .npz and .png files have.
+
+    Raises :class:`UserError` where the system does not let us read it.
+    """
     check = {".npz": _whole_archive, ".png": _whole_png}.get(path.suffix)
     return path.is_file() and (check is None or check(path))
 
@@ -19,7 +22,8 @@ def _whole_archive(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
-    except DAMAGE:
+    except DAMAGE as error:
+        require_readable(path, error)
         return False
 
 
@@ -27,7 +31,8 @@ def _whole_png(path: Path) -> bool:
     """Every chunk of the file against its CRC, to the last one (PNG specification, section 5)."""
     try:
         data, at = path.read_bytes(), 8
-    except OSError:
+    except OSError as error:
+        require_readable(path, error)
         return False
     if data[:at] != b"\x89PNG\r\n\x1a\n":
         return False

@@ -54,7 +54,10 @@ def _loader() -> Any:
         def compose_mapping_node(self, anchor: Any) -> Any:
             node = super().compose_mapping_node(anchor)
             seen: set[str] = set()
-            for key, _ in node.value:
+            for key, value in node.value:
+                if key.value == "<<" and isinstance(value, yaml.SequenceNode):
+                    # Lists of lists of them would be expanded before anything can be counted.
+                    raise ValueError("'<<' takes one mapping here, not a list; write them out")
                 name = key.value if isinstance(key.value, str) else ""
                 if name in seen:
                     raise ValueError(

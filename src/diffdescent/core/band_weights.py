@@ -10,7 +10,7 @@ import numpy as np
 
 from diffdescent.base.errors import UserError
 from diffdescent.base.notebook import table_html
-from diffdescent.base.words import counted
+from diffdescent.base.words import aligned, counted
 
 from .grid import Grid
 from .predict import Basis
@@ -46,11 +46,7 @@ class BandWeights:
     def table(self, digits: int = 4) -> str:
         """Plain text: a row for each group and knot, a column for x_T and for each evaluation."""
         head, cells = self.cells(digits)
-        widths = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
-        return "\n".join(
-            "  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True))
-            for row in [head, *cells]
-        )
+        return aligned([head, *cells])
 
     def cells(self, digits: int = 4) -> tuple[list[str], list[list[str]]]:
         """The names of the columns, and the rows."""

@@ -7,6 +7,8 @@ written back.
     item    := [ key "=" ] value        # values without a key fill the options in order
     value   := number | true | false | none | word | "text" | 'text' | [ value, … ]
 
+Within a text its own quotes are doubled: 'the "dog''s" toy'.
+
 A bare value after ``key=`` extends it to a list: ``pxp(delta=1,1,1e-3,1e-3)``.
 """
 
@@ -25,7 +27,7 @@ from .options import options_of
 K = TypeVar("K")
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_\-+./]*")
 _NUMBER = re.compile(r"[+-]?(?:inf|(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?![A-Za-z0-9_.])")
-_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
 LENGTH = 200
 """Characters of a text that messages repeat, at most."""
 DEEPEST = 8
@@ -100,7 +102,7 @@ class Reader:
             return int(number)
         quoted = self.match(_QUOTED)
         if quoted is not None:
-            return quoted[1:-1]
+            return quoted[1:-1].replace(2 * quoted[0], quoted[0])
         word = self.match(_WORD)
         if word is None:
             raise self.error("a value (paths and texts stand in quotes)")
@@ -194,7 +196,8 @@ def print_value(value: object) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(map(print_value, value)) + "]"
     if isinstance(value, str) and (not _WORD.fullmatch(value) or value.lower() in _CONSTANTS):
-        return f"'{value}'" if "'" not in value else f'"{value}"'
+        quote = '"' if "'" in value and '"' not in value else "'"
+        return quote + value.replace(quote, 2 * quote) + quote
     return repr(value) if isinstance(value, float) else str(value)
 
 

@@ -92,6 +92,12 @@ class Options:
     def check_together(self) -> None:
         """Raise :class:`UserError` for options that do not fit one another."""
 
+    @property
+    def contents(self) -> Mapping[str, str]:
+        """Of each file that the options name, by its name, a hash of what was read: with another
+        file of the same name these options mean something else."""
+        return {}
+
 
 def check_frozen(cls: type[Any]) -> None:
     """Raise :class:`UserError` unless the class itself is a frozen dataclass."""

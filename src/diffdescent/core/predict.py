@@ -54,8 +54,8 @@ def conversion(kind: Kind, point: Point) -> Conversion:
     ``eps``: u = ε. ``x0``: u = x0. ``v``: u = αε − σx0 (Salimans and Ho 2022, appendix D; exact
     where α² + σ² = 1, and divided by α² + σ² elsewhere). ``flow``: u = ε − x0 (the velocity dx/dt
     of rectified flow). ``score``: u = −ε/σ. A quantity that a parameterisation leaves undetermined
-    at ``point`` (x0 from eps at α = 0, eps from x0 at σ = 0) has NaN coefficients: using it is an
-    error that the plan's validation reports.
+    at ``point`` (x0 from eps at α = 0, eps from x0 at σ = 0) has NaN coefficients: asking for it
+    is an error when the prediction is used.
     """
     _, a, s = point
     nan = math.nan

@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 
 from diffdescent.base.notebook import table_html
-from diffdescent.base.words import counted
+from diffdescent.base.words import aligned, counted
 
 from .predict import Basis
 from .process import Array, Point
@@ -102,11 +102,7 @@ class Weights:
         """Plain text: a row per committed state, a column for x_T and for each evaluation (and one
         for √Σv²)."""
         head, cells = self.cells(digits)
-        widths = [max(len(row[i]) for row in [head, *cells]) for i in range(len(head))]
-        return "\n".join(
-            "  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True))
-            for row in [head, *cells]
-        )
+        return aligned([head, *cells])
 
     def cells(self, digits: int = 4) -> tuple[list[str], list[list[str]]]:
         """The names of the columns, and the rows."""

@@ -8,8 +8,8 @@
 from .inversion import invert
 from .levels import from_level, initial_state, noise_for, resolve_grid
 from .micro_batch import CPU_WIDTH, GPU_WIDTH, evaluate, micro_batch_width
-from .prepared import NOISES, Run, fingerprint, noise_source
-from .preparing import make_recipe, prepare, resolve
+from .prepared import NOISES, Run, noise_source
+from .preparing import make_recipe, prepare
 from .progress import Callback, Progress
 from .record import RunRecord
 from .repeating import repeat
@@ -31,7 +31,6 @@ __all__ = [
     "collect",
     "draw",
     "evaluate",
-    "fingerprint",
     "from_level",
     "initial_state",
     "invert",
@@ -42,7 +41,6 @@ __all__ = [
     "prepare",
     "prepare_restoration",
     "repeat",
-    "resolve",
     "resolve_grid",
     "restore",
     "sample",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,34 @@ def present(out: Path) -> list[int]:
     if not out.is_dir():
         return []
     return sorted(int(path.stem) for path in out.iterdir() if _IMAGE.fullmatch(path.name))
+
+
+def joined(record: RunRecord, out: Path) -> RunRecord:
+    """``record`` with the samples that the record in a folder has besides its own.
+
+    Raises :class:`UserError` where only one of the two has labels.
+    """
+    if not (out / RECORD).is_file():
+        return record
+    before = RunRecord.read(out)
+    if (before.labels is None) != (record.labels is None):
+        one, other = ("without", "with") if before.labels is None else ("with", "without")
+        raise UserError(
+            f"{out} holds images {one} labels, and these are {other}; choose another folder."
+        )
+    labels = {**_labels(before), **_labels(record)}
+    samples = tuple(sorted(labels))
+    plain = record.labels == before.labels and not isinstance(record.labels, tuple)
+    each = tuple(labels[i] for i in samples)
+    return replace(record, samples=samples, labels=record.labels if plain else each)
+
+
+def _labels(record: RunRecord) -> dict[int, Any]:
+    """The label of each sample of a record."""
+    each = record.labels
+    if isinstance(each, tuple):
+        return dict(zip(record.samples, each, strict=True))
+    return dict.fromkeys(record.samples, each)
 
 
 def write_sheet(out: Path, channels: int, most: int = SHEET_LIMIT) -> None:

@@ -14,11 +14,10 @@ from diffdescent.core.model_info import info
 from diffdescent.core.predict import Prediction, Predictor
 from diffdescent.core.process import Point
 from diffdescent.core.solvers.gamma import Gamma, residual
+from diffdescent.models.adapt import as_model
 
 from .inputs import Labels, resolve_labels
 from .micro_batch import evaluate, micro_batch_width
-from .prepared import fingerprint
-from .preparing import resolve
 from .sampling import sample
 
 BATCH = 64
@@ -69,12 +68,12 @@ def measure_gamma(
     Raises:
         UserError: no image or time, or images of another shape than the model's.
     """
-    net = resolve(model)
+    net = as_model(model)
     if n < 1 or times < 2:
         raise UserError(f"Γ needs at least one image and two times, not {n} and {times}.")
     if images is None:
-        if labels is None and info(net).classes:
-            labels = [i % len(info(net).classes or ()) for i in range(n)]
+        if labels is None and info(net).conditional:
+            labels = "cycle"
         images = sample(
             net, "dpmpp", steps=50, n=n, seed=seed, labels=labels, progress=False
         ).images
@@ -83,11 +82,13 @@ def measure_gamma(
             f"The images have the shape {tuple(images.shape[1:])}, and the model's is {net.shape};"
             " resize them."
         )
-    images = images[:n]
+    where = info(net).device
+    images = images[:n].to(where)
     cond = resolve_labels(labels, tuple(range(len(images))), net)
+    cond = None if cond is None else cond.to(where)
     at = gamma_times(net, times)
     squares = _residuals(_InMicroBatches(net), images, cond, at, seed, progress)
-    return Gamma(at, tuple((1 - squares.mean(0)).tolist()), fingerprint(net))
+    return Gamma(at, tuple((1 - squares.mean(0)).tolist()), info(net).fingerprint)
 
 
 def _residuals(

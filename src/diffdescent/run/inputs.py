@@ -87,8 +87,9 @@ def in_turn(
 ) -> Images:
     """Images (k, *shape) that go round: sample number i has image i mod k, whatever else is
     made."""
-    whole = image_like(value, len(value), shape, what)
-    return Images(whole.values, torch.tensor(samples, dtype=torch.int64) % len(value), path)
+    total = len(value) if value.ndim == len(shape) + 1 else 1
+    whole = image_like(value, total, shape, what)
+    return Images(whole.values, torch.tensor(samples, dtype=torch.int64) % total, path)
 
 
 def digest(images: Tensor) -> str:

@@ -13,10 +13,11 @@ from diffdescent.core.calls import check_call
 from diffdescent.core.grid import Grid
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import Recipe
+from diffdescent.models.adapt import as_model
 
 from .arguments import check_images
 from .levels import AnyGrid, resolve_grid
-from .preparing import make_recipe, resolve
+from .preparing import make_recipe
 from .result import Result
 from .sampling import sample
 
@@ -53,7 +54,7 @@ def invert(
     """
     check_call(invert, locals())
     check_images("images", images)
-    net = resolve(model)
+    net = as_model(model)
     chosen = make_recipe(recipe, steps)
     used = resolve_grid(grid, chosen, net.process, steps)
     if used.sigma[-1] == 0:

@@ -32,7 +32,6 @@ from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import Recipe
 from diffdescent.models.exact import digest
 
-from .record import FittedRecord
 from .store import Store
 
 __all__ = ["Arrays", "Pieces", "Shelf", "levels_of", "model_identity", "recipe_identity"]
@@ -115,9 +114,8 @@ def levels_of(grid: Grid) -> list[list[float]]:
 
 
 def recipe_identity(recipe: Recipe) -> str:
-    """A recipe as a setting: its text, and of a calibrated sampler a hash of what was fitted."""
-    found = FittedRecord.of(recipe)
-    return str(recipe) if found is None else f"{recipe} #{found.sha256[:12]}"
+    """A recipe as a setting: its text, and of each file that it names a hash of what was read."""
+    return " ".join([str(recipe), *(f"#{found[:12]}" for found in recipe.contents.values())])
 
 
 def model_identity(model: Predictor) -> str:

@@ -20,9 +20,10 @@ from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import Recipe
 
+from .budget import evaluations
 from .inputs import Inputs
 from .problem import Problem
-from .record import FittedRecord, GridRecord, ImagesRecord, ProcessRecord, RunRecord, versions
+from .record import GridRecord, ImagesRecord, ProcessRecord, RunRecord, versions
 
 Blend = Literal["before", "after"]
 Turn = Literal["place", "sample"]
@@ -39,12 +40,6 @@ def noise_source(kind: str, seed: int, samples: Sequence[int], device: torch.dev
     if kind not in NOISES:
         raise unknown("noise", kind, NOISES)
     return NOISES[kind](seed, torch.tensor(samples, dtype=torch.int64, device=device))
-
-
-def fingerprint(model: Predictor) -> str | None:
-    """What identifies a model's numbers, where it knows: a hash of its weights or of its
-    distribution."""
-    return info(model).fingerprint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +83,7 @@ class Run:
     @property
     def network_calls(self) -> int:
         """Evaluations of networks for one image."""
-        known = info(self.model)
-        return sum(known.calls_at(row.at) for row in self.plan.rows)
+        return evaluations(self.model, self.plan)
 
     def batches(self, places: Sequence[int] | None = None) -> list[Places]:
         """The places (all, or those asked for) in batches of at most ``batch_size``.
@@ -114,11 +108,11 @@ class Run:
         given, together = self.inputs, self.recipe.whole_batch
         return RunRecord(
             model=self.name,
-            fingerprint=fingerprint(self.model),
+            fingerprint=info(self.model).fingerprint,
             guidance=self.guidance,
             recipe=self.asked,
             reason=self.reason,
-            fitted=FittedRecord.of(self.recipe),
+            files=self.recipe.contents,
             process=ProcessRecord.of(self.grid.process),
             grid=GridRecord.of(self.grid),
             nfe=self.plan.nfe,

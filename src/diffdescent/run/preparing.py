@@ -30,11 +30,6 @@ STEPS = 20
 """Of the grid, unless asked otherwise."""
 
 
-def resolve(model: Any) -> Predictor:
-    """A model, or what stands for one (see :func:`~diffdescent.models.adapt.as_model`)."""
-    return as_model(model)
-
-
 def make_recipe(recipe: Recipe | str | None, steps: int) -> Recipe:
     """A recipe from text, or the preset for the step count."""
     if recipe is None:
@@ -71,7 +66,6 @@ def prepare(
     """Decide everything of a run; nothing is evaluated.
 
     Args beyond those of :func:`diffdescent.sample`:
-        guidance: a guidance text, which is applied to model and recipe.
         by: whether ``init`` has an image for each place, or goes round by sample number.
         name: what the record calls the model; None takes the text given, or the model's own name.
         paths: the files that ``init`` and ``mask`` were read from, for the record.
@@ -80,7 +74,7 @@ def prepare(
         UserError: bad options, and shapes that do not fit.
     """
     check_numbers(steps, seed, strength, batch_size, micro_batch)
-    net = resolve(model)
+    net = as_model(model)
     chosen, reason = make_recipe(recipe, steps), None
     plain, called = net, name or (model if isinstance(model, str) else info(net).name)
     form = image_shape(shape, net.shape, init, start)

@@ -4,7 +4,7 @@ back."""
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,29 +13,31 @@ import torch
 
 from diffdescent.base.errors import UserError
 from diffdescent.base.files import write_atomically
+from diffdescent.base.hashes import json_hash
 from diffdescent.base.version import __version__
 from diffdescent.base.words import counted
 from diffdescent.core.grid import Grid
 from diffdescent.core.process import Process
-from diffdescent.core.recipe import Recipe
-from diffdescent.core.solvers.calibrated import Calibrated
 
 from .inputs import Images, digest
 from .json_files import json_text, read_object
 from .sample_numbers import numbers, ranges
 from .schema import decode, encode
 
-SCHEMA = 1
+SCHEMA = 2
 """The version of :class:`RunRecord`; it rises whenever an entry changes its meaning."""
 RECORD = "run.json"
 """The name of a record in the folder of its run."""
+DECIMALS = 12
+"""Of times, α and σ, where processes are compared."""
 FREE = frozenset({"reason", "samples", "labels", "command", "seconds", "network_calls"})
 """Entries in which a continued run may differ from what is on disk."""
 
 
 @dataclass(frozen=True)
 class ProcessRecord:
-    """A diffusion process: its type's name and a hash of its α and σ."""
+    """A diffusion process: its type's name and a hash of its α and σ, rounded: another processor's
+    exponential differs in the last bit."""
 
     kind: str
     sha256: str
@@ -44,8 +46,8 @@ class ProcessRecord:
     def of(cls, process: Process) -> ProcessRecord:
         """What identifies ``process``: α and σ at nine times from its first to its last."""
         times = np.linspace(process.t_min, process.t_max, 9)
-        levels = np.stack([times, *process.alpha_sigma(times)])
-        return cls(type(process).__name__, digest(torch.from_numpy(levels)))
+        levels = np.stack([times, *process.alpha_sigma(times)]).round(DECIMALS) + 0.0  # no −0
+        return cls(type(process).__name__, json_hash([f"{x:.9e}" for x in levels.flat], 16))
 
 
 @dataclass(frozen=True)
@@ -90,22 +92,6 @@ class ImagesRecord:
 
 
 @dataclass(frozen=True)
-class FittedRecord:
-    """The file of a calibrated sampler: what its recipe names, and a hash of what was in it."""
-
-    name: str
-    sha256: str
-
-    @classmethod
-    def of(cls, recipe: Recipe) -> FittedRecord | None:
-        """That of ``recipe``; None for a fixed sampler."""
-        solver = recipe.solver
-        if not isinstance(solver, Calibrated):
-            return None
-        return cls(solver.file, solver.fitted.digest)
-
-
-@dataclass(frozen=True)
 class PromptFile:
     """The prompts of a text to image run: the file, how many it holds and a hash of them."""
 
@@ -147,9 +133,9 @@ class RunRecord:
     was given. ``labels`` has one for all samples or one for each, ``label`` the text that they were
     asked for by. ``batches`` are the samples made together, where the recipe looks at whole
     batches; ``threads`` of the CPU change the last bits, and so do ``micro_batch``, ``dtype``,
-    ``device`` and the ``versions`` of the libraries. ``fitted`` is the file of a calibrated
-    sampler, and ``reason`` says why this sampler ran where none was named. ``seconds`` is how long
-    the last call took.
+    ``device`` and the ``versions`` of the libraries. ``files`` are those that the recipe
+    names, each with a hash of what was in it, and ``reason`` says why this sampler ran where none
+    was named. ``seconds`` is how long the last call took.
     """
 
     model: str
@@ -164,7 +150,7 @@ class RunRecord:
     samples: tuple[int, ...]
     shape: tuple[int, ...] | None = None
     reason: str | None = None
-    fitted: FittedRecord | None = None
+    files: dict[str, str] = field(default_factory=dict)
     label: str | None = None
     labels: int | tuple[int, ...] | None = None
     start: ImagesRecord | None = None

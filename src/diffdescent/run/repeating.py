@@ -15,12 +15,13 @@ from diffdescent.base.errors import UserError, unknown
 from diffdescent.core.calls import check_call
 from diffdescent.core.predict import Predictor
 from diffdescent.models import load_model
+from diffdescent.models.adapt import as_model
 
 from .image_files import read_init, read_mask
 from .prepared import Run
-from .preparing import make_recipe, prepare, resolve
+from .preparing import make_recipe, prepare
 from .progress import Callback
-from .record import FittedRecord, ImagesRecord, ProcessRecord, RunRecord
+from .record import ImagesRecord, ProcessRecord, RunRecord
 from .result import Result
 from .sampling import collect
 
@@ -86,7 +87,7 @@ def prepare_again(
             "This is the record of a text to image run; give its command again, which it keeps as"
             f" {' '.join(record.command or ())!r}."
         )
-    net = resolve(model) if model is not None else _load(record)
+    net = as_model(model) if model is not None else _load(record)
     found = ProcessRecord.of(net.process)
     if record.process != found:
         kind = record.process.kind if record.process else "none"
@@ -94,12 +95,13 @@ def prepare_again(
             f"The model has another process ({found.kind}) than the record's ({kind}); give the"
             " model of the record."
         )
-    fitted = FittedRecord.of(make_recipe(record.recipe, 0))
-    if fitted != record.fitted:
-        raise UserError(
-            f"{record.recipe} has changed since the run: the file holds another sampler now; give"
-            " back the file that the run had."
-        )
+    contents = make_recipe(record.recipe, 0).contents
+    for name in record.files:
+        if contents.get(name) != record.files[name]:
+            raise UserError(
+                f"{record.recipe} has changed since the run: {name} holds something else now; give"
+                " back the file that the run had."
+            )
     channels = (record.shape or (3,))[0]
     labels = record.labels if isinstance(record.labels, (int, type(None))) else [*record.labels]
     first, region = record.init, record.mask

@@ -27,12 +27,13 @@ from diffdescent.core.process import Process
 from diffdescent.core.recipe import Recipe
 from diffdescent.core.solvers.calibrated import Calibrated
 from diffdescent.guidance.restoration import parse_method
+from diffdescent.models.adapt import as_model
 
 from .budget import evaluations, steps_for
 from .inputs import Labels, image_like, label_tensor, labels_of_text
 from .levels import resolve_grid
 from .prepared import Run
-from .preparing import prepare, resolve
+from .preparing import prepare
 from .problem import Problem, check_measured
 from .progress import Callback
 from .record import RunRecord
@@ -118,7 +119,7 @@ def prepare_restoration(
     ``numbers`` are those of the images (0, 1, … by default), which key their noise. Raises
     :class:`UserError` as :func:`restore` does.
     """
-    net = resolve(model)
+    net = as_model(model)
     if n < 1 or nfe < 1:
         raise UserError("n and nfe must be at least 1: samples for each image, and evaluations.")
     if nfe > MOST:
@@ -286,4 +287,5 @@ def _each(labels: Labels | None, n: int, index: Sequence[int], model: Predictor)
         labels = [turn[k % len(turn)] for k in index]
     if labels is None or isinstance(labels, int):
         return labels
-    return label_tensor(labels).reshape(-1).repeat_interleave(n)
+    given = label_tensor(labels)
+    return given if given.ndim == 0 else given.reshape(-1).repeat_interleave(n)

@@ -15,7 +15,7 @@ from diffdescent.base.images import picture, png_bytes, save_png, sheet, strip, 
 from diffdescent.base.words import counted
 from diffdescent.core.plan import Plan
 
-from .folder import RUN, SHEET_LIMIT, image_name, write_sheet
+from .folder import RUN, SHEET_LIMIT, image_name, joined, write_sheet
 from .record import RunRecord
 from .store import Store
 
@@ -90,7 +90,7 @@ class Result:
         """Write the images as PNG files, a sheet and ``run.json``, as ``diffdescent sample`` does;
         the folder. ``diffdescent.repeat(folder)`` makes the images again.
 
-        What is there of the same run stays.
+        What is there of the same run stays, also in the record.
 
         Raises:
             UserError: a folder with another run (unless it may be overwritten) or other files, and
@@ -100,6 +100,8 @@ class Result:
         out = Path(folder)
         store = Store(out, RUN, self.record.entries(), overwrite)
         store.check()
+        if not overwrite:
+            store = Store(out, RUN, joined(self.record, out).entries())
         files = [png_bytes(image) for image in self.to_uint8()]
         store.claim()
         for sample, file in zip(self.record.samples, files, strict=True):

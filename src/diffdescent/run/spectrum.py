@@ -6,8 +6,8 @@ from torch import Tensor
 
 from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
+from diffdescent.models.adapt import as_model
 
-from .preparing import resolve
 from .sampling import sample
 
 STEPS = 20
@@ -15,7 +15,6 @@ STEPS = 20
 
 def own_images(model: Predictor | str, n: int, seed: int = 0) -> Tensor:
     """``n`` samples of a model in 20 steps, all of its classes in turn, (n, C, H, W)."""
-    net = resolve(model)
-    classes = info(net).classes
-    labels = [i % len(classes) for i in range(n)] if classes else None
+    net = as_model(model)
+    labels = "cycle" if info(net).conditional else None
     return sample(net, "unipc", steps=STEPS, n=n, seed=seed, labels=labels, progress=False).images

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -35,6 +36,8 @@ from .json_files import damaged, json_text, read_object, shortly
 
 NOTHING = re.compile(r"(?!)")
 """Matches no name."""
+ROUNDING = 1e-12
+"""Relative: settings that differ by less are the same."""
 NAMED = 4
 """An error names at most this many differences."""
 Document = Mapping[str, Any]
@@ -253,7 +256,7 @@ class Store:
         different = [
             f"{key} ({shortly(there.get(key))} there, {shortly(now.get(key))} now)"
             for key in keys
-            if there.get(key) != now.get(key)
+            if not _same(there.get(key), now.get(key))
         ]
         if different:
             more = len(different) - NAMED
@@ -277,6 +280,17 @@ class Store:
             )
         self._require_same(read_object(self.record))
         self._stamp = now
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two JSON values are the same, numbers up to the rounding of another processor."""
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=ROUNDING)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    return bool(one == other)
 
 
 def _stamp(path: Path) -> Stamp | None:

@@ -110,6 +110,8 @@ def test_yaml_that_repeats_itself_a_billion_times(tmp_path: Path) -> None:
     merged = "a: &a {n: 1}\nb: &b {<<: *a, n: 2}\nc: {<<: *b}\nd: {<<: *b, n: 3}"
     found = parse_yaml(merged, "it")
     assert [found[name]["n"] for name in "abcd"] == [1, 2, 2, 3], "a merged key is no second one"
+    with pytest.raises(UserError, match="'<<' takes one mapping here"):
+        parse_yaml("a: &a {n: 1}\nb: &b {<<: [*a, *a]}\nc: {<<: [*b, *b]}", "it")
 
 
 def test_long_values_are_not_quoted_in_full() -> None:

@@ -23,7 +23,7 @@ from diffdescent.core.spectrum import from_cosines, to_cosines
 from diffdescent.core.spectrum.bands import radial_frequency
 from diffdescent.core.spectrum.fitted import FittedSolver, load_fitted
 from diffdescent.run.calibrate import Calibration, calibrate
-from diffdescent.run.calibrate.judge import Interval
+from diffdescent.run.calibrate.judge import mean_of
 from diffdescent.run.calibrate.plain import as_rows
 from diffdescent.run.fitted_for import differences
 
@@ -507,6 +507,6 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
 
 def test_the_interval_is_students() -> None:
     values = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], dtype=torch.float64)
-    interval = Interval.of(values)
+    interval = mean_of(values)
     assert interval.value == 4.5
     assert interval.high - 4.5 == pytest.approx(2.3646243 * float(values.std()) / 8**0.5)

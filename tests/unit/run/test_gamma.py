@@ -75,11 +75,14 @@ def test_the_file_is_for_its_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "cannot be read; give the JSON file"),
+        (None, "There is no Γ file"),
         ("{", "is not JSON"),
         ("[]", "does not hold Γ"),
         ('{"format": "diffdescent-gamma", "version": 2}', "version 2 of its format"),
         ({"t": [0, "a"]}, "is damaged"),
+        ("[" * 100_000, "nested too deeply"),
+        ({"values": [0.5, 10**400]}, "is damaged"),
+        ({"t": [0, float("inf")]}, "must be finite"),
         ({"t": [0, 0]}, "one value per ascending time"),
         ({"values": [0.5, float("nan")]}, "must be finite"),
         ({"fingerprint": 3}, "is damaged"),

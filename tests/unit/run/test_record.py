@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +20,12 @@ from hypothesis import strategies as st
 
 import diffdescent as dd
 from diffdescent.base.images import read_image, save_png, to_uint8
+from diffdescent.core.constraints import bound_set
+from diffdescent.core.recipe import parse
+from diffdescent.core.solvers.gamma import Gamma
+from diffdescent.core.spectrum.power import power_law
 from diffdescent.run import RunRecord, collect, prepare, repeat
+from diffdescent.run.pieces import recipe_identity
 from diffdescent.run.record import SCHEMA
 from tests.end_to_end.cli.command import run as command
 from tests.unit.run.test_sample import convolutional, gaussian
@@ -187,3 +196,84 @@ def test_a_prepared_run_is_what_sample_does() -> None:
     assert run.batches() == [(0, 1), (2, 3), (4,)]
     assert run.batches([4, 0, 1]) == [(4, 0), (1,)]
     assert torch.equal(collect(run).images, dd.sample(gaussian(), "ge", steps=4, n=5).images)
+
+
+def test_a_process_is_the_same_on_a_processor_without_avx512() -> None:
+    """NumPy's exponential differs in the last bit there; bundled samplers and records do not."""
+    program = (
+        "import diffdescent as dd\n"
+        "from diffdescent.run.record import ProcessRecord\n"
+        "processes = [dd.VP.named(n) for n in ('linear', 'scaled_linear', 'cosine', 'sigmoid')]\n"
+        "processes += [dd.VPContinuous(), dd.VE(), dd.Flow(), dd.Flow(shift=3.0)]\n"
+        "print(*(ProcessRecord.of(p).sha256 for p in processes))\n"
+    )
+    features = {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR AVX512F AVX2 FMA3"}
+    found = {
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", program],
+            env={**os.environ, **more},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for more in ({}, features)
+    }
+    assert len(found) == 1
+
+
+def rewritten(folder: Path) -> dict[str, tuple[str, Callable[[int], None]]]:
+    """Recipes that name a file, and what writes the first and the second version of it."""
+    gamma, spectrum, picture = folder / "g.json", folder / "s.json", folder / "p.png"
+
+    def image(k: int) -> None:
+        save_png(torch.full((3, 16, 16), 40 * (k + 1), dtype=torch.uint8), picture)
+
+    laws = (power_law(1.0), power_law(2.0))
+    return {
+        "gamma": (
+            f"analytic(gamma='{gamma}')",
+            lambda k: (
+                gamma.write_text(Gamma((0, 999), (0.2 + 0.3 * k, 1)).to_json("test")) and None
+            ),
+        ),
+        "spectrum": (
+            f"gaussian(spectrum='{spectrum}')",
+            lambda k: spectrum.write_text(laws[k].to_json()) and None,
+        ),
+        "constraint": (f"ddim | constrain(\"measured('mask', '{picture}')\")", image),
+    }
+
+
+@pytest.mark.parametrize("case", ["gamma", "spectrum", "constraint"])
+def test_a_file_that_a_recipe_names_is_a_part_of_the_run(case: str, tmp_path: Path) -> None:
+    recipe, write = rewritten(tmp_path)[case]
+    write(0)
+    out = tmp_path / "out"
+    first = dd.sample(convolutional(), recipe, steps=3, n=2)
+    identity = recipe_identity(parse(recipe))
+    first.save(out)
+    assert torch.equal(dd.repeat(out, convolutional()).images, first.images)
+    write(1)
+    assert recipe_identity(parse(recipe)) != identity
+    with pytest.raises(dd.UserError, match="holds something else now"):
+        dd.repeat(out, convolutional())
+    with pytest.raises(dd.UserError, match="differs in files"):
+        dd.sample(convolutional(), recipe, steps=3, samples=[2]).save(out)
+    write(0)
+    dd.repeat(out, convolutional())
+
+
+def test_a_measured_set_is_made_again_when_its_mask_has_changed(tmp_path: Path) -> None:
+    mask, picture = tmp_path / "m.png", tmp_path / "p.png"
+    save_png(torch.full((3, 8, 8), 200, dtype=torch.uint8), picture)
+    text = f"measured(\"mask(file='{mask}')\", '{picture}')"
+    found = []
+    for k in range(2):
+        shown = torch.zeros(1, 8, 8, dtype=torch.uint8)
+        shown[:, 4 * k : 4 * k + 4] = 255
+        save_png(shown, mask)
+        os.utime(mask, ns=(k, k))
+        allowed = bound_set(text, (3, 8, 8), torch.device("cpu"), torch.float32)
+        assert allowed is not None
+        found.append(allowed.project(torch.zeros(1, 3, 8, 8)))
+    assert not torch.equal(*found)

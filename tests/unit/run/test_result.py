@@ -318,3 +318,20 @@ def test_names_from_outside_are_not_markup() -> None:
     page = grid._repr_html_()
     assert "<script>" not in page
     assert "a &lt;b&gt; note" in page
+
+
+def test_a_folder_s_record_has_the_samples_of_all_calls(tmp_path: Path) -> None:
+    """Those of an earlier call stay, with their labels."""
+    model, out = labelled(), tmp_path / "out"
+    first = dd.sample(model, **FEW, samples=range(3), labels=[0, 1, 2], micro_batch=2)
+    more = dd.sample(model, **FEW, samples=[5, 2], labels=[1, 0], micro_batch=2)
+    first.save(out)
+    more.save(out)
+    record = dd.RunRecord.read(out)
+    assert (record.samples, record.labels) == ((0, 1, 2, 5), (0, 1, 0, 1))
+    again = dd.repeat(out, model).images
+    assert torch.equal(again, torch.cat([first.images[:2], more.images[[1, 0]]]))
+    with pytest.raises(dd.UserError, match="holds images with labels, and these are without"):
+        dd.sample(model, **FEW, samples=[8, 9]).save(out)
+    more.save(out, overwrite=True)
+    assert dd.RunRecord.read(out).samples == (5, 2)

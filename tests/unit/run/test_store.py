@@ -313,3 +313,32 @@ def test_names_of_files_that_are_not_utf_8_are_recorded(tmp_path: Path) -> None:
     text = (tmp_path / "a" / "run.json").read_bytes().decode()
     assert json.loads(text)["init"] == name
     store(tmp_path / "a", init=name).check()
+
+
+def test_the_rounding_of_another_processor_is_no_difference(tmp_path: Path) -> None:
+    levels = {"grid": [[1.0, {"sigma": 0.1 + 0.2}], 3]}
+    store(tmp_path / "a", **levels).claim()
+    store(tmp_path / "a", grid=[[1.0, {"sigma": 0.3}], 3]).claim()
+    with pytest.raises(UserError, match="differs in grid"):
+        store(tmp_path / "a", grid=[[1.0, {"sigma": 0.3001}], 3]).claim()
+    with pytest.raises(UserError, match="differs in grid"):
+        store(tmp_path / "a", grid=[[1.0], 3]).claim()
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.EIO])
+def test_what_cannot_be_read_is_not_taken_for_damaged(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path)
+
+    def refuses(*_: Any, **__: Any) -> Any:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("zipfile.ZipFile", refuses)
+        patched.setattr("numpy.load", refuses)
+        with pytest.raises(UserError, match="cannot be read"):
+            store(tmp_path).has("0.npz")
+        with pytest.raises(UserError, match="cannot be read"):
+            store(tmp_path).arrays("0.npz")
+    assert fill(tmp_path) == []

@@ -14,7 +14,8 @@ from diffdescent.core.executor import Query
 from diffdescent.core.model_info import ModelInfo, info
 from diffdescent.core.predict import Prediction, Predictor, conversion
 from diffdescent.core.process import VE, Point, Process
-from diffdescent.run import evaluate, micro_batch_width, resolve
+from diffdescent.models.adapt import as_model
+from diffdescent.run import evaluate, micro_batch_width
 
 from .sigmas import Space, get_sigmas
 
@@ -99,7 +100,7 @@ def wrap(model: Predictor | str, width: int | None = None) -> Denoiser:
     Returns:
         The denoiser.
     """
-    return Denoiser(resolve(model), width)
+    return Denoiser(as_model(model), width)
 
 
 @dataclass

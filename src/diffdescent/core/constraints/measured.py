@@ -87,6 +87,10 @@ class Measured(Constraint):
                 " measured('downsample(4)', 'photo.png')."
             )
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        return (*super().files, *parse_operator(self.operator).files)
+
     def fit(self, shape: Shape, dtype: torch.dtype, device: torch.device) -> MeasuredSet:
         operator = parse_operator(self.operator).bind(
             shape, seed=self.seed, device=device, dtype=dtype

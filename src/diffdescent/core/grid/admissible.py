@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Annotated
 
 import numpy as np
 
 from diffdescent.base.errors import UserError
+from diffdescent.core.options import In
 from diffdescent.core.process import Array, Process
 
 from .base import Grid, register
-from .build import from_ratios
+from .build import from_ratios, require_finite
 
 
 def check_error_model(eta: float, nu: float) -> None:
@@ -154,7 +156,7 @@ def admissible_ratios(
         ratios = np.geomspace(start, end, steps + 1)
     else:
         end = low if last is None else last
-        begin = min(high, end * factor)
+        begin = require_finite(min(high, end * factor), "admissible")
         note = None if begin == high else f"it starts at σ/α = {begin:.4g}, not {high:.4g}"
         ratios = np.geomspace(begin, end, steps + 1)
     why = f": η = {eta:g} and ν = {nu:g} allow a factor of {factor:.4g} in {steps} steps"
@@ -166,10 +168,10 @@ def admissible(
     process: Process,
     steps: int,
     *,
-    eta: float = 0.06,
-    nu: float = 4.0,
-    start: float | None = None,
-    last: float | None = None,
+    eta: Annotated[float, In(0, ends="[)")] = 0.06,
+    nu: Annotated[float, In(1, ends="[)")] = 4.0,
+    start: Annotated[float, In(0, ends="()")] | None = None,
+    last: Annotated[float, In(0, ends="()")] | None = None,
     snap: bool = False,
 ) -> Grid:
     """σ̃ log-uniform with a step size that is (η, ν)-admissible (arXiv 2306.04848, section 4; see

@@ -111,8 +111,7 @@ class Grid:
 
     def at_ratio(self, ratio: float) -> Point:
         """The process's level at σ̃ = ``ratio``, for inner stages."""
-        alpha, sigma = self.process.scaled(ratio)
-        return Point(float(self.process.t_of_ratio(ratio)), float(alpha), float(sigma))
+        return self.process.at_ratio(ratio)
 
     def at_time(self, t: float) -> Point:
         """The process's level at time ``t``, for inner stages."""

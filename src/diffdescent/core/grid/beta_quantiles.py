@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import numpy as np
 
-from diffdescent.base.errors import UserError
+from diffdescent.core.options import In
 from diffdescent.core.process import Array, Process
 
 from .base import End, Grid, register
@@ -37,8 +38,8 @@ def beta(
     process: Process,
     steps: int,
     *,
-    a: float = 0.6,
-    b: float = 0.6,
+    a: Annotated[float, In(0, ends="()")] = 0.6,
+    b: Annotated[float, In(0, ends="()")] = 0.6,
     snap: bool = True,
     end: End = "zero",
 ) -> Grid:
@@ -56,8 +57,6 @@ def beta(
     Returns:
         The grid, in float64 on the CPU.
     """
-    if not (a > 0 and b > 0):
-        raise UserError(f"The beta distribution needs a > 0 and b > 0, not a={a}, b={b}.")
     target = 1 - np.arange(steps) / steps
     low, high = np.zeros(steps), np.ones(steps)
     for _ in range(60):

@@ -41,15 +41,16 @@ def _check_falling(ratios: Array, name: str) -> None:
 
 
 def known_times(process: Process, times: Array) -> Array:
-    """``times`` inside a process that is bounded; the last bits of float32 are cut off.
+    """``times`` no lower than the data's, and inside a process that is bounded; the last bits of
+    float32 are cut off.
 
     Raises:
         UserError: a time outside it.
     """
-    low, high = process.t_data, process.t_max
-    if not process.bounded or not times.size:
+    low, high = process.t_data, process.t_max if process.bounded else math.inf
+    if not times.size:
         return times
-    slack = _FLOAT32 * (high - low)
+    slack = _FLOAT32 * (process.t_max - low)
     # The comparison is also false for NaN.
     if not (times.max() <= high + slack and times.min() >= low - slack):
         raise UserError(
@@ -100,19 +101,10 @@ def from_times(
 def _end_point(process: Process, end: End) -> Point:
     if end == "first":
         return process.point(process.t_min)
-    if isinstance(end, str):
-        if end != "zero":
-            raise UserError(
-                f"Unknown end {end!r}; give 'zero' (σ = 0), 'first' (the lowest trained level) or a"
-                " σ/α."
-            )
-        ratio = 0.0
-    else:
-        ratio = float(end)
+    ratio = 0.0 if end == "zero" else float(end)
     if ratio < 0:
         raise UserError(f"A grid cannot end at σ/α = {ratio}; give a number of at least 0.")
-    alpha, sigma = process.scaled(ratio)
-    return Point(float(process.t_of_ratio(ratio)), float(alpha), float(sigma))
+    return process.at_ratio(ratio)
 
 
 def check_steps(process: Process, steps: int) -> None:
@@ -125,6 +117,16 @@ def check_steps(process: Process, steps: int) -> None:
         )
 
 
+def require_finite(start: float, name: str) -> float:
+    """``start``, the highest σ̃ of the grid ``name``. Raises :class:`UserError` for ∞."""
+    if not math.isfinite(start):
+        raise UserError(
+            f"The grid {name!r} cannot start at σ/α = ∞ (pure noise); give start=, for example"
+            " start=80."
+        )
+    return start
+
+
 def ratio_range(
     process: Process, start: float | None, low: float | None, name: str
 ) -> tuple[float, float]:
@@ -135,11 +137,7 @@ def ratio_range(
     """
     high = float(process.ratio(process.t_max)) if start is None else float(start)
     low = float(process.ratio(process.t_min)) if low is None else float(low)
-    if not math.isfinite(high):
-        raise UserError(
-            f"The grid {name!r} cannot start at σ/α = ∞ (pure noise); give start=, for example"
-            " start=80."
-        )
+    require_finite(high, name)
     if not 0 < low < high:
         raise UserError(
             f"The grid {name!r} needs 0 < its lowest σ/α < its start, not {low:.4g} and {high:.4g}."

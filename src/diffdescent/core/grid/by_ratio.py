@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
-from diffdescent.base.errors import UserError, unknown
+from diffdescent.core.options import In
 from diffdescent.core.process import Process
 
 from .base import End, Grid, register
@@ -45,8 +45,6 @@ def loglinear(
     Returns:
         The grid, in float64 on the CPU.
     """
-    if rule not in ("halfway", "released"):
-        raise unknown("log-linear rule", rule, ("halfway", "released"))
     high = start if start is not None else (40.0 if rule == "halfway" else 8.35)
     known = process.trained_times
     if known is not None:
@@ -80,7 +78,7 @@ def karras(
     *,
     start: float | None = None,
     last: float | None = None,
-    rho: float = 7.0,
+    rho: Annotated[float, In(0, ends="()", hint="7 is the paper's")] = 7.0,
     snap: Snap = False,
     end: End = "zero",
 ) -> Grid:
@@ -105,8 +103,6 @@ def karras(
         The grid, in float64 on the CPU.
     """
     high, low = ratio_range(process, start, last, "karras")
-    if not rho > 0:
-        raise UserError(f"karras' rho must be positive, not {rho}; 7 is the paper's.")
     ramp = np.linspace(0, 1, steps)
     ratios = (high ** (1 / rho) + ramp * (low ** (1 / rho) - high ** (1 / rho))) ** rho
     ratios[0] = high  # the power's last bits

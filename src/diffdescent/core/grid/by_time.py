@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from diffdescent.base.errors import UserError, unknown
-from diffdescent.core.options import In
+from diffdescent.base.errors import UserError
+from diffdescent.core.options import In, positive
 from diffdescent.core.process import Process, TimeSpacing
 
 from .base import End, Grid, register
@@ -51,8 +51,6 @@ def uniform(
         The grid, in float64 on the CPU.
     """
     check_steps(process, steps)
-    if spacing not in ("leading", "trailing", "linspace"):
-        raise unknown("spacing", spacing, ("leading", "trailing", "linspace"))
     times = process.uniform_times(steps, spacing, offset=offset, open=open, snap=snap)
     known, ratios = process.trained_times, None
     if interpolation == "linear" and known is not None:
@@ -62,7 +60,12 @@ def uniform(
 
 @register("quadratic")
 def quadratic(
-    process: Process, steps: int, *, fraction: float = 0.8, snap: bool = True, end: End = "zero"
+    process: Process,
+    steps: int,
+    *,
+    fraction: Annotated[float, In(0, 1, "(]")] = 0.8,
+    snap: bool = True,
+    end: End = "zero",
 ) -> Grid:
     """Quadratic skip: t = round(linspace(0, √(0.8 T), N)²) (DDIM's CIFAR-10 grid; the momentum
     paper's too).
@@ -80,10 +83,6 @@ def quadratic(
     Returns:
         The grid, in float64 on the CPU.
     """
-    if not 0 < fraction <= 1:
-        raise UserError(
-            f"quadratic's fraction of the trained times must lie in (0, 1], not {fraction}."
-        )
     check_steps(process, steps)
     known = process.trained_times
     top = fraction * (process.t_max if known is None else len(known))
@@ -123,7 +122,7 @@ def ddim_offset(
     process: Process,
     steps: int,
     *,
-    start: float | None = None,
+    start: Annotated[float, positive("try 40")] | None = None,
     snap: bool = True,
     end: End = "first",
 ) -> Grid:
@@ -143,8 +142,6 @@ def ddim_offset(
     Returns:
         The grid, in float64 on the CPU.
     """
-    if start is not None and not start > 0:
-        raise UserError(f"The grid 'ddim' starts above σ/α = 0, not at {start:g}; try start=40.")
     top = process.t_max if start is None else float(process.t_of_ratio(start))
     if snap:  # to the next level that is at least as noisy, as in the authors' code
         top = float(process.snapped(top, "noisier"))

@@ -55,6 +55,12 @@ class Operator(Options, ABC):
             raise UserError(f"{self.name} computes in float32 or float64, not {dtype}.")
         return self.fit(tuple(shape), seed, dtype, torch.device(device))
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that it reads: a ``file``, where it has that option."""
+        file = getattr(self, "file", "")
+        return (file,) if file else ()
+
     @abstractmethod
     def fit(self, shape: Shape, seed: int, dtype: torch.dtype, device: torch.device) -> Bound:
         """As :meth:`bind`, with arguments that are checked."""

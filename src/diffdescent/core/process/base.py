@@ -100,6 +100,12 @@ class Process(ABC):
         alpha, sigma = self.alpha_sigma(float(t))
         return Point(float(t), float(alpha), float(sigma))
 
+    def at_ratio(self, ratio: float) -> Point:
+        """The noise level at σ/α = ``ratio``, also outside the process's own range, where the
+        network is given its first or last time."""
+        alpha, sigma = self.scaled(ratio)
+        return Point(float(self.t_of_ratio(ratio)), float(alpha), float(sigma))
+
     @property
     def t_data(self) -> float:
         """The time of the data, σ = 0."""

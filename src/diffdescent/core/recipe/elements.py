@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from diffdescent.base.errors import UserError, unknown
 from diffdescent.core.aliases import ALIASES, DISTILLED, SCHEDULERS, normal
 from diffdescent.core.grammar import Reader, bind
@@ -11,10 +13,18 @@ from diffdescent.core.transforms import TRANSFORMS, Transform
 
 from .names import resolve_alias
 
+_PART = re.compile(r"(?:'[^']*'|\"[^\"]*\"|[^|])*")
+"""Up to the next '|' outside quotes."""
+
 
 def split_chain(text: str) -> list[str]:
     """The elements of a chain. Raises :class:`UserError` where a name is missing."""
-    parts = text.split("|")
+    parts, at = list[str](), 0
+    while at <= len(text):
+        part = _PART.match(text, at)
+        assert part is not None  # it may be empty
+        parts.append(part.group())
+        at = part.end() + 1
     if any(not part.strip() for part in parts):
         raise UserError(
             f"Cannot read {text!r}: a name is missing before or after '|'; write for example \"ge |"

@@ -9,6 +9,7 @@ from diffdescent.base.errors import UserError
 from diffdescent.core.calls import check_fields
 from diffdescent.core.grammar import print_element
 from diffdescent.core.grid import Grid
+from diffdescent.core.options import Options
 from diffdescent.core.plan import Plan
 from diffdescent.core.solvers import Solver
 from diffdescent.core.solvers.calibrated import Calibrated
@@ -67,6 +68,15 @@ class Recipe:
         # A monitor only looks: it does not take part in making the images.
         parts = [t for t in self.transforms if not isinstance(t, Monitor)]
         return " | ".join(print_element(part) for part in (self.solver, *parts))
+
+    @property
+    def contents(self) -> dict[str, str]:
+        """Of each file that it names, by its name, a hash of what was read."""
+        found: dict[str, str] = {}
+        for part in (self.solver, *self.transforms):
+            if isinstance(part, Options):  # an object of your own may be none
+                found |= part.contents
+        return found
 
     def plan(self, grid: Grid) -> Plan:
         """The rows for ``grid``, linear estimate transforms folded in."""

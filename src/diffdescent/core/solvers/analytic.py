@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from diffdescent.base.errors import UserError
 from diffdescent.core.grid import Grid
 from diffdescent.core.options import In, Options
 from diffdescent.core.plan import Plan
 from diffdescent.core.process import Point
 
 from .base import Variable, register
-from .fresh_noise import noisy_plan, posterior_sigma
+from .fresh_noise import noisy_plan, posterior_sigma, require_descending
 from .gamma import Gamma, load_gamma
 
 
@@ -71,17 +70,19 @@ class Analytic(Options):
         curve = load_gamma(Path(known)) if isinstance(known, str) else known
         object.__setattr__(self, "curve", curve)
 
+    @property
+    def contents(self) -> Mapping[str, str]:
+        if self.curve is None or not isinstance(self.gamma, str):
+            return {}
+        return {self.gamma: self.curve.digest}
+
     def _gamma(self, src: Point) -> float:
         if self.curve is not None:
             return self.curve(src.t)
         return src.sigma**2 / (src.alpha**2 * self.data_std**2 + src.sigma**2)
 
     def plan(self, grid: Grid) -> Plan:
-        if not grid.descending:
-            raise UserError(
-                "analytic adds noise at every step, so it cannot run a reversed grid; invert with"
-                " ddim."
-            )
+        require_descending(grid, "analytic")
         noisy = [i for i, dst in enumerate(grid.points[1:]) if dst.sigma > 0]
         limited = (
             {grid.points[i + 1] for i in noisy[len(noisy) - self.clip_last :]}

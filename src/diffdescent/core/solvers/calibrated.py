@@ -101,6 +101,10 @@ class Calibrated(Options):
     def check_together(self) -> None:
         object.__setattr__(self, "fitted", load_fitted(sampler_file(self.file)))
 
+    @property
+    def contents(self) -> Mapping[str, str]:
+        return {self.file: self.fitted.digest}
+
     @cached_property
     def grid(self) -> str:
         """The text of the grid that the file was fitted on."""

@@ -15,7 +15,7 @@ from diffdescent.core.plan import Plan
 from diffdescent.core.process import Point
 
 from .base import Variable, register
-from .fresh_noise import forward_sigma, noisy_plan, noisy_row, posterior_sigma
+from .fresh_noise import forward_sigma, noisy_plan, noisy_row, posterior_sigma, require_descending
 
 
 @register("ddim")
@@ -28,6 +28,9 @@ class DDIM(Options):
     the least share of the next level's noise that is drawn anew, s² ≥ fresh·σ_s², however short the
     step: what restoration methods do (Kawar et al. 2022, DDRM; Zhu et al. 2023, DiffPIR, their ζ).
     With it the order is lost: more steps draw more noise.
+
+    Raises:
+        UserError: a reversed grid, where noise is drawn.
     """
 
     eta: Annotated[float, In(0, 1, hint="0 is deterministic, 1 is ancestral")] = 0.0
@@ -43,14 +46,18 @@ class DDIM(Options):
         return self.eta > 0 or self.fresh > 0
 
     def plan(self, grid: Grid) -> Plan:
+        options = {"eta": self.eta, "fresh": self.fresh}
+        shown = ", ".join(f"{name}={value:g}" for name, value in options.items() if value)
+        name = f"ddim({shown})" if shown else "ddim"
+        if self.stochastic:
+            require_descending(grid, name)
+
         def rule(src: Point, dst: Point) -> tuple[float, float]:
             s = self.eta * posterior_sigma(src, dst) if self.eta else 0.0
             s = max(s, math.sqrt(self.fresh) * dst.sigma)
             return (math.sqrt(max(dst.sigma**2 - s**2, 0.0)) if s else dst.sigma), s
 
-        options = {"eta": self.eta, "fresh": self.fresh}
-        shown = ", ".join(f"{name}={value:g}" for name, value in options.items() if value)
-        return noisy_plan(grid, f"ddim({shown})" if shown else "ddim", rule)
+        return noisy_plan(grid, name, rule)
 
 
 @register("ddpm")
@@ -62,6 +69,9 @@ class DDPM(Options):
     before last at the last noisy level (guided-diffusion's FIXED_LARGE), or ``"learned"``, between
     the two by the network's own output. A step that ends at σ = 0 or at the grid's end with
     ``final_noise=False`` adds none.
+
+    Raises:
+        UserError: a reversed grid.
     """
 
     variance: Literal["small", "large", "learned"] = "small"
@@ -83,6 +93,7 @@ class DDPM(Options):
         return self.variance == "small" and self.final_noise
 
     def plan(self, grid: Grid) -> Plan:
+        require_descending(grid, "ddpm")
         rows = []
         points = grid.points
         for i, (src, dst) in enumerate(pairwise(points)):
@@ -126,6 +137,10 @@ class StochasticMu(Options):
         return self.mu > 0
 
     def plan(self, grid: Grid) -> Plan:
+        name = f"mu({self.mu:g})"
+        if self.stochastic:
+            require_descending(grid, name)
+
         def rule(src: Point, dst: Point) -> tuple[float, float]:
             if not self.mu:
                 return dst.sigma, 0.0
@@ -134,4 +149,4 @@ class StochasticMu(Options):
             kept = (dst.ratio / src.ratio**self.mu) ** (1 / (1 - self.mu))
             return dst.alpha * kept, dst.alpha * math.sqrt(max(dst.ratio**2 - kept**2, 0.0))
 
-        return noisy_plan(grid, f"mu({self.mu:g})", rule)
+        return noisy_plan(grid, name, rule)

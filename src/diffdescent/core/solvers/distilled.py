@@ -14,7 +14,7 @@ from diffdescent.core.plan import Plan
 from diffdescent.core.process import Point
 
 from .base import Variable, register
-from .fresh_noise import noisy_plan
+from .fresh_noise import noisy_plan, require_descending
 
 
 @register("lcm")
@@ -36,6 +36,7 @@ class LCM(Options):
     order: ClassVar[int] = 0
 
     def plan(self, grid: Grid) -> Plan:
+        require_descending(grid, "lcm")
         return noisy_plan(grid, "lcm", lambda src, dst: (0.0, dst.sigma))
 
 
@@ -66,7 +67,9 @@ class TCD(Options):
         return 0 if self.stochastic else 1
 
     def plan(self, grid: Grid) -> Plan:
-        process = grid.process
+        process, name = grid.process, f"tcd({self.gamma:g})"
+        if self.stochastic:
+            require_descending(grid, name)
 
         def rule(src: Point, dst: Point) -> tuple[float, float]:
             if not self.gamma or dst.sigma == 0:
@@ -75,4 +78,4 @@ class TCD(Options):
             kept = min(float(process.ratio(process.snapped(time, "cleaner"))), dst.ratio)
             return dst.alpha * kept, dst.alpha * math.sqrt(dst.ratio**2 - kept**2)
 
-        return noisy_plan(grid, f"tcd({self.gamma:g})", rule)
+        return noisy_plan(grid, name, rule)

@@ -34,7 +34,7 @@ from .exponential import (
     solve_weights,
     step_orders,
 )
-from .fresh_noise import noisy_row, posterior_sigma
+from .fresh_noise import noisy_row, posterior_sigma, require_descending
 from .single_steps import Span, grid_spans, lambda_spans, singlestep_orders
 
 Order = Annotated[int, In(1, 3)]
@@ -123,10 +123,8 @@ class _DPMSolver(Options):
         return min(self.order, 2) if capped or ramp else self.order
 
     def plan(self, grid: Grid) -> Plan:
-        if self.stochastic and not grid.descending:
-            raise UserError(
-                f"{self.name} with eta={self.eta:g} cannot run a reversed grid; invert with eta=0."
-            )
+        if self.stochastic:
+            require_descending(grid, f"{self.name}(eta={self.eta:g})")
         rows = self._multistep(grid) if self.method == "multistep" else self._singlestep(grid)
         noisy = f", eta={self.eta:g}" if self.stochastic else ""
         return Plan(

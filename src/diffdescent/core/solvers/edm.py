@@ -15,7 +15,7 @@ from diffdescent.core.plan import Output, Plan, Row, euler_row
 from diffdescent.core.process import Point, Process
 
 from .base import Variable, register
-from .fresh_noise import forward_sigma, noisy_plan, posterior_sigma
+from .fresh_noise import forward_sigma, noisy_plan, posterior_sigma, require_descending
 
 Clock = Literal["sigma", "variance", "time"]
 """The variable along which steps are straight: σ̃; σ̃² (the VE equation of Song et al. 2021); or
@@ -81,10 +81,8 @@ class _Churned(Options):
         return self.clock == "sigma" and (self.s_noise == 1 or not self.stochastic)
 
     def plan(self, grid: Grid) -> Plan:
-        if self.stochastic and not grid.descending:
-            raise UserError(
-                f"{self.name} with churn cannot run a reversed grid; invert with s_churn=0."
-            )
+        if self.stochastic:
+            require_descending(grid, f"{self.name}(s_churn={self.s_churn:g})")
         points = grid.points
         raised = [self._raised(grid, p) for p in points[:-1]]
         rows: list[Row] = []
@@ -174,12 +172,14 @@ class Euler(_Churned):
     def plan(self, grid: Grid) -> Plan:
         if not self.eta:
             return super().plan(grid)
+        name = f"euler(eta={self.eta:g})"
+        require_descending(grid, name)
 
         def rule(src: Point, dst: Point) -> tuple[float, float]:
             s = self.eta * posterior_sigma(src, dst)
             return math.sqrt(max(dst.sigma**2 - s**2, 0.0)), s * self.s_noise
 
-        return noisy_plan(grid, f"euler(eta={self.eta:g})", rule)
+        return noisy_plan(grid, name, rule)
 
 
 @register("heun")

@@ -10,14 +10,13 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from diffdescent.base.errors import UserError
 from diffdescent.core.grid import Grid
 from diffdescent.core.options import In, Options
 from diffdescent.core.plan import Output, Plan, Row
 from diffdescent.core.process import Array, Point
 
 from .base import Spacing, Variable, register
-from .fresh_noise import noisy_row
+from .fresh_noise import noisy_row, require_descending
 from .quadrature import gauss
 from .sigma_space import finite
 
@@ -82,11 +81,7 @@ class ERSDE(Options):
         return min(self.order, 2)
 
     def plan(self, grid: Grid) -> Plan:
-        if not grid.descending:
-            raise UserError(
-                "er_sde adds noise at every step, so it cannot run a reversed grid; invert with"
-                " ddim."
-            )
+        require_descending(grid, "er_sde")
         rows, past = [], list[Point]()
         for i, (src, dst) in enumerate(pairwise(grid.points)):
             nodes = [p for p in past if finite(p)][: self.order - 1]

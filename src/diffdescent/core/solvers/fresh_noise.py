@@ -6,9 +6,20 @@ import math
 from collections.abc import Callable
 from itertools import pairwise
 
+from diffdescent.base.errors import UserError
 from diffdescent.core.grid import Grid
 from diffdescent.core.plan import Output, Plan, Row, basis_at, transfer
 from diffdescent.core.process import Point
+
+
+def require_descending(grid: Grid, name: str) -> None:
+    """Raise :class:`UserError` for a reversed grid: ``name`` adds noise, and nothing drawn anew
+    leads back to the noise that images came from."""
+    if not grid.descending:
+        raise UserError(
+            f"{name} adds noise, so it cannot run a reversed grid; invert with a deterministic"
+            " sampler, such as ddim."
+        )
 
 
 def posterior_sigma(src: Point, dst: Point) -> float:

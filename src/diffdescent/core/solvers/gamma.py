@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.hashes import json_hash
+from diffdescent.base.reading import read_json
 from diffdescent.core.noise import normals
 from diffdescent.core.predict import Predictor
 from diffdescent.core.process import points
@@ -27,8 +29,8 @@ class Gamma:
 
     It says how much of the noise the network recognises: 1 where it sees all of it (so x0 is
     certain), less where the data hides it. ``model`` is the fingerprint of the model that it was
-    measured on, if known. Raises :class:`UserError` unless there are as many finite values of at
-    least 0 as ascending times.
+    measured on, if known. A measured one may lie a little outside [0, 1]. Raises
+    :class:`UserError` unless there are as many values as ascending times, all finite.
     """
 
     t: tuple[float, ...]
@@ -44,8 +46,8 @@ class Gamma:
                 f"Γ needs one value per ascending time, not {len(self.values)} for {len(self.t)}"
                 " times."
             )
-        if not all(map(math.isfinite, self.values)):
-            raise UserError("Γ must be finite at each time.")
+        if not all(map(math.isfinite, (*self.t, *self.values))):
+            raise UserError("Γ must be finite at each time, and so must the times.")
 
     @classmethod
     def of_indices(cls, values: Sequence[float]) -> Gamma:
@@ -54,6 +56,11 @@ class Gamma:
 
     def __call__(self, t: float) -> float:
         return float(np.interp(t, self.t, self.values))
+
+    @property
+    def digest(self) -> str:
+        """What identifies the curve."""
+        return json_hash([self.t, self.values], 16)
 
     def to_json(self, source: str) -> str:
         """The text of a file; ``source`` says which images it was measured on."""
@@ -74,12 +81,7 @@ def load_gamma(path: Path) -> Gamma:
     Raises :class:`UserError` for a file that is missing, damaged, or not one of these.
     """
     wanted = "give the JSON file that diffdescent gamma MODEL --out FILE.json wrote"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise UserError(f"The Γ file {str(path)!r} cannot be read; {wanted}.") from None
-    except ValueError:
-        raise UserError(f"{str(path)!r} is not JSON; {wanted}.") from None
+    content = read_json(path, "Γ file")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{str(path)!r} does not hold Γ; {wanted}.")
     if content.get("version") != VERSION:
@@ -95,7 +97,7 @@ def load_gamma(path: Path) -> Gamma:
 
 def _numbers(value: object) -> TypeGuard[list[float]]:
     return isinstance(value, list) and all(
-        isinstance(v, int | float) and not isinstance(v, bool) for v in value
+        isinstance(v, float) or (type(v) is int and abs(v) < 2**53) for v in value
     )
 
 

@@ -26,7 +26,7 @@ from diffdescent.core.grid import Grid
 from diffdescent.core.options import In, Options
 from diffdescent.core.plan import Output, Plan, Row
 from diffdescent.core.process import Array, Point
-from diffdescent.core.spectrum.power import Spectrum, parse_spectrum
+from diffdescent.core.spectrum.power import Spectrum, names_law, parse_spectrum
 from diffdescent.core.spectrum.rows import Curves, Spectral
 
 from .base import Variable, register
@@ -102,6 +102,10 @@ class GaussianFlow(Options):
 
     def check_together(self) -> None:
         object.__setattr__(self, "known", parse_spectrum(self.spectrum))
+
+    @property
+    def contents(self) -> Mapping[str, str]:
+        return {} if names_law(self.spectrum) else {self.spectrum: self.known.digest}
 
     @property
     def cold_order(self) -> int:

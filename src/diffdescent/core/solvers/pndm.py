@@ -28,13 +28,16 @@ class PNDM(Options):
 
     Pseudo Runge–Kutta 4 takes the classical weights with the DDIM transfer φ in place of x + h·e:
 
-        e1 = ε(x_t, t);  e2 = ε(φ(x_t, e1, t, m), m);  e3 = ε(φ(x_t, e2, t, m), m);  e4 = ε(φ(x_t,
-        e3, t, s), s),
+        e1  = ε(x_t, t)
+        e2  = ε(φ(x_t, e1, t, m), m)
+        e3  = ε(φ(x_t, e2, t, m), m)
+        e4  = ε(φ(x_t, e3, t, s), s)
+        x_s = φ(x_t, (e1 + 2 e2 + 2 e3 + e4)/6, t, s)
 
-    x_s = φ(x_t, (e1 + 2 e2 + 2 e3 + e4)/6, t, s), with m the middle of t and s in the process's
-    time. That is the middle in σ̃ only up to O(h), so a start-up step is of second order where
-    those of Runge–Kutta are of fourth. History holds e1 of each. A start-up step that touches σ̃ =
-    ∞, or would evaluate the network at σ = 0, is of first order.
+    with m the middle of t and s in the process's time. That is the middle in σ̃ only up to O(h), so
+    a start-up step is of second order where those of Runge–Kutta are of fourth. History holds e1 of
+    each. A start-up step that touches σ̃ = ∞, or would evaluate the network at σ = 0, is of first
+    order.
 
     ``released``: m as the public code has it, in whole timesteps. With k = t − s the first inner
     state goes to t − ⌊k/2⌋ and the network is asked at s + ⌊k/2⌋; the two differ where k is odd.

@@ -22,7 +22,7 @@ from .exponential import (
     polynomial_weights,
     step_orders,
 )
-from .fresh_noise import noisy_row
+from .fresh_noise import noisy_row, require_descending
 
 
 @register("sa")
@@ -94,8 +94,8 @@ class SASolver(Options):
         return min(full, 2 if self.lower_order_final in ("always", "last") else 3)
 
     def plan(self, grid: Grid) -> Plan:
-        if self.stochastic and not grid.descending:
-            raise UserError(f"sa with tau={self.tau:g} cannot run a reversed grid; invert with 0.")
+        if self.stochastic:
+            require_descending(grid, f"sa(tau={self.tau:g})")
         points, first, last = grid.points, first_usable(grid), grid.steps - 1
         orders = step_orders(grid, self.order, self.lower_order_final)
         steps = [self._step(src, dst) for src, dst in pairwise(points)]

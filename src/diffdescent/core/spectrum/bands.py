@@ -48,7 +48,8 @@ class Bands:
     @classmethod
     def for_size(cls, size: int, count: int) -> Bands:
         """``count`` knots for images of this side: one for the mean, at half the lowest frequency,
-        and the others evenly in log ρ from the lowest frequency 1/size to 1.
+        and the others evenly in log ρ from the lowest frequency 1/size to 1; one alone for images
+        of one pixel.
 
         Raises :class:`UserError` unless ``count`` is from 1 to :data:`MOST_BANDS`.
         """
@@ -56,7 +57,7 @@ class Bands:
             raise UserError(
                 f"There must be 1 to {MOST_BANDS} frequency bands, not {count}; 8 are usual."
             )
-        if count == 1:
+        if count == 1 or size == 1:
             return cls((1.0,))
         rest = np.geomspace(1 / size, 1.0, count - 1) if count > 2 else np.array([1.0])
         return cls((0.5 / size, *map(float, rest)))

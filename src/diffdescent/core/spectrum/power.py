@@ -19,6 +19,8 @@ import numpy as np
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.hashes import json_hash
+from diffdescent.base.reading import read_json
 from diffdescent.core.process import Array
 
 from .axes import Axes, named_axes, same_for_all
@@ -63,6 +65,11 @@ class Spectrum:
     def white(self) -> bool:
         """Whether it is one number, the same for every frequency and channel."""
         return self.bands.count == 1 and self.axes.count == 1
+
+    @property
+    def digest(self) -> str:
+        """What identifies the spectrum, wherever it was measured."""
+        return json_hash([self.axes.matrix, self.axes.groups, self.bands.knots, self.power], 16)
 
     def over(self, shape: tuple[int, int, int]) -> Array:
         """S of each coefficient of images (C, H, W), an axis in each channel's place.
@@ -151,6 +158,11 @@ def _law(name: str, numbers: tuple[float, ...]) -> Spectrum:
     return white(*numbers) if name == "white" else power_law(*numbers)
 
 
+def names_law(text: str) -> bool:
+    """Whether the text is that of a law, and else of a file."""
+    return _FORM.fullmatch(text) is not None
+
+
 def parse_spectrum(text: str) -> Spectrum:
     """``white(VARIANCE)``, ``power(SLOPE)``, ``power(SLOPE, S AT 1)``, or the JSON file of a
     measured one.
@@ -186,8 +198,8 @@ def read_spectrum(path: Path) -> Spectrum:
 
     Raises :class:`UserError` where there is none, or it is damaged.
     """
+    content = read_json(path, "power spectrum")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != FORMAT or content["version"] != VERSION:
             raise ValueError
         axes = content["axes"]
@@ -198,8 +210,6 @@ def read_spectrum(path: Path) -> Spectrum:
             tuple(tuple(map(float, curve)) for curve in content["power"]),
             dict(content["measured"]),
         )
-    except OSError:
-        reason = "cannot be read"
     except UserError as error:
         reason = f"is damaged ({error})"
     except (KeyError, TypeError, ValueError, OverflowError):

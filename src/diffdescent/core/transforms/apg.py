@@ -27,8 +27,10 @@ class APG(Estimate):
     """Adaptive projected guidance (Sadat et al. 2024, algorithm 1), with Δ0 = D_c − D_∅ and w =
     scale − 1:
 
-        m ← Δ0 + β m (m = 0 before the first evaluation),   u = m·min(1, r/‖m‖),   u_∥ = ⟨u,
-        D_c⟩/‖D_c‖²·D_c, D̃ = D_c + w(u − (1 − η) u_∥).
+        m   ← Δ0 + β m,  m = 0 before the first evaluation
+        u   = m·min(1, r/‖m‖)
+        u_∥ = ⟨u, D_c⟩/‖D_c‖²·D_c
+        D̃   = D_c + w(u − (1 − η) u_∥)
 
     ``scale`` is that of the classifier-free guidance beneath, so that r counts in units of D_c −
     D_∅ as in the paper. ``momentum`` is β, negative in the paper's settings; ``norm`` is r, which

@@ -4,11 +4,14 @@ it."""
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 from torch import Tensor
 
+from diffdescent.base.hashes import files_hash
 from diffdescent.core.constraints import ConstraintSet, bound_set, parse_constraints
 from diffdescent.core.options import In
 
@@ -78,6 +81,12 @@ class Constrain(Constraining):
 
     def check_together(self) -> None:
         parse_constraints(self.sets)
+
+    @property
+    def contents(self) -> Mapping[str, str]:
+        """Of the files that the sets name, as they are now: they are read when images come."""
+        named = [file for one in parse_constraints(self.sets) for file in one.files]
+        return {file: files_hash([Path(file)])[:16] for file in named if Path(file).is_file()}
 
     def allowed(self, x0: Tensor) -> ConstraintSet | None:
         return bound_set(self.sets, tuple(x0.shape[1:]), x0.device, x0.dtype)

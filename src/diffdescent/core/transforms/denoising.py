@@ -4,10 +4,9 @@ to 14).
 For an ancestral step t → s, with a_t = ᾱ_t/ᾱ_s, c1 = (1 − a_t)√ᾱ_s/(1 − ᾱ_t) and D the estimate of
 x0:
 
-    x0           x_s = Z x_t + c1 D                                 + s z + guidance      (x0
-    prediction, eq. 12) x0-sampling  x_s = Z x_t + (c1 D + s z)                               +
-    guidance      (x0 sampling, eq. 13) noise        x_s = x_t/√a_t − (1 − a_t)/√(a_t (1 − ᾱ_t)) ε
-    + s z + guidance      (noise prediction, eq. 14)
+    x0           x_s = Z x_t + c1 D + s z + guidance                            (eq. 12)
+    x0-sampling  x_s = Z x_t + (c1 D + s z) + guidance                          (eq. 13)
+    noise        x_s = x_t/√a_t − (1 − a_t)/√(a_t (1 − ᾱ_t)) ε + s z + guidance (eq. 14)
 
 The denoising gradient is the second term. Any other step is read in the same way, as a sum over the
 estimates of x0 or of ε that it uses (:mod:`diffdescent.core.executor.parts`). Under ``x0-sampling``

@@ -27,8 +27,9 @@ class PositiveNegative(Displacement):
 
     Steps are counted from 0 as executed; the newest step's parity is the positive one:
 
-        m_same = (1+b) Σ b^{2k} r_{n−2k},  m_other = (1+b) Σ b^{2k+1} r_{n−2k−1},  m = (1+b) m_same
-        − b m_other.
+        m_same  = (1+b) Σ b^{2k} r_{n−2k}
+        m_other = (1+b) Σ b^{2k+1} r_{n−2k−1}
+        m       = (1+b) m_same − b m_other
 
     For a constant input the gain is (1 + b − b²)/(1 − b) in the long run; ``normalise`` divides by
     the finite sum of the weights, which makes it 1. ``coords`` and ``noise`` as in

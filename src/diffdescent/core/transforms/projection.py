@@ -3,9 +3,10 @@
 With g_cls, g_den, g_div the guidance, denoising and noise parts of a step (their common sign does
 not matter) and proj(a on b) = ⟨a, b⟩/‖b‖²·b:
 
-    if ⟨g_cls, g_den⟩ < 0:  ĝ_cls = g_cls − δ1 proj(g_cls on g_den),   ĝ_den = g_den − δ2 proj(g_den
-    on g_cls); if ⟨g_cls, g_div⟩ < 0:  ĝ_cls −= δ3 proj(ĝ_cls on g_div),          ĝ_div = g_div − δ4
-    proj(g_div on g_cls).
+    if ⟨g_cls, g_den⟩ < 0:  ĝ_cls = g_cls − δ1 proj(g_cls on g_den)
+                            ĝ_den = g_den − δ2 proj(g_den on g_cls)
+    if ⟨g_cls, g_div⟩ < 0:  ĝ_cls −= δ3 proj(ĝ_cls on g_div)
+                            ĝ_div = g_div − δ4 proj(g_div on g_cls)
 
 What is computed is the part that is taken away, so that δ = 0 takes away exact zeros.
 """

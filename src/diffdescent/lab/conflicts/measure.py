@@ -70,11 +70,11 @@ class Analysis:
     def settings(self) -> dict[str, Any]:
         """What makes the figures, JSON-safe; the number of samples is free, so that more can be
         added."""
-        from diffdescent.run import fingerprint
+        from diffdescent.core.model_info import info
 
         return {
             "model": info(self.model).name,
-            "fingerprint": fingerprint(self.model),
+            "fingerprint": info(self.model).fingerprint,
             "guidance": json.loads(json.dumps(described(self.model))),
             "recipe": str(self.recipe),
             "rule": print_element(self.rule),
@@ -227,11 +227,12 @@ def analysis(
     Returns:
         The analysis; :func:`conflicts` runs it.
     """
-    from diffdescent.run import make_recipe, micro_batch_width, resolve, resolve_grid
+    from diffdescent.models.adapt import as_model
+    from diffdescent.run import make_recipe, micro_batch_width, resolve_grid
 
     if n < 1:
         raise UserError(f"A conflict analysis needs at least one sample, not {n}.")
-    net, chosen = resolve(model), make_recipe(recipe, steps)
+    net, chosen = as_model(model), make_recipe(recipe, steps)
     own = rule_of(chosen)
     if own is not None and rule is not None and own != rule:
         raise UserError(

@@ -21,10 +21,11 @@ from torch import Tensor
 from diffdescent.base.device import pick_device, use_threads
 from diffdescent.base.errors import UserError
 from diffdescent.base.files import pack_arrays
+from diffdescent.core.model_info import info
 from diffdescent.core.operators import Bound, Masked, parse_operator
 from diffdescent.core.predict import Predictor
 from diffdescent.models import load_model
-from diffdescent.run import draw, fingerprint, prepare_restoration
+from diffdescent.run import draw, prepare_restoration
 from diffdescent.run.image_files import read_init
 from diffdescent.run.inputs import digest
 from diffdescent.run.problem import measure
@@ -136,7 +137,7 @@ class Work:
         return {
             "schema": 1,
             **asdict(self.config),
-            "fingerprint": fingerprint(self.model),
+            "fingerprint": info(self.model).fingerprint,
             "images": {"path": str(self.path), "sha256": digest(self.given)},
             "measured": self.measured,
             "shard": SHARD,

@@ -20,7 +20,6 @@ from diffdescent.core.model_info import info
 from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import Recipe
-from diffdescent.run import fingerprint
 from diffdescent.run.budget import evaluations, steps_for
 from diffdescent.run.inputs import labels_of_text
 
@@ -239,7 +238,7 @@ def _key(
     seed: int,
 ) -> str:
     levels = [plan.grid.t.tolist(), plan.grid.alpha.tolist(), plan.grid.sigma.tolist()]
-    whole = [dict(identity), fingerprint(model), str(recipe), levels, guidance, labels, seed]
+    whole = [dict(identity), info(model).fingerprint, str(recipe), levels, guidance, labels, seed]
     return json_hash(whole, 12)
 
 

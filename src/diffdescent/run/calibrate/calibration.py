@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from diffdescent.base.errors import UserError
 from diffdescent.base.keywords import known_keywords
 from diffdescent.base.version import __version__
 from diffdescent.core.calls import check_call
 from diffdescent.core.model_info import info
 from diffdescent.core.noise import check_seed
+from diffdescent.core.options import In
 from diffdescent.core.predict import Predictor
 from diffdescent.core.spectrum import Axes, Bands, named_axes
 from diffdescent.core.spectrum.axes import principal
 from diffdescent.core.spectrum.fitted import FittedSolver
+from diffdescent.models.adapt import as_model
 from diffdescent.run.pieces import Pieces, model_identity
-from diffdescent.run.preparing import resolve
 
 from .cost import Cost, Progress, expected
 from .counts import (
@@ -63,12 +64,12 @@ def calibrate(
     teacher_levels: int = 64,
     bands: int = 8,
     axes: str = "usual",
-    history: int | None = None,
+    history: Annotated[int, In(1)] | None = None,
     prior: Prior = "equal",
     consistent: bool = False,
     loss: Loss | FeatureMap | str = "distance",
     search: bool = True,
-    end_to_end: int | None = None,
+    end_to_end: Annotated[int, In(0, 100)] | None = None,
     plain_start: bool = False,
     shape: tuple[int, ...] | None = None,
     micro_batch: int | None = None,
@@ -135,11 +136,9 @@ def calibrate(
     check_call(calibrate, locals())
     check_counts(nfe, trajectories_count, held_out, teacher_levels)
     check_seed(seed)
-    if end_to_end is not None and not 0 <= end_to_end <= 100:
-        raise UserError(f"end_to_end must be 0 to 100 rounds, not {end_to_end}.")
     aim = loss_of(loss)
     say: Note = note or (lambda line: None)
-    net = resolve(model)
+    net = as_model(model)
     called = model if isinstance(model, str) else info(net).name
     about = described(net, called, guidance, labels)
     if guidance is not None:
@@ -227,7 +226,7 @@ def calibrate(
         "seed": seed,
         "teacher_error": float(f"{error:.4g}"),
     }
-    if needed is not None:
+    if needed is not None and needed > nfe:
         images = -(-subject.calls // (needed - nfe))
         report["pays_off"] = {"fixed_evaluations": needed, "images": images}
     how = {

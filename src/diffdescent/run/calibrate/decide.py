@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from diffdescent.base.errors import UserError
+from diffdescent.base.statistics import Estimate
 from diffdescent.base.version import __version__
 from diffdescent.core.recipe import parse, parse_grid
 from diffdescent.core.solvers.calibrated import plan_of
@@ -14,7 +16,7 @@ from diffdescent.core.spectrum import Curves
 from diffdescent.core.spectrum.fitted import FittedRow, FittedSolver
 
 from .fixed import Rival
-from .judge import Interval, distances, nearer
+from .judge import distances, entries, mean_of, nearer
 from .local import LocalFit, Shape
 from .loss import DISTANCE, Loss
 from .subject import Subject
@@ -35,25 +37,25 @@ def decide(
     form: Shape,
     rival: Rival,
     loss: Loss = DISTANCE,
-) -> tuple[dict[str, Any], bool, tuple[Interval, Interval, Interval]]:
+) -> tuple[dict[str, Any], bool, tuple[Estimate, Estimate, Estimate]]:
     """The report, whether the fixed sampler stays, and the three intervals: both distances in
     pixels, and the paired difference of the losses, which decides."""
     images = [_images(subject, held, fit, form)]
     images.append(subject.run(rival.plan, held.noise, held.cond)[-1])
-    fitted, opponent = (Interval.of(distances(one, held.end)) for one in images)
+    fitted, opponent = (mean_of(distances(one, held.end)) for one in images)
     losses = [loss.values(loss.distances(one, held.end)) for one in images]
     difference, better = nearer(*losses)
     fixed = not (better and math.isfinite(difference.value) and math.isfinite(fitted.value))
     report: dict[str, Any] = {
         "measure": "mean over held-out noises of the root mean square distance to the teacher",
         "held_out": len(held),
-        "rmse": fitted.entries(),
-        "fixed": {"recipe": rival.recipe, "grid": rival.grid, "rmse": opponent.entries()},
-        "difference": difference.entries(),
+        "rmse": entries(fitted),
+        "fixed": {"recipe": rival.recipe, "grid": rival.grid, "rmse": entries(opponent)},
+        "difference": entries(difference),
         "kept": "fixed" if fixed else "calibrated",
     }
     if loss.text != DISTANCE.text:
-        ours, theirs = (Interval.of(one).entries() for one in losses)
+        ours, theirs = (entries(mean_of(one)) for one in losses)
         report["loss"] = {"name": loss.text, "calibrated": ours, "fixed": theirs}
     return report, fixed, (fitted, opponent, difference)
 
@@ -67,11 +69,15 @@ def held_loss(
 
 def as_near_as(subject: Subject, data: Trajectories, rival: Rival, distance: float) -> int | None:
     """How many evaluations the best fixed sampler needs to be as near as ``distance``, on these
-    noises; None where :data:`FARTHEST` times as many are not enough."""
+    noises; None where :data:`FARTHEST` times as many, or as the model has trained times, are not
+    enough."""
     nfe = rival.plan.nfe
     count = nfe + 1
     while count <= FARTHEST * nfe:
-        plan = parse(rival.recipe).plan(parse_grid(rival.grid, subject.process, count))
+        try:
+            plan = parse(rival.recipe).plan(parse_grid(rival.grid, subject.process, count))
+        except UserError:
+            return None
         images = subject.run(plan, data.noise, data.cond)[-1]
         if float(distances(images, data.end).mean()) <= distance:
             return plan.nfe

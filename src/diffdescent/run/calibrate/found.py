@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffdescent.base.files import write_atomically
+from diffdescent.base.statistics import Estimate, plus_minus
 from diffdescent.core.spectrum.fitted import FittedSolver
 
 from .decide import FARTHEST
 from .fixed import Rival
-from .judge import Interval
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Calibration:
 
     solver: FittedSolver
     fixed: bool
-    fitted: Interval
-    opponent: Interval
-    difference: Interval
+    fitted: Estimate
+    opponent: Estimate
+    difference: Estimate
     rival: Rival
     evaluations: int
 
@@ -36,8 +36,8 @@ class Calibration:
         report, ratio = self.solver.report, self.fitted.value / self.opponent.value
         lines = [
             f"{self.solver.nfe} evaluations, distance to the model's own solution on"
-            f" {report['held_out']} held-out noises: {_shown(self.fitted)} calibrated,"
-            f" {_shown(self.opponent)} with {self.rival.recipe} on {self.rival.grid}"
+            f" {report['held_out']} held-out noises: {plus_minus(self.fitted, 4)} calibrated,"
+            f" {plus_minus(self.opponent, 4)} with {self.rival.recipe} on {self.rival.grid}"
             f" ({ratio:.2f} of it).",
         ]
         if self.fixed:
@@ -72,8 +72,3 @@ class Calibration:
     def write(self, path: Path) -> None:
         """Write the file, atomically."""
         write_atomically(path, self.solver.to_json().encode())
-
-
-def _shown(interval: Interval) -> str:
-    half = (interval.high - interval.low) / 2
-    return f"{interval.value:.4f} ± {half:.4f}"

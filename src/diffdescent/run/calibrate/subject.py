@@ -15,7 +15,7 @@ from diffdescent.core.grid import Grid
 from diffdescent.core.grid.tables import explicit_ratios
 from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Predictor
-from diffdescent.core.process import Point, Process
+from diffdescent.core.process import Process
 from diffdescent.run.levels import noise_for
 from diffdescent.run.micro_batch import evaluate
 
@@ -53,11 +53,6 @@ class Subject:
         low, high = (float(self.process.ratio(t)) for t in (self.process.t_min, self.process.t_max))
         return min(high, HIGHEST), max(low, LOWEST)
 
-    def point(self, ratio: float) -> Point:
-        """The process's level at σ/α = ``ratio``."""
-        alpha, sigma = self.process.scaled(ratio)
-        return Point(float(self.process.t_of_ratio(ratio)), float(alpha), float(sigma))
-
     def grid(self, ratios: tuple[float, ...]) -> Grid:
         """The grid of exactly these levels, the end included."""
         return explicit_ratios(self.process, ratios, "calibrated")
@@ -68,7 +63,7 @@ class Subject:
 
     def scale(self, ratio: float) -> float:
         """The size of a start y at this level, where sampling begins with unit noise times it."""
-        at = self.point(ratio)
+        at = self.process.at_ratio(ratio)
         return self.process.start_scale(at) / at.alpha
 
     def eps(self, y: Tensor, ratio: float, cond: Tensor | None) -> Tensor:
@@ -76,7 +71,7 @@ class Subject:
 
         Raises :class:`UserError` for guidance that is not part of the estimate, and for NaN or Inf.
         """
-        at = self.point(ratio)
+        at = self.process.at_ratio(ratio)
         x = y * at.alpha
         found = evaluate(self.model, Query(x, at, 0, 0), cond, self.parts(len(y)))
         told = found.guidance

@@ -164,6 +164,14 @@ def test_inner_points_belong_to_the_process() -> None:
     [
         (lambda: explicit(LINEAR, [10, 20, 5]), "monotone"),
         (lambda: explicit(LINEAR, [10, 10]), "monotone"),
+        (
+            lambda: make_grid("explicit", dd.VE(), 2, t=(80.0, 1.0, -1.0)),
+            "between 0 .the data. and",
+        ),
+        (lambda: make_grid("admissible", LINEAR, 4, last=0), "must be finite and positive"),
+        (lambda: make_grid("admissible", dd.Flow(), 4, eta=0), "give start="),
+        (lambda: make_grid("quadratic", LINEAR, 4, fraction=1.5), r"lie in \(0, 1\]"),
+        (lambda: make_grid("beta", LINEAR, 4, a=0), "must be finite and positive"),
         (lambda: explicit(LINEAR, [10]), "at least two levels"),
         (lambda: explicit_ratios(LINEAR, [5.0, 1.0, 1.0]), "step 1"),
         (lambda: make_grid("uniform", LINEAR, 10, offset=200), "past 999"),
@@ -171,7 +179,7 @@ def test_inner_points_belong_to_the_process() -> None:
         (lambda: make_grid("loglinear", LINEAR, 10, rule="other"), "halfway"),
         (lambda: make_grid("logsnr", LINEAR, 10, start=0.1, last=3), "lowest"),
         (lambda: make_grid("uniform", LINEAR, 1, end=1e9), "lower end="),
-        (lambda: make_grid("ddim", LINEAR, 5, start=0.0), "starts above"),
+        (lambda: make_grid("ddim", LINEAR, 5, start=0.0), "must be positive"),
     ],
 )
 def test_mistakes(call: object, words: str) -> None:
