@@ -250,6 +250,8 @@ def test_a_folder_that_another_process_sweeps_away_is_written_again(
 
     with pytest.raises(UserError, match="Cannot write"):
         replace_files(tmp_path, always)
+    with pytest.raises(UserError, match="Cannot write"):
+        replace_files(tmp_path, lambda folder: sweep(tmp_path))  # nothing is left to put in place
     with pytest.raises(RuntimeError, match="a bug"):
         replace_files(tmp_path, lambda folder: (_ for _ in ()).throw(RuntimeError("a bug")))
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -221,3 +223,34 @@ def test_memory_that_is_not_there_is_said_before() -> None:
     require_memory(1, "It", "give less")
     with pytest.raises(UserError, match=r"It takes 1.05e\+06 GiB of memory, and .*; give less\."):
         require_memory(1 << 50, "It", "give less")
+
+
+def test_what_a_process_has_taken_of_its_limit_is_not_free() -> None:
+    """As batch systems limit it; asking for what is said to be free must then succeed."""
+    program = (
+        "import resource\n"
+        "from pathlib import Path\n"
+        "from diffdescent.base.memory import free_memory\n"
+        "size = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()\n"
+        "limit = size + (256 << 20)\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (limit, limit))\n"
+        "free = free_memory()\n"
+        "assert free <= 256 << 20, free\n"
+        "bytearray(free - (32 << 20))\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_cached_files_of_a_control_group_are_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, text in (
+        ("most", "9000"),
+        ("used", "8000"),
+        ("memory.stat", "anon 5\ninactive_file 600"),
+    ):
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(memory, "_GROUPS", ((str(tmp_path), "most", "used"),))
+    assert free_memory() == 1600
+    (tmp_path / "most").write_text("max")
+    assert free_memory() > 1600

@@ -14,6 +14,7 @@ from diffdescent.core.recipe import parse
 from diffdescent.core.solvers.gamma import Gamma, load_gamma
 from diffdescent.models.gaussian import Gaussian
 from diffdescent.run.gamma import measure_gamma
+from diffdescent.run.spectrum import own_images
 
 MODEL = Gaussian(torch.zeros(1, 4, 4), 0.25, VP.named())
 
@@ -103,3 +104,19 @@ def test_bad_input() -> None:
         measure_gamma(MODEL, n=0)
     with pytest.raises(dd.UserError, match=r"the model's is \(1, 4, 4\); resize them"):
         measure_gamma(MODEL, torch.zeros(2, 3, 4, 4))
+
+
+def test_a_model_that_needs_labels_gets_all_in_turn() -> None:
+    asked = []
+
+    def answers(x: torch.Tensor, t: torch.Tensor, cond: torch.Tensor) -> torch.Tensor:
+        asked.extend(cond.tolist())
+        return x
+
+    process = VP.named()
+    model = dd.Network(answers, process, shape=(1, 4, 4), label_count=3, needs_label=True)
+    measure_gamma(model, n=5, times=2)
+    assert set(asked) == {0, 1, 2}
+    asked.clear()
+    own_images(model, 4)
+    assert set(asked) == {0, 1, 2}

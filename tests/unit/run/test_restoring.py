@@ -75,6 +75,10 @@ def test_labels_go_with_the_measurements() -> None:
     )
     names = [mixture.classes[i] for i in run.inputs.labels.tolist()]  # type: ignore[union-attr]
     assert names == ["dog", "dog", "cat", "cat"]
+    for one in (3, torch.tensor(3)):
+        run = prepare_restoration(mixture, y, "downsample(2)", noise=0.1, nfe=2, n=2, labels=one)
+        assert run.inputs.labels is not None
+        assert run.inputs.labels.tolist() == [3, 3, 3, 3]
 
 
 BAD: list[tuple[dict[str, Any], str]] = [

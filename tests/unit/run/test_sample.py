@@ -435,3 +435,13 @@ def test_a_monitor_is_no_part_of_the_recipe() -> None:
     assert result.record.recipe == "ddim"
     assert [seen.step for seen in monitor.seen] == [0, 1, 2, 3, 4]
     assert torch.equal(result.images, dd.sample(gaussian(), "ddim", steps=5, n=2).images)
+
+
+def test_one_image_is_everybody_s_turn() -> None:
+    image = torch.rand(3, 16, 16)
+    runs = (
+        prepare(convolutional(), "ddim", steps=2, n=3, init=given, strength=0.5, by="sample")
+        for given in (image, image[None])
+    )
+    one, other = (collect(run).images for run in runs)
+    assert torch.equal(one, other)

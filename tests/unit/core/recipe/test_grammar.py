@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import diffdescent as dd
+from diffdescent.core.grammar import print_value, read_value
 from diffdescent.core.grid import GRIDS, make_grid
 from diffdescent.core.process import VP
 from diffdescent.core.recipe import (
@@ -21,6 +22,7 @@ from diffdescent.core.recipe import (
     parse,
     parse_grid,
 )
+from diffdescent.core.recipe.elements import split_chain
 from diffdescent.core.solvers import SOLVERS
 from diffdescent.core.solvers.ddim import DDIM
 
@@ -216,3 +218,14 @@ def test_options_are_dataclass_fields_with_defaults() -> None:
             assert field.default is not dataclasses.MISSING, (
                 f"{cls.name}.{field.name} needs a default for the grammar"
             )
+
+
+@given(st.text(st.characters(blacklist_categories=("Cs",)), max_size=12))
+def test_every_text_prints_and_reads_back(text: str) -> None:
+    assert read_value(print_value(text)) == text
+
+
+def test_a_bar_within_quotes_is_a_character() -> None:
+    assert split_chain("a('x|y') | b(\"z|\")") == ["a('x|y')", 'b("z|")']
+    with pytest.raises(dd.UserError, match=r"a\|b\.json"):
+        parse("calibrated('a|b.json')")
