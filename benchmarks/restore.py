@@ -37,9 +37,11 @@ from torch import Tensor
 import diffdescent as dd
 from diffdescent.base.files import write_atomically
 from diffdescent.base.statistics import plus_minus, student_mean
+from diffdescent.core.model_info import info
 from diffdescent.core.operators import Linear, parse_operator
 from diffdescent.lab.restore.scores import psnr
 from diffdescent.run.image_files import read_init
+from diffdescent.run.inputs import digest
 from diffdescent.run.problem import measure
 
 SAME = {
@@ -149,12 +151,17 @@ def grid_of(text: str, inv: Any, nfe: int, model: dd.Predictor) -> Any:
 
 
 class Table:
-    """The rows, each with the PSNR of every image; kept in a file as they are made."""
+    """The rows, each with the PSNR of every image; kept in a file as they are made, with what they
+    are of: a file of other images, noise or model is refused."""
 
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
-        found = path is not None and path.exists()
-        self.rows: list[dict[str, Any]] = json.loads(path.read_text()) if path and found else []
+    def __init__(self, path: Path | None, of: dict[str, Any]) -> None:
+        self.path, self.what = path, of
+        self.rows: list[dict[str, Any]] = []
+        if path is not None and path.exists():
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if found["of"] != of:
+                raise SystemExit(f"{path} is of {found['of']}, not of {of}; give another file.")
+            self.rows = found["rows"]
 
     def of(self, operator: str, budget: int, who: str, method: str) -> dict[str, Any] | None:
         key = (operator, budget, who, method)
@@ -175,7 +182,8 @@ class Table:
             row = {**key, "nfe": nfe, "seconds": seconds, "psnr": psnr(images, clean).tolist()}
             self.rows.append(row)
             if self.path is not None:
-                write_atomically(self.path, (json.dumps(self.rows) + "\n").encode())
+                whole = {"of": self.what, "rows": self.rows}
+                write_atomically(self.path, (json.dumps(whole) + "\n").encode())
         each = student_mean(np.array(row["psnr"]))
         print(
             f"  {row['who']:8} {row['method']:64} {row['nfe']:4d}  {plus_minus(each)} dB"
@@ -213,7 +221,11 @@ def main() -> None:
     def chosen(name: str) -> bool:
         return any(word in name for word in words)
 
-    table, budgets = Table(asked.json), [int(nfe) for nfe in asked.nfe.split(",")]
+    what = {
+        "model": asked.model, "fingerprint": info(model).fingerprint, "noise": asked.noise,
+        "images": digest(clean),
+    }  # fmt: skip
+    table, budgets = Table(asked.json, what), [int(nfe) for nfe in asked.nfe.split(",")]
     for text in (part.strip() for part in asked.operators.split(";")):
         operator = parse_operator(text).bind(tuple(model.shape or ()))
         assert isinstance(operator, Linear)

@@ -3,7 +3,7 @@
 ``restore-deepinv.csv`` has each method's PSNR, ``restore-deepinv-paired.csv`` the differences image
 by image.
 
-Usage: python benchmarks/restore_csv.py ROWS.json --model cifar10 [--noise 0.05] [--out docs/tables]
+Usage: python benchmarks/restore_csv.py ROWS.json [--out docs/tables]
 
 The rows of the model are replaced, those of others stay. Intervals are Student's t over the images.
 """
@@ -95,23 +95,23 @@ def replace(path: Path, head: tuple[str, ...], lines: list[list[str]], old: Any)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("rows", type=Path)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--noise", default="0.05")
     parser.add_argument("--out", type=Path, default=Path("docs/tables"))
     asked = parser.parse_args()
-    rows: list[Row] = json.loads(asked.rows.read_text(encoding="utf-8"))
+    found = json.loads(asked.rows.read_text(encoding="utf-8"))
+    rows: list[Row] = found["rows"]
+    model, noise = found["of"]["model"], found["of"]["noise"]
     first = rows[0]["operator"]
     rows.sort(key=lambda r: (r["operator"] != first, r["budget"], r["who"]))
     lines = [
-        [asked.model, r["operator"], asked.noise, r["budget"], r["who"], r["method"],
+        [model, r["operator"], f"{noise:g}", r["budget"], r["who"], r["method"],
          r["nfe"], len(r["psnr"]), *numbers(psnr(r))]
         for r in rows
     ]  # fmt: skip
     head = (*HEAD, "psnr", "psnr_low", "psnr_high")
-    replace(asked.out / "restore-deepinv.csv", head, lines, lambda row: row[0] == asked.model)
+    replace(asked.out / "restore-deepinv.csv", head, lines, lambda row: row[0] == model)
     replace(
-        asked.out / "restore-deepinv-paired.csv", PAIRED, list(pairs(rows, asked.model)),
-        lambda row: row[1].startswith(f"{asked.model}, "),
+        asked.out / "restore-deepinv-paired.csv", PAIRED, list(pairs(rows, model)),
+        lambda row: row[1].startswith(f"{model}, "),
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from diffdescent.base.files import write_atomically
+from diffdescent.base.hashes import files_hash
 
 ROOT = Path(__file__).parents[1]
 ASSETS, DOCS = ROOT / "src" / "diffdescent" / "assets", ROOT / "docs"
@@ -151,11 +152,13 @@ def pages() -> list[Step]:
 
 
 def place(model: Path, out: Path) -> None:
-    """Put the weights there, once."""
-    done = out / "weights.done"
+    """Put the weights there, once; ends the program where ``out`` is that of other weights."""
+    done, weights = out / "weights.done", files_hash(sorted(model.rglob("*.safetensors")))
     if not done.exists():
         shutil.copytree(model, ASSETS / "cifar10", dirs_exist_ok=True)
-        done.touch()
+        done.write_text(weights)
+    if done.read_text() != weights:
+        sys.exit(f"{out} is of other weights than those of {model}; give another folder.")
 
 
 def run(steps: Sequence[Step], out: Path, jobs: int) -> None:

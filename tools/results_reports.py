@@ -29,7 +29,6 @@ FIXED = {
     "diffdescent", "torch", "command",
 }  # fmt: skip
 """Columns that every study has; the others are its parameters."""
-HEAD = '<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
 STYLE = """
 :root { color-scheme: light dark; }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }

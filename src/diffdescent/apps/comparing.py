@@ -67,11 +67,13 @@ def study_of(net: Predictor, values: dict[str, Any], also: Sequence[str] = ()) -
 
     Without a reference, and with no other metrics than those, the model is measured against its own
     solution; samplers that are not named are then the fixed ones that suit the model and the
-    calibrated ones that were fitted to it. ``also`` are further samplers.
+    calibrated ones that were fitted to it; on ``grids`` that are named the fixed ones alone.
+    ``also`` are further samplers.
     """
     from diffdescent.evaluate.own_solution import OWN
     from diffdescent.lab.study import make_study
-    from diffdescent.lab.study.rivals import rivals
+    from diffdescent.lab.study.cells import USUAL
+    from diffdescent.lab.study.rivals import BASE, RECIPES, rivals
 
     asked = values["metrics"]
     names = asked.split(",") if isinstance(asked, str) else asked or ()
@@ -89,7 +91,9 @@ def study_of(net: Predictor, values: dict[str, Any], also: Sequence[str] = ()) -
     fill("labels", _labels(net, str(values["guidance"])) if cycled else "none")
     if own:
         fill("metrics", list(OWN) if _seen(net) else ["solution_rmse"])
-    if values["samplers"] is None and own and values.get("steps") is None:
+    if values.get("grids") not in (None, USUAL) and values["samplers"] is None and own:
+        filled["samplers"] = "; ".join((BASE, *RECIPES))  # calibrated ones have grids of their own
+    if filled["samplers"] is None and own and values.get("steps") is None:
         budgets = make_study({"samplers": LISTED, "nfe": filled["nfe"]}, _CALLED).nfe or ()
         blocks = rivals(net, budgets, str(filled["guidance"]), filled["labels"])
         filled["blocks"] = [*blocks, *([{"samplers": list(also)}] if also else [])]

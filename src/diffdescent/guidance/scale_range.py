@@ -61,11 +61,11 @@ def covers(known: str | None, text: str | None) -> bool:
     from . import parse_guidance
 
     _, span = split_range(known)
-    given = ONE.search(text)
-    scale = float(given.group(1)) if given else 1.5
-    there, here = RANGE.sub(f"scale={scale:g}", known), text
-    same = str(parse_guidance(there)) == str(parse_guidance(here))
-    return span is not None and same and span[0] <= scale <= span[1]
+    here = parse_guidance(text)
+    scales = [scale for one in here.elements if (scale := getattr(one, "scale", None)) is not None]
+    if span is None or len(scales) != 1 or not span[0] <= scales[0] <= span[1]:
+        return False
+    return str(parse_guidance(RANGE.sub(f"scale={scales[0]!r}", known))) == str(here)
 
 
 @dataclass

@@ -167,6 +167,13 @@ def test_without_samplers_those_that_suit_the_model_are_taken(tiny: Path, tmp_pa
     table = json.loads(done.stdout)["table"]
     assert len(table) > 15
     assert {"ge", "unipc", "plms"} <= {row["sampler"] for row in table}
+    on_one = run(
+        "compare", tiny, "--nfe", 4, "--n", 2, "--resamples", 0, "--metrics", "solution_rmse",
+        "--solution", 16, "--out", tmp_path / "one", "--json", "--grids", "karras",
+    )  # fmt: skip
+    table = json.loads(on_one.stdout)["table"]
+    assert {row["grid"] for row in table} == {"karras"}
+    assert {"ddim", "ge", "unipc", "plms"} <= {row["sampler"] for row in table}
 
 
 def test_a_budget_that_is_not_a_number_is_one_plain_sentence(tiny: Path) -> None:

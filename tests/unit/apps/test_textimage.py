@@ -269,6 +269,17 @@ def test_a_size_that_a_pipeline_would_round(pipeline: Path, monkeypatch: Any) ->
         model(["snow"], [0])
 
 
+def test_a_part_that_brings_its_own_code_is_refused(pipeline: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(pipeline, folder)
+    index = json.loads((folder / "model_index.json").read_text())
+    index["unet"] = ["mine", "Mine"]
+    (folder / "model_index.json").write_text(json.dumps(index))
+    (folder / "unet" / "mine.py").write_text("raise SystemExit('this ran')")
+    with pytest.raises(UserError, match=r"code of its own \(unet/mine\.py\), which is not run"):
+        textimage.load(folder, "ge", steps=1)
+
+
 @pytest.mark.parametrize(
     ("gone", "sentence"),
     [

@@ -134,6 +134,14 @@ def test_clip_guides_through_the_decoder(pipeline: Path, clip: Path, tmp_path: P
     )  # fmt: skip
     record = json.loads((out / "run.json").read_text())
     assert record["recipe"] == "ddpm"
+    assert record["text_to_image"]["scheduler"]["recipe"] == "ddpm"
+    assert len(record["grid"]["sigma"]) == 3 + 1
+    refused = run(
+        "sample", pipeline, *common, "--sampler", "ddpm", "--guidance", chain, "--n", 3,
+        "--grid", "karras", "--out", out, code=2,
+    )  # fmt: skip
+    assert "differs in" in refused.stderr
+    assert "grid" in refused.stderr
     assert "pxp" in record["guidance"]
     assert (out / "trajectory.png").is_file()
     alone = tmp_path / "alone"
@@ -189,3 +197,23 @@ def test_text_guidance_is_compared_with_and_without_pxp(
     assert len(table) == 2
     assert table["labels"].to_list() == ["cycle", "cycle"]
     assert table["value"][0] != table["value"][1]
+
+
+def test_latents_are_decoded_with_their_means_and_deviations() -> None:
+    """As pipelines with such an autoencoder do (SDXL's refined ones, video's)."""
+    from diffdescent.apps.textimage.decoding import decoded
+
+    class Config(dict[str, object]):
+        def __getattr__(self, name: str) -> object:
+            return self[name]
+
+    class Plain:
+        config = Config(scaling_factor=0.5, latents_mean=[1.0, 2, 3, 4], latents_std=[2.0] * 4)
+        dtype = torch.float32
+
+        def decode(self, z: torch.Tensor) -> object:
+            return type("Decoded", (), {"sample": z})
+
+    pipe = type("Pipe", (), {"vae": Plain()})()
+    found = decoded(pipe, torch.ones(2, 4, 1, 1))
+    assert found.flatten(1).tolist() == [[5.0, 6.0, 7.0, 8.0]] * 2

@@ -58,6 +58,13 @@ def test_what_both_have_in_common_does_not_widen_the_interval() -> None:
     assert near.half_width < 1e-6
 
 
+def test_the_protocol_says_how_many_halves_were_drawn() -> None:
+    found = solution_fd(features(64, 8), features(64, 8) + 0.1, PROTOCOL, resamples=200)
+    drawn = found.protocol["interval"]
+    assert isinstance(drawn, dict)
+    assert drawn["resamples"] == 50
+
+
 def test_a_coarse_solution_is_said() -> None:
     text = str(CoarseSolution(0.02, 0.03, 32))
     assert "0.02" in text

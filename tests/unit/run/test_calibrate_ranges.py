@@ -72,6 +72,11 @@ def test_a_range_is_fitted_and_used_at_its_scales(tmp_path: Path) -> None:
 def test_texts_of_ranges() -> None:
     assert split_range("cfg(scale=1.5..6)") == ("cfg(scale=2)", (1.5, 6.0))
     assert split_range("cfg(scale=4)") == ("cfg(scale=4)", None)
+    assert covers("cfg(scale=1..6)", "cfg(4)")
+    assert covers("cfg(scale=1..6)", "cfg(scale=.5e1)")
+    assert covers("apg(scale=1..6)", "apg")
+    assert not covers("apg(scale=1..3)", "apg"), "its own scale is 4"
+    assert not covers("cfg(scale=1..6)", "apg(scale=4)")
     assert covers(None, None)
     assert covers("cfg(scale=4)", "cfg(scale=4)")
     assert not covers("cfg(scale=4)", "cfg(scale=3)")

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from diffdescent.base.errors import UserError
+
 
 def train(
     config: Annotated[
@@ -44,6 +46,8 @@ def train(
 
     overrides = list(set_ or []) + (["data.skip_bad=true"] if skip_bad else [])
     recipe = load_config(config, overrides)
+    if export_only and seconds is not None:
+        raise UserError("--export-only trains no further; leave --seconds out.")
     if export_only:
         typer.echo(f"The model is in {export_last(recipe, half=half)}")
         return

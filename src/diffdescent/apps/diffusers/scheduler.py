@@ -104,8 +104,8 @@ class DescentScheduler(RunLevels, TrainingNoise, SchedulerMixin, ConfigMixin):  
         self._begin_index: int | None = None
         self._run: PipelineRun | None = None
         self.guidance: Guidance | None = None
-        self.watch: Callable[[Tensor], object] | None = None
         """What :func:`attach` has put here."""
+        self.watch: Callable[[Tensor], object] | None = None
         self._told = Timesteps(self._training_times(), is_flow(self.config), None)
         self.timesteps = self._told.held
 

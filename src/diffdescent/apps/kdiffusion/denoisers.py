@@ -150,7 +150,8 @@ def predictor(model: KDenoiser, process: Process | None = None, **options: Any) 
 
     Args:
         model: ``(x, sigma, **extra_args) → denoised``.
-        process: the model's; None is VP with the scaled-linear betas of latent diffusion.
+        process: the model's; None is VE from its ``sigma_min`` (else 0.002) to its ``sigma_max``
+            (else 80).
         **options: those of :class:`Denoised`.
 
     Returns:

@@ -114,7 +114,8 @@ def sampler(recipe: Recipe | str, *, process: Process | None = None) -> SampleFu
 
     Args:
         recipe: a recipe or its text.
-        process: the model's; None is VP with the scaled-linear betas of latent diffusion.
+        process: the model's; None is that of a model made by :func:`wrap`, else VE, where σ is the
+            time.
 
     Returns:
         ``(model, x, sigmas, extra_args=None, callback=None, disable=None, …) → images``.

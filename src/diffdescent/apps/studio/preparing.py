@@ -78,8 +78,19 @@ def _check_images(state: State) -> None:
 
 def prepare_lane(setting: Setting, number: int) -> Run:
     """The run of lane ``number`` (from 0). Raises :class:`Mistake` for what is wrong with it."""
+    _check_images(setting.state)
+    lane, steps = setting.state.lanes[number], steps_of(setting, number)
+    recipe = parse(lane.recipe)
+    text = lane.grid.strip() or default_grid(recipe, setting.model.process)
+    grid = parse_grid(text, setting.model.process, steps)
+    place = "label" if setting.state.label else f"recipe{number + 1}"
+    return at(place, lambda: _prepared(setting, lane, grid))
+
+
+def steps_of(setting: Setting, number: int) -> int:
+    """The steps that lane ``number`` asks a grid for, which may drop levels that coincide. Raises
+    :class:`Mistake` for what is wrong with the lane."""
     state, lane, n = setting.state, setting.state.lanes[number], number + 1
-    _check_images(state)
     recipe = at(f"recipe{n}", lambda: parse(lane.recipe))
     guided = at("guidance", lambda: setting.guided(recipe))
     text = lane.grid.strip() or default_grid(recipe, setting.model.process)
@@ -100,7 +111,7 @@ def prepare_lane(setting: Setting, number: int) -> Run:
         steps = at(place, lambda: steps_for(cost, budget))
     grid = at(place, lambda: levels(steps))
     at(f"recipe{n}", lambda: _plan(guided[1], grid))
-    return at("label" if state.label else f"recipe{n}", lambda: _prepared(setting, lane, grid))
+    return steps
 
 
 def _prepared(setting: Setting, lane: Lane, grid: Grid) -> Run:

@@ -70,12 +70,17 @@ def read_upload(path: Path, shape: tuple[int, ...]) -> Tensor:
 
 @dataclass
 class RestorationRun:
-    """One picture on its way: ``truth`` and what was ``measured`` of it as sheets, the newest
-    ``preview`` of the samples, and at the end their ``images`` and PSNR."""
+    """One picture on its way: ``truth`` and what was ``measured`` of it as sheets, None before they
+    are there, the newest ``preview`` of the samples, and at the end their ``images`` and PSNR.
 
+    ``drawing`` is the run that draws the picture, where none was uploaded.
+    """
+
+    setting: Setting
     run: Run
-    truth: Tensor
-    measured: Tensor | None
+    drawing: Run | None = None
+    truth: Tensor | None = None
+    measured: Tensor | None = None
     done: int = 0
     preview: Tensor | None = None
     images: Tensor | None = None
@@ -96,46 +101,34 @@ class RestorationRun:
 
     @classmethod
     def of(cls, setting: Setting, upload: Tensor | None) -> RestorationRun:
-        """Everything prepared, the measurement made; ``upload`` None draws a picture from the
-        model. Raises :class:`Mistake`."""
-        state, asked = setting.state, setting.state.restore
+        """Everything prepared, nothing evaluated; ``upload`` None draws a picture from the model
+        first. Raises :class:`Mistake`."""
+        asked = setting.state.restore
         if not 1 <= asked.samples <= MOST_IMAGES:
             raise Mistake("restore.samples", f"Samples must be 1 to {MOST_IMAGES}.")
         if not 1 <= asked.evaluations <= MOST_EVALUATIONS:
             raise Mistake("restore.evaluations", f"Evaluations must be 1 to {MOST_EVALUATIONS}.")
-        x = _truth(setting) if upload is None else from_uint8(upload)
+        if upload is None:
+            drawing = _drawing(setting)
+            run, _ = _measured(setting, torch.zeros(drawing.shape))  # for what is wrong with it
+            return cls(setting, run, drawing)
+        x = from_uint8(upload)
         if tuple(x.shape) != tuple(setting.model.shape or x.shape):
             raise Mistake("model", "The picture was cut for another model; upload it again.")
-        device, dtype = x.device, torch.float32
-        bound, _ = at(
-            "restore.operator",
-            lambda: bind(asked.operator, tuple(x.shape), state.seed, device, dtype),
-        )
-        y = bound.forward(x[None])
-        if not 0 <= asked.noise < math.inf:
-            raise Mistake("restore.noise", f"The noise must be at least 0, not {asked.noise:g}.")
-        y = y + asked.noise * normals(
-            state.seed, torch.tensor([state.sample]), bound.out_shape, _MEASUREMENT
-        ).to(y)
-        run = at(
-            "restore.method",
-            lambda: prepare_restoration(
-                setting.model,
-                y,
-                asked.operator,
-                noise=asked.noise,
-                method=asked.method,
-                nfe=asked.evaluations,
-                n=asked.samples,
-                seed=state.seed,
-                labels=state.label.strip() or None,
-                guidance=setting.guidance,
-            ),
-        )
-        return cls(run, page(x[None]), _shown(bound, y), _true=x.cpu())
+        run, measured = _measured(setting, x)
+        return cls(setting, run, None, page(x[None]), measured, _true=x.cpu())
 
     def steps(self) -> Iterator[None]:
         """The work, an evaluation at a time. Raises :class:`UserError` for NaN from the model."""
+        if self.drawing is not None:
+            for one in watch(self.drawing):
+                if isinstance(one, Batch):
+                    x = from_uint8(to_uint8(one.images[0]))
+                    self.run, self.measured = _measured(self.setting, x)
+                    self.truth, self._true = page(x[None]), x.cpu()
+                else:
+                    self.truth = page(one.x0)
+                yield
         for one in watch(self.run):
             if isinstance(one, Batch):
                 self.images = one.images
@@ -146,11 +139,43 @@ class RestorationRun:
             yield
 
 
-def _truth(setting: Setting) -> Tensor:
-    """A picture (C, H, W) that the model draws by itself: the first sample of the seed."""
+def _measured(setting: Setting, x: Tensor) -> tuple[Run, Tensor | None]:
+    """The restoration of what is measured of the picture x (C, H, W), and the measurement as a
+    sheet. Raises :class:`Mistake`."""
+    state, asked = setting.state, setting.state.restore
+    bound, _ = at(
+        "restore.operator",
+        lambda: bind(asked.operator, tuple(x.shape), state.seed, x.device, torch.float32),
+    )
+    y = bound.forward(x[None])
+    if not 0 <= asked.noise < math.inf:
+        raise Mistake("restore.noise", f"The noise must be at least 0, not {asked.noise:g}.")
+    y = y + asked.noise * normals(
+        state.seed, torch.tensor([state.sample]), bound.out_shape, _MEASUREMENT
+    ).to(y)
+    run = at(
+        "restore.method",
+        lambda: prepare_restoration(
+            setting.model,
+            y,
+            asked.operator,
+            noise=asked.noise,
+            method=asked.method,
+            nfe=asked.evaluations,
+            n=asked.samples,
+            seed=state.seed,
+            labels=state.label.strip() or None,
+            guidance=setting.guidance,
+        ),
+    )
+    return run, _shown(bound, y)
+
+
+def _drawing(setting: Setting) -> Run:
+    """The run that draws a picture: the first sample of the seed. Raises :class:`Mistake`."""
     state = setting.state
     recipe, steps = _PICTURE
-    run = at(
+    return at(
         "label",
         lambda: prepare(
             setting.model,
@@ -161,9 +186,6 @@ def _truth(setting: Setting) -> Tensor:
             labels=state.label.strip() or None,
         ),
     )
-    *_, batch = watch(run)
-    assert isinstance(batch, Batch)
-    return from_uint8(to_uint8(batch.images[0]))
 
 
 def _shown(bound: Bound, y: Tensor) -> Tensor | None:

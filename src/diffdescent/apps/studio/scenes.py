@@ -12,7 +12,7 @@ from diffdescent.run import Run
 
 from .background import Made, watched
 from .pictures import drawn
-from .preparing import Mistake, Setting
+from .preparing import Mistake, Setting, steps_of
 
 MOST_NEIGHBOURS = 64
 MOST_REFERENCE = 1000
@@ -69,7 +69,7 @@ def _compute(setting: Setting, runs: Sequence[Run], progress: Callable[[int], No
             seed=state.seed,
             number=state.sample,
             label=None if labels is None else int(labels[0]),
-            steps=run.grid.steps,
+            steps=steps_of(setting, number),
             grid=lane.grid.strip() or None,
             around=state.scene.around,
             spread=state.scene.spread,
@@ -77,7 +77,7 @@ def _compute(setting: Setting, runs: Sequence[Run], progress: Callable[[int], No
             device=str(info(setting.model).device),
             progress=count,
         )
-        for lane, run in zip(state.lanes, runs, strict=True)
+        for number, lane in enumerate(state.lanes)
     ]
     reference = views[0].reference()
     paths = [view.path(lane.recipe) for view, lane in zip(views, state.lanes, strict=True)]

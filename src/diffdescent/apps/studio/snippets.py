@@ -5,10 +5,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from diffdescent.run import Run
-
-from .preparing import Setting
-from .state import Lane
+from .preparing import Setting, steps_of
 
 
 @dataclass(frozen=True)
@@ -21,9 +18,10 @@ class Snippets:
     diffusers: str
 
 
-def snippets(setting: Setting, lane: Lane, run: Run, model: str) -> Snippets:
-    """What to write elsewhere for the images of ``lane``."""
-    state, steps = setting.state, run.grid.steps
+def snippets(setting: Setting, number: int, model: str) -> Snippets:
+    """What to write elsewhere for the images of lane ``number`` (from 0)."""
+    state, steps = setting.state, steps_of(setting, number)
+    lane = state.lanes[number]
     first, end = state.sample, state.sample + state.images
     label, guidance, grid = state.label.strip(), setting.guidance, lane.grid.strip()
     written = [f"steps={steps}", f"seed={state.seed}"]

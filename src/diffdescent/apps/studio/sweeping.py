@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError, unknown
@@ -68,6 +67,8 @@ def study_of(setting: Setting) -> dict[str, Any]:
     axes = {"x": (sweep.x.strip(), sweep.xs), "y": (sweep.y.strip(), sweep.ys)}
     if axes["x"][0] == axes["y"][0]:
         raise Mistake("sweep.y", "The two parameters are the same; choose another for y.")
+    if axes["x"][0] in BUDGETS and axes["y"][0] in BUDGETS:
+        raise Mistake("sweep.y", "nfe and steps are both the budget; choose another parameter.")
     parameters: dict[str, list[Any]] = {}
     budget: dict[str, list[Any]] = {
         "nfe" if state.counted == "evaluations" else "steps": [state.budget]
@@ -204,14 +205,3 @@ class SweepRun:
                 yield
         if solution is not None:
             self.distances[place] = rms(images, solution.images)
-
-
-def tile_sheet(run: SweepRun) -> Tensor | None:
-    """All cells as one picture, rows y and columns x; None before the first."""
-    if not run.tiles:
-        return None
-    c, h, w = next(iter(run.tiles.values())).shape
-    whole = torch.full((c, len(run.ys) * (h + 2), len(run.xs) * (w + 2)), 255, dtype=torch.uint8)
-    for (row, column), tile in run.tiles.items():
-        whole[:, row * (h + 2) : row * (h + 2) + h, column * (w + 2) : column * (w + 2) + w] = tile
-    return whole

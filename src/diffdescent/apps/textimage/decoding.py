@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffdescent.apps.diffusers.data_term import Latents
 from diffdescent.base.errors import UserError
 
 
@@ -23,10 +24,6 @@ def decoded(pipe: Any, latents: Tensor) -> Tensor:
             f"The states of a {type(pipe).__name__} cannot be decoded one by one; leave out what"
             " shows them."
         )
-    scale, shift = vae.config.scaling_factor, getattr(vae.config, "shift_factor", None) or 0.0
+    latent = Latents(vae)
     with torch.set_grad_enabled(torch.is_grad_enabled() and latents.requires_grad):
-        parts = [
-            vae.decode((one / scale + shift).to(vae.dtype), return_dict=False)[0]
-            for one in torch.split(latents, 1)
-        ]
-    return torch.cat(parts).float()
+        return torch.cat([latent.decode(one).float() for one in torch.split(latents, 1)])

@@ -57,6 +57,7 @@ class TextToImage:
             fingerprint=self.fingerprint,
             guidance=self.guidance,
             recipe=str(scheduler.recipe),
+            files=scheduler.recipe.contents,
             process=None,
             grid=None,
             nfe=None,

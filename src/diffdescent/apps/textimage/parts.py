@@ -16,13 +16,23 @@ _SETTINGS = frozenset({"tokenizer_config.json", "special_tokens_map.json", "adde
 
 
 def require_folders(root: Path, index: Any) -> None:
-    """Raise :class:`UserError` where the folder of a part that the index names is missing."""
+    """Raise :class:`UserError` where the folder of a part that the index names is missing, or holds
+    code."""
     if not isinstance(index, Mapping):
         return
     for part, entry in index.items():
         named = isinstance(entry, list) and [type(one) for one in entry] == [str, str]
-        if named and not part.startswith("_") and not (root / part).is_dir():
+        if not named or part.startswith("_"):
+            continue
+        if not (root / part).is_dir():
             raise _incomplete(root, f"the folder {part}")
+        if (root / part / f"{entry[0]}.py").is_file():
+            # Some versions of diffusers import such a file without asking.
+            raise UserError(
+                f"The pipeline {str(root)!r} has {part} computed by code of its own"
+                f" ({part}/{entry[0]}.py), which is not run; give one that diffusers and"
+                " transformers compute."
+            )
 
 
 def require_tokenizers(root: Path, pipe: Any) -> None:

@@ -14,8 +14,8 @@ from diffdescent.base.images import to_uint8
 from diffdescent.core.recipe import default_grid, parse
 from diffdescent.guidance.elements import Gradient
 from diffdescent.guidance.text import apply_guidance, parse_guidance
-from diffdescent.run import Progress, sample
-from diffdescent.run.record import PromptFile, RunRecord
+from diffdescent.run import Progress, resolve_grid, sample
+from diffdescent.run.record import GridRecord, PromptFile, RunRecord
 from diffdescent.run.result import Result
 
 from .model import TextToImage
@@ -55,8 +55,15 @@ class GuidedTextToImage(TextToImage):
         self, *, seed: int = 0, prompt: str | None = None, prompts: PromptFile | None = None
     ) -> RunRecord:
         """What is needed to repeat a run; the samples are the caller's to add."""
+        recipe = parse(self.recipe)
         found = super().record(seed=seed, prompt=prompt, prompts=prompts)
-        return replace(found, recipe=str(parse(self.recipe)))
+        assert found.text_to_image is not None
+        asked = replace(found.text_to_image, scheduler={"recipe": str(recipe), "grid": self.grid})
+        levels = resolve_grid(self.grid, recipe, self.predictor.process, self.steps)
+        return replace(
+            found, recipe=str(recipe), grid=GridRecord.of(levels), files=recipe.contents,
+            text_to_image=asked,
+        )  # fmt: skip
 
     def __call__(
         self,

@@ -101,11 +101,7 @@ def check_counter(
             model.
     """
     count_pieces(n)
-    if not 0 <= strength <= 1:
-        raise UserError(
-            f"A strength of {strength} is outside [0, 1]; it is the share of the process that is"
-            " noised to."
-        )
+    check_strength(strength)
     if strength and model is None:
         raise UserError(f"Figures noised to {strength:.0%} need a model to denoise them.")
     settings: dict[str, Any] = {"seed": HELD_OUT, "strength": strength}

@@ -6,8 +6,6 @@ Two points of the study start from the same noise, so that their figures come in
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from diffdescent.base.csv_text import csv_text
 from diffdescent.base.files import write_atomically
 from diffdescent.base.statistics import Estimate, Share, paired_difference, sign_test, wilson
 
@@ -117,13 +116,11 @@ def table(found: Sequence[Outcome], teacher: int = TEACHER) -> list[Row]:
 
 def write_table(rows: Sequence[Row], path: Path) -> None:
     """The rows as CSV: shares with 95 % intervals (Wilson), and the paired comparisons."""
-    text = io.StringIO()
-    writer = csv.writer(text)
     names = ("only_here", "only_there", "difference", "low", "high", "p")
     columns = [
         f"{ref}_{what}{x}" for ref in REFERENCES for what in ("", "abnormal_") for x in names
     ]
-    writer.writerow(
+    table: list[Sequence[object]] = [
         (
             "recipe",
             "grid",
@@ -138,11 +135,11 @@ def write_table(rows: Sequence[Row], path: Path) -> None:
             "other_species",
             *columns,
         )
-    )
+    ]
     for row in rows:
         p = row.peculiar
         cells = [cell for ref in REFERENCES for cell in _cells(row.against.get(ref))]
-        writer.writerow(
+        table.append(
             (
                 row.point.recipe,
                 row.point.grid,
@@ -158,7 +155,7 @@ def write_table(rows: Sequence[Row], path: Path) -> None:
                 *cells,
             )
         )
-    write_atomically(path, text.getvalue().encode())
+    write_atomically(path, csv_text(table).encode())
 
 
 def _cells(pair: Paired | None) -> list[str]:

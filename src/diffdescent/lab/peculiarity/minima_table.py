@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from diffdescent.base.csv_text import csv_text
 from diffdescent.base.files import write_atomically
 from diffdescent.base.statistics import (
     Estimate,
@@ -85,17 +84,15 @@ def _means(figure: str, at: str, a: Array, b: Array) -> Line:
 
 def write_lines(lines: Sequence[Line], path: Path) -> None:
     """The lines as CSV, three numbers (value, low, high) for peculiar, normal and difference."""
-    text = io.StringIO()
-    writer = csv.writer(text)
     names = [
         f"{who}{x}" for who in ("peculiar", "normal", "difference") for x in ("", "_low", "_high")
     ]
-    writer.writerow(("figure", "at", *names))
+    table: list[Sequence[object]] = [("figure", "at", *names)]
     for line in lines:
         numbers = [
             x
             for v in (line.peculiar, line.normal, line.difference)
             for x in (v.value, v.low, v.high)
         ]
-        writer.writerow((line.figure, line.at, *(f"{x:.4g}" for x in numbers)))
-    write_atomically(path, text.getvalue().encode())
+        table.append((line.figure, line.at, *(f"{x:.4g}" for x in numbers)))
+    write_atomically(path, csv_text(table).encode())

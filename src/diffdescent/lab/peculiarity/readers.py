@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -91,12 +91,22 @@ def _openpose(where: str, files: Iterator[tuple[str, bytes]], count: int) -> Pos
                 f'{name} in {where} has no list "people"; expected a file that OpenPose wrote'
                 " (BODY_25)."
             )
-        names.append(PurePosixPath(name).stem.removesuffix(_ENDING))
+        names.append(name)
         for person in values["people"]:
             numbers = person.get("pose_keypoints_2d") if isinstance(person, dict) else None
             rows.append(_triples(numbers, "body25", f"A person in {name}"))
             image.append(number)
-    return _poses(rows, image, names, "body25")
+    return _poses(rows, image, _short(names), "body25")
+
+
+def _short(names: Sequence[str]) -> list[str]:
+    """The names of images from those of their files: without the folder, where that tells them
+    apart."""
+    paths = [PurePosixPath(name) for name in names]
+    plain = [path.stem.removesuffix(_ENDING) for path in paths]
+    if len(set(plain)) == len(plain):
+        return plain
+    return [str(path.parent / name) for path, name in zip(paths, plain, strict=True)]
 
 
 def _triples(numbers: Any, layout: Layout, what: str) -> npt.NDArray[np.float64]:

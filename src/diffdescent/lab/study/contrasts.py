@@ -8,16 +8,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from diffdescent.base.errors import unknown
 from diffdescent.base.statistics import holm, normal_test
 
 from .config import Contrast, Value
 from .metrics import lower_is_better, title
 from .paired import PairedEstimate
-from .published import selects
-from .summary import Line, metrics_in
+from .published import require_columns, selects
+from .summary import LEVEL, Line, metrics_in
 
-LEVEL = 0.05
 _FIXED = ("grid", "labels", "nfe_asked", "steps")
 """Settings that are not parameters."""
 
@@ -59,9 +57,7 @@ class Contrasted:
 def check(one: Contrast, columns: Collection[str]) -> None:
     """Whether a contrast selects by columns that there are. Raises :class:`UserError` where it does
     not."""
-    for name in (*one.of, *one.against):
-        if name not in columns:
-            raise unknown(f"column (in the contrast {one.name!r})", name, columns)
+    require_columns((*one.of, *one.against), columns, f"in the contrast {one.name!r}")
 
 
 def lacking(one: Contrast, lines: Sequence[Line]) -> str:

@@ -10,7 +10,7 @@ from diffdescent.base.csv_text import csv_text
 from diffdescent.base.files import write_atomically
 
 from .paired import PairedEstimate
-from .summary import Line, metrics_in, ranked, varying
+from .summary import DESCRIBING, Line, metrics_in, ranked, varying
 
 if TYPE_CHECKING:
     from .contrasts import Contrasted
@@ -23,7 +23,6 @@ COLUMNS = (
 """Rows of one ``family`` are tested together (Holm); ``where`` is a budget, a published column or
 equal settings. The difference is a − b, in published orderings that which is above 0 in the
 published order."""
-DESCRIBING = ("grid", "guidance", "labels")
 Row = tuple[str, str, str, str, str, float, float, float, float, float]
 
 

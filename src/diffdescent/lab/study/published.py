@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Literal
 
+from diffdescent.base.errors import unknown
 from diffdescent.base.statistics import holm, normal_test
 
 from .config import Line as PublishedLine
@@ -95,6 +96,21 @@ def compare(table: Published, lines: Sequence[Line]) -> Compared:
         ]
         rows.append((row.name, tuple(entries)))
     return Compared(table, tuple(rows), _orderings(table, rows))
+
+
+def check(table: Published, columns: Collection[str]) -> None:
+    """Whether a published table selects by columns that there are. Raises :class:`UserError` where
+    it does not."""
+    names = [*table.cells, *(name for row in table.rows for name in row.cells or ())]
+    require_columns(names, columns, f"in the published table {table.table!r}")
+
+
+def require_columns(names: Iterable[str], columns: Collection[str], where: str) -> None:
+    """Raise :class:`UserError` for a name that is none of the study's columns; ``where`` it
+    stands."""
+    for name in names:
+        if name not in columns:
+            raise unknown(f"column ({where})", name, columns)
 
 
 def selects(cells: Mapping[str, Value], columns: Mapping[str, Any]) -> bool:

@@ -2,10 +2,12 @@
 
 The folder of a study:
 
-    study.json                 the study, its protocol and its cells shards/CELL/A-B.npz        what
-    was computed, a file for each range of samples cache/, scores/            the reference's
-    features, exact solutions, scores: made again when they are lost table.parquet, table.csv   one
-    row for each cell and metric paired.csv  the differences that are tested report.html, report.md
+    study.json                the study, its protocol and its cells
+    shards/CELL/A-B.npz       what was computed, a file for each range of samples
+    cache/, scores/           the reference's features, exact solutions, scores: made again if lost
+    table.parquet, table.csv  one row for each cell and metric
+    paired.csv                the differences that are tested
+    report.html, report.md    the same for people
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from diffdescent.run.json_files import read_object
 from diffdescent.run.pieces import model_identity
 from diffdescent.run.store import Kind, Store
 
-from . import contrasts, shards
+from . import contrasts, published, shards
 from .cells import Cell, LeftOut, expand
 from .config import StudyConfig
 from .metrics import metrics_of
@@ -147,6 +149,8 @@ def prepare(
     )
     for one in config.contrasts:
         contrasts.check(one, names)
+    for table in config.published:
+        published.check(table, names)
     record = {
         "protocol": protocol,
         "study": config.model_dump(mode="json", exclude_none=True),

@@ -61,6 +61,8 @@ class Ranked:
 
 
 LEVEL = 0.05
+DESCRIBING = ("grid", "guidance", "labels")
+"""What a line is called by, where the lines differ in it."""
 """At which a difference counts as measured."""
 _OF_SEED = ("cell", "seed")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import time
@@ -42,12 +43,16 @@ KEPT = 32
 """Exact solutions of this many shards stay in memory."""
 
 
-def cast(model: Predictor, dtype: str) -> Predictor:
-    """``model`` with its network in ``dtype``. Raises :class:`UserError` for a model that has no
-    network to cast."""
+def cast(model: Predictor, dtype: str, given: bool = False) -> Predictor:
+    """``model`` with its network in ``dtype``, a copy of it where it was ``given``.
+
+    Raises :class:`UserError` for a model that has no network to cast.
+    """
     if dtype == "float32":
         return model
     if isinstance(model, (Network, EDM)):
+        if given:
+            model = dataclasses.replace(model, module=copy.deepcopy(model.module))
         network = getattr(model.module, "unet", model.module)
         if isinstance(network, nn.Module):
             # Not network.to: that of diffusers warns of modules to be kept in float32, of which
@@ -69,7 +74,9 @@ class Worker:
         self.device = pick_device(config.device)
         if self.device.type == "cpu":
             torch.set_num_threads(config.threads)
-        self.model = cast(model or load_model(config.model, config.device), config.dtype)
+        self.model = cast(
+            model or load_model(config.model, config.device), config.dtype, model is not None
+        )
         self.width = micro_batch_width(self.model, self.device, config.micro_batch)
         self.needs: Needs = needs_of(config, self.model)
         self._guided: dict[tuple[str, str], tuple[Predictor, Recipe]] = {}

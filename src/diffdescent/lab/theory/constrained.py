@@ -177,14 +177,6 @@ def _measured(
     )
 
 
-def friedrichs_cosine(a: Subspace, b: Subspace) -> float:
-    """cos θ of the smallest angle between two subspaces once what they share is left out; 0 where
-    one holds the other."""
-    cosines = torch.linalg.svdvals(a.basis.T @ b.basis)
-    apart = cosines[cosines < 1 - 1e-9]
-    return float(apart.max()) if len(apart) else 0.0
-
-
 def predicted(sigma: Array, cosine: float, *, ancestral: bool = False) -> Array:
     """What each step keeps of the distance to the intersection near it, (steps,): 1 − β sin²θ.
 

@@ -101,7 +101,7 @@ def distance_bounds(ratios: ArrayLike, eta: float | ArrayLike) -> Bounds:
         eta: one number, or one per step (N,).
 
     Returns:
-        Lower and upper bounds of dist(x)/dist(x_N), (N + 1,) each.
+        Lower and upper bounds of dist(x)/dist(x_N) after each step, (N,) each.
     """
     beta, error = step_sizes(ratios), np.asarray(eta, dtype=np.float64)
     factors = (np.maximum(1 - beta * (1 + error), 0), 1 - beta, 1 + beta * (error - 1))

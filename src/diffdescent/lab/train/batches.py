@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
+from diffdescent.base.errors import UserError
 from diffdescent.base.image_sets import ImageSet
 
 from .config import DataConfig
@@ -54,6 +55,11 @@ class Batches:
         rank: int = 0,
         world: int = 1,
     ) -> None:
+        if config.shift >= min(images.shape[1:]):
+            raise UserError(
+                f"data.shift={config.shift} is as much as the images are large ({images.shape[1]} ×"
+                f" {images.shape[2]}); give less."
+            )
         self.images, self.config, self.seed = images, config, seed
         self.size, self.rank, self.world = size, rank, world
         self._epoch = -1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import cast
 
 import torch
@@ -28,23 +29,18 @@ def compiled(network: nn.Module, loss: Callable[[nn.Module], torch.Tensor]) -> n
             than half of its length, where that is at least a thousandth of the whole gradient's.
             Rounding to bfloat16 stays far below.
     """
-    # A compiled network draws other numbers for its dropout.
-    dropouts = {m: m.p for m in network.modules() if isinstance(m, nn.Dropout)}
-    for module in dropouts:
-        module.p = 0.0
-    plain = _gradients(network, network, loss)
     try:
-        runner = cast(nn.Module, torch.compile(network))
-        found = _gradients(network, runner, loss)
+        with _unmoved(network):
+            plain = _gradients(network, network, loss)
+            runner = cast(nn.Module, torch.compile(network))
+            found = _gradients(network, runner, loss)
     except torch.cuda.OutOfMemoryError:  # it is a RuntimeError, too
         raise
-    except RuntimeError as error:  # the network itself has just computed the same
+    except RuntimeError as error:
         raise UserError(
             f"torch.compile fails on this machine ({reason(error)}); install what it asks for, such"
             " as a C++ compiler, or set run.compile=false."
         ) from error
-    for module, share in dropouts.items():
-        module.p = share
     whole = torch.stack([g.norm() for g in plain.values()]).norm()
     wrong = [
         name
@@ -59,6 +55,23 @@ def compiled(network: nn.Module, loss: Callable[[nn.Module], torch.Tensor]) -> n
             f" ({torch.__version__}); set run.compile=false."
         )
     return runner
+
+
+@contextlib.contextmanager
+def _unmoved(network: nn.Module) -> Iterator[None]:
+    """Within this block a compiled network gives what the network gives, without dropout, for which
+    it draws other numbers; after it nothing has moved, no running mean either."""
+    dropouts = {m: m.p for m in network.modules() if isinstance(m, nn.Dropout)}
+    buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
+    for module in dropouts:
+        module.p = 0.0
+    try:
+        yield
+    finally:
+        for module, share in dropouts.items():
+            module.p = share
+        for buffer, before in buffers:
+            buffer.copy_(before)
 
 
 def _gradients(

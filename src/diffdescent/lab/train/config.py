@@ -7,12 +7,14 @@ Every field has a default that suits a small image set, so that a recipe names o
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from diffdescent.base.errors import UserError
 from diffdescent.base.yaml_text import parse_yaml, read_yaml
+
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
@@ -77,7 +79,7 @@ class OptimizerConfig(Section):
     kind: Literal["adamw", "muon"] = "adamw"
     lr: float = Field(default=2e-4, gt=0)
     hidden_lr: float | None = Field(default=None, gt=0)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Share, Share] = (0.9, 0.999)
     weight_decay: float = Field(default=0.0, ge=0)
     warmup: int = Field(default=200, ge=0)
     decay: int = Field(default=0, ge=0)
@@ -96,7 +98,7 @@ class RunConfig(Section):
 
     steps: int = Field(gt=0, le=10**9)
     batch: int = Field(default=64, gt=0, le=10**6)  # images a step, over all processes together
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     precision: Literal["fp32", "bf16"] = "bf16"
     channels_last: bool = False
     compile: bool = False
@@ -127,6 +129,12 @@ class TrainConfig(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     run: RunConfig
     init_from: str | None = None
+
+    @model_validator(mode="after")
+    def _a_guide_is_of_vp(self) -> TrainConfig:
+        if self.task == "guide" and self.process.kind != "vp":
+            raise ValueError("a guide learns on a vp process; say process.kind: vp")
+        return self
 
 
 def make_config(values: dict[str, Any], where: str = "the config") -> TrainConfig:

@@ -107,9 +107,10 @@ class _Run:
         self.main: bool = accelerator.is_main_process
         self.null = null_class(config, images) if config.task == "denoiser" else None
         self.test = _read_test(config)
-        self.data_id = (
-            f"{tuple(images.images.shape)} crc {zlib.crc32(images.images.numpy().data):08x}"
-        )
+        check = zlib.crc32(images.images.numpy().data)
+        if images.labels is not None:
+            check = zlib.crc32(images.labels.numpy().data, check)
+        self.data_id = f"{tuple(images.images.shape)} crc {check:08x}"
         torch.manual_seed(config.run.seed)
         layout = torch.channels_last if config.run.channels_last else torch.contiguous_format
         self.network: nn.Module = build_network(config, images)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from diffdescent.base.errors import UserError
@@ -42,12 +43,14 @@ def build_network(config: TrainConfig, images: ImageSet) -> nn.Module:
         )
     try:
         network = _construct(config, images)
+        _try(network, images.shape)
     except (UserError, MemoryError):
         raise
     except Exception as error:  # whatever odd values make of the constructor
         raise UserError(
-            f"The network refuses the recipe's model: section ({reason(error)}); compare with"
-            " configs/."
+            f"The network refuses the recipe's model: section, or images of {images.shape[1]} ×"
+            f" {images.shape[2]} ({reason(error)}); compare with configs/, and give data.size a"
+            " side that each level can halve."
         ) from error
     if config.init_from is not None:
         _initialise(network, Path(config.init_from))
@@ -87,6 +90,21 @@ def _construct(config: TrainConfig, images: ImageSet) -> nn.Module:
         **options,
     )
     return network
+
+
+@torch.no_grad()
+def _try(network: nn.Module, shape: tuple[int, ...]) -> None:
+    """Compute one image: sides that a U-Net cannot halve, say, show only then."""
+    network.eval()
+    x, zero = torch.zeros(1, *shape), torch.zeros(1, dtype=torch.long)
+    if isinstance(network, FeatureNet):
+        network(x)
+    elif isinstance(network, GuideNet):
+        network(x, zero.float())
+    else:
+        known = getattr(network, "class_embedding", None) is not None
+        network(x, zero, class_labels=zero if known else None)
+    network.train()
 
 
 def _initialise(network: nn.Module, source: Path) -> None:

@@ -132,6 +132,8 @@ class Report:
         if not self.path.exists():
             return
         kept = [entry for entry in self._entries() if entry["step"] <= step]
+        losses = [entry["loss"] for entry in kept if isinstance(entry.get("loss"), float)]
+        self.last_loss = losses[-1] if losses else self.last_loss
         self._measured |= {entry["step"] for entry in kept if "loss" not in entry}
         self._rewrite(kept)
 

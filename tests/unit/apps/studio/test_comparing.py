@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import shlex
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +21,7 @@ from diffdescent.apps.studio.comparing import Comparison, Mistakes
 from diffdescent.apps.studio.converged import Distance, Solutions
 from diffdescent.apps.studio.exports import film, picture, record
 from diffdescent.apps.studio.models import Models
+from diffdescent.apps.studio.page.compare import _png
 from diffdescent.apps.studio.preparing import Setting
 from diffdescent.apps.studio.snippets import snippets
 from diffdescent.apps.studio.state import Lane, State
@@ -168,7 +170,7 @@ def test_snippets_make_the_same_images(
 ) -> None:
     lane = done.lanes[1]
     assert lane.images is not None
-    text = snippets(done.setting, done.setting.state.lanes[1], lane.run, "cifar10-mixture")
+    text = snippets(done.setting, 1, "cifar10-mixture")
     names: dict[str, object] = {}
     exec(text.python, names)
     result = names["result"]
@@ -185,7 +187,7 @@ def test_snippets_make_the_same_images(
 def test_the_line_for_diffusers_runs() -> None:
     diffusers = pytest.importorskip("diffusers")
     made = compared(SMALL)
-    text = snippets(made.setting, SMALL.lanes[1], made.lanes[1].run, "cifar10-mixture").diffusers
+    text = snippets(made.setting, 1, "cifar10-mixture").diffusers
 
     class Pipe:
         scheduler = diffusers.DDIMScheduler()
@@ -210,3 +212,27 @@ def test_exports(done: Comparison) -> None:
     assert [lane["record"]["recipe"] for lane in found["lanes"]] == [
         str(lane.run.asked) for lane in done.lanes
     ]
+
+
+def test_a_grid_that_drops_levels_is_copied_with_the_steps_that_were_asked() -> None:
+    made = compared(State(lanes=(Lane("ddim", "quadratic", 64),), counted="steps", images=1))
+    (lane,) = made.lanes
+    assert lane.run.grid.steps < 64
+    assert "--steps 64 " in snippets(made.setting, 0, "cifar10-mixture").command
+
+
+def test_a_comparison_without_any_image_has_nothing_to_save(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object, **__: object) -> Iterator[None]:
+        raise UserError("the model failed")
+        yield
+
+    made = compared(SMALL)
+    monkeypatch.setattr("diffdescent.apps.studio.comparing.watch", fail)
+    for _ in made.steps():
+        pass
+    assert made.finished
+    data, name, said = _png(made)
+    assert (data, name) == ("", "")
+    assert "nothing to save" in said

@@ -71,6 +71,13 @@ def test_openpose_folder_and_zip_hold_the_same_persons(tmp_path: Path) -> None:
     np.testing.assert_array_equal(one.joints, folder.joints)
 
 
+def test_openpose_files_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for name in ("a/1_keypoints.json", "b/1_keypoints.json"):
+            archive.writestr(name, openpose(PERSON))
+    assert read_poses(tmp_path / "all.zip").images == ("a/1", "b/1")
+
+
 def test_coco_annotations_detections_and_npz(tmp_path: Path) -> None:
     flat = [v for j in range(17) for v in (j, 2 * j, 2 if j % 3 else 0)]
     annotations = {

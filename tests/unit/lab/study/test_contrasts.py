@@ -212,6 +212,10 @@ def test_in_the_report(make: Make, tmp_path: Path) -> None:
     wrong = make(contrasts=[{"name": "C", "of": {"templat": "x"}, "against": {"sampler": "ddim"}}])
     with pytest.raises(UserError, match=r"Unknown column .* 'templat'; did you mean 'template'"):
         prepare(wrong, tmp_path / "wrong")
+    row = {"name": "a", "cells": {"samplr": "ddim"}, "values": [1.0]}
+    table = {"table": "T", "by": "metric", "columns": ["rmse"], "rows": [row]}
+    with pytest.raises(UserError, match=r"Unknown column .* 'samplr'; did you mean 'sampler'"):
+        prepare(make(published=[table]), tmp_path / "wrong")
 
 
 def test_a_trade_off_is_drawn_for_two_metrics(make: Make, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from diffdescent.lab.study.recommendation import _sentence
 from diffdescent.lab.study.rivals import rivals
 from diffdescent.lab.study.shards import Task
 from diffdescent.lab.study.summary import Line, Ranked
+from diffdescent.lab.study.worker import cast
 from diffdescent.models.flowmap import exact_solution
 from tests.unit.lab.study.conftest import Make
 
@@ -161,6 +162,16 @@ def test_compare_in_python(tmp_path: Path) -> None:
     )
     assert len(named.results.lines) == 2
     assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_a_study_in_another_precision_leaves_the_caller_s_model_alone() -> None:
+    network = torch.nn.Conv2d(1, 1, 3, padding=1)
+    model = dd.Network(lambda x, t, cond: network(x), VP.named(), shape=(1, 8, 8))
+    with pytest.raises(UserError, match="dtype bf16 is for networks"):
+        cast(model, "bf16")
+    mine = dd.Network(network, VP.named(), shape=(1, 8, 8))
+    assert cast(mine, "bf16", given=True).dtype == torch.bfloat16  # type: ignore[attr-defined]
+    assert network.weight.dtype == torch.float32
 
 
 def labelled(**options: Any) -> dd.Network:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -239,3 +241,13 @@ def test_a_narrow_terminal_keeps_the_scores(
     text = capsys.readouterr().out
     assert all(row[place].text in text for row in table.rows)
     assert "Not shown in 80 columns: FLOPs/image, s/image, Steps" in text
+
+
+def test_a_cell_that_lacks_the_first_metric_is_in_the_table(make: Make, tmp_path: Path) -> None:
+    """As one without labels lacks the share of the class asked for."""
+    results = execute(make(nfe=[4], metrics=["swd", "rmse"]), tmp_path / "out")
+    first, second = results.lines
+    metrics = {key: value for key, value in second.metrics.items() if key != "swd"}
+    found = replace(results, lines=(first, replace(second, metrics=metrics)))
+    ranks = [row[1].text for row in ranked_table(found).rows]
+    assert ranks == ["1", "–"]

@@ -16,7 +16,6 @@ from diffdescent.lab.theory.constrained import (
     SetDenoiser,
     alternating_projections,
     constrained_descent,
-    friedrichs_cosine,
     levels,
     predicted,
 )
@@ -109,6 +108,14 @@ def test_rows_are_complete_and_can_be_written() -> None:
         if row.sampler == "ddim" and "sphere" not in row.case:
             assert row.kept == pytest.approx(row.predicted, rel=5e-3)
             assert row.projections == pytest.approx(row.von_neumann, rel=5e-3)
+
+
+def friedrichs_cosine(a: Subspace, b: Subspace) -> float:
+    """cos θ of the smallest angle between two subspaces once what they share is left out; 0 where
+    one holds the other."""
+    cosines = torch.linalg.svdvals(a.basis.T @ b.basis)
+    apart = cosines[cosines < 1 - 1e-9]
+    return float(apart.max()) if len(apart) else 0.0
 
 
 def test_angles_and_spaces() -> None:

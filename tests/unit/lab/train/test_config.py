@@ -37,6 +37,8 @@ def test_overrides_are_yaml_values(tmp_path: Path, values: dict[str, Any]) -> No
         ("run.step=7", r"run\.step: extra inputs"),
         ("run.steps=-1", r"run\.steps: input should be greater than 0"),
         ("loss.prediction=x0", r"loss\.prediction.*'eps' or 'v'"),
+        ("optimizer.betas=[0.9,1.0]", r"optimizer\.betas\.1: input should be less than 1"),
+        ("run.seed=18446744073709551616", r"run\.seed: input should be less than"),
         ("run.steps", "says no value"),
         ("out.steps=3", "not a section"),
     ],
@@ -46,6 +48,12 @@ def test_bad_settings_are_named(
 ) -> None:
     with pytest.raises(UserError, match=message):
         load_config(write_recipe(tmp_path / "a.yaml", values), [override])
+
+
+def test_a_guide_is_of_a_vp_process(tmp_path: Path, values: dict[str, Any]) -> None:
+    recipe = write_recipe(tmp_path / "a.yaml", {**values, "task": "guide"})
+    with pytest.raises(UserError, match=r"a guide learns on a vp process; say process\.kind: vp"):
+        load_config(recipe, ["process.kind=edm"])
 
 
 def test_what_is_no_recipe(tmp_path: Path) -> None:

@@ -208,8 +208,12 @@ def test_a_checkpoint_of_another_config_is_refused_by_name(values: dict[str, Any
 
 
 def test_a_checkpoint_of_other_images_is_refused(values: dict[str, Any], data: Path) -> None:
+    images = np.load(data)["arr_0"]
     train(make_config(values), quiet=True)
     np.savez(data, np.zeros((20, 8, 8, 3), np.uint8), np.arange(20) % 2)
+    with pytest.raises(UserError, match="trained on other images"):
+        train(make_config(values), quiet=True)
+    np.savez(data, images, 1 - np.arange(20) % 2)  # the same ones, called by other names
     with pytest.raises(UserError, match="trained on other images"):
         train(make_config(values), quiet=True)
 
@@ -312,12 +316,49 @@ def test_labels_that_are_missing(values: dict[str, Any], data: Path) -> None:
 
 
 def test_a_network_that_cannot_be_built(values: dict[str, Any]) -> None:
+    right = dict(values["model"])
     values["model"]["norm_num_groups"] = 5
     with pytest.raises(UserError, match=r"refuses the recipe's model: section"):
         train(make_config(values), quiet=True)
     values["model"] = {"blocks": 3}
     with pytest.raises(UserError, match=r"refuses the recipe's model: section"):
         train(make_config(values), quiet=True)
+    values["model"] = {**right, "block_out_channels": [0, 8]}
+    with pytest.raises(UserError, match=r"refuses the recipe's model: section"):
+        train(make_config(values), quiet=True)
+
+
+def test_images_that_the_network_cannot_take(values: dict[str, Any], data: Path) -> None:
+    values["data"]["shift"] = 8
+    with pytest.raises(UserError, match=r"data\.shift=8 is as much as the images are large"):
+        train(make_config(values), quiet=True)
+    np.savez(data, np.zeros((4, 9, 9, 3), np.uint8), np.arange(4) % 2)
+    values["data"]["shift"] = 0
+    with pytest.raises(UserError, match=r"or images of 9 × 9 .* each level can halve"):
+        train(make_config(values), quiet=True)
+
+
+def test_the_check_of_a_compiler_moves_no_running_mean(
+    values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the run goes on: it then is checked a second time."""
+    values.update(task="features", model={"widths": [4, 4, 4, 4]})
+    train(make_config(values), quiet=True)
+    monkeypatch.setattr(torch, "compile", lambda network: network)
+    found = [load_checkpoint(Path(values["out"]) / "checkpoint.pt")["model"]]
+    for name, cuts in (("-whole", [6]), ("-cut", [2, 6])):
+        again = {**values, "out": values["out"] + name}
+        for steps in cuts:
+            again["run"] = {**values["run"], "compile": True, "steps": steps}
+            train(make_config(again), quiet=True)
+        found.append(load_checkpoint(Path(again["out"]) / "checkpoint.pt")["model"])
+    for name, value in found[0].items():
+        assert all(torch.equal(other[name], value) for other in found[1:]), name
+
+
+def test_a_finished_run_says_its_last_loss_again(values: dict[str, Any]) -> None:
+    first = train(make_config(values), quiet=True)
+    assert train(make_config(values), quiet=True).loss == pytest.approx(first.loss, abs=1e-6)
 
 
 def test_tensorboard_is_asked_for_by_name_when_missing(

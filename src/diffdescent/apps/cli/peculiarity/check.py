@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from diffdescent.base.csv_text import csv_text
 from diffdescent.base.errors import UserError
 
 from ..options import Device, OverwriteFolder, Quiet
@@ -133,15 +132,14 @@ def _print(readings: Sequence[Reading], memory: Memory | None) -> None:
 
 
 def _text(readings: Sequence[Reading]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(("figures", "n", *(f"{what}{x}" for what in ("wrong", "peculiar", "unreadable")
-                                       for x in ("", "_low", "_high"))))  # fmt: skip
+    kinds = ("wrong", "peculiar", "unreadable")
+    names = (f"{what}{x}" for what in kinds for x in ("", "_low", "_high"))
+    table: list[Sequence[object]] = [("figures", "n", *names)]
     for r in readings:
         shares = [
             f"{x:.4g}"
             for s in (r.wrong, r.peculiar, r.unreadable)
             for x in (s.value, s.low, s.high)
         ]
-        writer.writerow((r.name, r.wrong.total, *shares))
-    return text.getvalue()
+        table.append((r.name, r.wrong.total, *shares))
+    return csv_text(table)

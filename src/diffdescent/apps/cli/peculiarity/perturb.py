@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +14,8 @@ from ..terminal import console as plain_console
 from .options import Clusters
 
 if TYPE_CHECKING:
-    from diffdescent.lab.peculiarity.perturb import Effect
+    from diffdescent.base.csv_text import csv_text
+from diffdescent.lab.peculiarity.perturb import Effect
 
 
 def perturb(
@@ -67,24 +66,8 @@ def perturb(
 
 
 def _text(found: Sequence[Effect]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(
-        (
-            "change",
-            "k",
-            "n",
-            "rises",
-            "low",
-            "high",
-            "p",
-            "caught",
-            "caught_low",
-            "caught_high",
-            "before",
-            "after",
-        )
-    )
+    names = "change k n rises low high p caught caught_low caught_high before after"
+    table: list[Sequence[object]] = [names.split()]
     for e in found:
         shares = (
             e.rises.value,
@@ -95,7 +78,7 @@ def _text(found: Sequence[Effect]) -> str:
             e.caught.low,
             e.caught.high,
         )
-        writer.writerow(
+        table.append(
             (e.change, e.k, e.rises.total, *(f"{s:.4g}" for s in (*shares, e.before, e.after)))
         )
-    return text.getvalue()
+    return csv_text(table)

@@ -105,10 +105,7 @@ class CompareTab:
             return self._refused(mistakes.sentences)
         state = setting.state
         model = state.model or fields.models.first
-        copied = [
-            snippets(setting, one, run.run, model)
-            for one, run in zip(state.lanes, comparison.lanes, strict=True)
-        ]
+        copied = [snippets(setting, number, model) for number in range(len(state.lanes))]
         return [comparison, 1, *_written(copied), *fields.sentences({})]
 
     def work(self, comparison: Comparison) -> Iterator[list[str]]:
@@ -157,7 +154,8 @@ def _download(button: gr.Button, make: Any, kept: gr.State, status: gr.HTML) -> 
 
 
 def _saved(comparison: Comparison | None, make: Any, kind: str, name: str) -> tuple[Any, str, Any]:
-    if comparison is None or not comparison.finished:
+    shown = comparison is not None and any(lane.frames for lane in comparison.lanes)
+    if comparison is None or not comparison.finished or not shown:
         return "", "", note("There is nothing to save yet; run a comparison to its end first.")
     return data_address(make(comparison), kind), name, gr.skip()
 

@@ -9,9 +9,7 @@ from typing import Any
 
 from ..gather import Results
 from ..metrics import lower_is_better, title
-from ..summary import Ranked, flops_text, metrics_in, ranked, varying
-
-DESCRIBING = ("grid", "guidance", "labels")
+from ..summary import DESCRIBING, Line, Ranked, flops_text, metrics_in, ranked, varying
 
 
 @dataclass(frozen=True)
@@ -54,19 +52,26 @@ def ranked_table(results: Results) -> Table:
     columns += [Column(metric_head(m)) for m in metrics]
     columns += [Column("Behind the best"), Column("s/image"), Column("FLOPs/image")]
     marked = {m: {id(r.line) for r in ranked(lines, m) if r.tied} for m in metrics}
-    rows = [_row(one, describing, metrics, marked) for one in ranked(lines, metrics[0])]
+    first = ranked(lines, metrics[0])
+    placed = {id(one.line) for one in first}
+    rows = [_row(one.line, one, describing, metrics, marked) for one in first]
+    # A cell whose labels, say, leave the first metric without meaning has no rank.
+    rows += [_row(o, None, describing, metrics, marked) for o in lines if id(o) not in placed]
     return Table(tuple(columns), tuple(rows))
 
 
 def _row(
-    one: Ranked, describing: Sequence[str], metrics: Sequence[str], marked: dict[str, set[int]]
+    line: Line,
+    one: Ranked | None,
+    describing: Sequence[str],
+    metrics: Sequence[str],
+    marked: dict[str, set[int]],
 ) -> Any:
-    line = one.line
     asked, used = line.columns["nfe_asked"], line.columns["nfe"]
     evaluations = f"{used} of {asked}" if asked is not None and asked != used else str(used)
     entries = [
         Entry(str(line.budget), line.budget),
-        Entry(str(one.rank), one.rank),
+        Entry("–", 1e308) if one is None else Entry(str(one.rank), one.rank),
         Entry(line.title, line.title),
     ]
     entries += [Entry(_shortly(line.columns[name]), str(line.columns[name])) for name in describing]
@@ -77,7 +82,9 @@ def _row(
             entries.append(Entry("–", 1e308))
         else:
             entries.append(Entry(str(estimate), estimate.value, id(line) in marked[metric]))
-    entries.append(Entry(str(one.behind) if one.behind.value else "–", _last(one.behind.value)))
+    behind = 0.0 if one is None else one.behind.value
+    place = 1e308 if one is None else _last(behind)
+    entries.append(Entry(str(one.behind) if one is not None and behind else "–", place))
     entries += [
         Entry(f"{line.seconds:.3g}", line.seconds),
         Entry(flops_text(line.flops).strip(), line.flops),

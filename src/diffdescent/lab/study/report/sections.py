@@ -10,8 +10,7 @@ from ..config import StudyConfig
 from ..contrasts import Contrasted, Gap
 from ..gather import Results
 from ..published import Beside, Compared
-from ..summary import Line, flops_text, metrics_in, spreads, varying
-from .ranking import DESCRIBING
+from ..summary import DESCRIBING, Line, flops_text, metrics_in, spreads, varying
 
 PAIRED = (
     "Samples of one number have the same noise in all cells, so what differs is told by 95 %"
