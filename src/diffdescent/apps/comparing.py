@@ -19,6 +19,7 @@ from diffdescent.base.words import counted
 from diffdescent.core.calls import check_call
 from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
+from diffdescent.core.recipe import Recipe
 from diffdescent.models import load_model
 from diffdescent.models.adapt import as_model
 
@@ -55,11 +56,13 @@ class Comparison:
 
     @property
     def summary(self) -> str:
-        """A sentence for each number of evaluations, and the lines to copy."""
-        return "\n".join(
-            "\n".join([one.sentence, *(f"  {place}: {line}" for place, line in one.lines)])
+        """A sentence for each number of evaluations, the lines to copy, and what to beware of."""
+        found = [
+            line
             for one in self.recommendations
-        )
+            for line in (one.sentence, *(f"  {place}: {text}" for place, text in one.lines))
+        ]
+        return "\n".join([*found, *(f"Note: {text}" for text in self.results.remarks)])
 
 
 def study_of(net: Predictor, values: dict[str, Any], also: Sequence[str] = ()) -> StudyConfig:
@@ -128,18 +131,18 @@ def _seen(net: Predictor) -> bool:
 )
 def compare(
     model: Predictor | str,
-    samplers: str | Sequence[str] | None = None,
+    samplers: str | Sequence[str | Recipe] | Recipe | None = None,
     *,
     nfe: Sequence[int] | int | None = None,
     also: Sequence[str] = (),
     guidance: str = "none",
-    labels: str | None = None,
+    labels: str | int | Sequence[int] | None = None,
     prompts: Sequence[str] | None = None,
     pipeline: Mapping[str, Any] | None = None,
     n: int | None = None,
     seed: int = 0,
     reference: str | Path | None = None,
-    metrics: Sequence[str] | None = None,
+    metrics: str | Sequence[str] | None = None,
     features: str = "cifar10-features",
     solution: int = 64,
     micro_batch: int | None = None,
@@ -152,19 +155,20 @@ def compare(
     Args:
         model: a :class:`Predictor` (wrap a module with :class:`diffdescent.Network`), a bundled
             name, a checkpoint folder, or with ``prompts`` a text-to-image pipeline folder.
-        samplers: recipes, ``"ge @ loglinear"`` with a grid; None: the fixed ones that suit the
-            model on several grids each, and the calibrated ones that were fitted to it.
+        samplers: recipes or their texts, ``"ge @ loglinear"`` with a grid; None: the
+            fixed ones that suit the model on several grids each, and the calibrated ones that were
+            fitted to it.
         nfe: network evaluations, (5, 10) by default.
         also: further samplers, such as ``"calibrated('mine.json')"``.
         guidance: a guidance text for all samplers.
-        labels: labels of the samples in turn, as a text; None goes round over all classes that the
-            model names.
+        labels: labels of the samples in turn, as a text or as numbers; None goes round over all
+            classes that the model names.
         prompts: texts for a text-to-image folder, in turn over the samples.
         pipeline: options of such a folder's pipeline, such as ``guidance_scale``.
         n: how many images; None is the comparison's own choice.
         seed: of the noise.
         reference: images or statistics to compare with, for Fréchet distances; None needs none.
-        metrics: which ones; None: all that apply.
+        metrics: which ones, as a list or a text with commas; None: all that apply.
         features: what looks at the images.
         solution: levels of the own solution, which is checked against twice as many.
         micro_batch: how many samples the network sees at once.
@@ -187,14 +191,14 @@ def compare(
     values: dict[str, Any] = {
         "title": f"Samplers compared on {name}",
         "model": name,
-        "samplers": samplers,
+        "samplers": _texts(samplers),
         "nfe": nfe if nfe is None or isinstance(nfe, int) else list(nfe),
         "guidance": guidance,
-        "labels": labels,
+        "labels": labels if labels is None or isinstance(labels, str) else _numbers(labels),
         "n": n,
         "seeds": [seed],
         "reference": None if reference is None else str(reference),
-        "metrics": None if metrics is None else list(metrics),
+        "metrics": metrics if metrics is None or isinstance(metrics, str) else list(metrics),
         "features": features,
         "solution": solution,
         "micro_batch": micro_batch,
@@ -216,6 +220,18 @@ def compare(
     return Comparison(results)
 
 
+def _texts(samplers: str | Sequence[str | Recipe] | Recipe | None) -> str | list[str] | None:
+    if samplers is None or isinstance(samplers, (str, Recipe)):
+        return None if samplers is None else str(samplers)
+    return [str(one) for one in samplers]
+
+
+def _numbers(labels: int | Sequence[int]) -> str:
+    """Labels as a study has them."""
+    found = [labels] if isinstance(labels, int) else list(labels)
+    return ",".join(map(str, found))
+
+
 def loaded(
     model: Predictor | str,
     prompts: Sequence[str] | None,
@@ -228,11 +244,6 @@ def loaded(
     Raises:
         UserError: a bare module, and prompts of what takes none.
     """
-    if isinstance(model, torch.nn.Module) and not hasattr(model, "process"):
-        raise UserError(
-            "A module does not say what it predicts at which noise levels; wrap it:"
-            " dd.Network(module, process=dd.VP.named('linear'), kind='eps', shape=(3, 32, 32))."
-        )
     given = {key: value for key, value in (pipeline or {}).items() if value is not None}
     if prompts is not None:
         if not isinstance(model, str):

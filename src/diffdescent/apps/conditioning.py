@@ -63,6 +63,11 @@ def read_inputs(network: Path, files: Files) -> tuple[Inputs, list[str]]:
             without a tokenizer, an image without a mask, images of another size than the network's,
             and entries of different numbers.
     """
+    if not (network / "config.json").is_file():
+        raise UserError(
+            f"{network} is not the folder of a converted network; convert a super-resolution, GLIDE"
+            " or inpainting checkpoint first: diffdescent convert CHECKPOINT --out FOLDER."
+        )
     settings = read_settings(network)
     texts = prompt_or_file(files.prompt, files.prompts)
     if texts is None and files.prompt is not None:

@@ -32,6 +32,7 @@ def unknown(kind: str, name: str, allowed: Iterable[str], also: Iterable[str] = 
     """The error for a name that does not exist: the nearest names (among ``also`` too), then all
     that are allowed."""
     names = sorted(allowed)
-    near = get_close_matches(name, [*names, *also], n=3, cutoff=0.5)
+    spelt = {one.lower(): one for one in (*also, *names)}
+    near = [spelt[one] for one in get_close_matches(name.lower(), spelt, n=3, cutoff=0.5)]
     hint = f"; did you mean {' or '.join(repr(n) for n in near)}?" if near else "."
     return UserError(f"Unknown {kind} {name!r}{hint} Allowed: {', '.join(names)}.")

@@ -37,10 +37,13 @@ def import_module(name: str) -> None:
             raise ImportError("a module's whole name is needed, such as mine or package.mine")
         importlib.import_module(name)
     except ImportError as error:
-        raise UserError(
-            f"The module {name!r} cannot be imported ({error}); install it, or put its folder on"
-            " PYTHONPATH."
-        ) from None
+        there = f"{name}.py"
+        mend = (
+            f"for the file of this folder write {there}"
+            if Path(there).is_file()
+            else "install it, put its folder on PYTHONPATH, or give the path of its file"
+        )
+        raise UserError(f"The module {name!r} cannot be imported ({error}); {mend}.") from None
 
 
 def _import_file(path: Path) -> None:

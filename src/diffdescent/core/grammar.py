@@ -175,6 +175,24 @@ def bind(
     return values
 
 
+def construct(
+    what: str, name: str, cls: type[K], positional: list[object], named: dict[str, object]
+) -> K:
+    """An object of ``cls`` by the options of a text.
+
+    Raises:
+        UserError: wrong options and values, and an option without a default that is not given.
+    """
+    values = bind(what, name, options_of(cls), positional, named)
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]  # a dataclass, as registered
+        given = field.name in values or not field.init
+        if not given and field.default is field.default_factory is dataclasses.MISSING:
+            raise UserError(
+                f"{what} {name!r} needs its {field.name}; write {name}({field.name}=…)."
+            )
+    return cls(**values)
+
+
 def read_value(text: str) -> object:
     """One value: a number, ``true``, ``none``, a word, a text in quotes or a list.
 
@@ -256,4 +274,4 @@ def _element(reader: Reader, kind: str, table: Mapping[str, type[K]]) -> K:
     if normal(name) not in table:
         raise unknown(kind, name, table)
     cls = table[normal(name)]
-    return cls(**bind(f"The {kind}", name, options_of(cls), positional, named))
+    return construct(f"The {kind}", name, cls, positional, named)

@@ -53,10 +53,15 @@ class Namespace:
     def frozen(self, kind: str, name: str) -> Callable[[C], C]:
         """What decorates a class of frozen options: checks it, adds it to the table of its ``kind``
         and gives it its ``name``. Raises :class:`UserError` as :meth:`add`, and for a class that is
-        not a frozen dataclass."""
+        not a frozen dataclass or lacks a method."""
 
         def add(cls: C) -> C:
             check_frozen(cls)
+            if lacking := sorted(getattr(cls, "__abstractmethods__", ())):
+                raise UserError(
+                    f"{cls.__name__} lacks {' and '.join(lacking)}, which every {kind} has; write"
+                    " the method."
+                )
             self.add(kind, name, cls)
             cls.name = name
             return cls

@@ -110,6 +110,8 @@ class _Described:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.label_count is not None and self.label_count < 1:
+            raise UserError(f"label_count must be at least 1 or None, not {self.label_count}.")
         module = getattr(self, "module", None)
         if not callable(module):
             raise UserError(
@@ -163,6 +165,11 @@ class Network(_Described):
     def __post_init__(self) -> None:
         if isinstance(self.kind, str) and self.kind not in KINDS:
             raise unknown("prediction type", self.kind, KINDS)
+        if self.shape is not None and (not self.shape or min(self.shape) < 1):
+            raise UserError(
+                f"A network's shape is that of one sample, (channels, height, width) for images,"
+                f" each at least 1, not {tuple(self.shape)}."
+            )
         super().__post_init__()
 
     def __call__(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Prediction:

@@ -127,6 +127,7 @@ class CoarseSolution(Note, kind="coarse solution"):
     def __str__(self) -> str:
         return (
             f"the model's own solution, on {self.levels} levels, is known to {self.error:.2g} only,"
-            f" and a sampler lies {self.nearest:.2g} from it: give --solution {2 * self.levels}"
-            " before believing differences of that size"
+            f" and a sampler lies {self.nearest:.2g} from it: give more levels (--solution"
+            f" {2 * self.levels}, solution={2 * self.levels} in Python) before believing"
+            " differences of that size"
         )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.words import shown
 from diffdescent.core.model_info import info
 from diffdescent.core.namespace import Namespace
 from diffdescent.core.options import In, Options
@@ -167,7 +168,12 @@ class Gradient(Element):
 
     def apply(self, model: Predictor, guide: Guide | None) -> Applied:
         assert self.shift != "auto"
-        chosen = self.guide(model, guide)
+        chosen: object = self.guide(model, guide)
+        if not callable(chosen):
+            raise UserError(
+                f"The guidance {self.name!r} gave {shown(chosen)} for a guide; let its method guide"
+                " return a function (x, point, labels) → gradient, such as Energy(…)."
+            )
         return (
             Guided(
                 model,

@@ -46,7 +46,14 @@ def gradient_of(
     """
     with torch.enable_grad():
         leaf = x.detach().to(dtype or x.dtype).requires_grad_()
-        values = value(leaf)
+        values: object = value(leaf)
+        if not isinstance(values, Tensor):
+            found = (
+                "None (is a return missing?)" if values is None else f"a {type(values).__name__}"
+            )
+            raise UserError(
+                f"{what} must give one number a sample, a tensor of shape ({len(x)},), not {found}."
+            )
         if values.shape != x.shape[:1]:
             raise UserError(
                 f"{what} must give one number a sample, shape ({len(x)},), not"

@@ -19,9 +19,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from diffdescent.base.errors import UserError, unknown
-from diffdescent.core.grammar import Reader, bind, print_element
+from diffdescent.core.grammar import Reader, construct, print_element
 from diffdescent.core.guidance_terms import Shift
-from diffdescent.core.options import options_of
 from diffdescent.core.predict import Predictor
 from diffdescent.core.process import Process
 from diffdescent.core.recipe import Recipe, default_grid, parse_grid
@@ -94,7 +93,7 @@ def parse_guidance(text: str) -> Guidance:
         if name not in SOURCES and name not in ACTIONS:
             raise unknown("guidance", name, [*SOURCES, *ACTIONS])
         cls = SOURCES[name] if name in SOURCES else _action(name, elements)
-        elements.append(cls(**bind("The guidance", name, options_of(cls), positional, named)))
+        elements.append(construct("The guidance", name, cls, positional, named))
         _check_place(elements)
         if not reader.take("|"):
             break
@@ -109,7 +108,7 @@ def _action(name: str, before: list[Element | Transform]) -> type[Any]:
     source = next((e for e in reversed(before) if e.name in SOURCES), None)
     if source is None:
         raise UserError(
-            f"{name} acts on a guidance and stands after it; write for example 'classifier(scale=2)"
+            f"{name} acts on a guidance and stands after it; write for example 'cfg(scale=4)"
             " | pxp'."
         )
     if isinstance(source, FreePlus):
@@ -128,6 +127,8 @@ def _action(name: str, before: list[Element | Transform]) -> type[Any]:
 def _check_place(elements: list[Element | Transform]) -> None:
     """Whether the last of ``elements`` makes sense after the others."""
     *before, last = elements
+    if isinstance(last, Free) and any(type(one) is type(last) for one in before):
+        raise UserError(f"{last.name} stands twice for one guidance; write it once.")
     if isinstance(last, Free) and before:
         raise UserError(
             f"{last.name} asks the network itself and comes first, once; put {before[0].name}"

@@ -66,7 +66,8 @@ def test_the_command_of_each_cell_has_it(folder: Path, tiny: Path) -> None:
     assert program == "diffdescent"
     assert same[:3] == ["--import", "./two_step.py", "compare"]
     run(*same, "--quiet")
-    assert polars.read_csv(folder / "cell" / "table.csv")["value"].equals(there["value"])
+    (made,) = folder.glob("cell-*/table.csv")
+    assert polars.read_csv(made)["value"].equals(there["value"])
 
 
 def test_workers_of_ray_import_it(folder: Path, tiny: Path) -> None:
@@ -91,6 +92,7 @@ def test_workers_of_ray_import_it(folder: Path, tiny: Path) -> None:
     [
         ("no_such_module", "The module 'no_such_module' cannot be imported"),
         (".relative", "The module '.relative' cannot be imported"),
+        ("written", "for the file of this folder write written.py"),
         ("nowhere.py", "There is no file .*nowhere.py"),
         ("json.py", "there is another module 'json'; rename the file"),
         ("lacking.py", "No module named 'no_such_module'.*install what it imports"),
@@ -99,6 +101,7 @@ def test_workers_of_ray_import_it(folder: Path, tiny: Path) -> None:
 def test_what_cannot_be_imported_is_one_sentence(folder: Path, name: str, message: str) -> None:
     (folder / "json.py").write_text("")
     (folder / "lacking.py").write_text("import no_such_module\n")
+    (folder / "written.py").write_text("")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "path", list(sys.path))
         error = run("--import", name, "list", code=2).stderr

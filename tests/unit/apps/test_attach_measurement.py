@@ -112,6 +112,8 @@ def test_what_a_pipeline_cannot_do_is_said() -> None:
     for method in ("dps", "pigdm", "mmps", "ddrm", "hqs", "pocs", "admm"):
         with pytest.raises(UserError, match="attach one of ddnm, diffpir, reddiff"):
             attach(pipe, y=photo, method=method)
+    with pytest.raises(UserError, match=r"y is a tensor .* not of type ndarray"):
+        attach(pipe, y=photo.numpy())  # type: ignore[arg-type]
     with pytest.raises(UserError, match="Say what to attach"):
         attach(pipe)
 

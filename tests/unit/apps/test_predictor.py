@@ -128,7 +128,7 @@ def test_the_lines_of_a_comparison_repeat_what_was_measured(tmp_path: Path) -> N
         prompts=PROMPTS[:1],
         nfe=8,
         n=1,
-        solution=9,
+        solution=64,
         resamples=0,
         metrics=["solution_rmse"],
     )
@@ -145,6 +145,6 @@ def test_the_lines_of_a_comparison_repeat_what_was_measured(tmp_path: Path) -> N
         warnings.simplefilter("ignore")  # of the level that is left out
         made.scheduler.set_timesteps(steps)
     assert len(made.scheduler.timesteps) == 8
-    assert best.python.startswith("no line")  # dd.load_model reads no such folder
+    assert str(best.python).startswith("no line")  # dd.load_model reads no such folder
     assert best.cli is not None
     assert "--label" not in best.cli  # prompts stand for labels

@@ -79,3 +79,11 @@ def test_a_mistake_inside_of_a_network_is_its_own() -> None:
 
     with pytest.raises(RuntimeError, match=r"shape|size"):
         images(wrong, "ge")
+
+
+@pytest.mark.parametrize("shape", [(), (0, 4, 4), (3, -4, 4)])
+def test_shapes_that_no_sample_has(shape: tuple[int, ...]) -> None:
+    with pytest.raises(dd.UserError, match="each at least 1"):
+        dd.Network(lambda x, t, cond: x, dd.VP.named(), shape=shape)
+    with pytest.raises(dd.UserError, match="label_count must be at least 1"):
+        dd.Network(lambda x, t, cond: x, dd.VP.named(), shape=(1, 4, 4), label_count=-1)

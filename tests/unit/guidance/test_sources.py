@@ -4,7 +4,7 @@ batches and alone."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -18,6 +18,8 @@ from diffdescent.core.process import VE, Point
 from diffdescent.core.solvers.ddim import DDIM, DDPM
 from diffdescent.guidance import CLIP, Classifier, Energy, Guided, load_guide
 from diffdescent.guidance.clip import STD, clip_pixels
+from diffdescent.guidance.elements import SOURCES, Gradient, source
+from diffdescent.guidance.guide import Guide
 from diffdescent.guidance.pretrained import NoiseAware
 from diffdescent.models.gaussian import Gaussian
 from tests.unit.guidance.models import LABELS, VP, NoGradient, mixture, run
@@ -40,6 +42,36 @@ def test_the_gradient_of_an_energy() -> None:
     by_label = Energy(lambda x, at, labels: x.flatten(1).sum(1) * labels * at.sigma)  # type: ignore[operator]
     expected = -(LABELS.double() * AT.sigma).view(-1, 1, 1, 1).expand_as(x)
     assert torch.allclose(by_label(x, AT, LABELS.double()), expected, atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("value", "found"), [(None, "None .is a return missing"), (1.5, "a float")]
+)
+def test_an_energy_that_gives_no_tensor(value: object, found: str) -> None:
+    energy = Energy(lambda x, at, labels: value)  # type: ignore[arg-type, return-value]
+    with pytest.raises(dd.UserError, match=rf"a tensor of shape \(5,\), not {found}"):
+        energy(image(), AT, None)
+
+
+def test_a_source_of_guidance_that_is_not_whole() -> None:
+    with pytest.raises(dd.UserError, match="Half lacks guide, which every guidance has"):
+
+        @source("half")
+        @dataclass(frozen=True)
+        class Half(Gradient):
+            pass
+
+    @source("nothing")
+    @dataclass(frozen=True)
+    class Nothing(Gradient):
+        def guide(self, model: dd.Predictor, given: Guide | None) -> Guide:
+            return None  # type: ignore[return-value]
+
+    try:
+        with pytest.raises(dd.UserError, match="'nothing' gave None for a guide"):
+            dd.sample("cifar10-mixture", "ddpm", guidance="nothing", steps=2, n=1)
+    finally:
+        del SOURCES["nothing"]
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])

@@ -297,7 +297,7 @@ def test_clip_from_a_folder(tmp_path: Path, clip: Any) -> None:
         ("cfgpp | pxp", "stands alone"),
         ("cfgpp | rescale", "stands alone"),
         ("classifier | cfg", "comes first"),
-        ("cfg | cfg", "comes first"),
+        ("cfg | cfg", "cfg stands twice"),
         ("cfg | pxp | rescale", "comes after rescale"),
         ("cfg | pxp | pxp", "twice"),
         ("cfg | rescale | rescale", "twice"),

@@ -501,7 +501,7 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.json").write_text("{")
     with pytest.raises(UserError, match="not JSON"):
         parse(f"calibrated('{tmp_path / 'text.json'}')")
-    with pytest.raises(UserError, match="reads a file"):
+    with pytest.raises(UserError, match=r"needs its file; write calibrated\(file=…\)"):
         parse("calibrated")
 
 

@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from diffdescent.run.calibrate import Loss
+    from diffdescent.run.calibrate.calibration import ChannelAxes
     from diffdescent.run.calibrate.local import Prior
 
 from .options import (
@@ -120,7 +121,7 @@ def calibrate(
     if texts is not None and guidance is not None:
         raise UserError("A pipeline has its own guidance; give --guidance-scale, not --guidance.")
     net, _ = loaded(model, texts, "none", device, asked)
-    aim, drawn_to = _loss(loss, device), _prior(prior)
+    aim, drawn_to, along = _loss(loss, device), _prior(prior), _axes(axes)
     parts = out.with_name(f".{out.stem}.parts")
     with Meter("calibrating", "evaluations", hidden=quiet or as_json) as meter:
 
@@ -138,7 +139,7 @@ def calibrate(
             held_out=held_out,
             teacher_levels=teacher,
             bands=bands,
-            axes=axes,
+            axes=along,
             loss=aim,
             prior=drawn_to,
             consistent=consistent,
@@ -172,6 +173,16 @@ def _loss(name: str, device: str) -> Loss:
     if name not in get_args(Kind):
         raise unknown("loss", name, (*get_args(Kind), BUNDLED, "inception:FILE"))
     return loss_of(name)
+
+
+def _axes(name: str) -> ChannelAxes:
+    from diffdescent.base.errors import unknown
+    from diffdescent.run.calibrate.calibration import ChannelAxes
+
+    if name not in get_args(ChannelAxes):
+        raise unknown("channel axes", name, get_args(ChannelAxes))
+    found: ChannelAxes = name  # type: ignore[assignment]
+    return found
 
 
 def _prior(name: str) -> Prior:

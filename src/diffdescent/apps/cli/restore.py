@@ -42,15 +42,18 @@ def restore(
     ] = None,
     noise: Annotated[
         str | None,
-        typer.Option(help="σ of the measurement's noise for images in [−1, 1]; several with ,."),
+        typer.Option(
+            help="σ of the measurement's noise for images in [−1, 1]; several with ,; default: 0."
+        ),
     ] = None,
     method: Annotated[
         str | None, typer.Option(help='Restoration methods, e.g. "ddnm; dps; diffpir".')
     ] = None,
     nfe: Annotated[
-        str | None, typer.Option(help="Network evaluations (of sample: --steps); several with ,.")
+        str | None,
+        typer.Option(help="Network evaluations (of sample: --steps); several with ,; default: 20."),
     ] = None,
-    n: Annotated[int | None, typer.Option(help="Samples of each image.")] = None,
+    n: Annotated[int | None, typer.Option(help="Samples of each image; default: 1.")] = None,
     count: Annotated[int | None, typer.Option(help="How many of the images; default: all.")] = None,
     measured: Annotated[
         bool, typer.Option("--measured", help="The images are what was measured.")

@@ -92,6 +92,12 @@ class DataTerm:
                 f" keeps to itself; attach one of {', '.join(able)}, which change the estimate."
             )
         parse_operator(operator)
+        if not isinstance(y, Tensor):
+            raise UserError(
+                "y is a tensor of values in [−1, 1], (C, H, W) or (batch, C, H, W), not of type"
+                f" {type(y).__name__}; of a Pillow image it is"
+                " torch.from_numpy(numpy.array(image)).permute(2, 0, 1) / 127.5 − 1."
+            )
         if not 0 <= noise < float("inf"):
             raise UserError(f"noise is σ_n ≥ 0, the measurement's standard deviation, not {noise}.")
         return cls(found, operator, y, float(noise), Latents.of(pipe))

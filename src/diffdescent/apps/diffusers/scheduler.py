@@ -13,6 +13,7 @@ from diffusers.schedulers.scheduling_utils import KarrasDiffusionSchedulers, Sch
 from torch import Tensor
 
 from diffdescent.base.errors import UserError
+from diffdescent.core.recipe import Recipe
 
 from .config import is_flow, kind_of, own_grid, told_at
 from .guidance import Guidance
@@ -60,7 +61,7 @@ class DescentScheduler(RunLevels, TrainingNoise, SchedulerMixin, ConfigMixin):  
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self,
-        recipe: str | None = None,
+        recipe: str | Recipe | None = None,
         grid: str | None = None,
         noise_seed: int | None = None,
         num_train_timesteps: int = 1000,
@@ -96,7 +97,7 @@ class DescentScheduler(RunLevels, TrainingNoise, SchedulerMixin, ConfigMixin):  
         max_image_seq_len: int = 4096,
         shift_terminal: float | None = None,
     ) -> None:
-        self._remember(self.preset if recipe is None else recipe)
+        self._remember(self.preset if recipe is None else str(recipe))
         check(self.config)
         self.num_inference_steps: int | None = None
         self._recipe = full_recipe(self.config)

@@ -99,8 +99,19 @@ def wrap(model: Predictor | str, width: int | None = None) -> Denoiser:
 
     Returns:
         The denoiser.
+
+    Raises:
+        UserError: what is no model; a k-diffusion denoiser becomes one by :func:`predictor`.
     """
-    return Denoiser(as_model(model), width)
+    try:
+        return Denoiser(as_model(model), width)
+    except UserError as error:
+        if not callable(model):
+            raise
+        raise UserError(
+            f"{error} A denoiser (x, sigma) → x0 runs in k-diffusion's functions as it is, and is a"
+            " model by kdiffusion.predictor(denoiser, shape=(3, 32, 32))."
+        ) from None
 
 
 @dataclass

@@ -92,8 +92,7 @@ def stack(
         if pixels.shape != first.shape:
             raise UserError(
                 f"The images in {path} differ in size: {first_name} is {_describe(first)} but"
-                f" {name} is {_describe(pixels)}; make them alike, or crop and resize all of them"
-                " with size=N."
+                f" {name} is {_describe(pixels)}; crop and resize them to one size first."
             )
         out[i] = pixels.transpose(2, 0, 1)
     return torch.from_numpy(out)

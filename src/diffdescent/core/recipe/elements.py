@@ -6,13 +6,13 @@ import re
 
 from diffdescent.base.errors import UserError, unknown
 from diffdescent.core.aliases import ALIASES, DISTILLED, SCHEDULERS, normal
-from diffdescent.core.grammar import Reader, bind
-from diffdescent.core.options import options_of
+from diffdescent.core.grammar import Reader, construct
 from diffdescent.core.solvers import FILE_SOLVERS, SOLVERS
 from diffdescent.core.transforms import TRANSFORMS, Transform
 
 from .names import resolve_alias
 
+_PHRASE = re.compile(r"[A-Za-z0-9_+.\-]+( [A-Za-z0-9_+.\-]+)+")
 _PART = re.compile(r"(?:'[^']*'|\"[^\"]*\"|[^|])*")
 """Up to the next '|' outside quotes."""
 
@@ -40,6 +40,11 @@ def read_element(text: str) -> tuple[str, list[object], dict[str, object]]:
     positional, named = reader.arguments()
     reader.skip()
     if reader.at != len(text):
+        if _PHRASE.fullmatch(text):  # a name of several words, as web interfaces have them
+            raise unknown("sampler", text, [*SOLVERS, *FILE_SOLVERS], [*ALIASES, *SCHEDULERS])
+        whole, _, options = text.partition("(")
+        if options and normal(whole.strip()) in ALIASES:
+            check_whole(whole.strip())
         raise reader.error("'|' or the end")
     return name, positional, named
 
@@ -69,7 +74,7 @@ def make_transform(
         known = [*SOLVERS, *FILE_SOLVERS, *TRANSFORMS]
         raise unknown("sampler or transform", name, known, [*ALIASES, *SCHEDULERS])
     kind = TRANSFORMS[key]
-    return kind(**bind("The transform", name, options_of(kind), positional, named))
+    return construct("The transform", name, kind, positional, named)
 
 
 def check_whole(name: str) -> None:

@@ -16,7 +16,7 @@ from diffdescent.base.errors import UserError, unknown
 from diffdescent.base.words import shown
 from diffdescent.core.aliases import GRID_ALIASES, normal
 from diffdescent.core.calls import check_call
-from diffdescent.core.grammar import Reader, bind
+from diffdescent.core.grammar import Reader, bind, construct
 from diffdescent.core.grid import GRIDS, Grid, make_grid
 from diffdescent.core.options import keywords_of, options_of
 from diffdescent.core.process import Process
@@ -53,10 +53,7 @@ def parse(text: str) -> Recipe:
             transforms.append(make_transform(name, positional, named, text))
             continue
         check_whole(name)
-        values = bind("The sampler", name, options_of(kind), positional, named)
-        if key in FILE_SOLVERS and "file" not in values:
-            raise UserError(f'{name} reads a file; write {name}("FILE.json").')
-        solver = kind(**values)
+        solver = construct("The sampler", name, kind, positional, named)
     return Recipe(solver, tuple(transforms), meaning.grid, meaning.usual_grid)
 
 

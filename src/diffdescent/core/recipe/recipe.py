@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.words import shown
 from diffdescent.core.calls import check_fields
 from diffdescent.core.grammar import print_element
 from diffdescent.core.grid import Grid
@@ -81,6 +82,11 @@ class Recipe:
     def plan(self, grid: Grid) -> Plan:
         """The rows for ``grid``, linear estimate transforms folded in."""
         plan = self.solver.plan(grid)
+        if not isinstance(plan, Plan):
+            raise UserError(
+                f"The solver {self.solver.name!r} gave {shown(plan)} for a plan; let its"
+                " plan(self, grid) return a Plan."
+            )
         for transform in self.transforms:
             if isinstance(transform, Rewrite):
                 plan = transform.rewrite(plan)

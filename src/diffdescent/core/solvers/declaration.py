@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Collection
 from difflib import get_close_matches
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from diffdescent.base.errors import UserError
 from diffdescent.core.options import In, Options, check_frozen, check_option
@@ -32,7 +33,8 @@ def check_declaration(cls: type[Any]) -> None:
             " diffdescent.core.options.Options."
         )
     check_frozen(cls)
-    options = vars(cls)["__dataclass_fields__"]  # one may be declared too: ``order``
+    # One may be an option, too: ``order``.
+    options = {field.name for field in dataclasses.fields(cast(Any, cls))}
     _refuse_misspelt(cls, options)
     for name, (hint, mend) in _NEEDED.items():
         if name not in options and not hasattr(cls, name):

@@ -148,7 +148,10 @@ class Work:
     def run(self, watch: Watch | None = None, callback: Callback | None = None) -> None:
         """Make what is missing; each file is on disk before the next one begins."""
         for cell in self.config.cells():  # a mistake in the last cell shows before the first
-            self._prepared(cell, 0, 1)
+            run = self._prepared(cell, 0, 1)
+            _, recipe = run.answering(range(len(run.samples)))
+            for move in recipe.displacements:
+                move.init(run.plan)
         self.store.claim()
         for cell in self.config.cells():
             for first, last in self._shards():

@@ -25,6 +25,7 @@ from diffdescent.base.hashes import files_hash, json_hash
 from diffdescent.evaluate import METRICS, Features, Score, make_reference
 from diffdescent.evaluate import read_reference as read_images
 from diffdescent.evaluate.notes import texts
+from diffdescent.evaluate.own_solution import CoarseSolution
 
 from . import metrics, shards, table
 from .cells import Cell
@@ -49,7 +50,8 @@ class Results:
 
     ``lines`` are its cells over all seeds, ``pictures`` the first images (k, C, H, W) of each cell
     by its key, and ``unfinished`` the cells of which shards are missing; ``remarks`` is what the
-    metrics say a reader should beware of.
+    metrics say a reader should beware of. The model's own solution is known to ``unknown`` where
+    that is too much for some distance to it, else 0.
     """
 
     study: Study
@@ -60,6 +62,7 @@ class Results:
     pictures: dict[str, npt.NDArray[np.uint8]]
     unfinished: tuple[Cell, ...]
     remarks: tuple[str, ...]
+    unknown: float = 0.0
 
 
 def gather(
@@ -97,9 +100,9 @@ def gather(
     scored, pictures = [], {}
     for count, cell in enumerate(finished):
         payloads = [_payload(task.path(study.out)) for task in by_cell[cell.key]]
-        found = _scores(study, cell, payloads, reference)
+        scores = _scores(study, cell, payloads, reference)
         seconds = float(sum(payload["seconds"] for payload in payloads)) / study.config.n
-        scored.append(table.Scored(cell, tuple(found), seconds, float(payloads[0]["flops"])))
+        scored.append(table.Scored(cell, tuple(scores), seconds, float(payloads[0]["flops"])))
         pictures[cell.key] = np.concatenate([payload["images"] for payload in payloads])
         if watch is not None:
             watch(count + 1, len(finished))
@@ -111,8 +114,11 @@ def gather(
     contrasts = tuple(contrast(one, lines, study.parameters) for one in study.config.contrasts)
     write_paired(study.out, lines, beside, contrasts)
     unfinished = tuple(cell for cell in study.cells if cell.key in lacking)
-    remarks = texts(note for one in scored for score in one.scores for note in score.notes)
-    return Results(study, frame, tuple(lines), beside, contrasts, pictures, unfinished, remarks)
+    found = [note for one in scored for score in one.scores for note in score.notes]
+    unknown = max((one.error for one in found if isinstance(one, CoarseSolution)), default=0.0)
+    return Results(
+        study, frame, tuple(lines), beside, contrasts, pictures, unfinished, texts(found), unknown
+    )
 
 
 def read_reference(study: Study) -> StudyReference:

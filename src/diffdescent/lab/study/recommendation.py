@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from diffdescent.base.words import counted
 from diffdescent.core.model_info import info
 from diffdescent.core.recipe import default_grid, parse, parse_grid
 from diffdescent.evaluate.half_sampling import LEAST
@@ -36,7 +37,8 @@ class Recommendation:
 
     ``alike`` are those that cannot be told from it, ``sentence`` says so, and the lines make images
     with it: on the command line, in Python, in a diffusers pipeline. A model that was given in
-    Python has the second line alone.
+    Python has the second line alone, and there is none where the model's own solution is not known
+    well enough to recommend anything.
     """
 
     evaluations: int
@@ -46,7 +48,7 @@ class Recommendation:
     alike: tuple[str, ...]
     sentence: str
     cli: str | None
-    python: str
+    python: str | None
     diffusers: str | None
 
     @property
@@ -92,6 +94,7 @@ def _of(results: Results, budget: int, found: Sequence[Ranked], metric: str) -> 
     study = results.study
     in_python = study.given and study.config.prompts is None
     piped = not in_python or info(study.worker.model).decode is not None
+    advised = not _unknown(results, best, metric)
     return Recommendation(
         budget,
         str(columns["sampler"]),
@@ -99,9 +102,9 @@ def _of(results: Results, budget: int, found: Sequence[Ranked], metric: str) -> 
         int(columns["steps"]),
         tuple(_called(one.line, results) for one in alike),
         _sentence(results, budget, found[0], others, metric),
-        None if in_python else _cli(model, results.study.config.prompts, columns, grid),
-        _python(results, columns, grid),
-        _diffusers(results, columns) if piped else None,
+        _cli(model, study.config.prompts, columns, grid) if advised and not in_python else None,
+        _python(results, columns, grid) if advised else None,
+        _diffusers(results, columns) if advised and piped else None,
     )
 
 
@@ -109,8 +112,14 @@ def _sentence(
     results: Results, budget: int, best: Ranked, others: Sequence[Ranked], metric: str
 ) -> str:
     name, value = _called(best.line, results), best.line.metrics[metric]
-    where = f"At {budget} evaluations{_labels(results, best.line)}"
+    where = f"At {counted(budget, 'evaluation')}{_labels(results, best.line)}"
     begin = f"{where} take {name}: {title(metric)} {value}"
+    if _unknown(results, best.line, metric):
+        return (
+            f"{where} nothing is recommended: {name} is nearest to the model's own solution, at"
+            f" {value}, but that is known to {results.unknown:.2g} only. A model that diverges, or"
+            " answers one question in two ways (dropout: call .eval()), has none."
+        )
     if not others:
         return f"{begin}; nothing else was measured."
     if any(_unjudged(one) for one in others):
@@ -131,6 +140,12 @@ def _sentence(
         f" do.{_HOLM if any(_apart(one) for one in alike[:MOST]) else ''}"
         f" More images may decide ({_more(results.study.config.n)})."
     )
+
+
+def _unknown(results: Results, best: Line, metric: str) -> bool:
+    """Whether the own solution is known to no better than half the distance to it."""
+    value = best.metrics[metric].value
+    return metric == "solution_rmse" and results.unknown > value / 2
 
 
 def _unjudged(one: Ranked) -> bool:
@@ -198,8 +213,8 @@ def _python(results: Results, columns: dict[str, Any], grid: str | None) -> str:
 
 
 def _label(labels: str) -> str | None:
-    """The labels as a run takes them: the first one stands for a cycle through all."""
-    return {NONE: None, "cycle": "0"}.get(labels, labels)
+    """The labels as a run takes them."""
+    return None if labels == NONE else labels
 
 
 def _diffusers(results: Results, columns: dict[str, Any]) -> str:

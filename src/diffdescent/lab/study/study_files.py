@@ -34,9 +34,12 @@ def make_study(values: dict[str, Any], where: str = "The study") -> StudyConfig:
 
 def _problem(place: tuple[int | str, ...], message: str, kind: str) -> str:
     name = ".".join(str(part) for part in place)
-    if kind == "extra_forbidden" and len(place) == 1:
-        text = str(unknown("entry", name, StudyConfig.model_fields)).rstrip(".")
-        return text[0].lower() + text[1:]
+    block = place[:1] == ("blocks",) and len(place) == 3
+    if kind == "extra_forbidden" and (len(place) == 1 or block):
+        *way, last = map(str, place)
+        known = Axes.model_fields if block else StudyConfig.model_fields
+        text = str(unknown("entry", last, known)).rstrip(".")
+        return f"{'.'.join(way)}{': ' if way else ''}{text[0].lower()}{text[1:]}"
     text = message.removeprefix("Value error, ")
     return f"{name}: {text[0].lower()}{text[1:]}" if name else text
 
@@ -89,7 +92,8 @@ def _replace(values: dict[str, Any], name: str, value: Any, path: Path) -> Any:
             raise KeyError(last)
     except (KeyError, ValueError, IndexError, TypeError):
         raise UserError(
-            f"{path} has no entry {name}; write a path in it, such as blocks.0.steps."
+            f"{path} has no entry {name}; write one that is in the file, or an entry of the whole"
+            " study, such as steps."
         ) from None
     default = StudyConfig.model_fields[name].default if name in StudyConfig.model_fields else None
     before = place.get(last, default)

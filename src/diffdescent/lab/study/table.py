@@ -31,11 +31,20 @@ def command(study: Study, cell: Cell) -> str:
     config = study.config
     if study.given and config.prompts is None:
         plan = f"nfe={cell.asked}" if cell.asked is not None else f"steps={cell.steps}"
-        chosen = {"guidance": cell.guidance, "labels": cell.labels}
-        under = "".join(f", {name}={text!r}" for name, text in chosen.items() if text != NONE)
-        return (
-            f"dd.compare(model, {f'{cell.sampler} @ {cell.grid}'!r}, {plan}{under}, n={config.n})"
-        )
+        metrics = ",".join(map(full_name, study.metrics))
+        chosen = {
+            "guidance": None if cell.guidance == NONE else cell.guidance,
+            "labels": None if cell.labels == NONE else cell.labels,
+            "n": config.n,
+            "seed": cell.seed,
+            "reference": config.reference,
+            "metrics": metrics,
+            "features": config.features if study.worker.needs.features else None,
+            "solution": config.solution if study.worker.needs.solution else None,
+            "micro_batch": study.protocol["micro_batch"],
+        }
+        under = "".join(f", {key}={value!r}" for key, value in chosen.items() if value is not None)
+        return f"dd.compare(model, {f'{cell.sampler} @ {cell.grid}'!r}, {plan}{under})"
     words: list[object] = [
         "diffdescent",
         *(word for name in IMPORTED for word in ("--import", name)),
@@ -77,7 +86,7 @@ def command(study: Study, cell: Cell) -> str:
     words += ["--threads", config.threads] if config.threads != 1 else []
     if study.worker.guided(cell.guidance, recipes.parse(cell.sampler))[1].whole_batch:
         words += ["--batch-size", config.batch_size, "--shard-size", config.shard]
-    return shlex.join(map(str, [*words, "--out", "cell"]))
+    return shlex.join(map(str, [*words, "--out", f"cell-{cell.key[:6]}"]))
 
 
 @dataclass(frozen=True)

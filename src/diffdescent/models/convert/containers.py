@@ -61,6 +61,11 @@ def _is_torch(path: Path) -> bool:
 
 
 def _damaged(path: Path, error: BaseException) -> UserError:
+    if not _is_torch(path):
+        return UserError(
+            f"{path} is no checkpoint: it begins neither as a zip archive nor as a pickle; give the"
+            " file that was published (.pt, .pth, .ckpt, .pkl or .safetensors)."
+        )
     return UserError(
         f"{path} is not a whole checkpoint ({reason(error)}); download it again, and compare its"
         " size."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -46,6 +46,7 @@ from .search import nearest, search_levels
 from .setting import described, guided, subject_of
 from .teacher import TEACHER, check_converged, teacher_error, trajectories
 
+ChannelAxes = Literal["usual", "opponent", "principal", "identity"]
 Note = Callable[[str], None]
 
 
@@ -63,7 +64,7 @@ def calibrate(
     held_out: int = 32,
     teacher_levels: int = 64,
     bands: int = 8,
-    axes: str = "usual",
+    axes: ChannelAxes = "usual",
     history: Annotated[int, In(1)] | None = None,
     prior: Prior = "equal",
     consistent: bool = False,
@@ -72,7 +73,7 @@ def calibrate(
     end_to_end: Annotated[int, In(0, 100)] | None = None,
     plain_start: bool = False,
     shape: tuple[int, ...] | None = None,
-    micro_batch: int | None = None,
+    micro_batch: Annotated[int, In(1)] | None = None,
     device: torch.device | str | None = None,
     folder: Path | None = None,
     name: str | None = None,

@@ -33,12 +33,13 @@ class Calibration:
     @property
     def summary(self) -> str:
         """A few lines for people."""
-        report, ratio = self.solver.report, self.fitted.value / self.opponent.value
+        report, best = self.solver.report, self.opponent.value
+        ratio = f" ({self.fitted.value / best:.2f} of it)" if best else ""
         lines = [
             f"{self.solver.nfe} evaluations, distance to the model's own solution on"
             f" {report['held_out']} held-out noises: {plus_minus(self.fitted, 4)} calibrated,"
             f" {plus_minus(self.opponent, 4)} with {self.rival.recipe} on {self.rival.grid}"
-            f" ({ratio:.2f} of it).",
+            f"{ratio}.",
         ]
         if self.fixed:
             lines.append(

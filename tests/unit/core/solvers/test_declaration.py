@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from diffdescent.base.errors import UserError
+from diffdescent.core.grid import make_grid
 from diffdescent.core.options import Options
+from diffdescent.core.process import VE
+from diffdescent.core.recipe import parse
 from diffdescent.core.solvers import SOLVERS, register
 
 RIGHT: dict[str, Any] = {
@@ -29,6 +32,19 @@ def frozen(*left_out: str, **body: Any) -> type[Any]:
     return dataclass(frozen=True)(define(*left_out, **body))
 
 
+def declared() -> type[Any]:
+    @dataclass(frozen=True)
+    class Declared(Options):
+        variable: ClassVar[str] = "rho"
+        stochastic: ClassVar[bool] = False
+        order: ClassVar[int] = 1
+
+        def plan(self, grid: Any) -> Any:
+            return None
+
+    return Declared
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -38,6 +54,7 @@ def frozen(*left_out: str, **body: Any) -> type[Any]:
         (lambda: frozen("plan"), "has no plan; give it a method plan"),
         (lambda: frozen(plan=3), "has no plan; give it a method plan"),
         (lambda: frozen(variable="sgima"), "'variable' of 'Mine' must be 'sigma' or 'lambda' or"),
+        (declared, "'variable' of 'Declared' must be 'sigma' or 'lambda' or"),
         (lambda: frozen(stochastic="no"), "'stochastic' of 'Mine' must be true or false"),
         (lambda: frozen(order=-1), "'order' of 'Mine' must be at least 0, not -1"),
         (lambda: frozen(order=1.5), "'order' of 'Mine' must be a whole number"),
@@ -69,3 +86,26 @@ def test_what_a_class_may_declare() -> None:
             SOLVERS.pop("mine")
     finally:
         SOLVERS.pop("mine", None)
+
+
+def test_a_solver_without_a_plan_to_give_and_one_with_an_option_left_open() -> None:
+    @register("given_nothing")
+    @dataclass(frozen=True)
+    class Nothing(Options):
+        weight: float
+        name: ClassVar[str]
+        variable: ClassVar[str] = "sigma"
+        stochastic: ClassVar[bool] = False
+        order: ClassVar[int] = 1
+
+        def plan(self, grid: Any) -> Any:
+            return None
+
+    try:
+        with pytest.raises(UserError, match=r"needs its weight; write given_nothing\(weight=…\)"):
+            parse("given_nothing")
+        grid = make_grid("karras", VE(), 3)
+        with pytest.raises(UserError, match="'given_nothing' gave None for a plan"):
+            parse("given_nothing(1)").plan(grid)
+    finally:
+        del SOLVERS["given_nothing"]

@@ -63,7 +63,7 @@ def test_the_nearest_is_recommended_and_others_that_cannot_be_told_are_named(
     if best.sampler.startswith("ge"):
         assert "cannot be told from" in best.sentence  # ge is ge(gamma=2)
     assert f"--sampler {best.sampler}" in best.cli.replace("'", "")
-    assert "steps=8" in best.python
+    assert "steps=8" in str(best.python)
     report = (tmp_path / "report.md").read_text()
     assert plain(best.sentence) in report
     assert best.cli in report
@@ -95,7 +95,7 @@ def test_a_tie_asks_for_more_images_and_explains_an_interval_without_0() -> None
     model = dd.load_model("cifar10-mixture")
     config = SimpleNamespace(n=8, resamples=200, prompts=None)
     results: Any = SimpleNamespace(
-        study=SimpleNamespace(config=config, worker=SimpleNamespace(model=model))
+        study=SimpleNamespace(config=config, worker=SimpleNamespace(model=model)), unknown=0.0
     )
 
     def said(low: float) -> str:
@@ -154,7 +154,7 @@ def test_compare_in_python(tmp_path: Path) -> None:
     model = smooth(VP.named(), "eps")
     found = dd.compare(model, nfe=4, n=8, solution=24, resamples=10, also=["ddpm"])
     (best,) = found.recommendations
-    assert best.python.startswith("dd.sample(model, ")
+    assert str(best.python).startswith("dd.sample(model, ")
     assert best.sentence in found.summary
     assert "ddpm" in {line.columns["sampler"] for line in found.results.lines}
     named = dd.compare(
@@ -190,7 +190,7 @@ def test_a_guided_network_without_a_fingerprint_is_compared_and_advised(tmp_path
     )  # fmt: skip
     (best,) = found.recommendations
     assert [place for place, _ in best.lines] == ["Python"]
-    assert "guidance='cfg(scale=3)', labels='3,4'" in best.python
+    assert "guidance='cfg(scale=3)', labels='3,4'" in str(best.python)
     seen: dict[str, Any] = {"dd": dd, "model": labelled()}
     exec(f"result = {best.python}", seen)
     images = seen["result"].images
@@ -201,6 +201,9 @@ def test_a_guided_network_without_a_fingerprint_is_compared_and_advised(tmp_path
     assert "diffdescent sample" not in (tmp_path / "report.md").read_text()
     for line in found.results.lines:
         assert "guidance='cfg(scale=3)', labels='3,4'" in line.command
+        exec(f"again = {line.command}", seen)  # under the same protocol: the same numbers
+        (same,) = seen["again"].results.lines
+        assert same.metrics["solution_rmse"].value == line.metrics["solution_rmse"].value
     assert repr(found) == f"Comparison(network: 2 runs; best: {best.sampler} at 6 evaluations)"
 
 
@@ -214,6 +217,31 @@ def test_each_scale_of_guidance_has_its_own_solution_on_disk(make: Make, tmp_pat
     )
     assert [cell.guidance for cell in study.cells[:2]] == both
     assert not torch.equal(one, other)
+
+
+def test_nothing_is_recommended_where_the_own_solution_is_not_known() -> None:
+    """A network that diverges, and one whose answers are not repeatable."""
+    net = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 3, padding=1), torch.nn.Dropout(0.5))
+    torch.manual_seed(0)
+    for answer in (lambda x, t, cond: 3 * x, lambda x, t, cond: net(x)):
+        model = dd.Network(answer, VP.named(), shape=(1, 8, 8))
+        found = dd.compare(
+            model, ["ge", dd.sampler("unipc")], nfe=4, n=8, solution=16, resamples=10,
+            metrics="solution_rmse", labels=None,
+        )  # fmt: skip
+        assert "nothing is recommended" in found.summary
+        assert "dd.sample" not in found.summary
+        assert "Note: " in found.summary
+        assert "solution=32 in Python" in found.summary
+
+
+def test_labels_of_a_comparison_are_text_or_numbers() -> None:
+    given = {"nfe": 4, "n": 4, "solution": 16, "resamples": 0, "metrics": "solution_rmse"}
+    one, other = (dd.compare(labelled(), "ge", labels=y, **given) for y in ([3, 4], "3,4"))  # type: ignore[arg-type]
+    first, second = (found.results.lines[0].metrics["solution_rmse"] for found in (one, other))
+    assert first.value == second.value
+    (best,) = dd.compare(labelled(), "ge", labels="cycle", **given).recommendations  # type: ignore[arg-type]
+    assert "labels='cycle'" in str(best.python)
 
 
 def test_a_bare_module_and_stray_options_are_refused() -> None:
