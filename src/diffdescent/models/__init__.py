@@ -14,6 +14,10 @@ from diffdescent.base.reading import read_json
 from diffdescent.core.calls import check_call
 from diffdescent.core.predict import Predictor
 
+from .own import MODELS, made, register
+
+__all__ = ["MODELS", "bundled", "load_model", "read_config", "register"]
+
 _PICKLES = (".pt", ".pth", ".ckpt", ".pkl", ".bin", ".safetensors")
 
 
@@ -50,14 +54,15 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def load_model(name: str, device: str | None = None) -> Predictor:
-    """The model called ``name``: a bundled name, a checkpoint folder, or ``images:PATH``.
+    """The model called ``name``: a bundled name, a checkpoint folder, ``images:PATH``, or the name
+    of one of your own (:func:`diffdescent.models.register`).
 
     ``images:PATH`` is the exact denoiser of a folder, zip or npz of images: the model that has
     memorised them.
 
     Args:
-        name: a bundled name (``diffdescent list`` prints them), a checkpoint folder, or
-            ``images:PATH``.
+        name: a bundled name (``diffdescent list`` prints them), a checkpoint folder,
+            ``images:PATH``, or a name that was registered.
         device: "cpu", "cuda", "cuda:1" or "mps"; None leaves the model on the CPU.
 
     Returns:
@@ -84,6 +89,8 @@ def load_model(name: str, device: str | None = None) -> Predictor:
             name=name,
             device=device,
         )
+    if name in MODELS:
+        return made(name, device)
     shipped = bundled()
     folder = shipped.get(name, Path(name))
     if os.path.isfile(folder):
@@ -103,7 +110,7 @@ def load_model(name: str, device: str | None = None) -> Predictor:
                 f"There is no folder {name!r}; give a checkpoint folder, a bundled name or"
                 " images:PATH."
             )
-        raise unknown("model", name, shipped)
+        raise unknown("model", name, [*shipped, *MODELS])
     kind_of = _kind(folder)
     if kind_of == "mixture":
         from .mixture_file import load_mixture

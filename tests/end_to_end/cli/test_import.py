@@ -1,7 +1,9 @@
-"""``diffdescent --import``: a solver of one's own on the command line, by its module or file."""
+"""``diffdescent --import``: solvers and models of one's own on the command line, by module or
+file."""
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import sys
@@ -10,14 +12,16 @@ from pathlib import Path
 
 import polars
 import pytest
+import torch
 
 from diffdescent.base.errors import UserError
 from diffdescent.base.extensions import IMPORTED
 from diffdescent.core.solvers import SOLVERS
 from diffdescent.lab.study import make_study, prepare
 from diffdescent.lab.study.ray_runner import _worker, shard
+from diffdescent.models import MODELS
 from tests.end_to_end.cli.command import run
-from tests.end_to_end.docs.pages import put
+from tests.end_to_end.docs.pages import blocks, put
 from tests.unit.lab.study.conftest import tiny
 
 __all__ = ["tiny"]
@@ -68,6 +72,41 @@ def test_the_command_of_each_cell_has_it(folder: Path, tiny: Path) -> None:
     run(*same, "--quiet")
     (made,) = folder.glob("cell-*/table.csv")
     assert polars.read_csv(made)["value"].equals(there["value"])
+
+
+def test_a_model_of_one_s_own_is_a_model_of_every_command(folder: Path) -> None:
+    """The file of the tutorial."""
+    (code,) = (b for b in blocks("tutorials/your-own-model.md", "python") if "@register" in b)
+    torch.manual_seed(0)
+    code = code.replace('name="my_unet"', 'name="my_unet", fingerprint="of the test"')
+    code = code.replace('"eps"', '"x0"').replace("net(x)", "torch.tanh(net(x))")  # to settle
+    (folder / "mine.py").write_text(f"{code}\n\n@register('nothing')\ndef none(device): pass\n")
+    own = ["--import", "mine.py"]
+    few = ["--n", 4, "--resamples", 0, "--solution", 16]
+    try:
+        assert "My network of CIFAR-10" in run(*own, "list", "models").stdout
+        words = ["--samplers", "ddim; ge", "--nfe", 4, *few, "--metrics", "solution_rmse"]
+        compared = run(*own, "compare", "my_unet", *words, "--out", "compared", "--json")
+        (best,) = json.loads(compared.stdout)["recommendations"]
+        fit = ["--trajectories", 10, "--held-out", 8, "--teacher", 20, "--end-to-end", 0, "--quiet"]
+        run(*own, "calibrate", "my_unet", "--nfe", 3, *fit, "--out", "my.json")
+        recipe = "calibrated('my.json')"
+        run(*own, "sample", "my_unet", "--sampler", recipe, "--n", 2, "--out", "drawn")
+        assert (folder / "drawn" / "000001.png").is_file()
+        _, *line = shlex.split(best["lines"]["cli"] or "diffdescent --import mine.py list")
+        assert line[:2] == own
+        run(*line, *(["--n", 1, "--out", "again"] if "sample" in line else []))
+        error = run(*own, "sample", "my_unte", "--out", "no", code=2).stderr
+        assert "did you mean 'my_unet'" in error
+        error = run(*own, "sample", "nothing", "--out", "no", code=2).stderr
+        assert "registered by a function that gave None" in error
+        (folder / "taken.py").write_text(code.replace('register("my_unet")', 'register("mnist")'))
+        assert "it is a bundled model" in run("--import", "taken.py", "list", code=2).stderr
+    finally:
+        for name in ("my_unet", "nothing"):
+            MODELS.pop(name, None)
+        for name in ("mine", "taken"):
+            sys.modules.pop(name, None)
 
 
 def test_workers_of_ray_import_it(folder: Path, tiny: Path) -> None:

@@ -38,7 +38,12 @@ def test_images_are_restored_by_two_methods(tmp_path: Path) -> None:
     assert "--operator" in run("restore", "mnist", clean, code=2).stderr
     wrong = ["--operator", "mask", "--noise", "much"]
     assert "--noise takes numbers" in run("restore", "mnist", clean, *wrong, code=2).stderr
+    wrong = ["--operator", "downsample(2)", "--method", "hqs", "--sampler", "unipc"]
+    stopped = run("restore", "mnist", clean, *wrong, "--out", tmp_path / "no", code=2)
+    assert "use pocs, hqs and admm over ddim" in stopped.stderr
     assert not (tmp_path / "no").exists()
+    several = run("evaluate", out, "--reference", clean, code=2).stderr
+    assert "the folder of a restoration" in several
 
 
 def test_explain_names_the_constraints_and_their_projections() -> None:

@@ -47,14 +47,15 @@ def reading(
 
 
 def command(line: str, folder: Path) -> str:
-    """What a command of the page prints, run in the checkout with ``folder`` on the path."""
+    """What a command of the page prints, run in the checkout with ``folder`` on the path, or where
+    the file is that it imports."""
     words = shlex.split(line)
     assert words[0] in ("python", "diffdescent")
     program = words[1:] if words[0] == "python" else ["-m", *words]
     path = os.pathsep.join([str(folder), str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, *program],
-        cwd=ROOT,
+        cwd=folder if "--import" in words else ROOT,
         env=os.environ | {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,

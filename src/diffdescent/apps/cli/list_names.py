@@ -130,10 +130,13 @@ def _found(part: str) -> dict[str, Any]:
     from diffdescent.core.spectrum.bundled import bundled_sampler, bundled_samplers
     from diffdescent.guidance.elements import ACTIONS, SOURCES
     from diffdescent.guidance.restoration import METHODS
+    from diffdescent.models import MODELS
     from diffdescent.models.described import bundled_models
 
     if part == "models":
-        return {name: vars(model) for name, model in bundled_models().items()}
+        empty = dict.fromkeys(("shape", "size", "card"), "")
+        own = {name: {"description": description(make), **empty} for name, make in MODELS.items()}
+        return {**{name: vars(model) for name, model in bundled_models().items()}, **own}
     if part == "calibrated":
         solvers = {name: bundled_sampler(path) for name, path in bundled_samplers().items()}
         by_count = sorted(solvers, key=lambda name: (name.rpartition("-")[0], solvers[name].nfe))

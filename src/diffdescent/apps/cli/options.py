@@ -10,7 +10,11 @@ import typer
 Steps = Annotated[int, typer.Option(help="Steps of the grid.")]
 UsualGrid = Annotated[str | None, typer.Option(help="A grid; default: the recipe's usual one.")]
 AnyModel = Annotated[
-    str, typer.Argument(help="A bundled name, a diffusers checkpoint folder, or images:PATH.")
+    str,
+    typer.Argument(
+        help="A bundled name, a diffusers checkpoint folder, images:PATH, or a model of your own"
+        " by the name that its file (--import) registers."
+    ),
 ]
 Label = Annotated[str | None, typer.Option(help="Class name or number.")]
 MicroBatch = Annotated[int | None, typer.Option(help="Samples that the network sees at once.")]

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffdescent.apps.diffusers.data_term import Latents
 from diffdescent.base.errors import UserError
 
 
@@ -24,6 +23,8 @@ def decoded(pipe: Any, latents: Tensor) -> Tensor:
             f"The states of a {type(pipe).__name__} cannot be decoded one by one; leave out what"
             " shows them."
         )
+    from diffdescent.apps.diffusers.data_term import Latents  # only now: it imports diffusers
+
     latent = Latents(vae)
     with torch.set_grad_enabled(torch.is_grad_enabled() and latents.requires_grad):
         return torch.cat([latent.decode(one).float() for one in torch.split(latents, 1)])

@@ -26,13 +26,20 @@ Source = Iterator[tuple[str, Callable[[], bytes]]]
 def listing(path: Path) -> tuple[list[str], Source]:
     """The names of the images in a folder or zip, sorted, and a source of them with their bytes.
 
-    Raises :class:`UserError` where there is no such folder or zip.
+    Raises :class:`UserError` where there is no such folder or zip, and for the folder of a
+    restoration.
     """
     if not path.exists():
         raise UserError(
             f"There is no file or folder {path}; give an image folder, a .zip of images or an .npz."
         )
     if path.is_dir():
+        if (path / "run.json").is_file() and (path / "cells").is_dir():
+            raise UserError(
+                f"{path} is the folder of a restoration, with the means and deviations of its"
+                " samples beside them; its scores are in table.csv, and for others give a folder"
+                " of images alone."
+            )
         beside = {path / name for name in BESIDE} if (path / "run.json").is_file() else set()
         found = sorted(
             p

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from diffdescent.base.extensions import IMPORTED
 from diffdescent.base.words import counted
 from diffdescent.core.model_info import info
 from diffdescent.core.recipe import default_grid, parse, parse_grid
@@ -193,7 +194,9 @@ def _called(line: Line, results: Results) -> str:
 
 def _cli(model: str, prompts: str | None, columns: dict[str, Any], grid: str | None) -> str:
     asked = [] if prompts is None else ["--prompts", prompts]
-    words = ["diffdescent", "sample", model, *asked, "--sampler", str(columns["sampler"])]
+    imported = [word for name in IMPORTED for word in ("--import", name)]
+    words = ["diffdescent", *imported, "sample", model, *asked]
+    words += ["--sampler", str(columns["sampler"])]
     words += ["--steps", str(columns["steps"])]
     words += [] if grid is None else ["--grid", grid]
     words += [] if columns["guidance"] == NONE else ["--guidance", str(columns["guidance"])]

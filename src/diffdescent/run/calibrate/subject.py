@@ -117,6 +117,7 @@ class Subject:
         if self.progress is not None:
             self.progress(self.calls)
 
+    @torch.no_grad()
     def check(self) -> None:
         """Raise :class:`UserError` for images that are not (C, H, W) and for a model that answers
         the same question in two ways."""
