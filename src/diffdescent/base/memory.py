@@ -69,15 +69,17 @@ def _limits() -> list[int]:
         import resource
     except ImportError:  # Windows
         return []
-    taken = _own_size()
-    found = (resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA))
-    return [limit - taken for limit in found if limit != resource.RLIM_INFINITY]
+    whole, data = _own_sizes()
+    limits = ((resource.RLIMIT_AS, whole), (resource.RLIMIT_DATA, data))
+    found = ((resource.getrlimit(kind)[0], taken) for kind, taken in limits)
+    return [limit - taken for limit, taken in found if limit != resource.RLIM_INFINITY]
 
 
-def _own_size() -> int:
-    """Bytes of address space that this process has, 0 where the system does not say."""
+def _own_sizes() -> tuple[int, int]:
+    """Bytes of address space and of data that this process has, 0 where the system does not say."""
     try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-        return pages * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError):
-        return 0
+        pages = list(map(int, Path("/proc/self/statm").read_text(encoding="ascii").split()))
+        page = os.sysconf("SC_PAGE_SIZE")
+        return pages[0] * page, pages[5] * page
+    except (OSError, ValueError, IndexError):
+        return 0, 0

@@ -3,6 +3,7 @@ it."""
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Annotated, ClassVar
 
 from torch import Tensor
 
-from diffdescent.base.hashes import files_hash
+from diffdescent.base.reading import read_bytes
 from diffdescent.core.constraints import ConstraintSet, bound_set, parse_constraints
 from diffdescent.core.options import In
 
@@ -86,7 +87,8 @@ class Constrain(Constraining):
     def contents(self) -> Mapping[str, str]:
         """Of the files that the sets name, as they are now: they are read when images come."""
         named = [file for one in parse_constraints(self.sets) for file in one.files]
-        return {file: files_hash([Path(file)])[:16] for file in named if Path(file).is_file()}
+        paths = {file: Path(file) for file in named if Path(file).is_file()}
+        return {file: hashlib.sha256(read_bytes(p)).hexdigest()[:16] for file, p in paths.items()}
 
     def allowed(self, x0: Tensor) -> ConstraintSet | None:
         return bound_set(self.sets, tuple(x0.shape[1:]), x0.device, x0.dtype)

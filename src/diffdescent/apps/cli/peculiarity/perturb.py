@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from diffdescent.base.csv_text import csv_text
+
 from ..options import OverwriteFolder
 from ..terminal import console as plain_console
 from .options import Clusters
 
 if TYPE_CHECKING:
-    from diffdescent.base.csv_text import csv_text
-from diffdescent.lab.peculiarity.perturb import Effect
+    from diffdescent.lab.peculiarity.perturb import Effect
 
 
 def perturb(
