@@ -165,12 +165,12 @@ class Network(_Described):
     def __post_init__(self) -> None:
         if isinstance(self.kind, str) and self.kind not in KINDS:
             raise unknown("prediction type", self.kind, KINDS)
+        super().__post_init__()
         if self.shape is not None and (not self.shape or min(self.shape) < 1):
             raise UserError(
-                f"A network's shape is that of one sample, (channels, height, width) for images,"
+                "A network's shape is that of one sample, (channels, height, width) for images,"
                 f" each at least 1, not {tuple(self.shape)}."
             )
-        super().__post_init__()
 
     def __call__(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Prediction:
         t = self.time(point) if self.time else point.t

@@ -285,7 +285,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(pictures: Path, tmp_path: Pat
         (["sample", here, "--sampler", "euler_a(eta=1)", *out], "without options"),
         (["grid", "karras(rho=0)"], "rho"),
         (["grid", "quadratic(fraction=-1)"], "fraction"),
-        (["grid", "beta(a=0)"], "a > 0"),
+        (["grid", "beta(a=0)"], "must be finite and positive"),
         (["grid", "explicit(t=[0, 500])"], "fall"),
         (["grid", "explicit(t=[1999, 500])"], "between"),
         (["grid", "explicit(ratio=[3, -1])"], "at least 0"),

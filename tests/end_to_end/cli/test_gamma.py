@@ -23,7 +23,8 @@ def test_gamma_is_measured_and_used(tmp_path: Path) -> None:
     images = ["--sampler", sampler, "--steps", 3, "--n", 1, "--out", tmp_path / "images"]
     run("sample", "cifar10-mixture", *images)
     wrong = ["--sampler", "analytic(gamma=estimate)", "--out", tmp_path / "others"]
-    assert "Γ file 'estimate' cannot be read" in run("sample", "cifar10", *wrong, code=2).stderr
+    said = run("sample", "cifar10", *wrong, code=2).stderr
+    assert "There is no Γ file estimate; give the JSON file that diffdescent gamma" in said
     assert not (tmp_path / "others").exists()
 
 

@@ -822,3 +822,11 @@ def test_dynamic_threshold_has_a_largest_bound() -> None:
     assert torch.equal(DynamicThreshold(1.0, maximum=2.0).bound(x0), (x0.clamp(-2, 2) / 2))
     with pytest.raises(UserError, match="at least 1"):
         DynamicThreshold(maximum=0.5)
+
+
+def test_a_recipe_object_is_its_text() -> None:
+    chain = sampler("ge") | "momentum(-0.3)"
+    made = DescentScheduler.from_config(diffusers.DDIMScheduler().config, recipe=chain)
+    assert made.config["recipe"] == str(chain)
+    again = DescentScheduler.from_config(made.config)
+    assert str(again.recipe) == str(made.recipe)

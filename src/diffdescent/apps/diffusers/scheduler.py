@@ -97,7 +97,7 @@ class DescentScheduler(RunLevels, TrainingNoise, SchedulerMixin, ConfigMixin):  
         max_image_seq_len: int = 4096,
         shift_terminal: float | None = None,
     ) -> None:
-        self._remember(self.preset if recipe is None else str(recipe))
+        self._remember(self.preset if recipe is None else recipe)
         check(self.config)
         self.num_inference_steps: int | None = None
         self._recipe = full_recipe(self.config)
@@ -110,7 +110,7 @@ class DescentScheduler(RunLevels, TrainingNoise, SchedulerMixin, ConfigMixin):  
         self._told = Timesteps(self._training_times(), is_flow(self.config), None)
         self.timesteps = self._told.held
 
-    def _remember(self, recipe: str) -> None:
+    def _remember(self, recipe: str | Recipe) -> None:
         """Keep in the config what was given by place: diffusers takes such options for defaults,
         which from_config leaves out. The recipe is never a default."""
         given = inspect.signature(type(self).__init__).parameters
@@ -119,7 +119,7 @@ class DescentScheduler(RunLevels, TrainingNoise, SchedulerMixin, ConfigMixin):  
             for name in self.config.get("_use_default_values", ())
             if name != "recipe" and self.config[name] == given[name].default
         ]
-        self.register_to_config(recipe=recipe)
+        self.register_to_config(recipe=str(recipe) if isinstance(recipe, Recipe) else recipe)
         if "_use_default_values" in self.config:  # not where every option was read from a file
             self.register_to_config(_use_default_values=unsaid)
 
@@ -133,6 +133,8 @@ class DescentScheduler(RunLevels, TrainingNoise, SchedulerMixin, ConfigMixin):  
         Raises:
             UserError: a config that cannot be expressed (why), and a keyword that nobody has.
         """
+        if isinstance(chain := kwargs.get("recipe"), Recipe):
+            kwargs["recipe"] = str(chain)
         if isinstance(config, Mapping):
             own = _own_recipe(config, cls)
             recipe = kwargs.get("recipe") or (config.get("recipe") if own else None) or cls.preset

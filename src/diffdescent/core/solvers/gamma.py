@@ -81,6 +81,8 @@ def load_gamma(path: Path) -> Gamma:
     Raises :class:`UserError` for a file that is missing, damaged, or not one of these.
     """
     wanted = "give the JSON file that diffdescent gamma MODEL --out FILE.json wrote"
+    if not path.exists():
+        raise UserError(f"There is no Γ file {path}; {wanted}.")
     content = read_json(path, "Γ file")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{str(path)!r} does not hold Γ; {wanted}.")

@@ -198,6 +198,10 @@ def read_spectrum(path: Path) -> Spectrum:
 
     Raises :class:`UserError` where there is none, or it is damaged.
     """
+    if not path.exists():
+        raise UserError(
+            f"There is no power spectrum {str(path)!r}; measure one with diffdescent spectrum."
+        )
     content = read_json(path, "power spectrum")
     try:
         if content["format"] != FORMAT or content["version"] != VERSION:

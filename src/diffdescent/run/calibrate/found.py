@@ -70,6 +70,6 @@ class Calibration:
             )
         return "\n".join(lines)
 
-    def write(self, path: Path) -> None:
+    def write(self, path: Path | str) -> None:
         """Write the file, atomically."""
-        write_atomically(path, self.solver.to_json().encode())
+        write_atomically(Path(path), self.solver.to_json().encode())

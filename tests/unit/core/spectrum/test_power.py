@@ -169,7 +169,7 @@ def test_a_power_law_takes_any_number_of_channels(channels: int) -> None:
         ("white(-1)", "white\\(VARIANCE\\)"),
         ("power(1, 2, 3)", "slope from 0 to 8"),
         ("power(nan)", "slope from 0 to 8"),
-        ("no.json", "cannot be read"),
+        ("no.json", "There is no power spectrum"),
     ],
 )
 def test_what_is_no_spectrum_is_one_sentence(text: str, match: str) -> None:

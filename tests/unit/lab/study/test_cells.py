@@ -278,7 +278,7 @@ def test_entries_are_replaced_by_path_and_what_changes_the_measurement_is_told(
         "samplers.0.steps",
         "block.0.steps",
     ):
-        with pytest.raises(UserError, match=f"no entry {wrong}; write a path"):
+        with pytest.raises(UserError, match=f"no entry {wrong}; write one that"):
             load_study(path, {wrong: 1})
     with pytest.raises(UserError, match="unknown entry 'step'; did you mean 'steps'"):
         load_study(path, {"step": 1})

@@ -114,8 +114,8 @@ def test_what_is_not_a_whole_checkpoint(tmp_path: Path, capsys: pytest.CaptureFi
     for name, message in {
         "absent.pt": "There is no checkpoint file",
         "cut.pt": "not a whole checkpoint",
-        "text.ckpt": "not a whole checkpoint",
-        "empty.pt": "not a whole checkpoint",
+        "text.ckpt": "is no checkpoint: it begins neither",
+        "empty.pt": "is no checkpoint",
         "cut.safetensors": "not a whole safetensors file",
         "code.pkl": "runs code, which is refused",
         "none.pt": "holds no weights",
