@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 if TYPE_CHECKING:
     from diffdescent.run.calibrate import Loss
-    from diffdescent.run.calibrate.calibration import ChannelAxes
-    from diffdescent.run.calibrate.local import Prior
 
 from .options import (
     AnyModel,
@@ -115,13 +113,16 @@ def calibrate(
     check_counts(nfe, trajectories, held_out, teacher)
     from diffdescent.apps.comparing import loaded
     from diffdescent.apps.prompts import read_prompts
+    from diffdescent.run.calibrate.calibration import ChannelAxes
+    from diffdescent.run.calibrate.local import Prior
 
     texts = None if prompts is None else read_prompts(prompts)
     asked = {"guidance_scale": guidance_scale, "height": height, "width": width}
     if texts is not None and guidance is not None:
         raise UserError("A pipeline has its own guidance; give --guidance-scale, not --guidance.")
     net, _ = loaded(model, texts, "none", device, asked)
-    aim, drawn_to, along = _loss(loss, device), _prior(prior), _axes(axes)
+    aim = _loss(loss, device)
+    drawn_to, along = _one_of(Prior, "prior", prior), _one_of(ChannelAxes, "channel axes", axes)
     parts = out.with_name(f".{out.stem}.parts")
     with Meter("calibrating", "evaluations", hidden=quiet or as_json) as meter:
 
@@ -175,21 +176,10 @@ def _loss(name: str, device: str) -> Loss:
     return loss_of(name)
 
 
-def _axes(name: str) -> ChannelAxes:
+def _one_of(words: Any, what: str, name: str) -> Any:
+    """``name``, which must be one of the words of a ``Literal``."""
     from diffdescent.base.errors import unknown
-    from diffdescent.run.calibrate.calibration import ChannelAxes
 
-    if name not in get_args(ChannelAxes):
-        raise unknown("channel axes", name, get_args(ChannelAxes))
-    found: ChannelAxes = name  # type: ignore[assignment]
-    return found
-
-
-def _prior(name: str) -> Prior:
-    from diffdescent.base.errors import unknown
-    from diffdescent.run.calibrate.local import Prior
-
-    if name not in get_args(Prior):
-        raise unknown("prior", name, get_args(Prior))
-    found: Prior = name  # type: ignore[assignment]
-    return found
+    if name not in get_args(words):
+        raise unknown(what, name, get_args(words))
+    return name

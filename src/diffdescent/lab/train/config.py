@@ -98,7 +98,7 @@ class RunConfig(Section):
 
     steps: int = Field(gt=0, le=10**9)
     batch: int = Field(default=64, gt=0, le=10**6)  # images a step, over all processes together
-    seed: int = Field(default=0, ge=0, lt=2**63)
+    seed: int = Field(default=0, ge=0, lt=2**64)
     precision: Literal["fp32", "bf16"] = "bf16"
     channels_last: bool = False
     compile: bool = False
