@@ -12,8 +12,13 @@ from __future__ import annotations
 import argparse
 import shutil
 from pathlib import Path
+from typing import Any, cast
 
+import torch
+
+from diffdescent.core.predict import Predictor
 from diffdescent.core.spectrum.fitted import FittedSolver, load_fitted
+from diffdescent.models import load_model
 from diffdescent.run.calibrate import calibrate
 
 CASES: dict[str, tuple[str, str | None, str | None]] = {
@@ -32,6 +37,17 @@ CASES: dict[str, tuple[str, str | None, str | None]] = {
 NFE = (5, 3, 4, 6, 8, 10)
 
 
+def quick(name: str) -> Predictor:
+    """The model of that name; `cifar10` in the memory layout in which a CPU answers a fifth faster.
+
+    (`mnist` would lose by it. The answers differ in their last bits.)
+    """
+    model = load_model(name)
+    if name == "cifar10":
+        cast(Any, model).module.unet.to(memory_format=torch.channels_last)
+    return model
+
+
 def fitted(case: str, nfe: int, options: argparse.Namespace) -> FittedSolver:
     """The sampler of one case, from its file or made now."""
     folder: Path = options.out
@@ -42,7 +58,7 @@ def fitted(case: str, nfe: int, options: argparse.Namespace) -> FittedSolver:
         print(f"{name} …", flush=True)
         note = (lambda line: print(f"  {line}", flush=True)) if options.verbose else None
         found = calibrate(
-            model,
+            quick(model),
             nfe=nfe,
             guidance=guidance,
             labels=labels,

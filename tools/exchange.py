@@ -91,7 +91,7 @@ def fits() -> list[Step]:
 
 
 def figures(train: Path, test: Path) -> list[Step]:
-    """The card's figures and sheets."""
+    """The figures and sheets of its card and its guide's."""
     return [
         Step(
             "distance",
@@ -101,6 +101,16 @@ def figures(train: Path, test: Path) -> list[Step]:
                     "--labels", "cycle", "--dtype", "bf16", "--micro-batch", "64",
                     "--reference", str(train), "--metrics", "fd,agreement,precision,recall",
                     "--out", "distance",
+                )
+            ],
+        ),
+        Step(
+            "guide",
+            [
+                command(
+                    "compare", "cifar10", "--guidance", "classifier(scale=2)", "--samplers", "ddim",
+                    "--steps", "20", "--n", "300", "--labels", "cycle", "--metrics", "agreement",
+                    "--reference", str(test), "--out", "guide",
                 )
             ],
         ),

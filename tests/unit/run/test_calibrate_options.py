@@ -17,11 +17,12 @@ from diffdescent.core.spectrum import Bands
 from diffdescent.core.spectrum.axes import identity
 from diffdescent.run.calibrate import calibrate
 from diffdescent.run.calibrate.derivatives import Directions, derivatives
-from diffdescent.run.calibrate.local import LocalFit, Shape, fit_rows
+from diffdescent.run.calibrate.local import Answers, LocalFit, Shape, fit_rows
 from diffdescent.run.calibrate.loss import Loss, loss_of
 from diffdescent.run.calibrate.path import Rows
 from diffdescent.run.calibrate.plain import as_rows
 from diffdescent.run.calibrate.refine import changed, refine
+from diffdescent.run.calibrate.search import search_levels
 from diffdescent.run.calibrate.subject import Subject
 from diffdescent.run.calibrate.teacher import Trajectories, trajectories
 from diffdescent.run.pieces import Pieces
@@ -91,6 +92,51 @@ def test_the_loss_decides_and_stands_in_the_file() -> None:
     assert found.report["kept"] == "calibrated"
     assert report["calibrated"]["value"] < report["fixed"]["value"]
     assert "loss" not in calibrate(bent_model(), **LOCAL).solver.report
+
+
+@pytest.mark.parametrize(
+    ("shape", "asked"),
+    [
+        ({"history": 2}, 1),
+        ({"prior": "gaussian"}, 1),
+        ({"consistent": True}, 1),
+        ({"prior": "fixed", "recipe": "unipc"}, 3),
+    ],
+    ids=str,
+)
+def test_what_the_network_has_said_is_not_asked_again(
+    bent: tuple[Subject, Trajectories], shape: dict[str, Any], asked: int
+) -> None:
+    subject, data = bent
+    form = Shape(identity(1), Bands.for_size(SIZE, 3), **shape)
+    answers = Answers(3)
+    fit_rows(subject, data, (6, 14, 22), form, answers)
+    before = subject.calls
+    moved = fit_rows(subject, data, (6, 14, 26), form, answers)
+    assert subject.calls - before == asked * len(data.noise)
+    anew = fit_rows(subject, data, (6, 14, 26), form)
+    assert moved.rows == anew.rows
+    assert torch.equal(moved.images, anew.images)
+
+
+def test_the_search_takes_the_same_levels_with_fewer_questions(
+    bent: tuple[Subject, Trajectories], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject, data = bent
+    shape = Shape(identity(1), Bands.for_size(SIZE, 3))
+
+    def searched() -> tuple[tuple[int, ...], int]:
+        before = subject.calls
+        found = search_levels(subject, data, 4, shape, [], lambda line: None)
+        return found, subject.calls - before
+
+    places, few = searched()
+    monkeypatch.setattr(
+        "diffdescent.run.calibrate.search.fit_rows", lambda *given: fit_rows(*given[:4])
+    )
+    again, many = searched()
+    assert places == again
+    assert few < 0.8 * many
 
 
 def test_consistent_rows_are_exact_for_a_constant_estimate(

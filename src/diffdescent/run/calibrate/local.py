@@ -18,8 +18,9 @@ added to the normal equations.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -78,8 +79,38 @@ class LocalFit:
     images: Tensor
 
 
-def fit_rows(subject: Subject, data: Trajectories, places: Sequence[int], shape: Shape) -> LocalFit:
-    """Fit the rows that walk the teacher's levels number ``places`` and then its end."""
+class Answers:
+    """What the network said of the trajectories, by the places of the levels walked until then: the
+    ``most`` that were wanted last. Rows that are not drawn to the fixed sampler's depend on no
+    later level."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held: dict[tuple[int, ...], Tensor] = {}
+
+    def of(self, walk: Sequence[int], ask: Callable[[], Tensor]) -> Tensor:
+        """The answer at the last of the places, asked for where it is not held."""
+        key = tuple(walk)
+        found = self._held.pop(key) if key in self._held else ask()
+        self._held[key] = found
+        if len(self._held) > self._most:
+            del self._held[next(iter(self._held))]
+        return found
+
+
+def fit_rows(
+    subject: Subject,
+    data: Trajectories,
+    places: Sequence[int],
+    shape: Shape,
+    answers: Answers | None = None,
+) -> LocalFit:
+    """Fit the rows that walk the teacher's levels number ``places`` and then its end.
+
+    What ``answers`` holds is not asked of the network again.
+    """
+    if answers is None or shape.prior == "fixed":
+        answers = Answers(0)
     matrix = shape.axes.tensor(data.noise)
     hats = hats_of(subject, shape).to(data.noise.device)
 
@@ -102,6 +133,9 @@ def fit_rows(subject: Subject, data: Trajectories, places: Sequence[int], shape:
             theta = _solve(features, hat(target), hats, shape, errors, priors[row])
         return curves_of(theta), applied(theta, features, hats, shape)
 
+    def ask(state: Tensor, ratio: float) -> Tensor:
+        return hat(subject.eps(from_axes(state, matrix, shape.axes), ratio, data.cond))
+
     begin = data.noise * subject.scale(ratios[0])
     state = hat(begin)
     start = [((1.0,) * shape.bands.count,) * shape.axes.count]
@@ -110,8 +144,7 @@ def fit_rows(subject: Subject, data: Trajectories, places: Sequence[int], shape:
     evals: list[Tensor] = []
     rows = []
     for n, ratio in enumerate(ratios):
-        newest = subject.eps(from_axes(state, matrix, shape.axes), ratio, data.cond)
-        evals = [hat(newest), *evals][: shape.history]
+        evals = [answers.of(places[: n + 1], partial(ask, state, ratio)), *evals][: shape.history]
         following = data.states[places[n + 1]] if n + 1 < len(ratios) else data.end
         seen = ratios[: n + 1][::-1][: len(evals)]
         curves, state = solved([state, *evals], following, seen, n)

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from .local import Shape, fit_rows
+from .local import Answers, Shape, fit_rows
 from .loss import DISTANCE, Loss
 from .subject import Subject
 from .teacher import Trajectories
@@ -18,6 +18,8 @@ FIRSTS = (80.0, 40.0, 20.0, 12.0)
 LASTS = (0.4, 0.2, 0.1)
 GAIN = 0.002
 """A candidate must be nearer by this share; less is noise."""
+HELD = 8
+"""Answers of the network that are held for each evaluation; together less than the teacher's."""
 
 Places = tuple[int, ...]
 
@@ -32,12 +34,16 @@ def search_levels(
     loss: Loss = DISTANCE,
 ) -> Places:
     """The places of the levels among the teacher's: the best even spacing in log σ/α, or the best
-    of the ``others``, then one level at a time, in steps that are halved."""
+    of the ``others``, then one level at a time, in steps that are halved.
+
+    A candidate that begins as one of the last ones did asks only for what follows.
+    """
     known: dict[Places, float] = {}
+    answers = Answers(HELD * nfe)
 
     def judge(places: Places) -> float:
         if places not in known:
-            fit = fit_rows(subject, data, places, shape)
+            fit = fit_rows(subject, data, places, shape, answers)
             known[places] = loss.mean(fit.images, data.end)
         return known[places]
 
