@@ -38,10 +38,8 @@ NFE = (5, 3, 4, 6, 8, 10)
 
 
 def quick(name: str) -> Predictor:
-    """The model of that name; `cifar10` in the memory layout in which a CPU answers a fifth faster.
-
-    (`mnist` would lose by it. The answers differ in their last bits.)
-    """
+    """The model of that name; `cifar10` in the memory layout in which a CPU answers faster (not so
+    `mnist`). The answers differ in their last bits."""
     model = load_model(name)
     if name == "cifar10":
         cast(Any, model).module.unet.to(memory_format=torch.channels_last)

@@ -3,7 +3,7 @@ drawn with them: the calibrated samplers, the figures of its card, the README's 
 
     python tools/exchange.py MODEL --train cifar10-train.zip --test cifar10-test.zip --out exchange
 
-MODEL is a folder as ``diffdescent train --half`` leaves it. Two cores take some two hours. What was
+MODEL is a folder as ``diffdescent train --half`` leaves it. Two cores take about an hour. What was
 stopped goes on: a step that is done has a file NAME.done in ``--out``, beside the log of each. The
 card's own sentences stay to be written, and ``docs/results`` is run by ``tools/run_results.py``.
 """

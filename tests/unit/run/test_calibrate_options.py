@@ -16,8 +16,9 @@ from diffdescent.core.process import VP
 from diffdescent.core.spectrum import Bands
 from diffdescent.core.spectrum.axes import identity
 from diffdescent.run.calibrate import calibrate
+from diffdescent.run.calibrate.answers import Answers
 from diffdescent.run.calibrate.derivatives import Directions, derivatives
-from diffdescent.run.calibrate.local import Answers, LocalFit, Shape, fit_rows
+from diffdescent.run.calibrate.local import LocalFit, Shape, fit_rows
 from diffdescent.run.calibrate.loss import Loss, loss_of
 from diffdescent.run.calibrate.path import Rows
 from diffdescent.run.calibrate.plain import as_rows

@@ -18,7 +18,7 @@ added to the normal equations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeVar
@@ -32,6 +32,7 @@ from diffdescent.core.solvers.gaussian import step_coefficients
 from diffdescent.core.spectrum import Axes, Bands, Curves, from_axes, to_axes
 from diffdescent.core.spectrum.fitted import FittedRow
 
+from .answers import Answers
 from .plain import as_rows
 from .subject import Subject
 from .teacher import Trajectories
@@ -77,25 +78,6 @@ class LocalFit:
     start: Curves
     rows: tuple[FittedRow, ...]
     images: Tensor
-
-
-class Answers:
-    """What the network said of the trajectories, by the places of the levels walked until then: the
-    ``most`` that were wanted last. Rows that are not drawn to the fixed sampler's depend on no
-    later level."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._held: dict[tuple[int, ...], Tensor] = {}
-
-    def of(self, walk: Sequence[int], ask: Callable[[], Tensor]) -> Tensor:
-        """The answer at the last of the places, asked for where it is not held."""
-        key = tuple(walk)
-        found = self._held.pop(key) if key in self._held else ask()
-        self._held[key] = found
-        if len(self._held) > self._most:
-            del self._held[next(iter(self._held))]
-        return found
 
 
 def fit_rows(

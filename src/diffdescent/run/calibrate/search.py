@@ -9,7 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from .local import Answers, Shape, fit_rows
+from .answers import Answers
+from .local import Shape, fit_rows
 from .loss import DISTANCE, Loss
 from .subject import Subject
 from .teacher import Trajectories
