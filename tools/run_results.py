@@ -4,23 +4,31 @@
 
 ``--only gamma beta`` runs some of them, ``--jobs 2`` two at a time, each on one thread. A study
 that was stopped goes on; its table and its paired differences then replace those in
-``docs/results``, and ``make verdicts`` says which statements of the pages no longer hold.
+``docs/results`` (of the calibrated samplers also for how many noises they are the nearer ones), and
+``make verdicts`` says which statements of the pages no longer hold.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import io
+import json
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from diffdescent.base.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
+NEARER = ROOT / "docs" / "tables" / "calibrated-nearer.csv"
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,30 @@ def run(name: str, images: Path, out: Path) -> tuple[bool, str]:
     return True, f"{name}: in docs/results"
 
 
+def nearer(name: str, folder: Path) -> None:
+    """Put into :data:`NEARER` for how many noises of a finished study each calibrated sampler is
+    nearer to the model's own solution than the fixed one of as many evaluations."""
+    cells: list[dict[str, Any]] = json.loads((folder / "study.json").read_text("utf-8"))["cells"]
+    found = [row for row in csv.DictReader(NEARER.open()) if row["study"] != name]
+    for own in cells:
+        if not own["sampler"].startswith("calibrated"):
+            continue
+        fixed = next(c for c in cells if c["asked"] == own["asked"] and c is not own)
+        less = _squares(folder, own) < _squares(folder, fixed)
+        row = {"study": name, "nfe": own["asked"], "fixed": fixed["sampler"]}
+        found.append({**row, "nearer": int(less.sum()), "n": less.size, "share": less.mean()})
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(found[-1]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(found)
+    write_atomically(NEARER, text.getvalue().encode())
+
+
+def _squares(folder: Path, cell: dict[str, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    shards = sorted((folder / "shards" / cell["key"]).glob("*.npz"))
+    return np.concatenate([np.load(shard)["own_squares"] for shard in shards])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -96,10 +128,13 @@ def main() -> None:
     options = parser.parse_args()
     well = True
     with ThreadPoolExecutor(options.jobs) as pool:
-        for good, said in pool.map(
+        ran = pool.map(
             lambda name: run(name, options.test if RUNS[name].test else options.train, options.out),
             options.only,
-        ):
+        )
+        for name, (good, said) in zip(options.only, ran, strict=True):
+            if good and name.startswith("calibrated"):
+                nearer(name, options.out / name)
             print(said, flush=True)
             well = well and good
     sys.exit(not well)

@@ -18,6 +18,7 @@ from . import (
     guidance,
     known_truth,
     peculiarity,
+    power,
     restore,
     same_seed,
     samplers,
@@ -25,6 +26,7 @@ from . import (
 )
 
 MAKERS: dict[str, Maker] = {
+    **power.MAKERS,
     **samplers.MAKERS,
     **guidance.MAKERS,
     **peculiarity.MAKERS,

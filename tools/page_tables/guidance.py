@@ -17,23 +17,37 @@ def _only_behind(tables: Tables, study: str, row: Row, where: str) -> str:
     return behind(tables, study, where, label).bold(f"{Cells(row).interval:1}")
 
 
-def cfg(tables: Tables) -> list[list[str]]:
-    metrics = ("is", "fd", "sfd", "precision", "recall")
+def _five(tables: Tables, study: str, where: str, names: dict[str, str]) -> list[list[str]]:
+    """The paper's five metrics of the cells of these titles."""
     lines = [["", "Inception Score", "FD", "spatial FD", "precision", "recall"]]
-    study = "pxp-table-4"
-    for title, name in (("`cfg(scale=1.5, clip=1)`", "CFree"), ("`… \\| pxp`", "CFree-PxP")):
-        row = {m: value(tables, study, m, name=name) for m in metrics}
-        lines.append(
-            [
-                title,
-                f"{Cells(row['is']).interval:2}",
-                _only_behind(tables, study, row["fd"], "100"),
-                f"{Cells(row['sfd']).interval:1}",
-                f"{Cells(row['precision']).interval:2.}",
-                f"{Cells(row['recall']).interval:2.}",
-            ]
-        )
+    for title, name in names.items():
+        row = {m: value(tables, study, m, name=name) for m in ("is", "fd", *REST)}
+        rest = (f"{Cells(row[m]).interval:{digits}}" for m, digits in REST.items())
+        score = f"{Cells(row['is']).interval:2}"
+        lines.append([title, score, _only_behind(tables, study, row["fd"], where), *rest])
     return lines
+
+
+REST = {"sfd": "1", "precision": "2.", "recall": "2."}
+"""Metrics, and how they are written."""
+
+
+def cfg(tables: Tables) -> list[list[str]]:
+    names = {"`cfg(scale=1.5, clip=1)`": "CFree", "`… \\| pxp`": "CFree-PxP"}
+    return _five(tables, "pxp-table-4", "100", names)
+
+
+def unconditional(tables: Tables) -> list[list[str]]:
+    names = {
+        "no guidance": "unguided",
+        "CIFAR-10: scale 0.3": "guided, CIFAR-10 preset",
+        "CIFAR-10: 0.2 and PxP, δ .007 to .1": "PxP, CIFAR-10 preset",
+        "64²: scale 2": "guided, 64² preset",
+        "64²: 0.5 and PxP, δ = 1": "PxP, 64² preset",
+        "256²: scale 10": "guided, 256² preset",
+        "256²: 1 and PxP, δ = 1": "PxP, 256² preset",
+    }
+    return _five(tables, "pxp-table-1", "50", names)
 
 
 def _score_and_fd(tables: Tables, study: str, names: dict[str, str]) -> list[list[str]]:
@@ -115,6 +129,7 @@ def classifier_free(tables: Tables) -> list[list[str]]:
 
 
 MAKERS: dict[str, Maker] = {
+    "pxp-unconditional": unconditional,
     "cfg-pxp": cfg,
     "denoising": denoising,
     "pairs": pairs,

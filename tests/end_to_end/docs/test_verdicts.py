@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tools.page_tables.power import detectable
 from tools.verdict_numbers import Interval, show
 from tools.verdict_tables import Tables
 from tools.verdicts import ROOT, check, written
@@ -112,3 +113,10 @@ def test_numbers_are_written_as_the_pages_have_them() -> None:
     assert show(0.1035, "3.") == ".104"
     assert show(1.1e-38, "e") == "1e-37"
     assert f"{Interval(-3.537, -5.36, -1.715):1a}" == "3.5 [1.7, 5.4]"
+
+
+def test_the_power_of_a_test_is_that_of_the_textbook() -> None:
+    """One standard error and one test: 1.960 + 0.842; of five tests 2.576 + 0.842."""
+    rows = [{"low": "-0.959964", "high": "2.959964"}]
+    assert detectable(rows, 1) == pytest.approx(2.8016, abs=1e-4)
+    assert detectable(rows, 5) == pytest.approx(3.4175, abs=1e-4)
