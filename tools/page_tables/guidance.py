@@ -50,6 +50,18 @@ def unconditional(tables: Tables) -> list[list[str]]:
     return _five(tables, "pxp-table-1", "50", names)
 
 
+def conditional(tables: Tables) -> list[list[str]]:
+    names = {
+        "no guidance": "unguided",
+        "64²: scale 2": "guided, 64² preset",
+        "128²: scale 0.5": "guided, 128² preset",
+        "64² and 128²: 0.5 and PxP": "PxP, 64² and 128² preset",
+        "256²: scale 1": "guided, 256² preset",
+        "256²: 0.7 and PxP": "PxP, 256² preset",
+    }
+    return _five(tables, "pxp-table-2", "50", names)
+
+
 def _score_and_fd(tables: Tables, study: str, names: dict[str, str]) -> list[list[str]]:
     first = "pairs" if study == "pxp-table-6" else "denoising gradient"
     lines = [[first, "Inception Score here", "published", "FD here", "published"]]
@@ -130,6 +142,7 @@ def classifier_free(tables: Tables) -> list[list[str]]:
 
 MAKERS: dict[str, Maker] = {
     "pxp-unconditional": unconditional,
+    "pxp-conditional": conditional,
     "cfg-pxp": cfg,
     "denoising": denoising,
     "pairs": pairs,
