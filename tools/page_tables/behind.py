@@ -9,9 +9,6 @@ from tools.verdict_checks import LEVEL, Statement, corrected
 from tools.verdict_numbers import Interval
 from tools.verdict_tables import Tables, selected
 
-WITHDRAWN = {"samplers-gradient-estimation": "!analytic*"}
-"""By study, the cells that count."""
-
 
 @dataclass(frozen=True)
 class Behind:
@@ -33,8 +30,7 @@ class Behind:
 def decided(tables: Tables, name: str, family: Any, **wanted: Any) -> list[tuple[Interval, bool]]:
     """The differences of a family of ``results/paired/NAME.csv`` that are as wanted, each with
     whether it is decided within its family."""
-    kept = {"a": WITHDRAWN[name]} if name in WITHDRAWN else {}
-    rows = tables.select(f"results/paired/{name}.csv", {"family": family, **kept})
+    rows = tables.select(f"results/paired/{name}.csv", {"family": family})
     tested = corrected(Statement("", "", ""), rows)
     return [
         (Interval(*(float(row[k]) for k in ("difference", "low", "high"))), p <= LEVEL)

@@ -12,8 +12,6 @@ from tools.verdict_checks import LEVEL
 from tools.verdict_numbers import show
 from tools.verdict_tables import Maker, Row, Tables
 
-from .behind import WITHDRAWN
-
 POWER = 0.8
 KINDS = {
     "behind the best": "behind the best",
@@ -50,10 +48,7 @@ def power(tables: Tables) -> list[list[str]]:
     for study in STUDIES:
         n = show(float(tables.read(f"results/{study}.csv")[0]["n"]), "0")
         for kind, name in KINDS.items():
-            wanted = {"family": kind}
-            if study in WITHDRAWN:
-                wanted["a"] = WITHDRAWN[study]
-            rows = tables.select(f"results/paired/{study}.csv", wanted)
+            rows = tables.select(f"results/paired/{study}.csv", {"family": kind})
             families: dict[str, list[Row]] = defaultdict(list)
             for row in rows:
                 families[row["family"]].append(row)

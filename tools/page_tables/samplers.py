@@ -76,6 +76,11 @@ def gradient_estimation(tables: Tables) -> list[list[str]]:
         ),
         ("`pndm` (5, 9, 20, 50 used)", "pndm", "uniform"),
         ("`ddim`, uniform from the top", "ddim", "ddim"),
+        (
+            "`analytic`, Γ of the network, uniform",
+            "analytic(gamma='studies/cifar10-gamma.json')",
+            "uniform(spacing=trailing)",
+        ),
     ]
     lines = [["sampler, grid", *BUDGETS]]
     for name, sampler, grid in kinds:
