@@ -69,17 +69,17 @@ def distance(tables: Tables) -> list[list[str]]:
 def distributions(tables: Tables) -> list[list[str]]:
     """In bold what is measurably nearer than the fixed sampler of as many evaluations."""
     table = "results/paired/calibrated.csv"
-    rows = tables.select(table, {"family": "within a budget"})
+    rows = tables.select(table, {"family": "contrast:* calibrated against fixed"})
     tested = corrected(Statement("", "", ""), rows)
     nearer = {
-        (row["where"], row["metric"]): gap < 0 and p <= LEVEL
+        (row["family"].split()[1], row["metric"]): gap < 0 and p <= LEVEL
         for row, (gap, p) in zip(rows, tested, strict=True)
     }
     lines = [
         ["evaluations", "sampler", "distance (root mean square)", "FD to the model's own images",
          "FD to test images"]
     ]  # fmt: skip
-    titles = {"3": "`ge`, uniform", "5": "`ge`, log-linear", "10": "`unipc`, log-linear from 157"}
+    titles = {"3": "`ge`, uniform", "5": "`ge`, log-uniform", "10": "`plms`, log-linear from 157"}
     kinds = [(nfe, kind) for nfe in titles for kind in ("calibrated*", "!calibrated*")]
     for nfe, sampler in [*kinds, ("20", "*")]:
         own = sampler == "calibrated*"

@@ -67,7 +67,7 @@ def lacking(one: Contrast, lines: Sequence[Line]) -> str:
             return f"no cell here is selected by its {side!r} side"
     return (
         "both methods are here, but never under equal settings; to compare across grids, say,"
-        " select the grid in both sides"
+        ' select the grid in both sides (grid: "*" is any)'
     )
 
 

@@ -115,11 +115,13 @@ def require_columns(names: Iterable[str], columns: Collection[str], where: str) 
 
 def selects(cells: Mapping[str, Value], columns: Mapping[str, Any]) -> bool:
     """Whether a line with ``columns`` is among those that ``cells`` selects; numbers are equal as
-    numbers."""
+    numbers, and ``"*"`` is any value."""
     return all(name in columns and _same(columns[name], value) for name, value in cells.items())
 
 
 def _same(a: Any, b: Any) -> bool:
+    if b == "*":
+        return True
     if isinstance(a, (int, float)) and isinstance(b, (int, float)):
         return math.isclose(a, b)
     return str(a) == str(b)
