@@ -104,12 +104,15 @@ def test_other_settings_are_not_mixed() -> None:
     assert contrast(WITH_AND_WITHOUT, [other, line("b", 1, fd=4.0)], ["scale"]).rows == ()
     assert contrast(WITH_AND_WITHOUT, [line("b", 1, fd=4.0)], ["scale"]).rows == ()
     # Chosen by the contrast itself, the grid may differ.
-    grids = Contrast(
-        name="grids", of={"sampler": "b", "grid": "g"}, against={"sampler": "a", "grid": "h"}
-    )
-    assert gaps(contrast(grids, [other, line("b", 1, fd=4.0)], ["scale"]), "fd") == {
-        "as selected": 3.0
-    }
+    for ours, theirs in (("g", "h"), ("*", "*"), ("g", "*")):
+        grids = Contrast(
+            name="grids",
+            of={"sampler": "b", "grid": ours},
+            against={"sampler": "a", "grid": theirs},
+        )
+        assert gaps(contrast(grids, [other, line("b", 1, fd=4.0)], ["scale"]), "fd") == {
+            "as selected": 3.0
+        }
 
 
 def test_what_the_contrast_does_not_select_by_must_agree() -> None:
