@@ -149,7 +149,7 @@ PLACES = {
         "no labels": "no labels",
         "half size": "images of 16²",
         "double size": "images of 64²",
-        "another network*": "another network of the same data (thrown away since)",
+        "another network*": "the first network (ε, of the same data)",
     },
     "cifar10-cfg4-5.json": {
         "its own": "its own, `cfg(scale=4)`",
