@@ -12,7 +12,7 @@ from .crossed import crossed
 FIGURES = {
     "in conflict": ("direction", "1%"),
     "Φ": ("magnitude", "3"),
-    "cos φ": ("cosine", "4"),
+    "cos φ": ("cosine", "5"),
     "⟨â, b⟩ < 0 after": ("negative_after", "1%"),
     "⟨â, b̂⟩ < 0 after": ("both_negative_after", "1%"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
 from diffdescent.core.transforms.pxp import FreePxP, PxP
 from diffdescent.guidance.wrapper import Wrapper
+from diffdescent.run.inputs import labels_of_text
 from diffdescent.run.store import Kind, Store
 
 from .rows import Array
@@ -187,10 +189,11 @@ def described(thing: Any) -> Any:
 
 
 def cycled(model: Predictor, n: int) -> list[int] | None:
-    """All labels in turn: 0, 1, 2, …, 0, 1, …; None for a model without."""
-    known = info(model)
-    count = known.label_count or len(known.classes or ())
-    return [i % count for i in range(n)] if count else None
+    """All classes in turn, n labels; None for a model without. The label by which a network is
+    asked for none is not among them: there is no guidance under it."""
+    if not info(model).conditional:
+        return None
+    return list(itertools.islice(itertools.cycle(labels_of_text("cycle", model)), n))
 
 
 def analysis(

@@ -8,6 +8,7 @@ import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -38,6 +39,7 @@ from diffdescent.lab.conflicts import (
     rule_of,
     with_recorder,
 )
+from diffdescent.lab.conflicts.measure import cycled
 from diffdescent.lab.conflicts.rows import PAIRS, mean, share
 from tests.paths import ROOT
 from tests.unit.guidance.models import guided, mixture
@@ -341,3 +343,11 @@ def test_mistakes(options: dict[str, Any], message: str) -> None:
     given: dict[str, Any] = {"model": guided(), "recipe": DDPM, "n": 5, "steps": 3, **options}
     with pytest.raises(dd.UserError, match=message):
         conflicts(**given)
+
+
+def test_all_classes_in_turn_leave_out_the_label_for_none() -> None:
+    """A network that knows one label more than it has classes keeps it for no class at all."""
+    known: Any = SimpleNamespace(classes=("cat", "dog"), label_count=3)
+    assert cycled(known, 5) == [0, 1, 0, 1, 0]
+    without: Any = SimpleNamespace()
+    assert cycled(without, 5) is None
