@@ -119,6 +119,11 @@ def figures(train: Path, test: Path) -> list[Step]:
             [[str(ROOT / "benchmarks" / "denoiser_error.py"), "--test", str(test), "--n", "256"]],
         ),
         Step(
+            "gamma",
+            [command("gamma", "cifar10", "--images", str(train), "--out", "gamma.json")],
+            {"gamma.json": ROOT / "studies" / "cifar10-gamma.json"},
+        ),
+        Step(
             "sheets",
             [
                 [

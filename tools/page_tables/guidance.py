@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from functools import partial
 
 from tools.verdict_numbers import Cells, show
 from tools.verdict_tables import Maker, Row, Tables
@@ -17,8 +18,30 @@ def _only_behind(tables: Tables, study: str, row: Row, where: str) -> str:
     return behind(tables, study, where, label).bold(f"{Cells(row).interval:1}")
 
 
-def _five(tables: Tables, study: str, where: str, names: dict[str, str]) -> list[list[str]]:
-    """The paper's five metrics of the cells of these titles."""
+REST = {"sfd": "1", "precision": "2.", "recall": "2."}
+"""Metrics, and how they are written."""
+UNCONDITIONAL = {
+    "no guidance": "unguided",
+    "CIFAR-10: scale 0.3": "guided, CIFAR-10 preset",
+    "CIFAR-10: 0.2 and PxP, δ .007 to .1": "PxP, CIFAR-10 preset",
+    "64²: scale 2": "guided, 64² preset",
+    "64²: 0.5 and PxP, δ = 1": "PxP, 64² preset",
+    "256²: scale 10": "guided, 256² preset",
+    "256²: 1 and PxP, δ = 1": "PxP, 256² preset",
+}
+CONDITIONAL = {
+    "no guidance": "unguided",
+    "64²: scale 2": "guided, 64² preset",
+    "128²: scale 0.5": "guided, 128² preset",
+    "64² and 128²: 0.5 and PxP": "PxP, 64² and 128² preset",
+    "256²: scale 1": "guided, 256² preset",
+    "256²: 0.7 and PxP": "PxP, 256² preset",
+}
+FREE = {"`cfg(scale=1.5, clip=1)`": "CFree", "`… \\| pxp`": "CFree-PxP"}
+
+
+def five(tables: Tables, study: str, where: str, names: dict[str, str]) -> list[list[str]]:
+    """The paper's five metrics of cells, which ``names`` has by the titles of their lines."""
     lines = [["", "Inception Score", "FD", "spatial FD", "precision", "recall"]]
     for title, name in names.items():
         row = {m: value(tables, study, m, name=name) for m in ("is", "fd", *REST)}
@@ -26,40 +49,6 @@ def _five(tables: Tables, study: str, where: str, names: dict[str, str]) -> list
         score = f"{Cells(row['is']).interval:2}"
         lines.append([title, score, _only_behind(tables, study, row["fd"], where), *rest])
     return lines
-
-
-REST = {"sfd": "1", "precision": "2.", "recall": "2."}
-"""Metrics, and how they are written."""
-
-
-def cfg(tables: Tables) -> list[list[str]]:
-    names = {"`cfg(scale=1.5, clip=1)`": "CFree", "`… \\| pxp`": "CFree-PxP"}
-    return _five(tables, "pxp-table-4", "100", names)
-
-
-def unconditional(tables: Tables) -> list[list[str]]:
-    names = {
-        "no guidance": "unguided",
-        "CIFAR-10: scale 0.3": "guided, CIFAR-10 preset",
-        "CIFAR-10: 0.2 and PxP, δ .007 to .1": "PxP, CIFAR-10 preset",
-        "64²: scale 2": "guided, 64² preset",
-        "64²: 0.5 and PxP, δ = 1": "PxP, 64² preset",
-        "256²: scale 10": "guided, 256² preset",
-        "256²: 1 and PxP, δ = 1": "PxP, 256² preset",
-    }
-    return _five(tables, "pxp-table-1", "50", names)
-
-
-def conditional(tables: Tables) -> list[list[str]]:
-    names = {
-        "no guidance": "unguided",
-        "64²: scale 2": "guided, 64² preset",
-        "128²: scale 0.5": "guided, 128² preset",
-        "64² and 128²: 0.5 and PxP": "PxP, 64² and 128² preset",
-        "256²: scale 1": "guided, 256² preset",
-        "256²: 0.7 and PxP": "PxP, 256² preset",
-    }
-    return _five(tables, "pxp-table-2", "50", names)
 
 
 def _score_and_fd(tables: Tables, study: str, names: dict[str, str]) -> list[list[str]]:
@@ -141,9 +130,9 @@ def classifier_free(tables: Tables) -> list[list[str]]:
 
 
 MAKERS: dict[str, Maker] = {
-    "pxp-unconditional": unconditional,
-    "pxp-conditional": conditional,
-    "cfg-pxp": cfg,
+    "pxp-unconditional": partial(five, study="pxp-table-1", where="50", names=UNCONDITIONAL),
+    "pxp-conditional": partial(five, study="pxp-table-2", where="50", names=CONDITIONAL),
+    "cfg-pxp": partial(five, study="pxp-table-4", where="100", names=FREE),
     "denoising": denoising,
     "pairs": pairs,
     "deltas": deltas,

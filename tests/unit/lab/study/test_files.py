@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from diffdescent.core import recipe as recipes
+from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import Recipe
+from diffdescent.core.solvers.gamma import load_gamma
 from diffdescent.guidance import apply_guidance
 from diffdescent.lab.study import StudyConfig, load_study
 from diffdescent.lab.study.cells import Cell, expand, labels_for
@@ -46,6 +48,11 @@ def test_there_is_a_file_for_each_experiment() -> None:
         "cost",
         "guidance-scale",
     } <= names
+
+
+def test_gamma_was_measured_on_the_network_of_now() -> None:
+    """As ``diffdescent gamma`` wrote it; another network has another Γ."""
+    assert load_gamma(ROOT / "studies" / "cifar10-gamma.json").model == info(MODEL).fingerprint
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
