@@ -18,11 +18,11 @@ from __future__ import annotations
 import argparse
 import csv
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from growing_table import Table
 
 from diffdescent.base.statistics import Estimate
 from diffdescent.core.solvers.calibrated import plan_of
@@ -61,28 +61,6 @@ PLACES: dict[str, dict[str, Any]] = {
 }
 NOISES, LEVELS = range(3_000_000, 3_000_024), 64
 """Of the second table: noises that are in no fit, and the teacher's evaluations."""
-
-
-class Table:
-    """A CSV file that grows by whole rows; ``key`` columns say which row it is."""
-
-    def __init__(self, path: Path, key: tuple[str, ...]) -> None:
-        self.path, self.key = path, key
-        rows = list(csv.DictReader(path.open())) if path.is_file() else []
-        self.known = {tuple(row[k] for k in key) for row in rows}
-
-    def fill(self, what: dict[str, str], make: Callable[[], dict[str, Any]]) -> None:
-        """Add the row of ``what`` unless it is there."""
-        if tuple(what[k] for k in self.key) in self.known:
-            return
-        row = what | make()
-        fresh = not self.path.is_file()
-        with self.path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, list(row))
-            if fresh:
-                writer.writeheader()
-            writer.writerow(row)
-        print(", ".join(f"{k} {v}" for k, v in row.items()), flush=True)
 
 
 def numbers(ours: Estimate, theirs: Estimate) -> dict[str, str]:

@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -35,7 +35,8 @@ from .predict import Basis, Prediction, conversion
 from .process import VP, Point, Process
 from .recipe import Recipe, default_grid, parse, parse_grid
 from .solvers.base import Solver
-from .transforms.base import Commit, Displacement, Estimate, Rewrite, Transform
+from .transforms.base import Displacement, Estimate, Rewrite, Transform
+from .transforms.committed import Committed
 from .weight_table import Weights
 
 
@@ -47,24 +48,6 @@ class Chain(Protocol):
 
     @property
     def transforms(self) -> tuple[Transform, ...]: ...
-
-
-@dataclass
-class _Record(Displacement):
-    """The last displacement of the chain: it writes down every committed state."""
-
-    states: list[Tensor] = field(default_factory=list)
-    points: list[Point] = field(default_factory=list)
-    name: ClassVar[str] = "record"
-    linear: ClassVar[bool] = True
-
-    def init(self, plan: Plan) -> None:
-        return None
-
-    def update(self, state: None, commit: Commit) -> tuple[Tensor, None]:
-        self.states.append(commit.proposal)
-        self.points.append(commit.dst)
-        return commit.proposal, None
 
 
 @dataclass(frozen=True)
@@ -200,7 +183,7 @@ def effective_weights(
 
     draws = _draws(plan)
     width = 1 + plan.nfe + len(draws)
-    record = _Record()
+    record = Committed()
     executor = Executor(
         plan,
         _unit(width, 0),

@@ -69,6 +69,23 @@ def file(found: Calibration, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_the_teacher_has_a_state_at_each_of_its_levels() -> None:
+    """Of Gaussian images y(σ') = y(σ)·√((S + σ'²)/(S + σ²)); the last corrected state, too, which
+    one answer commits together with the end."""
+    from diffdescent.run.calibrate.subject import Subject
+    from diffdescent.run.calibrate.teacher import trajectories
+    from diffdescent.run.pieces import Pieces
+
+    subject = Subject(spectrum_model(), (1, SIZE, SIZE), torch.device("cpu"), 4, lambda _: None)
+    data = trajectories(subject, range(3), seed=0, levels=48, keep=True, pieces=Pieces(None))
+    assert len(data.states) == len(data.levels) == 49
+    power = torch.from_numpy(np.maximum(4 * radial_frequency(SIZE, SIZE), 0.5) ** -2.0)
+    begin = to_cosines(data.states[0].double()) / (power + data.levels[0] ** 2).sqrt()
+    for level, state in zip(data.levels, data.states, strict=True):
+        exact = from_cosines(begin * (power + level**2).sqrt())
+        assert (state - exact).square().mean().sqrt() < 1e-3 * exact.square().mean().sqrt()
+
+
 def test_curves_over_the_frequency_solve_a_spectrum(found: Calibration) -> None:
     assert not found.fixed
     assert found.fitted.value < 0.3 * found.opponent.value

@@ -16,6 +16,7 @@ from diffdescent.core.grid.tables import explicit_ratios
 from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Predictor
 from diffdescent.core.process import Process
+from diffdescent.core.transforms.committed import Committed
 from diffdescent.run.levels import noise_for
 from diffdescent.run.micro_batch import evaluate
 
@@ -94,17 +95,22 @@ class Subject:
     ) -> list[Tensor]:
         """The images (y at the plan's end) that a plan makes of unit noise, in a list; with
         ``keep`` the committed states before them too, the start first."""
-        grid = plan.grid
-        x = noise * self.process.start_scale(grid.points[0])
-        executor = Executor(plan, x, record=False)
-        states = [executor.x / grid.points[0].alpha]
+        points = plan.grid.points
+        record = Committed()
+        executor = Executor(
+            plan,
+            noise * self.process.start_scale(points[0]),
+            displacements=(record,) if keep else (),
+            record=False,
+        )
+        start = executor.x / points[0].alpha
         while not executor.done:
-            query, committed = executor.ask(), executor.committed
-            executor.tell(evaluate(self.model, query, cond, self.parts(len(x))))
-            self.count(len(x))
-            if executor.committed > committed:
-                states.append((executor.x / executor.point.alpha).float())
-        return states if keep else states[-1:]
+            executor.tell(evaluate(self.model, executor.ask(), cond, self.parts(len(noise))))
+            self.count(len(noise))
+        if not keep:
+            return [(executor.x / executor.point.alpha).float()]
+        kept = zip(record.states, record.points, strict=True)
+        return [start, *((x / point.alpha).float() for x, point in kept)]
 
     def parts(self, images: int) -> int:
         """How many of so many images the network sees at once: equal parts of at most ``width``, so

@@ -84,7 +84,7 @@ def trajectories(
             "levels": levels,
             "seed": seed,
             "samples": [some.start, some.stop],
-            "keep": keep,
+            "states": len(grid.ratio) if keep else 1,
             "width": subject.parts(BATCH),
         }
         found = pieces.get("teacher", asked, make)
