@@ -13,7 +13,8 @@ that of 64 others.
     convolutions  that of the first, and after each row a network of three layers and 24 channels
                   adds to the state what it makes of the state and of all estimates of x0
 
-A row is added as soon as it is known, and what stands there is left out.
+``value`` is the mean over the noises of the ratio of the two distances, with its interval. A row is
+added as soon as it is known, and what stands there is left out.
 """
 
 from __future__ import annotations
@@ -194,7 +195,7 @@ def measured(nfe: int, variant: str, iterations: int, pieces: Pieces) -> dict[st
         "before": f"{float(before.mean()):.5f}",
         "after": f"{float(after.mean()):.5f}",
         "fitted": f"{float(judged(sampler, fitted).mean()):.5f}",
-        "ratio": f"{gain.value:.4f}",
+        "value": f"{gain.value:.4f}",
         "low": f"{gain.low:.4f}",
         "high": f"{gain.high:.4f}",
     }

@@ -102,6 +102,8 @@ PARTS = {
     "end to end": "two rounds end to end",
     "end to end, levels of the fixed sampler": "end to end, levels begun at the fixed sampler's",
     "consistent rows": "consistent rows (order 1)",
+    "history 1": "rows see the newest evaluation alone",
+    "history 3": "rows see the last three evaluations",
 }
 
 
@@ -172,7 +174,68 @@ def elsewhere(tables: Tables, file: str) -> list[list[str]]:
     return lines
 
 
+VARIANTS = {
+    "rows": "every knot of the start and of all rows",
+    "known start": "the same, with the teacher's state at the first level told for nothing",
+    "convolutions": "the same as the first, with three convolutions after each row",
+}
+
+
+def limits(tables: Tables) -> list[list[str]]:
+    """What would bring a calibrated sampler nearer than it is."""
+    lines = [["evaluations", "what is free", "bundled", "then", "ratio of the two, 95 %"]]
+    for raw in tables.read("tables/calibration-limits.csv"):
+        row = Cells(raw)
+        ratio = f"{row.value:2} {row.interval:2b}"
+        lines.append(
+            [raw["nfe"], VARIANTS[raw["variant"]], f"{row.before:4.}", f"{row.after:4.}", ratio]
+        )
+    return lines
+
+
+LOSSES = {"pixels": "pixels", "guide": "`cifar10-guide`", "features": "`cifar10-features`"}
+
+
+def losses(tables: Tables) -> list[list[str]]:
+    """What fits to different losses are worth."""
+    metrics = {"solution_rmse": "4.", "solution_fd": "3.", "fd": "2"}
+    lines = [["evaluations", "distance of", "distance in pixels", "FD to own images", "FD to test"]]
+    for nfe in ("3", "5"):
+        for loss, title in LOSSES.items():
+            line = [nfe, title]
+            for metric, digits in metrics.items():
+                row = Cells(
+                    tables.one(
+                        "tables/feature-loss.csv", nfe=nfe, metric=metric, sampler=f"*{loss}-*"
+                    )
+                )
+                line.append(f"{row.value:{digits}} {row.interval:{digits}b}")
+            lines.append(line)
+    return lines
+
+
+def others(tables: Tables) -> list[list[str]]:
+    """Fréchet distances to the model's own images, of the other bundled models."""
+    lines = [["model, evaluations", "best fixed sampler", "calibrated", "ratio, 95 %"]]
+    for raw in tables.read("tables/calibrated-fd.csv"):
+        row = Cells(raw)
+        model, _, count = raw["file"].rpartition("-")
+        digits = "3." if row.fixed_fd_value < 1 else "2"
+        lines.append(
+            [
+                f"{MODELS[model + '-{}']}, {count}",
+                f"{row.fixed_fd_value:{digits}}",
+                f"**{row.calibrated_fd_value:{digits}}**",
+                f"{row.value:2} {row.interval:2b}",
+            ]
+        )
+    return lines
+
+
 MAKERS: dict[str, Maker] = {
+    "calibration-limits": limits,
+    "calibration-losses": losses,
+    "calibrated-fd": others,
     "calibration-parts": functools.partial(parts, model="cifar10-mixture"),
     "calibration-parts-cifar10": functools.partial(parts, model="cifar10"),
     "calibration-elsewhere": functools.partial(elsewhere, file="cifar10-5.json"),
