@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument(
         "--models", nargs="+", default=["mnist", "figures", "cifar10-mixture", "cifar10"]
     )
-    parser.add_argument("--variants", nargs="+", default=["", "-unlabelled"], help="also -cfg4")
+    parser.add_argument("--variants", nargs="+", default=["", "-unlabelled"], help="or =-cfg4")
     parser.add_argument("--nfe", type=int, nargs="+", default=list(COUNTS))
     parser.add_argument("--n", type=int, default=2048)
     options = parser.parse_args()

@@ -51,9 +51,13 @@ def markdown(cells: list[list[str]]) -> str:
 
 def renewed(page: str, tables: Tables) -> str:
     """The page with its marked tables as they come out. KeyError for a name without a maker."""
-    return MARKED.sub(
-        lambda found: f"<!-- table: {found[1]} -->\n\n{markdown(MAKERS[found[1]](tables))}", page
-    )
+
+    def made(found: re.Match[str]) -> str:
+        # A table that is written for the first time stands in place of the empty line after it.
+        after = "" if found[2] else "\n"
+        return f"<!-- table: {found[1]} -->\n\n{markdown(MAKERS[found[1]](tables))}{after}"
+
+    return MARKED.sub(made, page)
 
 
 def differences(page: str, tables: Tables) -> Iterator[str]:
