@@ -19,10 +19,8 @@ from typing import Any
 
 import torch
 from growing_table import Table
-from torch import Tensor
 
 from diffdescent.base.assets import ASSETS
-from diffdescent.core.plan import Plan
 from diffdescent.core.recipe import parse, parse_grid
 from diffdescent.core.solvers.calibrated import plan_of
 from diffdescent.core.spectrum.fitted import FittedSolver, load_fitted
@@ -46,29 +44,16 @@ def extractor() -> Any:
     return load_extractor()
 
 
-def family(file: FittedSolver, n: int, pieces: Pieces) -> tuple[Subject, Trajectories]:
+def family(file: FittedSolver, n: int, folder: Path) -> tuple[Subject, Trajectories]:
     """The model as the file was fitted to it, and its own solutions."""
     kind = file.fitted_for
     net = as_model(str(kind["model"]))
     net = net if kind["guidance"] is None else guided(net, str(kind["guidance"]))
     labels = "none" if kind["labels"] == "none" else None
     subject = subject_of(net, labels, None, None, None)
-    settings = Pieces(pieces.folder, {k: kind[k] for k in ("fingerprint", "guidance", "labels")})
-    return subject, trajectories(
-        subject, range(n), seed=0, levels=LEVELS, keep=False, pieces=settings
-    )
-
-
-def images(subject: Subject, plan: Plan, data: Trajectories) -> Tensor:
-    """What a plan makes of the same noises."""
-    parts = torch.split(torch.arange(len(data)), 64)
-    conds = [None if data.cond is None else data.cond[part] for part in parts]
-    return torch.cat(
-        [
-            subject.run(plan, data.noise[part], cond)[-1]
-            for part, cond in zip(parts, conds, strict=True)
-        ]
-    )
+    pieces = Pieces(folder, {k: kind[k] for k in ("fingerprint", "guidance", "labels")})
+    own = trajectories(subject, range(n), seed=0, levels=LEVELS, keep=False, pieces=pieces)
+    return subject, own
 
 
 def measured(file: FittedSolver, subject: Subject, data: Trajectories) -> dict[str, str]:
@@ -84,7 +69,7 @@ def measured(file: FittedSolver, subject: Subject, data: Trajectories) -> dict[s
     row = {"n": str(len(data)), "fixed_sampler": f"{fixed['recipe']} on {fixed['grid']}"}
     scores = {}
     for name, plan in plans.items():
-        found = images(subject, plan, data)
+        found = subject.run(plan, data.noise, data.cond)[-1]
         far = mean_of(distances(found, data.end))
         score = solution_fd(extractor().of_floats(found), own, extractor().protocol)
         scores[name] = score
@@ -100,12 +85,12 @@ def measured(file: FittedSolver, subject: Subject, data: Trajectories) -> dict[s
 
 
 @torch.no_grad()
-def fill(table: Table, files: list[FittedSolver], n: int, pieces: Pieces) -> None:
+def fill(table: Table, files: list[FittedSolver], n: int, folder: Path) -> None:
     """Add the rows of one family that are missing."""
     missing = [file for file in files if (file.name,) not in table.known]
     if not missing:
         return
-    subject, data = family(missing[0], n, pieces)
+    subject, data = family(missing[0], n, folder)
     for file in missing:
         table.fill({"file": file.name}, partial(measured, file, subject, data))
 
@@ -121,11 +106,11 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=2048)
     options = parser.parse_args()
     table = Table(options.out, ("file",))
-    pieces = Pieces(options.out.with_suffix(".pieces"))
+    folder = options.out.with_suffix(".pieces")
     for model in options.models:
         for variant in options.variants:
             files = [ASSETS / "calibrated" / f"{model}{variant}-{nfe}.json" for nfe in options.nfe]
-            fill(table, [load_fitted(file) for file in files if file.is_file()], options.n, pieces)
+            fill(table, [load_fitted(file) for file in files if file.is_file()], options.n, folder)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ that of 64 others.
 
     rows          every knot of the start and of all rows (a calibration has smooth functions of
                   the frequency in all but the last, differences for derivatives, 40 or 96 noises)
-    known start   that, and the first state is told what the teacher's has there beyond noise: no
-                  better start can do more
+    known start   that, and the first state is told what the teacher's has there beyond noise: at
+                  these levels no better start can do more
     convolutions  that of the first, and after each row a network of three layers and 24 channels
                   adds to the state what it makes of the state and of all estimates of x0
 
@@ -133,8 +133,8 @@ class Sampler:
 def _layers(inputs: int, outputs: int) -> nn.Sequential:
     """Three convolutions that give 0 at first."""
     last = nn.Conv2d(CHANNELS, outputs, 3, padding=1)
-    nn.init.zeros_(last.weight)
-    nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+    for one in last.parameters():
+        nn.init.zeros_(one)
     return nn.Sequential(
         nn.Conv2d(inputs, CHANNELS, 3, padding=1),
         nn.SiLU(),
@@ -177,9 +177,7 @@ def fit(sampler: Sampler, paths: Paths, iterations: int) -> Iterator[int]:
 
 def measured(nfe: int, variant: str, iterations: int, pieces: Pieces) -> dict[str, str]:
     """What Adam reaches with a variant."""
-    net = as_model("cifar10")
-    net.module.unet.requires_grad_(False)  # type: ignore[attr-defined]
-    subject = subject_of(net, None, None, 2 * BATCH, None)
+    subject = subject_of(as_model("cifar10"), None, None, 2 * BATCH, None)
     file = load_fitted(ASSETS / "calibrated" / f"cifar10-{nfe}.json")
     torch.manual_seed(0)
     sampler = Sampler(subject, file, variant)

@@ -3,8 +3,7 @@ grids."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -12,24 +11,8 @@ from torch import Tensor
 from diffdescent.core.grid import Grid, make_grid
 from diffdescent.core.plan import Plan
 from diffdescent.core.process import Process
-from diffdescent.core.transforms import Commit, Displacement
+from diffdescent.core.transforms.committed import Committed
 from tests.parity.golden import Case, Replay, Run, run
-
-
-@dataclass
-class Committed(Displacement):
-    """A displacement transform that changes nothing and remembers every committed state."""
-
-    states: list[Tensor] = field(default_factory=list)
-    name: ClassVar[str] = "committed"
-    linear: ClassVar[bool] = True
-
-    def init(self, plan: Plan) -> None:
-        return None
-
-    def update(self, state: None, commit: Commit) -> tuple[Tensor, None]:
-        self.states.append(commit.proposal.clone())
-        return commit.proposal, None
 
 
 def run_committed(plan: Plan, x: Tensor, noise: Replay | None = None) -> tuple[Run, list[Tensor]]:
