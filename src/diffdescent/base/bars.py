@@ -4,7 +4,7 @@ Needs Rich (extra ``cli``)."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console, RenderableType
 from rich.progress import (
@@ -19,20 +19,6 @@ from rich.progress import (
 from rich.text import Text
 
 M = TypeVar("M", bound="Meter")
-
-
-class Step(Protocol):
-    """What a bar reads of an evaluation: ``index`` of ``nfe`` in batch ``batch`` of
-    ``batches``."""
-
-    @property
-    def index(self) -> int: ...
-    @property
-    def nfe(self) -> int: ...
-    @property
-    def batch(self) -> int: ...
-    @property
-    def batches(self) -> int: ...
 
 
 class _Count(ProgressColumn):
@@ -116,7 +102,3 @@ class Meter:
     def advance(self, count: float) -> None:
         """``count`` more are done."""
         self.progress.advance(self.task, count)
-
-    def evaluation(self, at: Step) -> None:
-        """After one evaluation of a run: counts the evaluations of all its batches."""
-        self.to(at.batch * at.nfe + at.index + 1, at.nfe * at.batches)

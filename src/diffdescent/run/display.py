@@ -73,11 +73,6 @@ def displayed(progress: bool | None, preview: bool) -> Iterator[Callback | None]
         made.close()
 
 
-def done(at: Progress) -> tuple[int, int]:
-    """How many evaluations of how many are done, over all batches."""
-    return at.batch * at.nfe + at.index + 1, at.nfe * at.batches
-
-
 def _terminal(preview: bool) -> _Rich | _Tqdm | None:
     """What there is to show a bar with, Rich before tqdm."""
     with contextlib.suppress(ImportError):
@@ -105,7 +100,7 @@ class _Rich:
         if not self.open:
             self.open = True
             self.meter.__enter__()
-        self.meter.evaluation(at)
+        self.meter.to(at.done, at.total)
         if self.preview is not None:
             self.preview.step(at)
 
@@ -122,10 +117,11 @@ class _Tqdm:
         self.bar: Any = None
 
     def step(self, at: Progress) -> None:
-        count, total = done(at)
         if self.bar is None:
-            self.bar = self.tqdm.tqdm(total=total, desc="sampling", leave=False, file=sys.stderr)
-        self.bar.update(count - self.bar.n)
+            self.bar = self.tqdm.tqdm(
+                total=at.total, desc="sampling", leave=False, file=sys.stderr
+            )
+        self.bar.update(at.done - self.bar.n)
 
     def close(self) -> None:
         if self.bar is not None:
@@ -142,13 +138,13 @@ class _Notebook:
         self.last = -EVERY
 
     def step(self, at: Progress) -> None:
-        count, total = done(at)
-        if time.monotonic() - self.last < EVERY and count < total:
+        if time.monotonic() - self.last < EVERY and at.done < at.total:
             return
         self.last = time.monotonic()
         page = self.ipython.HTML(
-            f"<progress value='{count}' max='{total}'></progress> sampling: {count} of {total}"
-            f" evaluations{self._picture(at) if self.preview else ''}"
+            f"<progress value='{at.done}' max='{at.total}'></progress>"
+            f" sampling: {at.done} of {at.total} evaluations"
+            f"{self._picture(at) if self.preview else ''}"
         )
         if self.handle is None:
             self.handle = self.ipython.display(page, display_id=True)

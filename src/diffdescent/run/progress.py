@@ -29,5 +29,15 @@ class Progress:
     batch: int
     batches: int
 
+    @property
+    def done(self) -> int:
+        """How many evaluations are done, over all batches."""
+        return self.batch * self.nfe + self.index + 1
+
+    @property
+    def total(self) -> int:
+        """How many evaluations all batches take."""
+        return self.batches * self.nfe
+
 
 Callback = Callable[[Progress], None]
