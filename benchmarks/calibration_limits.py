@@ -149,9 +149,9 @@ def paths_of(subject: Subject, samples: range, level: float, pieces: Pieces) -> 
     with torch.no_grad():
         data = trajectories(subject, samples, seed=0, levels=LEVELS, keep=True, pieces=pieces)
     place = min(range(LEVELS), key=lambda i: abs(math.log(data.levels[i] / level)))
-    beyond = data.states[place] - data.levels[place] * data.noise
+    beyond = data.state(place) - data.levels[place] * data.noise
     assert data.cond is not None
-    return Paths(data.noise, data.cond, beyond, data.end.clone())
+    return Paths(data.noise, data.cond, beyond, data.end)
 
 
 @torch.no_grad()

@@ -79,11 +79,7 @@ def main() -> None:
     model, n = dd.load_model(asked.model), asked.n
     subject = subject_of(model, None, model.shape, None, None)
     data = trajectories(subject, range(2 * n), seed=0, levels=64, keep=False, pieces=Pieces(None))
-    chosen_on = data.first(n)
-    judged_on = Trajectories(
-        data.noise[n:], None if data.cond is None else data.cond[n:], data.levels,
-        data.states[:, n:],
-    )  # fmt: skip
+    chosen_on, judged_on = data[:n], data[n:]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "spectrum.json"
         path.write_text(measure_spectrum(own_images(model, 64), "usual", source="").to_json())

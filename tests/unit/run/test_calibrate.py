@@ -78,10 +78,10 @@ def test_the_teacher_has_a_state_at_each_of_its_levels() -> None:
 
     subject = Subject(spectrum_model(), (1, SIZE, SIZE), torch.device("cpu"), 4, lambda _: None)
     data = trajectories(subject, range(3), seed=0, levels=48, keep=True, pieces=Pieces(None))
-    assert len(data.states) == len(data.levels) == 49
+    assert len(data.before) + 1 == len(data.levels) == 49
     power = torch.from_numpy(np.maximum(4 * radial_frequency(SIZE, SIZE), 0.5) ** -2.0)
-    begin = to_cosines(data.states[0].double()) / (power + data.levels[0] ** 2).sqrt()
-    for level, state in zip(data.levels, data.states, strict=True):
+    begin = to_cosines(data.state(0).double()) / (power + data.levels[0] ** 2).sqrt()
+    for level, state in zip(data.levels, [*data.before, data.end], strict=True):
         exact = from_cosines(begin * (power + level**2).sqrt())
         assert (state - exact).square().mean().sqrt() < 1e-3 * exact.square().mean().sqrt()
 

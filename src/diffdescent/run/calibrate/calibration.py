@@ -190,7 +190,7 @@ def calibrate(
             recipe=rival.recipe, consistent=consistent,
         )  # fmt: skip
         walked = [row.at.ratio for row in rival.plan.rows]
-        few = data.first(SEARCHED)
+        few = data[:SEARCHED]
         if search:
             places = kept_levels(
                 known, {**asked_for, "form": repr(form), "from": walked, "trajectories": len(few)},
@@ -208,7 +208,7 @@ def calibrate(
             local = fit
             fit = refine(
                 subject,
-                data if nfe in ROUNDS else data.first(DIFFERED),
+                data if nfe in ROUNDS else data[:DIFFERED],
                 fit,
                 form,
                 say,
@@ -220,7 +220,7 @@ def calibrate(
                 method = f"{method}, then up to {rounds} rounds end to end"
             cost.on("end to end")
         report, fixed, numbers = decide(subject, held, fit, form, rival, aim)
-        needed = None if fixed else as_near_as(subject, data.first(8), rival, numbers[0].value)
+        needed = None if fixed else as_near_as(subject, data[:8], rival, numbers[0].value)
         cost.on("judging")
     report |= {
         "samples": [held_range.start, held_range.stop],

@@ -50,7 +50,7 @@ def best_fixed(
     Raises :class:`UserError` where none runs on this process at all.
     """
     first = [(r, g) for r in RECIPES for g in usual_grids(subject, r)]
-    found = _round(subject, data.first(6), nfe, first, loss)
+    found = _round(subject, data[:6], nfe, first, loss)
     if not found:
         raise UserError(
             f"No fixed sampler runs on this model with {nfe} evaluations, so there is nothing to"
@@ -60,7 +60,7 @@ def best_fixed(
     leaders = list(dict.fromkeys(r.recipe for r in found[:6]))[:2]
     second = [(r, g) for r in leaders for g in _searched(subject)]
     second += [(r.recipe, r.grid) for r in found[:3]]
-    found = _round(subject, data.first(8), nfe, second, loss)
+    found = _round(subject, data[:8], nfe, second, loss)
     last = [(r.recipe, r.grid) for r in found[:3]]
     best = _round(subject, data, nfe, last, loss)[0]
     note(f"the best fixed sampler is {best.recipe} on {best.grid}")

@@ -47,6 +47,8 @@ of it."""
 SHARE = 0.1
 """Over the number of values that a knot is fitted to: the further ridge of a knot with few of them,
 such as the mean's, which would otherwise follow its noise."""
+HELD = 1 << 25
+"""Numbers that the products of features take at a time: a quarter of a gigabyte."""
 
 Prior = Literal["equal", "gaussian", "fixed"]
 
@@ -122,12 +124,12 @@ def fit_rows(
     state = hat(begin)
     start = [((1.0,) * shape.bands.count,) * shape.axes.count]
     if not shape.plain_start:
-        start, state = solved([state], data.states[places[0]])
+        start, state = solved([state], data.state(places[0]))
     evals: list[Tensor] = []
     rows = []
     for n, ratio in enumerate(ratios):
         evals = [answers.of(places[: n + 1], partial(ask, state, ratio)), *evals][: shape.history]
-        following = data.states[places[n + 1]] if n + 1 < len(ratios) else data.end
+        following = data.state(places[n + 1]) if n + 1 < len(ratios) else data.end
         seen = ratios[: n + 1][::-1][: len(evals)]
         curves, state = solved([state, *evals], following, seen, n)
         rows.append(FittedRow(curves[0], tuple(curves[1:])))
@@ -253,15 +255,12 @@ def _solve(
     if known is not None:
         target = target - applied(known.rows, features, hats, shape)
     count, bands = len(features), len(hats)
-    stacked = torch.stack([f.flatten(2) for f in features])  # (K, T, C, F)
-    goal = target.flatten(2)
     grams, sides = [], []
     for group in range(shape.axes.count):
         axes = shape.axes.members(group)
-        phi = stacked[:, :, axes].flatten(1, 2).permute(2, 0, 1).double()  # (F, K, samples)
-        wanted = goal[:, axes].flatten(0, 1).T.double()  # (F, samples)
-        grams.append(phi @ phi.transpose(1, 2) + phi.shape[2] * torch.diag_embed(errors[group].T))
-        sides.append((phi @ wanted[..., None])[..., 0])
+        gram, side = _products(features, target, axes)
+        grams.append(gram + len(target) * len(axes) * torch.diag_embed(errors[group].T))
+        sides.append(side)
     whole = torch.stack([g.sum(0) for g in grams]).sum(0)
     plain = _ridge_solve(whole, torch.stack([s.sum(0) for s in sides]).sum(0), 1e-8)
     if known is not None and not known.rest:
@@ -277,6 +276,22 @@ def _solve(
         found.append((prior + change).reshape(count, bands))
     theta = torch.stack(found)
     return theta if known is None else theta + known.rows
+
+
+def _products(
+    features: list[Tensor], target: Tensor, axes: list[int]
+) -> tuple[Tensor, Tensor]:
+    """Σ φφᵀ (F, K, K) and Σ φ·target (F, K) over samples and channel axes, float64, for some
+    frequencies at a time."""
+    grams, sides = [], []
+    count = HELD // (len(features) * len(target) * len(axes))
+    parts = [one.flatten(2).split(max(1, count), dim=2) for one in (*features, target)]
+    for *some, goal in zip(*parts, strict=True):  # (T, C, f)
+        phi = torch.stack([one[:, axes].flatten(0, 1).T for one in some], 1).double()  # (f, K, T·C)
+        wanted = goal[:, axes].flatten(0, 1).T.double()
+        grams.append(phi @ phi.transpose(1, 2))
+        sides.append((phi @ wanted[..., None])[..., 0])
+    return torch.cat(grams), torch.cat(sides)
 
 
 def _ridge_solve(normal: Tensor, right: Tensor, ridge: Tensor | float) -> Tensor:

@@ -31,7 +31,11 @@ from .subject import Subject
 from .teacher import Trajectories
 
 TOGETHER = 8
-"""Trajectories whose derivatives are held at a time."""
+"""Trajectories whose derivatives are held at a time, at most, ..."""
+HELD = 1 << 26
+"""... and how many numbers these may be, unless those of one are more: half a gigabyte."""
+TYPICAL = 8
+"""Trajectories whose median distance is a typical one."""
 RIDGE = 1e-4
 """Towards the rows that it began with, relative to each number's own curvature."""
 GAIN = 0.003
@@ -61,7 +65,8 @@ def refine(
     moved = torch.zeros(sum(directions.sizes(rows)), dtype=torch.float64)
     damping = 1e-2
     for _ in range(iterations):
-        normal, right = _equations(rows, data, directions, loss)
+        typical = loss.distances(images[:TYPICAL], data.end[:TYPICAL]).median()
+        normal, right = _equations(rows, data, directions, loss, typical)
         ridge = _ridge(rows, directions, len(data)).to(normal) * normal.diagonal()
         for _ in range(4):
             damped = (ridge + damping * normal.diagonal() + _least(normal)).diag()
@@ -129,26 +134,27 @@ def changed(rows: Rows, change: Tensor, directions: Directions) -> Rows | None:
 
 
 def _equations(
-    rows: Rows, data: Trajectories, directions: Directions, loss: Loss
+    rows: Rows, data: Trajectories, directions: Directions, loss: Loss, typical: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """JᵀWJ and JᵀWr of the loss's features, float64, summed over the trajectories a few at a
-    time."""
+    """JᵀWJ and JᵀWr of the loss's features, float64, summed over the trajectories a few at a time;
+    ``typical`` is a distance as they have it."""
     size = sum(directions.sizes(rows))
     normal = torch.zeros(size, size, dtype=torch.float64, device=data.noise.device)
     right = torch.zeros(size, dtype=torch.float64, device=data.noise.device)
-    typical = None
-    for first in range(0, len(data), TOGETHER):
-        some = slice(first, first + TOGETHER)
-        cond = None if data.cond is None else data.cond[some]
-        path = rows.run(data.noise[some], cond)
-        apart = loss.distances(path.images, data.end[some])
-        typical = apart.median() if typical is None else typical
-        weights = loss.weights(apart, typical).to(normal)
-        columns = torch.cat(list(derivatives(rows, path, cond, directions)))  # (p, T, C, H, W)
-        columns = loss.moved(columns, path.images)
-        flat = (columns.flatten(2).double() * weights.sqrt()[:, None]).flatten(1)
-        missing = loss.seen(data.end[some]) - loss.seen(path.images)
-        residual = missing.flatten(1).double() * weights.sqrt()[:, None]
-        normal += flat @ flat.T
-        right += flat @ residual.flatten()
+    together = max(1, min(TOGETHER, HELD // (size * loss.seen(data.end[:1]).numel())))
+    for first in range(0, len(data), together):
+        some = data[first : first + together]
+        path = rows.run(some.noise, some.cond)
+        apart = loss.distances(path.images, some.end)
+        weights = loss.weights(apart, typical).to(normal).sqrt()[:, None]
+        missing = loss.seen(some.end) - loss.seen(path.images)
+        residual = (missing.flatten(1).double() * weights).flatten()
+        weighted = residual.new_empty(size, len(residual))
+        row = 0
+        for columns in derivatives(rows, path, some.cond, directions):  # (p, T, C, H, W)
+            moved = loss.moved(columns, path.images).flatten(2).double() * weights
+            weighted[row : row + len(moved)] = moved.flatten(1)
+            row += len(moved)
+        normal += weighted @ weighted.T
+        right += weighted @ residual
     return normal, right

@@ -29,27 +29,29 @@ class Trajectories:
     """Exact paths, up to the teacher's own error.
 
     ``noise`` is the unit noise (T, C, H, W) they start from, ``levels`` the K + 1 σ/α, the last
-    being the end, and ``states`` y there, (K + 1, T, C, H, W); of held-out ones the end alone, (1,
-    T, C, H, W).
+    being the end, and ``end`` y there, the images. ``before`` are the states before it, (K, T, C,
+    H, W), which stay on the CPU: of latents of 16·128² they are gigabytes. Held-out ones have none.
     """
 
     noise: Tensor
     cond: Tensor | None
     levels: tuple[float, ...]
-    states: Tensor
+    before: Tensor
+    end: Tensor
 
-    @property
-    def end(self) -> Tensor:
-        """The images, (T, C, H, W)."""
-        return self.states[-1]
+    def state(self, place: int) -> Tensor:
+        """y at the level of this number, (T, C, H, W), beside the noise."""
+        return self.before[place].to(self.noise.device)
 
     def __len__(self) -> int:
         return len(self.noise)
 
-    def first(self, count: int) -> Trajectories:
-        """The first ``count`` of them."""
-        cond = None if self.cond is None else self.cond[:count]
-        return Trajectories(self.noise[:count], cond, self.levels, self.states[:, :count])
+    def __getitem__(self, rows: slice) -> Trajectories:
+        """Some of them."""
+        cond = None if self.cond is None else self.cond[rows]
+        return Trajectories(
+            self.noise[rows], cond, self.levels, self.before[:, rows], self.end[rows]
+        )
 
 
 def teacher_levels(subject: Subject, count: int) -> tuple[float, ...]:
@@ -71,27 +73,29 @@ def trajectories(
     ``keep`` all of their states. A batch is a piece, so that an interrupted computation goes on."""
     grid = subject.grid(teacher_levels(subject, levels))
     plan = parse(TEACHER).plan(grid)
-    parts = []
+    count = len(grid.ratio) if keep else 1
+    noise = subject.noise(seed, samples)
+    before, end = torch.empty(count - 1, *noise.shape), torch.empty_like(noise)
     for first in range(samples.start, samples.stop, BATCH):
         some = range(first, min(first + BATCH, samples.stop))
 
         def make(some: range = some) -> dict[str, Any]:
             states = subject.run(plan, subject.noise(seed, some), subject.label(some), keep)
-            return {"states": torch.stack(states).cpu().numpy()}
+            return {"states": np.stack([one.cpu().numpy() for one in states])}
 
         asked = {
             "method": TEACHER,
             "levels": levels,
             "seed": seed,
             "samples": [some.start, some.stop],
-            "states": len(grid.ratio) if keep else 1,
+            "states": count,
             "width": subject.parts(BATCH),
         }
-        found = pieces.get("teacher", asked, make)
-        parts.append(torch.from_numpy(found["states"]))
-    states = torch.cat(parts, dim=1).to(subject.device)
+        found = torch.from_numpy(pieces.get("teacher", asked, make)["states"])
+        rows = slice(first - samples.start, some.stop - samples.start)
+        before[:, rows], end[rows] = found[:-1], found[-1]
     ratios = tuple(map(float, grid.ratio))
-    return Trajectories(subject.noise(seed, samples), subject.label(samples), ratios, states)
+    return Trajectories(noise, subject.label(samples), ratios, before, end)
 
 
 def check_converged(held: Trajectories, error: float, levels: int) -> None:
