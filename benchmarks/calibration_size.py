@@ -96,9 +96,7 @@ def measured(options: argparse.Namespace, shape: str) -> dict[str, Any]:
     process = VP.named("scaled_linear")
     answers = Timed(process, network, device, dtype)
     sizes = tuple(map(int, shape.split("x")))
-    model = Network(
-        answers, process=process, kind="eps", shape=sizes, device=device, dtype=dtype
-    )
+    model = Network(answers, process=process, kind="eps", shape=sizes, device=device, dtype=dtype)
     before, began = most(device), time.perf_counter()
     found = calibrate(
         model, nfe=options.nfe, trajectories_count=options.trajectories,

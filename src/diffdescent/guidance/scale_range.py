@@ -107,7 +107,9 @@ class ScaleRange:
             needs_label=True,
             width=inside.width,
             calls=inside.calls,
-            identity=f"{inside.fingerprint} at scales {low:g}..{high:g}",
+            identity=None
+            if inside.fingerprint is None
+            else f"{inside.fingerprint} at scales {low:g}..{high:g}",
         )
 
     def __call__(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Prediction:

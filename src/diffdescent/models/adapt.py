@@ -6,6 +6,8 @@ import os
 from os import PathLike
 from typing import Any, cast
 
+import torch
+
 from diffdescent.base.errors import UserError
 from diffdescent.base.words import shown
 from diffdescent.core.predict import Predictor
@@ -16,10 +18,11 @@ WRAP = (
 )
 
 
-def as_model(thing: Any) -> Predictor:
+def as_model(thing: Any, device: torch.device | str | None = None) -> Predictor:
     """``thing`` as a model that can be sampled from.
 
-    A :class:`Predictor` is itself, a text or a path is loaded (:func:`diffdescent.load_model`). An
+    A :class:`Predictor` is itself, a text or a path is loaded (:func:`diffdescent.load_model`), to
+    ``device`` where that is given; what is a model already stays where it is. An
     unconditional diffusers pipeline, such as ``DDPMPipeline``, is its U-Net under its scheduler's
     process and prediction type; a bare ``UNet2DModel`` is taken for ε over the linear process of
     1000 steps, as its folder without a scheduler is. Raises :class:`UserError`, which says what to
@@ -28,7 +31,7 @@ def as_model(thing: Any) -> Predictor:
     if isinstance(thing, (str, PathLike)):
         from diffdescent.models import load_model
 
-        return load_model(os.fspath(thing))
+        return load_model(os.fspath(thing), None if device is None else str(device))
     if hasattr(thing, "process") and callable(thing):
         return cast(Predictor, thing)
     kinds = {kind.__name__ for kind in type(thing).__mro__}

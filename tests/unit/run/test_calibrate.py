@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,17 @@ def spectrum_model(slope: float = 2.0, fingerprint: str = "spectrum") -> Network
         return from_cosines(to_cosines(x) * scale)
 
     return Network(eps, process=process, kind="eps", shape=(1, SIZE, SIZE), fingerprint=fingerprint)
+
+
+def counting(model: Network) -> tuple[Network, Callable[[], int]]:
+    """The model, and how many images it has been asked about."""
+    asked: list[int] = []
+
+    def module(x: torch.Tensor, t: torch.Tensor, cond: torch.Tensor | None) -> torch.Tensor:
+        asked.append(len(x))
+        return model.module(x, t, cond)
+
+    return dataclasses.replace(model, module=module), lambda: sum(asked)
 
 
 def one_image_model() -> Network:
@@ -295,10 +307,14 @@ def test_an_interrupted_calibration_goes_on(tmp_path: Path) -> None:
         calibrate(spectrum_model(), folder=tmp_path, note=stop, **QUICK)
     kept = len(list(tmp_path.iterdir()))
     assert kept > 0
-    whole = calibrate(spectrum_model(), **QUICK)
-    again = calibrate(spectrum_model(), folder=tmp_path, note=lines.append, **QUICK)
-    assert again.evaluations < whole.evaluations
-    assert again.solver.rows == whole.solver.rows
+    whole, asked = counting(spectrum_model())
+    wanted = calibrate(whole, **QUICK)
+    all_of_them = asked()
+    rest, asked = counting(spectrum_model())
+    again = calibrate(rest, folder=tmp_path, note=lines.append, **QUICK)
+    assert asked() < all_of_them
+    assert again.evaluations == wanted.evaluations  # what it cost in all
+    assert again.solver.rows == wanted.solver.rows
     assert len(lines) >= 4
 
 
@@ -425,8 +441,8 @@ def test_the_cost_is_counted_by_stage(found: Calibration) -> None:
     }  # fmt: skip
     report = {**found.solver.report, "pays_off": {"fixed_evaluations": 9, "images": 7}}
     solver = dataclasses.replace(found.solver, report=report)
-    assert "needs 9 evaluations" in dataclasses.replace(found, solver=solver).summary
-    assert "never as near, up to 6 times" in found.summary
+    assert "as near with 9 evaluations" in dataclasses.replace(found, solver=solver).summary
+    assert "up to 3 times the evaluations is as near" in found.summary
     assert calibrate(bent_model(), **QUICK, end_to_end=0).solver.report["pays_off"]["images"] > 0
 
 
@@ -476,6 +492,7 @@ def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
         ({"held_out": 2}, "too few"),
         ({"teacher_levels": 5}, "too coarse"),
         ({"bands": 0}, "1 to 256 frequency bands"),
+        ({"bands": 30}, "at most 14 "),
         ({"guidance": "cfg(scale=2) | pxp"}, "steps too|classes|label"),
     ):
         with pytest.raises(UserError, match=match):
@@ -501,6 +518,9 @@ def test_bad_input_is_one_sentence(tmp_path: Path) -> None:
         ({"axes": {"matrix": [[2.0]], "groups": [0]}}, "orthonormal"),
         ({"axes": {"matrix": [[1.0]], "groups": ["a"]}}, "groups"),
         ({"fit": 3}, "fit is missing"),
+        ({"axes": {"name": "every", "matrix": [[0, 1], [1, 0]], "groups": [0, 0]}}, "are one"),
+        ({"fitted_for": {"guidance": 5}}, "guidance is not a text"),
+        ({"fitted_for": {"shape": "3x8x8"}}, "shape is not a list"),
     ],
 )
 def test_damaged_files_are_refused(

@@ -58,6 +58,21 @@ def test_each_loss_is_what_its_formula_says() -> None:
         assert torch.allclose(found / found[0], wanted / wanted[0])  # ρ'(d) up to a factor
     with pytest.raises(UserError, match="huber"):
         loss_of("cosine")
+    with pytest.raises(UserError, match="huber"):
+        Loss("cosine")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="above 0"):
+        Loss("huber", delta=0.0)
+
+
+def test_the_scale_of_huber_is_the_opponents_distance_or_ones_own() -> None:
+    apart = torch.tensor([0.1, 0.4], dtype=torch.float64)
+    assert torch.equal(loss_of("huber").values(apart), apart)  # while δ is not known
+    assert loss_of("huber").scaled(0.25).text == "huber(0.25)"
+    assert Loss("huber", delta=0.01).scaled(0.25).delta == 0.01
+    found = calibrate(bent_model(), **LOCAL, loss="huber")
+    assert found.solver.fit["loss"] == f"huber({found.rival.distance:.4g})"
+    own = calibrate(bent_model(), **LOCAL, loss=Loss("huber", delta=1e-4))
+    assert own.solver.fit["loss"] == "huber(0.0001)"
 
 
 def test_features_are_what_is_compared() -> None:
@@ -93,6 +108,10 @@ def test_the_loss_decides_and_stands_in_the_file() -> None:
     assert found.report["kept"] == "calibrated"
     assert report["calibrated"]["value"] < report["fixed"]["value"]
     assert "loss" not in calibrate(bent_model(), **LOCAL).solver.report
+
+
+def test_the_summary_names_the_loss_that_decides() -> None:
+    assert "distance of features decides: " in calibrate(bent_model(), **LOCAL, loss=coarse).summary
 
 
 @pytest.mark.parametrize(
@@ -202,11 +221,12 @@ def test_the_fixed_prior_is_the_fixed_sampler_where_the_ridge_is_strong(
 
 def test_searches_are_kept(tmp_path: Path) -> None:
     first = calibrate(bent_model(), **LOCAL, folder=tmp_path)
-    again = calibrate(bent_model(), **LOCAL, folder=tmp_path)
+    lines: list[str] = []
+    again = calibrate(bent_model(), **LOCAL, folder=tmp_path, note=lines.append)
     assert again.solver.levels == first.solver.levels
     assert again.rival.grid == first.rival.grid
-    assert again.solver.fit["stages"]["levels"] == 0
-    assert again.solver.fit["stages"]["fixed samplers"] == 0
+    assert len(lines) == 1  # the teacher's; no search has anything to say
+    assert again.solver.fit["stages"] == first.solver.fit["stages"]
     assert set(again.solver.fit["seconds"]) == set(again.solver.fit["stages"])
     assert "It took" in first.summary
 

@@ -131,7 +131,7 @@ def calibrate(
                 meter.progress.console.print(line, highlight=False)
 
         found = run(
-            model if texts is None else net,
+            net,
             nfe=nfe,
             guidance=guidance,
             labels=labels,
@@ -158,7 +158,7 @@ def calibrate(
     if as_json:
         report = {"out": str(out), "evaluations": found.evaluations, **found.solver.report}
         typer.echo(json.dumps(report))
-    elif not quiet:
+    else:
         typer.echo(found.summary)
         typer.echo(f"Wrote {out}; sample with --sampler \"calibrated('{out}')\".")
 

@@ -40,6 +40,8 @@ class Axes:
                 f"The channel axes {self.name!r} are not orthonormal; give a square matrix with"
                 " rows of length 1 at right angles."
             )
+        if self.name == EVERY and count != 1:
+            raise UserError(f"The channel axes {EVERY!r} are one, for all channels, not {count}.")
         known = sorted(set(self.groups))
         if len(self.groups) != count or known != list(range(len(known))):
             raise UserError(
@@ -75,7 +77,7 @@ class Axes:
     @property
     def plain(self) -> bool:
         """Whether the axes are the channels themselves."""
-        return self.name in ("identity", EVERY)
+        return all(v == (i == j) for i, row in enumerate(self.matrix) for j, v in enumerate(row))
 
     def fit(self, channels: int) -> bool:
         """Whether states of so many channels can be written in these axes."""

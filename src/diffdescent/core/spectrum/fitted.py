@@ -28,6 +28,11 @@ from .bands import Bands
 from .rows import Curves
 
 FORMAT, VERSION = "diffdescent-solver", 1
+FITTED_FOR: dict[str, type] = {
+    "model": str, "fingerprint": str, "guidance": str, "labels": str, "process": dict,
+    "shape": list,
+}  # fmt: skip
+KINDS: dict[type, str] = {str: "a text", dict: "an object", list: "a list"}
 LARGEST = 1e4
 """A coefficient beyond this is a damaged file, not a sampler."""
 
@@ -94,7 +99,7 @@ class FittedSolver:
             "licence": "CC0-1.0",
         }
         lines = [
-            f"  {json.dumps(key)}: {_rows_text(value) if key == 'rows' else json.dumps(value)}"
+            f"  {json.dumps(key)}: {_rows_text(value) if key == 'rows' else _text(value)}"
             for key, value in content.items()
         ]
         return "{\n" + ",\n".join(lines) + "\n}\n"
@@ -102,7 +107,12 @@ class FittedSolver:
 
 def _rows_text(rows: Any) -> str:
     """A line for each row."""
-    return "[\n    " + ",\n    ".join(json.dumps(row) for row in rows) + "\n  ]"
+    return "[\n    " + ",\n    ".join(map(_text, rows)) + "\n  ]"
+
+
+def _text(value: Any) -> str:
+    """JSON as everybody reads it: NaN and Inf are mistakes."""
+    return json.dumps(value, allow_nan=False)
 
 
 def _there(path: Path) -> bool:
@@ -166,18 +176,25 @@ class _Reader:
             if len(after.evals) > len(row.evals) + 1:  # a row keeps what it has, and no more
                 raise self.error(f"rows[{i + 1}] uses evaluations that rows[{i}] has not kept")
         return FittedSolver(
-            name=str(content.get("name") or Path(self.path).stem),
+            name="".join(filter(str.isprintable, str(content.get("name") or Path(self.path).stem))),
             levels=asked,
             end=end,
             axes=axes,
             bands=bands,
             start=self.curves(content.get("start"), "start", axes, bands),
             rows=rows,
-            fitted_for=self.part(content, "fitted_for"),
+            fitted_for=self.known(self.part(content, "fitted_for")),
             fit=self.part(content, "fit"),
             report=self.part(content, "report"),
             made_with=str(content.get("made_with", "")),
         )
+
+    def known(self, value: dict[str, Any]) -> dict[str, Any]:
+        """For what it was fitted; what is left out is not known."""
+        for key, kind in FITTED_FOR.items():
+            if not isinstance(value.get(key), kind | None):
+                raise self.error(f"fitted_for.{key} is not {KINDS[kind]}")
+        return value
 
     def row(self, value: object, index: int, axes: Axes, bands: Bands) -> FittedRow:
         where = f"rows[{index}]"

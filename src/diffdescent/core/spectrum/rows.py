@@ -74,8 +74,8 @@ class SpectralRunner:
 
     ``like`` is a state. Each evaluation costs one transform and each new state one inverse: the
     states that it made and the evaluations that are kept are not transformed again, unless somebody
-    has written into them. Raises :class:`UserError` for states that are not images (B, C, H, W)
-    with the channels of the axes.
+    has written into them (which cannot be seen in inference mode: there nobody may). Raises
+    :class:`UserError` for states that are not images (B, C, H, W) with the channels of the axes.
     """
 
     like: InitVar[Tensor]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor
@@ -23,31 +23,21 @@ from diffdescent.models.adapt import as_model
 from diffdescent.run.pieces import Pieces, model_identity
 
 from .cost import Cost, Progress, expected
-from .counts import (
-    CHOICE,
-    CHOICE_SAMPLES,
-    DIFFERED,
-    FIT_SAMPLES,
-    HELD_SAMPLES,
-    ROUNDS,
-    SEARCHED,
-    check_counts,
-)
-from .decide import as_near_as, decide, fitted_solver, held_loss
+from .counts import FIT_SAMPLES, HELD_SAMPLES, ROUNDS, SEARCHED, check_counts, check_knots
+from .decide import decide, fitted_solver
 from .derivatives import columns_of
-from .fixed import best_fixed
 from .found import Calibration
-from .kept import kept_levels, kept_rival
-from .local import Prior, Shape, fit_rows
+from .local import Prior, Shape
 from .loss import FeatureMap, Loss, loss_of
 from .plain import as_rows
-from .refine import refine
-from .search import nearest, search_levels
 from .setting import described, guided, subject_of
-from .teacher import TEACHER, check_converged, teacher_error, trajectories
+from .stages import Note, Work
+from .subject import Subject
+from .teacher import TEACHER
 
 ChannelAxes = Literal["usual", "opponent", "principal", "identity"]
-Note = Callable[[str], None]
+METHOD = "local least squares on the own path"
+TOGETHER = ", then up to {} rounds end to end"
 
 
 @known_keywords(
@@ -126,8 +116,8 @@ def calibrate(
             all, which is an estimate.
 
     Returns:
-        A :class:`Calibration`: ``.solver`` to sample with, ``.summary`` for people,
-        ``.write(path)``.
+        A :class:`Calibration`: ``.summary`` for people, and ``.write(path)``, after which
+        ``calibrated('PATH')`` is a recipe.
 
     Raises:
         UserError: other numbers of evaluations, too few trajectories, a model whose answers are not
@@ -138,8 +128,8 @@ def calibrate(
     check_counts(nfe, trajectories_count, held_out, teacher_levels)
     check_seed(seed)
     aim = loss_of(loss)
-    say: Note = note or (lambda line: None)
-    net = as_model(model)
+    net = as_model(model, device)
+    fed = str(getattr(net, "dtype", None))
     called = model if isinstance(model, str) else info(net).name
     about = described(net, called, guidance, labels)
     if guidance is not None:
@@ -152,94 +142,50 @@ def calibrate(
     about["shape"] = list(subject.shape)
     if subject.label(range(1)) is None:
         about["labels"] = "none"
-    pieces = Pieces(folder, {"calibrate": 1, **about, "identity": model_identity(net)})
+    check_knots(knots, subject.shape)
     rounds = ROUNDS.get(nfe, 0) if end_to_end is None else end_to_end
-    fit_range, choice_range, held_range = (
-        range(first, first + count)
-        for first, count in (
-            (FIT_SAMPLES, trajectories_count),
-            (CHOICE_SAMPLES, CHOICE),
-            (HELD_SAMPLES, held_out),
-        )
-    )
     groups = subject.shape[0] if axes == "identity" else 2
     ahead = expected(
         nfe, trajectories_count, held_out, teacher_levels, searched=SEARCHED if search else 0,
         rounds=rounds, columns=columns_of(nfe, groups, bands),
     )  # fmt: skip
     cost = Cost(subject, ahead, progress)
+    pieces = _pieces(folder, about, net, subject, fed)
+    work = Work(subject, nfe, seed, teacher_levels, aim, pieces, cost, note or (lambda line: None))
     with torch.no_grad():
-        data, held = (
-            trajectories(subject, some, seed=seed, levels=teacher_levels, keep=keep, pieces=pieces)
-            for some, keep in ((fit_range, True), (held_range, False))
-        )
-        error = teacher_error(subject, held, held_range[:4], seed=seed, levels=teacher_levels)
-        say(f"{len(data)} + {len(held)} trajectories of {teacher_levels} levels, error {error:.2g}")
-        check_converged(held, error, teacher_levels)
-        cost.on("teacher")
-        asked_for = {"nfe": nfe, "seed": seed, "levels": teacher_levels, "loss": aim.text}
-        known = pieces if aim.named else Pieces(None)
-        rival = kept_rival(
-            known, {**asked_for, "trajectories": len(data)}, subject, nfe,
-            lambda: best_fixed(subject, data, nfe, say, aim),
-        )  # fmt: skip
-        aim = aim.scaled(rival.distance)
-        cost.on("fixed samplers")
+        data, held, error = work.teacher(trajectories_count, held_out)
+        rival = work.opponent(data)
+        work = replace(work, aim=aim.scaled(rival.distance))
         form = Shape(
             _axes(axes, data.end), knots, history, plain_start=plain_start, prior=prior,
             recipe=rival.recipe, consistent=consistent,
         )  # fmt: skip
-        walked = [row.at.ratio for row in rival.plan.rows]
-        few = data[:SEARCHED]
-        if search:
-            places = kept_levels(
-                known, {**asked_for, "form": repr(form), "from": walked, "trajectories": len(few)},
-                lambda: search_levels(subject, few, nfe, form, [walked], say, aim),
-            )  # fmt: skip
-        else:
-            places = nearest(data.levels[:-1], walked)
-        cost.on("levels")
-        fit, method = fit_rows(subject, data, places, form), "local least squares on the own path"
-        cost.on("rows")
-        if rounds:
-            choice = trajectories(
-                subject, choice_range, seed=seed, levels=teacher_levels, keep=False, pieces=pieces
-            )
-            local = fit
-            fit = refine(
-                subject,
-                data if nfe in ROUNDS else data[:DIFFERED],
-                fit,
-                form,
-                say,
-                rounds,
-                lambda one: held_loss(subject, choice, one, form, aim),
-                aim,
-            )
-            if fit is not local:
-                method = f"{method}, then up to {rounds} rounds end to end"
-            cost.on("end to end")
-        report, fixed, numbers = decide(subject, held, fit, form, rival, aim)
-        needed = None if fixed else as_near_as(subject, data[:8], rival, numbers[0].value)
+        local = work.rows(data, work.places(data, form, rival, search), form)
+        fit = work.together(data, local, form, rounds)
+        report, fixed, numbers = decide(subject, held, fit, form, rival, work.aim)
+        needed = None if fixed else work.as_near(data, held, fit, form, rival)
         cost.on("judging")
     report |= {
-        "samples": [held_range.start, held_range.stop],
+        "samples": [HELD_SAMPLES, HELD_SAMPLES + held_out],
         "seed": seed,
         "teacher_error": float(f"{error:.4g}"),
     }
-    if needed is not None and needed > nfe:
+    if needed is not None:
         images = -(-subject.calls // (needed - nfe))
         report["pays_off"] = {"fixed_evaluations": needed, "images": images}
     how = {
-        "method": "fixed" if fixed else method,
+        "method": "fixed" if fixed else METHOD + (TOGETHER.format(rounds) * (fit is not local)),
         "teacher": f"{TEACHER} on {teacher_levels} levels",
         "trajectories": len(data),
-        "samples": [fit_range.start, fit_range.stop],
+        "samples": [FIT_SAMPLES, FIT_SAMPLES + trajectories_count],
         "seed": seed,
         "ridge": form.ridge,
         "prior": prior,
-        "loss": aim.text,
+        "loss": work.aim.text,
         **({"consistent": True} if consistent else {}),
+        **({"history": history} if history else {}),
+        **({"plain_start": True} if plain_start else {}),
+        **({} if search else {"levels": "the opponent's"}),
         "opponent": {"recipe": rival.recipe, "grid": rival.grid},
         "evaluations": subject.calls,
         "stages": cost.evaluations,
@@ -255,6 +201,16 @@ def calibrate(
     else:
         solver = fitted_solver(title, fit, form, about, how, report)
     return Calibration(solver, fixed, *numbers, rival, subject.calls)
+
+
+def _pieces(
+    folder: Path | None, about: dict[str, Any], net: Predictor, subject: Subject, fed: str
+) -> Pieces:
+    """The folder of what is kept; ``fed`` is the dtype of the network's input."""
+    if folder is None:
+        return Pieces(None)
+    where = {"device": subject.device.type, "dtype": fed}
+    return Pieces(folder, {"calibrate": 2, **about, "identity": model_identity(net), **where})
 
 
 def _axes(name: str, images: Tensor) -> Axes:

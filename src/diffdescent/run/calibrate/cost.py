@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from diffdescent.run.pieces import Arrays, Pieces
 
 from .subject import Subject
 
@@ -13,6 +18,12 @@ RECIPES_ON_GRIDS, SEARCHED_GRIDS = 45, 18
 LEVELS_TRIED = 8
 """Grids that the search tries, per level and to begin with, roughly; of those that begin as the
 best one does, the share that is asked."""
+
+JUDGED = 16
+"""Held-out noises on which fixed samplers of more evaluations are compared with the fit."""
+AHEAD = 4 * 2 * 132
+"""Of these comparisons: four numbers of evaluations, twice as many on average, and so many images
+at each."""
 
 Progress = Callable[[int, int], None]
 
@@ -37,8 +48,29 @@ def expected(
         "levels": LEVELS_TRIED * (nfe + 1) * nfe * searched,
         "rows": nfe * trajectories,
         "end to end": rounds * (columns + 2 * nfe) * trajectories + (16 * levels if rounds else 0),
-        "judging": nfe * (2 * held_out + 16 * 24),
+        "judging": nfe * (2 * held_out + JUDGED + AHEAD),
     }
+
+
+def counted(
+    pieces: Pieces,
+    subject: Subject,
+    kind: str,
+    settings: Mapping[str, Any],
+    make: Callable[[], Arrays],
+) -> Arrays:
+    """A piece with the evaluations that it took, which count when it is read as when it was made:
+    an interrupted calibration has not become cheaper."""
+    before = subject.calls
+
+    def made() -> Arrays:
+        arrays = make()
+        return {**arrays, "calls": np.array(subject.calls - before)}
+
+    found = pieces.get(kind, settings, made)
+    if subject.calls == before:
+        subject.count(int(found.get("calls", 0)))
+    return found
 
 
 @dataclass

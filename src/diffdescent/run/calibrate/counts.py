@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from diffdescent.base.errors import UserError
+from diffdescent.core.spectrum import Bands
 
 FEWEST, MOST = 3, 12
 FIT_SAMPLES, CHOICE_SAMPLES, HELD_SAMPLES = 1_000_000, 1_500_000, 2_000_000
@@ -44,3 +45,22 @@ def check_counts(nfe: int, count: int, held_out: int, levels: int) -> None:
             f"A teacher of {levels} levels is too coarse for {nfe} evaluations; give at least"
             f" {4 * nfe}."
         )
+
+
+def check_knots(bands: Bands, shape: tuple[int, ...]) -> None:
+    """Refuse more knots than images of this shape (C, H, W) have frequencies for: raises
+    :class:`UserError` with the most that will do."""
+    if _all_used(bands, shape):
+        return
+    size = min(shape[-2:])
+    counts = range(bands.count - 1, 0, -1)
+    most = next((n for n in counts if _all_used(Bands.for_size(size, n), shape)), 1)
+    raise UserError(
+        f"Images of {shape[-2]}x{shape[-1]} have no frequency for some of {bands.count} bands; give"
+        f" at most {most} (8 are usual)."
+    )
+
+
+def _all_used(bands: Bands, shape: tuple[int, ...]) -> bool:
+    """Whether some frequency counts at each knot."""
+    return bool((bands.hats(*shape[-2:]).reshape(bands.count, -1).sum(1) > 0).all())

@@ -7,10 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from diffdescent.base.errors import UserError
 from diffdescent.base.statistics import Estimate
 from diffdescent.base.version import __version__
-from diffdescent.core.recipe import parse, parse_grid
 from diffdescent.core.solvers.calibrated import plan_of
 from diffdescent.core.spectrum import Curves
 from diffdescent.core.spectrum.fitted import FittedRow, FittedSolver
@@ -25,9 +23,6 @@ from .teacher import Trajectories
 DIGITS = 8
 """Coefficients are rounded to so many significant digits before they are judged: what is judged is
 what is written."""
-
-FARTHEST = 6
-"""The most evaluations at which a fixed sampler is tried, over those of the fit."""
 
 
 def decide(
@@ -49,7 +44,8 @@ def decide(
     report: dict[str, Any] = {
         "measure": "mean over held-out noises of the root mean square distance to the teacher",
         "held_out": len(held),
-        "rmse": entries(fitted),
+        "rmse": entries(opponent if fixed else fitted),
+        **({"not_kept": {"rmse": entries(fitted)}} if fixed else {}),
         "fixed": {"recipe": rival.recipe, "grid": rival.grid, "rmse": entries(opponent)},
         "difference": entries(difference),
         "kept": "fixed" if fixed else "calibrated",
@@ -65,24 +61,6 @@ def held_loss(
 ) -> float:
     """The mean loss of a fit on other noises; infinite where an image is not finite."""
     return loss.mean(_images(subject, held, fit, form), held.end)
-
-
-def as_near_as(subject: Subject, data: Trajectories, rival: Rival, distance: float) -> int | None:
-    """How many evaluations the best fixed sampler needs to be as near as ``distance``, on these
-    noises; None where :data:`FARTHEST` times as many, or as the model has trained times, are not
-    enough."""
-    nfe = rival.plan.nfe
-    count = nfe + 1
-    while count <= FARTHEST * nfe:
-        try:
-            plan = parse(rival.recipe).plan(parse_grid(rival.grid, subject.process, count))
-        except UserError:
-            return None
-        images = subject.run(plan, data.noise, data.cond)[-1]
-        if float(distances(images, data.end).mean()) <= distance:
-            return plan.nfe
-        count += max(1, count // 4)
-    return None
 
 
 def _images(subject: Subject, held: Trajectories, fit: LocalFit, form: Shape) -> Tensor:

@@ -21,6 +21,7 @@ RECIPES = (
     "ge", "unipc", "unipc(order=3)", "dpmpp(order=2)", "dpmpp(order=3)", "plms", "ipndm", "ab",
     "deis(order=3)",
 )  # fmt: skip
+LEADERS = ("ge", "unipc", "unipc(order=3)", "plms", "deis(order=3)")
 STARTS = (80.0, 40.0, 20.0, 12.0)
 LASTS = {"exponential": (0.3, 0.1), "karras": (0.1, 0.03)}
 
@@ -65,6 +66,21 @@ def best_fixed(
     best = _round(subject, data, nfe, last, loss)[0]
     note(f"the best fixed sampler is {best.recipe} on {best.grid}")
     return best
+
+
+def light_search(
+    subject: Subject, data: Trajectories, nfe: int, rival: Rival, loss: Loss
+) -> list[Rival]:
+    """The two nearest of the recipes that lead most often, on five grids, one of them that of
+    ``rival``, at another number of evaluations than its; found with few trajectories."""
+    high, low = _rounded(*subject.span)
+    grids = (
+        rival.grid,
+        f"loglinear(start={min(high, 80.0)!r}, end=zero)",
+        f"exponential(start={min(high, 80.0)!r}, last={max(low, 0.3)!r})",
+        *(f"exponential(start={high!r}, last={max(low, last)!r})" for last in (0.1, 0.03)),
+    )
+    return _round(subject, data[:4], nfe, [(r, g) for r in LEADERS for g in grids], loss)[:2]
 
 
 def usual_grids(subject: Subject, recipe: str) -> list[str]:

@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffdescent.base.files import write_atomically
+from diffdescent.base.files import make_folder, write_atomically
 from diffdescent.base.statistics import Estimate, plus_minus
 from diffdescent.core.spectrum.fitted import FittedSolver
 
-from .decide import FARTHEST
 from .fixed import Rival
+from .pays import FARTHEST
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What :func:`calibrate` found.
+    """What :func:`calibrate` found; :meth:`write` it, and sample with ``calibrated('FILE')``.
 
-    ``solver`` is what to sample with: the fitted rows, or the best fixed sampler as rows where
+    ``solver`` is what the file holds: the fitted rows, or the best fixed sampler as rows where
     these are not nearer to the teacher (``fixed``). ``fitted`` and ``opponent`` are the mean
     distances of both on the held-out noises, ``difference`` their paired difference.
     """
@@ -41,6 +41,11 @@ class Calibration:
             f" {plus_minus(self.opponent, 4)} with {self.rival.recipe} on {self.rival.grid}"
             f"{ratio}.",
         ]
+        if decided := report.get("loss"):
+            lines.append(
+                f"{decided['name']} decides: {decided['calibrated']['value']:.4g} calibrated,"
+                f" {decided['fixed']['value']:.4g} with the fixed sampler."
+            )
         if self.fixed:
             lines.append(
                 "The difference may be chance, so the file holds that fixed sampler: calibration"
@@ -53,12 +58,13 @@ class Calibration:
         if "pays_off" in report:
             pays = report["pays_off"]
             lines.append(
-                f"The fixed sampler needs {pays['fixed_evaluations']} evaluations to be as near:"
-                f" from {pays['images']} images on, the fit has paid for itself."
+                f"A fixed sampler is as near with {pays['fixed_evaluations']} evaluations: from"
+                f" {pays['images']} images on, the fit has paid for itself."
             )
         elif not self.fixed:
             lines.append(
-                f"The fixed sampler is never as near, up to {FARTHEST} times the evaluations."
+                f"None of the fixed samplers that were tried at up to {FARTHEST} times the"
+                " evaluations is as near."
             )
         if seconds := self.solver.fit.get("seconds"):
             parts = ", ".join(f"{stage} {took:.0f} s" for stage, took in seconds.items())
@@ -71,5 +77,6 @@ class Calibration:
         return "\n".join(lines)
 
     def write(self, path: Path | str) -> None:
-        """Write the file, atomically."""
+        """Write the file, atomically, and the folder that it is in."""
+        make_folder(Path(path).parent)
         write_atomically(Path(path), self.solver.to_json().encode())

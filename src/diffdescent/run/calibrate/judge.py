@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from diffdescent.base.statistics import Estimate, student_mean
@@ -20,9 +22,11 @@ def mean_of(values: Tensor) -> Estimate:
     return student_mean(values.numpy())
 
 
-def entries(found: Estimate) -> dict[str, float]:
-    """An estimate as it stands in a file: three numbers, six digits each."""
-    return {k: float(f"{getattr(found, k):.6g}") for k in ("value", "low", "high")}
+def entries(found: Estimate) -> dict[str, float | None]:
+    """An estimate as it stands in a file: three numbers, six digits each; None for one that is not
+    finite, which JSON cannot write."""
+    numbers = ((key, getattr(found, key)) for key in ("value", "low", "high"))
+    return {key: float(f"{x:.6g}") if math.isfinite(x) else None for key, x in numbers}
 
 
 def nearer(one: Tensor, other: Tensor) -> tuple[Estimate, bool]:

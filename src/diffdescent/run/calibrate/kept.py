@@ -11,6 +11,7 @@ import numpy as np
 from diffdescent.core.recipe import parse, parse_grid
 from diffdescent.run.pieces import Pieces
 
+from .cost import counted
 from .fixed import Rival
 from .search import Places
 from .subject import Subject
@@ -32,13 +33,15 @@ def kept_rival(
             "numbers": np.array([found.distance, found.loss]),
         }
 
-    kept = pieces.get("opponent", settings, make)
+    kept = counted(pieces, subject, "opponent", settings, make)
     recipe, grid = map(str, kept["text"])
     plan = parse(recipe).plan(parse_grid(grid, subject.process, nfe))
     return Rival(recipe, grid, plan, *map(float, kept["numbers"]))
 
 
-def kept_levels(pieces: Pieces, settings: Mapping[str, Any], find: Callable[[], Places]) -> Places:
+def kept_levels(
+    pieces: Pieces, settings: Mapping[str, Any], subject: Subject, find: Callable[[], Places]
+) -> Places:
     """The places of the levels of these settings, found or read."""
-    kept = pieces.get("levels", settings, lambda: {"places": np.array(find())})
+    kept = counted(pieces, subject, "levels", settings, lambda: {"places": np.array(find())})
     return tuple(map(int, kept["places"]))

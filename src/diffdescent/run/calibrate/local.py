@@ -278,14 +278,12 @@ def _solve(
     return theta if known is None else theta + known.rows
 
 
-def _products(
-    features: list[Tensor], target: Tensor, axes: list[int]
-) -> tuple[Tensor, Tensor]:
+def _products(features: list[Tensor], target: Tensor, axes: list[int]) -> tuple[Tensor, Tensor]:
     """Σ φφᵀ (F, K, K) and Σ φ·target (F, K) over samples and channel axes, float64, for some
     frequencies at a time."""
     grams, sides = [], []
     count = HELD // (len(features) * len(target) * len(axes))
-    parts = [one.flatten(2).split(max(1, count), dim=2) for one in (*features, target)]
+    parts = [torch.split(one.flatten(2), max(1, count), dim=2) for one in (*features, target)]
     for *some, goal in zip(*parts, strict=True):  # (T, C, f)
         phi = torch.stack([one[:, axes].flatten(0, 1).T for one in some], 1).double()  # (f, K, T·C)
         wanted = goal[:, axes].flatten(0, 1).T.double()

@@ -6,7 +6,8 @@ both, a fit makes the mean of ρ(d_i) small:
     distance    ρ(d) = d                        robust: no sample counts for more than it is far
     squared     ρ(d) = d²                       the worst samples count most
     huber       ρ(d) = δ²(√(1 + (d/δ)²) − 1)    pseudo-Huber: the one near, the other far (δ is the
-                                                mean distance of the best fixed sampler)
+                                                mean distance of the best fixed sampler, which is
+                                                found by the mean distance, or one's own)
 
 Least squares reach it by weights ρ'(d_i)/d_i that are renewed in every round (Holland and Welsch
 1977; pseudo-Huber: Charbonnier et al. 1994).
@@ -35,20 +36,29 @@ MOVED = 0.02
 @dataclass(frozen=True)
 class Loss:
     """What is made small. ``features`` takes images (B, C, H, W) to (B, …), and None is the images
-    themselves; ``name`` is what the file calls it. ``delta`` is δ.
+    themselves; ``name`` is what the file calls it. ``delta`` is δ of ``huber``; None takes it from
+    the best fixed sampler.
 
-    Raises :class:`UserError` for another kind.
+    Raises :class:`UserError` for another kind, and for a δ that is not positive.
     """
 
     kind: Kind = "distance"
     features: FeatureMap | None = None
     name: str = ""
-    delta: float = 1.0
+    delta: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise unknown("loss", self.kind, get_args(Kind))
+        if self.delta is not None and not 0 < self.delta < math.inf:
+            raise UserError(f"δ of a loss is a distance above 0, not {self.delta}.")
 
     @property
     def text(self) -> str:
-        """As the file has it: ``distance``, or ``distance of FEATURES``."""
-        return self.kind if self.features is None else f"{self.kind} of {self.name or 'features'}"
+        """As the file has it: ``distance``, ``huber(δ)``, ``distance of FEATURES``."""
+        known = self.kind == "huber" and self.delta is not None
+        kind = f"huber({self.delta:.4g})" if known else self.kind
+        return kind if self.features is None else f"{kind} of {self.name or 'features'}"
 
     @property
     def named(self) -> bool:
@@ -56,8 +66,8 @@ class Loss:
         return self.features is None or bool(self.name)
 
     def scaled(self, delta: float) -> Loss:
-        """The loss with this δ."""
-        return replace(self, delta=max(delta, 1e-12))
+        """The loss with this δ where it has none."""
+        return self if self.delta is not None else replace(self, delta=max(delta, 1e-12))
 
     def seen(self, images: Tensor) -> Tensor:
         """The features of images, or the images.
@@ -80,12 +90,12 @@ class Loss:
         return distances(self.seen(images), self.seen(exact))
 
     def values(self, apart: Tensor) -> Tensor:
-        """ρ(d)."""
-        if self.kind == "distance":
-            return apart
+        """ρ(d); of ``huber`` without δ it is d, which ρ/δ tends to as δ → 0."""
         if self.kind == "squared":
             return apart.square()
-        return self.delta**2 * ((1 + (apart / self.delta).square()).sqrt() - 1)
+        if self.kind == "huber" and self.delta is not None:
+            return self.delta**2 * ((1 + (apart / self.delta).square()).sqrt() - 1)
+        return apart
 
     def mean(self, images: Tensor, exact: Tensor) -> float:
         """The mean of ρ(d); infinite where an image is not finite."""
@@ -93,13 +103,12 @@ class Loss:
         return found if math.isfinite(found) else math.inf
 
     def weights(self, apart: Tensor, typical: Tensor) -> Tensor:
-        """ρ'(d)/d up to a factor; ``typical`` keeps that of a distance of
-        0 finite."""
-        if self.kind == "distance":
-            return 1 / (apart + typical)
+        """ρ'(d)/d up to a factor; ``typical`` keeps that of a distance of 0 finite."""
         if self.kind == "squared":
             return torch.ones_like(apart)
-        return 1 / (1 + (apart / self.delta).square()).sqrt()
+        if self.kind == "huber" and self.delta is not None:
+            return 1 / (1 + (apart / self.delta).square()).sqrt()
+        return 1 / (apart + typical)
 
     def moved(self, columns: Tensor, images: Tensor) -> Tensor:
         """Derivatives of the images (p, T, C, H, W) as those of their features (p, T, …)."""

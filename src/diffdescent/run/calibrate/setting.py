@@ -3,6 +3,7 @@ them."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -18,8 +19,16 @@ from diffdescent.run.inputs import resolve_labels
 from diffdescent.run.micro_batch import micro_batch_width
 from diffdescent.run.record import ProcessRecord
 
+from .counts import CHOICE_SAMPLES, FIT_SAMPLES
 from .subject import Subject
 
+FEW = 16
+"""So many classes, and no more, are all among the samples that are fitted to and judged on."""
+GOLDEN = (math.sqrt(5) - 1) / 2
+APART = CHOICE_SAMPLES - FIT_SAMPLES
+"""Between the first sample of the fit, of the choice and of the held-out ones, ..."""
+MANY = 128
+"""... of which there are hardly more than so many each."""
 WIDTH = 24
 """Images that a network sees at once where neither it nor the caller says: 4 is a run's default, at
 which `cifar10` answers three quarters as many in a second."""
@@ -65,6 +74,19 @@ def guided(net: Predictor, guidance: str) -> Predictor:
     return made if span is None else ScaleRange(made, span)
 
 
+def in_turn(sample: int, count: int) -> int:
+    """The class of a sample: they go round. Of more than :data:`FEW` classes some dozen samples see
+    a few, which are spread evenly (steps of the golden ratio); the held-out ones go on where the
+    fit's end, so they see others."""
+    if count <= FEW:
+        return sample % count
+    stride = round(count * GOLDEN)
+    while math.gcd(stride, count) > 1:
+        stride += 1
+    place = sample % APART + sample // APART * MANY
+    return place * stride % count
+
+
 def subject_of(
     net: Predictor,
     labels: str | None,
@@ -90,7 +112,7 @@ def subject_of(
     def label(samples: range) -> Tensor | None:
         if labels == "none" or (labels is None and not count):
             return None
-        found: Any = [i % count for i in samples] if labels is None else labels
+        found: Any = [in_turn(i, count) for i in samples] if labels is None else labels
         made = resolve_labels(found, samples, net)
         return None if made is None else made.to(where)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from diffdescent.base.errors import UserError
 from diffdescent.core.recipe import parse
 from diffdescent.run.pieces import Pieces
 
+from .cost import counted
 from .subject import Subject
 
 TEACHER = "unipc(order=3)"
@@ -80,8 +82,10 @@ def trajectories(
         some = range(first, min(first + BATCH, samples.stop))
 
         def make(some: range = some) -> dict[str, Any]:
-            states = subject.run(plan, subject.noise(seed, some), subject.label(some), keep)
-            return {"states": np.stack([one.cpu().numpy() for one in states])}
+            path = subject.run(plan, subject.noise(seed, some), subject.label(some), keep)
+            states = np.stack([one.cpu().numpy() for one in path])
+            _check_finite(states, some)
+            return {"states": states}
 
         asked = {
             "method": TEACHER,
@@ -91,11 +95,24 @@ def trajectories(
             "states": count,
             "width": subject.parts(BATCH),
         }
-        found = torch.from_numpy(pieces.get("teacher", asked, make)["states"])
+        found = torch.from_numpy(counted(pieces, subject, "teacher", asked, make)["states"])
         rows = slice(first - samples.start, some.stop - samples.start)
         before[:, rows], end[rows] = found[:-1], found[-1]
     ratios = tuple(map(float, grid.ratio))
     return Trajectories(noise, subject.label(samples), ratios, before, end)
+
+
+def _check_finite(states: npt.NDArray[np.float32], samples: range) -> None:
+    """Raise :class:`UserError` for solutions with NaN or Inf, (K, T, C, H, W), before they are
+    kept."""
+    broken = ~np.isfinite(states).all((0, 2, 3, 4))
+    bad = [samples[place] for place in np.flatnonzero(broken)]
+    if bad:
+        raise UserError(
+            f"The model's own solution has NaN or Inf for the noise of sample {bad[0]}"
+            f"{f' and {len(bad) - 1} more' if len(bad) > 1 else ''}; lower the guidance scale, or"
+            " check the model's dtype and its answers at every noise level."
+        )
 
 
 def check_converged(held: Trajectories, error: float, levels: int) -> None:
@@ -103,11 +120,17 @@ def check_converged(held: Trajectories, error: float, levels: int) -> None:
     larger than images: there is nothing that a sampler could be held against."""
     ends = held.end.flatten(1)
     size, spread = float(ends.square().mean().sqrt()), float(ends.std(dim=1).mean())
-    if size > LARGEST or error > SETTLED * max(spread, 1e-12):
+    if not error <= SETTLED * max(spread, 1e-12):  # as NaN is not
         raise UserError(
-            f"The model's own solution does not settle: it has the size {size:.3g}, and twice the"
-            f" {levels} levels change it by {error:.3g}; lower the guidance scale, or give the"
+            f"The model's own solution does not settle: twice the {levels} levels change images with"
+            f" a contrast of {spread:.3g} by {error:.3g}; lower the guidance scale, or give the"
             " teacher more levels."
+        )
+    if not size <= LARGEST:
+        raise UserError(
+            f"The model's own solution has the size {size:.3g} (root mean square), which images in"
+            f" [−1, 1] and scaled latents do not have (at most {LARGEST:g}): it runs away. Check"
+            " what the model predicts (kind) and its process; under guidance lower the scale."
         )
 
 
