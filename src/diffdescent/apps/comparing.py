@@ -19,7 +19,7 @@ from diffdescent.base.words import counted
 from diffdescent.core.calls import check_call
 from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
-from diffdescent.core.recipe import Recipe
+from diffdescent.core.recipe import Recipe, parse
 from diffdescent.models import load_model
 from diffdescent.models.adapt import as_model
 
@@ -221,9 +221,22 @@ def compare(
 
 
 def _texts(samplers: str | Sequence[str | Recipe] | Recipe | None) -> str | list[str] | None:
-    if samplers is None or isinstance(samplers, (str, Recipe)):
-        return None if samplers is None else str(samplers)
-    return [str(one) for one in samplers]
+    if samplers is None or isinstance(samplers, str):
+        return samplers
+    return list(map(_written, [samplers] if isinstance(samplers, Recipe) else samplers))
+
+
+def _written(sampler: str | Recipe) -> str:
+    """A sampler as a study has it: a recipe with the grid that it brings, where its text does not
+    say that."""
+    if isinstance(sampler, str):
+        return sampler
+    text, grid = str(sampler), _brought(sampler)
+    return text if grid in (None, _brought(parse(text))) else f"{text} @ {grid}"
+
+
+def _brought(recipe: Recipe) -> str | None:
+    return recipe.grid or recipe.usual_grid
 
 
 def _numbers(labels: int | Sequence[int]) -> str:
@@ -259,7 +272,7 @@ def loaded(
             f"{next(iter(given))} belongs to a text-to-image pipeline; give prompts too."
         )
     if not isinstance(model, str):
-        net = as_model(model)
+        net = as_model(model, device)
         return net, info(net).name
     if wants_prompt(Path(model)):
         raise UserError(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,7 +28,8 @@ class ModelInfo:
     evaluations of networks one answer costs, and ``cost`` says so level by level where that
     differs; read it as :meth:`calls_at`. ``decode`` makes images in [−1, 1] of states (n, C, H, W),
     where the states are not images themselves (latents). ``identity`` is its fingerprint, or a
-    function that computes it; read it as :attr:`fingerprint`.
+    function that computes it; read it as :attr:`fingerprint`. ``settings`` are what its answers
+    depend on beside its weights and labels, such as a pipeline's guidance scale.
     """
 
     name: str = "model"
@@ -41,6 +43,14 @@ class ModelInfo:
     decode: Callable[[Tensor], Tensor] | None = field(default=None, repr=False)
     cost: Callable[[Point], int] | None = field(default=None, repr=False)
     identity: str | Callable[[], str | None] | None = field(default=None, repr=False)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def weights(self) -> str | None:
+        """What identifies its weights: the fingerprint up to a +, after which a pipeline's has its
+        prompts and settings."""
+        found = self.fingerprint
+        return None if found is None else found.partition("+")[0]
 
     @property
     def fingerprint(self) -> str | None:

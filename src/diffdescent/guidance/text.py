@@ -49,6 +49,20 @@ class Guidance:
         """Whether an image under it depends on the others of its batch."""
         return any(element.whole_batch for element in self.elements)
 
+    def around(
+        self, model: Predictor, guide: Guide | None = None
+    ) -> tuple[Predictor, tuple[Transform, ...]]:
+        """``model`` under this guidance, and the transforms that come in front of a recipe's own;
+        ``guide`` as in :func:`apply_guidance`."""
+        front: list[Transform] = []
+        for element in self.elements:
+            if isinstance(element, Transform):
+                front.append(element)
+                continue
+            model, transforms = element.apply(model, guide)
+            front += transforms
+        return model, tuple(front)
+
     def settled(self, recipe: Recipe, process: Process) -> Guidance:
         """The same with ``shift=auto`` as what it means under ``recipe``: ``mean`` where every step
         but the last draws noise around a mean that can be moved (``ddpm``, ``ddim(eta=1)``), else
@@ -165,11 +179,5 @@ def apply_guidance(
         UserError: a text that :func:`parse_guidance` refuses, for models that cannot be guided so,
             and files that are missing.
     """
-    front: list[Transform] = []
-    for element in parse_guidance(text).settled(recipe, model.process).elements:
-        if isinstance(element, Transform):
-            front.append(element)
-            continue
-        model, transforms = element.apply(model, guide)
-        front += transforms
-    return model, replace(recipe, transforms=(*front, *recipe.transforms))
+    guided, front = parse_guidance(text).settled(recipe, model.process).around(model, guide)
+    return guided, recipe.behind(front)

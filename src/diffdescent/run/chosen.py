@@ -3,7 +3,7 @@ run, else the preset for the number of steps."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from diffdescent.core.model_info import info
@@ -11,6 +11,7 @@ from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import Recipe, default_recipe
 from diffdescent.core.solvers.calibrated import Calibrated
 from diffdescent.core.spectrum.bundled import bundled_sampler, bundled_samplers
+from diffdescent.core.spectrum.fitted import FittedSolver
 
 from .fitted_for import differences
 from .record import ProcessRecord
@@ -22,6 +23,17 @@ class Chosen:
 
     recipe: Recipe
     reason: str
+
+
+def fitted_to(model: Predictor, count: int) -> Iterator[tuple[str, FittedSolver]]:
+    """The bundled samplers of ``count`` evaluations that were fitted to ``model``, by name, under
+    whatever guidance."""
+    for name, path in bundled_samplers(count).items():
+        fitted = bundled_sampler(path)
+        if fitted.fitted_for.get("process", {}).get("sha256") != _process(model):
+            continue  # before the fingerprint, which may take a pass over the weights
+        if fitted.fitted_for.get("fingerprint") == info(model).fingerprint:
+            yield name, fitted
 
 
 def choose(
@@ -41,12 +53,7 @@ def choose(
     fixed = default_recipe(steps)
     usual = f"{fixed} is the preset for {steps} steps"
     near: list[str] = []
-    for name, path in bundled_samplers(steps).items():
-        fitted = bundled_sampler(path)
-        if fitted.fitted_for.get("process", {}).get("sha256") != _process(model):
-            continue  # before the fingerprint, which may take a pass over the weights
-        if fitted.fitted_for.get("fingerprint") != info(model).fingerprint:
-            continue
+    for name, fitted in fitted_to(model, steps):
         if against is not None:
             return Chosen(fixed, f"{usual}; {name} needs its own noise levels, and {against}")
         found = differences(fitted, model, guidance, shape, labelled)

@@ -118,9 +118,7 @@ class _Tqdm:
 
     def step(self, at: Progress) -> None:
         if self.bar is None:
-            self.bar = self.tqdm.tqdm(
-                total=at.total, desc="sampling", leave=False, file=sys.stderr
-            )
+            self.bar = self.tqdm.tqdm(total=at.total, desc="sampling", leave=False, file=sys.stderr)
         self.bar.update(at.done - self.bar.n)
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 
 from diffdescent.base.errors import UserError
-from diffdescent.core.model_info import info
+from diffdescent.core.model_info import ModelInfo, info
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import Recipe
 from diffdescent.core.solvers.analytic import Analytic
@@ -28,10 +28,17 @@ def differences(
     labelled: bool,
 ) -> list[str]:
     """What differs between a run and the fit, each a phrase; ``model`` is without the guidance."""
-    known = fitted.fitted_for
+    known, here = fitted.fitted_for, info(model)
     found = []
-    if (mine := info(model).fingerprint) != known.get("fingerprint"):
-        found.append(f"another model ({known.get('model')} there, {info(model).name} here, {mine})")
+    if (mine := here.weights) != _weights(known.get("fingerprint")):
+        found.append(f"another model ({known.get('model')} there, {here.name} here, {mine})")
+    settings = known.get("settings", {})
+    found += [
+        f"another {key.replace('_', ' ')} ({settings.get(key)} there,"
+        f" {here.settings.get(key)} here)"
+        for key in sorted({*settings, *here.settings})
+        if settings.get(key) != here.settings.get(key)
+    ]
     process = ProcessRecord.of(model.process)
     if {"kind": process.kind, "sha256": process.sha256} != known.get("process"):
         found.append("another noise process")
@@ -42,6 +49,10 @@ def differences(
     if list(shape) != known.get("shape"):
         found.append(f"another shape ({known.get('shape')} there, {list(shape)} here)")
     return found
+
+
+def _weights(fingerprint: str | None) -> str | None:
+    return ModelInfo(identity=fingerprint).weights
 
 
 def require_fit(
@@ -66,6 +77,12 @@ def require_fit(
         return
     found = differences(solver.fitted, model, guidance, shape, labelled)
     if not found:
+        if solver.strict and info(model).fingerprint is None:
+            raise UserError(
+                f"Whether {solver.file!r} was fitted for this model cannot be told, because neither"
+                " has a fingerprint; give the model one, dd.Network(…, fingerprint=…), before you"
+                " calibrate it, or leave strict out."
+            )
         return
     text = (
         f"{solver.file!r} was fitted for {'; '.join(found)}: it may be worse than a fixed sampler"
@@ -80,7 +97,7 @@ def _mend(found: Sequence[str]) -> str:
     """What to do about the differences."""
     if found == [WITHOUT]:
         return (
-            "give labels as it was fitted (--label or --labels, labels= in Python), or calibrate"
+            "give labels as it was fitted (--labels, labels= in Python), or calibrate"
             " again with --labels none"
         )
     if found == [WITH]:

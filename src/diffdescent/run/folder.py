@@ -12,7 +12,7 @@ import torch
 from diffdescent.base.errors import UserError
 from diffdescent.base.images import read_image, save_png, sheet
 
-from .record import FREE, RECORD, RunRecord, check_schema
+from .record import FREE, RECORD, RunRecord, check_schema, without_grid_name
 from .store import Kind
 
 SHEET, PREVIEW = "sheet.png", "preview.png"
@@ -22,10 +22,11 @@ _IMAGE = re.compile(r"\d{6,}\.png")
 
 
 def _compared(entries: dict[str, Any], where: str) -> dict[str, Any]:
-    """The entries of a record of this version, what a pipeline was asked among the others."""
+    """The entries of a record of this version, what a pipeline was asked among the others; a grid
+    is its levels, whatever it is called."""
     check_schema(entries, where)
     asked = entries.get("text_to_image")
-    plain = {key: value for key, value in entries.items() if key != "text_to_image"}
+    plain = without_grid_name({k: v for k, v in entries.items() if k != "text_to_image"})
     return {**plain, **asked} if isinstance(asked, dict) else plain
 
 

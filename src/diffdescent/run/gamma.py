@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffdescent.base.device import pick_device
 from diffdescent.base.errors import UserError
 from diffdescent.core.executor import Query
 from diffdescent.core.model_info import info
@@ -26,9 +27,9 @@ BATCH = 64
 class _InMicroBatches:
     """The model, evaluated at the width that its runs have."""
 
-    def __init__(self, model: Predictor) -> None:
+    def __init__(self, model: Predictor, width: int) -> None:
         self.model, self.process, self.shape = model, model.process, model.shape
-        self.width = micro_batch_width(model, torch.device(info(model).device))
+        self.width = width
 
     def __call__(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Prediction:
         return evaluate(self.model, Query(x, point, 0, 0), cond, self.width)
@@ -50,6 +51,8 @@ def measure_gamma(
     n: int = 256,
     times: int = 100,
     seed: int = 0,
+    micro_batch: int | None = None,
+    device: torch.device | str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Gamma:
     """Γ(t) = 1 − E‖z − ε̂(α x0 + σ z, t)‖²/d, which is E‖ε̂‖²/d for an exact ε̂ (Bao et al. 2022,
@@ -63,31 +66,35 @@ def measure_gamma(
         n: how many images are used.
         times: at how many times Γ is measured; in between it is linear.
         seed: of the noise.
+        micro_batch: how many samples the network sees at once.
+        device: where to run; None asks the model.
         progress: called with (evaluations of one image done, in all).
 
     Raises:
         UserError: no image or time, or images of another shape than the model's.
     """
-    net = as_model(model)
+    net = as_model(model, device)
+    where = pick_device(device if device is not None else info(net).device)
+    width = micro_batch_width(net, where, micro_batch)
     if n < 1 or times < 2:
         raise UserError(f"Γ needs at least one image and two times, not {n} and {times}.")
     if images is None:
         if labels is None and info(net).conditional:
             labels = "cycle"
         images = sample(
-            net, "dpmpp", steps=50, n=n, seed=seed, labels=labels, progress=False
-        ).images
+            net, "dpmpp", steps=50, n=n, seed=seed, labels=labels, micro_batch=micro_batch,
+            device=where, progress=False,
+        ).images  # fmt: skip
     elif net.shape is not None and tuple(images.shape[1:]) != net.shape:
         raise UserError(
             f"The images have the shape {tuple(images.shape[1:])}, and the model's is {net.shape};"
             " resize them."
         )
-    where = info(net).device
     images = images[:n].to(where)
     cond = resolve_labels(labels, tuple(range(len(images))), net)
     cond = None if cond is None else cond.to(where)
     at = gamma_times(net, times)
-    squares = _residuals(_InMicroBatches(net), images, cond, at, seed, progress)
+    squares = _residuals(_InMicroBatches(net, width), images, cond, at, seed, progress)
     return Gamma(at, tuple((1 - squares.mean(0)).tolist()), info(net).fingerprint)
 
 

@@ -133,14 +133,21 @@ def label_tensor(value: Tensor | int | Sequence[int]) -> Tensor:
         ) from None
 
 
+def labels_asked(value: Labels | None, model: Predictor) -> Labels | None:
+    """``value``, and None for the text ``none``, where no class is called so."""
+    none = isinstance(value, str) and value.strip() == "none"
+    return None if none and "none" not in (info(model).classes or ()) else value
+
+
 def resolve_labels(value: Labels | None, samples: Sequence[int], model: Predictor) -> Tensor | None:
     """Labels as a tensor with one entry a sample, within those that the model knows.
 
     Numbers are one for all or one for each place; a text names classes by name or number, and a
-    list in it is repeated over the sample numbers (:func:`labels_of_text`). Raises
+    list in it is repeated over the sample numbers (:func:`labels_of_text`), ``none`` gives none.
+    Raises
     :class:`UserError` for another number of them and labels that the model does not know.
     """
-    known, total = info(model), len(samples)
+    value, known, total = labels_asked(value, model), info(model), len(samples)
     needed, count = known.needs_label, known.label_count
     if value is None:
         if needed:

@@ -54,7 +54,7 @@ def invert(
     """
     check_call(invert, locals())
     check_images("images", images)
-    net = as_model(model)
+    net = as_model(model, options.get("device"))
     chosen = make_recipe(recipe, steps)
     used = resolve_grid(grid, chosen, net.process, steps)
     if used.sigma[-1] == 0:

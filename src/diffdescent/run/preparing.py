@@ -21,7 +21,7 @@ from diffdescent.models.adapt import as_model
 from .arguments import check_numbers, check_tensors, chosen_numbers, sample_numbers
 from .chosen import choose
 from .fitted_for import require_fit, warn_of_steps
-from .inputs import Inputs, Labels, image_like, image_shape, in_turn, resolve_labels
+from .inputs import Inputs, Labels, image_like, image_shape, in_turn, labels_asked, resolve_labels
 from .levels import AnyGrid, from_level, resolve_grid
 from .micro_batch import micro_batch_width
 from .prepared import NOISES, Blend, Run, Turn
@@ -42,6 +42,7 @@ def prepare(
     recipe: Recipe | str | None = None,
     *,
     guidance: str | None = None,
+    guided: tuple[Predictor, Recipe] | None = None,
     steps: int = STEPS,
     grid: AnyGrid = None,
     n: int | None = None,
@@ -66,6 +67,7 @@ def prepare(
     """Decide everything of a run; nothing is evaluated.
 
     Args beyond those of :func:`diffdescent.sample`:
+        guided: model and recipe under the ``guidance``, where they have been made already.
         by: whether ``init`` has an image for each place, or goes round by sample number.
         name: what the record calls the model; None takes the text given, or the model's own name.
         paths: the files that ``init`` and ``mask`` were read from, for the record.
@@ -74,7 +76,8 @@ def prepare(
         UserError: bad options, and shapes that do not fit.
     """
     check_numbers(steps, seed, strength, batch_size, micro_batch)
-    net = as_model(model)
+    net = as_model(model, device)
+    labels = labels_asked(labels, net)
     chosen, reason = make_recipe(recipe, steps), None
     plain, called = net, name or (model if isinstance(model, str) else info(net).name)
     form = image_shape(shape, net.shape, init, start)
@@ -89,7 +92,7 @@ def prepare(
         chosen, reason = found.recipe, found.reason
     asked = str(chosen)
     if guidance is not None:
-        net, chosen = apply_guidance(guidance, net, chosen)
+        net, chosen = guided or apply_guidance(guidance, net, chosen)
     if dtype not in (torch.float32, torch.float64):
         raise UserError(
             f"The update runs in float32 or float64, not {dtype}; the network may have any dtype."

@@ -76,6 +76,14 @@ class GridRecord:
         return Grid(process, t, alpha, sigma, self.name, self.notes)
 
 
+def without_grid_name(entries: dict[str, Any]) -> dict[str, Any]:
+    """The entries of a record whose grid is its levels, whatever it is called."""
+    grid = entries.get("grid")
+    if not isinstance(grid, dict):
+        return entries
+    return {**entries, "grid": {key: value for key, value in grid.items() if key != "name"}}
+
+
 @dataclass(frozen=True)
 class ImagesRecord:
     """Images that steered a run: a hash of them, the file that they came from, and whether sample

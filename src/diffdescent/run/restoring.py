@@ -30,7 +30,7 @@ from diffdescent.guidance.restoration import parse_method
 from diffdescent.models.adapt import as_model
 
 from .budget import evaluations, steps_for
-from .inputs import Labels, image_like, label_tensor, labels_of_text
+from .inputs import Labels, image_like, label_tensor, labels_asked, labels_of_text
 from .levels import resolve_grid
 from .prepared import Run
 from .preparing import prepare
@@ -119,7 +119,7 @@ def prepare_restoration(
     ``numbers`` are those of the images (0, 1, … by default), which key their noise. Raises
     :class:`UserError` as :func:`restore` does.
     """
-    net = as_model(model)
+    net = as_model(model, device)
     if n < 1 or nfe < 1:
         raise UserError("n and nfe must be at least 1: samples for each image, and evaluations.")
     if nfe > MOST:
@@ -282,6 +282,7 @@ def usual_grid(recipe: Recipe, process: Process) -> str:
 
 def _each(labels: Labels | None, n: int, index: Sequence[int], model: Predictor) -> Labels | None:
     """The labels of the measurements as those of their samples."""
+    labels = labels_asked(labels, model)
     if isinstance(labels, str):
         turn = labels_of_text(labels, model)
         labels = [turn[k % len(turn)] for k in index]

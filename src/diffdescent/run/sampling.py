@@ -199,7 +199,7 @@ def sample(
             whatever the batch.
         seed: of all noise; what is drawn is keyed by (seed, sample, step).
         labels: a class for each sample, or one for all; a text names classes by name or number
-            (``cycle``: all of them), and goes round over the sample numbers.
+            (``cycle``: all of them; ``none``), and goes round over the sample numbers.
         shape: one sample's (C, H, W); None asks the model.
         start: the state at the grid's first level (B, C, H, W) in place of seeded noise, e.g. from
             :func:`invert`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from diffdescent.core.model_info import info
@@ -13,8 +14,18 @@ from .sampling import sample
 STEPS = 20
 
 
-def own_images(model: Predictor | str, n: int, seed: int = 0) -> Tensor:
-    """``n`` samples of a model in 20 steps, all of its classes in turn, (n, C, H, W)."""
-    net = as_model(model)
+def own_images(
+    model: Predictor | str,
+    n: int,
+    seed: int = 0,
+    *,
+    micro_batch: int | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """``n`` samples of a model in 20 steps, all of its classes in turn, (n, C, H, W) on the CPU."""
+    net = as_model(model, device)
     labels = "cycle" if info(net).conditional else None
-    return sample(net, "unipc", steps=STEPS, n=n, seed=seed, labels=labels, progress=False).images
+    return sample(
+        net, "unipc", steps=STEPS, n=n, seed=seed, labels=labels, micro_batch=micro_batch,
+        device=device, progress=False,
+    ).images.cpu()  # fmt: skip

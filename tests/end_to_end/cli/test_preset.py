@@ -14,9 +14,9 @@ def settings(out: Path) -> tuple[str, str, int]:
 def test_a_preset_fills_what_is_left_open(tmp_path: Path) -> None:
     command = ["sample", "cifar10-mixture", "--n", 1, "--preset", "ge-cifar10", "-q"]
     run(*command, "--out", tmp_path / "a")
-    assert settings(tmp_path / "a") == ("ddim | ge", "loglinear(halfway)", 10)
+    assert settings(tmp_path / "a") == ("ddim | ge", "loglinear(start=40.0)", 10)
     run(*command, "--steps", 5, "--sampler", "ddim", "--out", tmp_path / "b")
-    assert settings(tmp_path / "b") == ("ddim", "loglinear(halfway)", 5)
+    assert settings(tmp_path / "b") == ("ddim", "loglinear(start=40.0)", 5)
 
 
 def test_what_does_not_fit(tmp_path: Path) -> None:

@@ -147,4 +147,4 @@ def test_the_lines_of_a_comparison_repeat_what_was_measured(tmp_path: Path) -> N
     assert len(made.scheduler.timesteps) == 8
     assert str(best.python).startswith("no line")  # dd.load_model reads no such folder
     assert best.cli is not None
-    assert "--label" not in best.cli  # prompts stand for labels
+    assert "--labels" not in best.cli  # prompts stand for labels

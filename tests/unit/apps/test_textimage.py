@@ -226,7 +226,7 @@ def test_bad_input(pipeline: Path, captions: Path, tmp_path: Path) -> None:
     assert "takes no prompt" in says(tmp_path, *prompt)
     assert "not both" in says(pipeline, *prompt, "--prompts", captions)
     assert "--prompt is empty" in says(pipeline, "--prompt", " ")
-    assert "--label has no meaning" in says(pipeline, *prompt, "--label", "cat")
+    assert "--labels has no meaning" in says(pipeline, *prompt, "--labels", "cat")
     assert "belongs to a prompt" in says("cifar10", "--guidance-scale", 3)
     assert "say what to draw with --prompt" in says(pipeline)
     assert "no prompt 9" in says(pipeline, "--prompts", captions, "--samples", "9")
@@ -315,7 +315,7 @@ def test_damaged_folders(
 
 def test_options_that_have_no_meaning_for_a_prompt(pipeline: Path, tmp_path: Path) -> None:
     out = tmp_path / "never"
-    for option in (("--strength", 0), ("--label", ""), ("--preview",), ("--noise", "brownian")):
+    for option in (("--strength", 0), ("--labels", ""), ("--preview",), ("--noise", "brownian")):
         said = run("sample", pipeline, "--prompt", "snow", *option, "--out", out, code=2).stderr
         assert f"{option[0]} has no meaning for a prompt" in said
 

@@ -117,6 +117,22 @@ def test_a_pipeline_is_calibrated_with_prompts(tmp_path: Path) -> None:
     assert len(content["fitted_for"]["shape"]) == 3
     words = ["sample", folder, "--prompt", "a boat", "--sampler", f"calibrated('{out}')"]
     assert "3 steps" in run(*words, "--out", tmp_path / "images").stdout
+    assert content["fitted_for"]["settings"] == {"guidance_scale": 7.5}
+    strict = ["sample", folder, "--prompt", "x", "--sampler", f"calibrated('{out}', strict=true)"]
+    run(*strict, "--out", tmp_path / "strict")  # another prompt is what it is for
+    for number, (options, said) in enumerate((
+        (("--guidance-scale", 3), "another guidance scale (7.5 there, 3.0 here)"),
+        (("--negative-prompt", "fog"), "another negative prompt (None there, fog here)"),
+        (("--height", 8), "another shape"),
+    )):  # fmt: skip
+        assert said in run(*strict, *options, "--out", tmp_path / f"{number}", code=2).stderr
+    done = run(*words, "--guidance-scale", 3, "--out", tmp_path / "warned")
+    assert "was fitted for another guidance scale" in done.stderr
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert "another model" in run(*strict, "--out", tmp_path / "weights", code=2).stderr
     again = ["calibrate", folder, "--out", tmp_path / "other.json"]
     assert "--prompts FILE" in run(*again, code=2).stderr
     words = [*again, "--prompts", prompts, "--guidance", "cfg(scale=2)"]

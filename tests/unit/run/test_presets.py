@@ -46,7 +46,7 @@ def test_settings_are_the_papers() -> None:
 
 def test_a_preset_is_keywords_of_a_run() -> None:
     run = prepare("cifar10", **preset("ge-cifar10").arguments(5), n=1)
-    assert (run.plan.nfe, run.grid.name) == (5, "loglinear(halfway)")
+    assert (run.plan.nfe, run.grid.name) == (5, "loglinear(start=40.0)")
 
 
 def test_what_is_not_there() -> None:

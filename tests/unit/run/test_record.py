@@ -185,6 +185,21 @@ def test_a_command_is_repeated_from_its_folder(tmp_path: Path) -> None:
     assert replace(again.record, command=record.command, seconds=record.seconds) == record
 
 
+def test_a_run_whose_grid_had_another_name_is_repeated_and_continued(tmp_path: Path) -> None:
+    asked = ["sample", "cifar10-mixture", "--sampler", "ge", "--steps", 3, "--out", tmp_path]
+    command(*asked, "--n", 1, "--quiet")
+    path = tmp_path / "run.json"
+    entries = json.loads(path.read_text())
+    assert entries["grid"]["name"] == "loglinear"
+    entries["grid"]["name"] = "loglinear(halfway)"  # as it was written before
+    path.write_text(json.dumps(entries))
+    image = read_image(tmp_path / "000000.png")
+    assert torch.equal(to_uint8(repeat(tmp_path).images)[0], image)
+    assert "1 was there" in command(*asked, "--n", 2).stdout
+    said = command(*asked, "--n", 2, "--grid", "loglinear(start=8)", code=2).stderr
+    assert "in grid" in said
+
+
 def test_a_folder_of_an_older_version_is_not_continued(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps({"model": "cifar10-mixture", "seed": 0}))
     done = command("sample", "cifar10-mixture", "--steps", 2, "--n", 1, "--out", tmp_path, code=2)

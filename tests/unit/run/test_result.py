@@ -84,7 +84,7 @@ def test_a_saved_result_is_a_run_that_can_be_repeated(result: dd.Result, tmp_pat
 def test_guidance_costs_what_it_says() -> None:
     guided = dd.sample(labelled(), **FEW, n=2, labels=1, guidance="cfg(scale=2)")
     assert (guided.plan.nfe, guided.nfe) == (3, 6)
-    assert "under cfg(scale=2.0) on uniform(trailing), 6 evaluations" in repr(guided)
+    assert "under cfg(scale=2.0) on uniform(spacing=trailing), 6 evaluations" in repr(guided)
     assert dd.sample(labelled(), **FEW, n=2, labels=1).nfe == 3
 
 
@@ -94,7 +94,7 @@ def test_a_notebook_shows_the_sheet(result: dd.Result) -> None:
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(png))), np.asarray(result.sheet()))
     page = result._repr_html_()
     assert "data:image/png;base64," in page
-    assert "ddim on uniform(trailing), 3 evaluations, seed 5" in page
+    assert "ddim on uniform(spacing=trailing), 3 evaluations, seed 5" in page
 
 
 def test_what_is_not_a_picture_is_said_in_words(tmp_path: Path) -> None:

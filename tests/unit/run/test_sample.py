@@ -277,7 +277,7 @@ def test_the_record_repeats_the_run() -> None:
 def test_presets_by_step_count() -> None:
     assert dd.sample(gaussian(), steps=7, n=1).record.recipe == "ddim | ge"
     assert dd.sample(gaussian(), steps=8, n=1).record.recipe == "unipc"
-    assert dd.sample(gaussian(), steps=8, n=1).record.grid.name == "loglinear(halfway)"
+    assert dd.sample(gaussian(), steps=8, n=1).record.grid.name == "loglinear"
 
 
 def test_nan_is_reported_with_step_level_and_samples() -> None:

@@ -20,6 +20,7 @@ from .options import (
     Resamples,
     Resize,
     Width,
+    labels_option,
 )
 from .run_study import Loaded, running
 
@@ -76,13 +77,7 @@ def compare(
     guidance: Annotated[
         str, typer.Option(help='E.g. "none; cfg(scale=1.5); classifier(scale=2) | pxp".')
     ] = "none",
-    labels: Annotated[
-        str | None,
-        typer.Option(
-            help="none, cycle, or classes that are repeated over the samples; default: cycle where"
-            " labels are needed."
-        ),
-    ] = None,
+    labels: Annotated[str | None, labels_option("cycle where labels are needed")] = None,
     prompts: Annotated[
         Path | None,
         typer.Option(help="Text to image: a file of prompts, for a diffusers pipeline folder."),

@@ -63,7 +63,7 @@ def condition(
     shown = ", ".join(repr(name) for name in names[:3]) + (", …" if len(names) > 3 else "")
     typer.echo(
         f"{len(inputs)} labels ({shown}), in {out}; draw them with:"
-        f" diffdescent sample {out} --label cycle --n {len(inputs)}"
+        f" diffdescent sample {out} --labels cycle --n {len(inputs)}"
     )
 
 

@@ -11,7 +11,17 @@ import typer
 
 from diffdescent.base.errors import UserError
 
-from .options import Device, Height, MicroBatch, NegativePrompt, Prompt, Steps, UsualGrid, Width
+from .options import (
+    Device,
+    Height,
+    MicroBatch,
+    NegativePrompt,
+    Prompt,
+    Steps,
+    UsualGrid,
+    Width,
+    labels_option,
+)
 from .progress import Bar
 
 
@@ -27,10 +37,7 @@ def conflicts(
     grid: UsualGrid = None,
     n: Annotated[int, typer.Option(help="How many samples.")] = 64,
     seed: Annotated[int, typer.Option(help="Seed of the samples.")] = 0,
-    label: Annotated[
-        str | None,
-        typer.Option(help="Class name or number, or a list of them; default: all classes in turn."),
-    ] = None,
+    labels: Annotated[str | None, labels_option("cycle")] = None,
     prompt: Prompt = None,
     negative_prompt: NegativePrompt = None,
     width: Width = None,
@@ -73,7 +80,7 @@ def conflicts(
     bare = prompted(model, prompt, asked, device=device, micro_batch=micro_batch, bare=True)
     net, recipe = apply_guidance(guidance, bare, parse(sampler))
     ready = analysis(
-        net, recipe, n=n, steps=steps, grid=grid, labels=parse_labels(label, net, n), seed=seed,
+        net, recipe, n=n, steps=steps, grid=grid, labels=parse_labels(labels, net, n), seed=seed,
         micro_batch=micro_batch, device=device, out=out, overwrite=overwrite,
     )  # fmt: skip
     todo = [chunk for chunk in ready.chunks() if ready.known(chunk) is None]

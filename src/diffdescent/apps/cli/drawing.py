@@ -47,7 +47,7 @@ class Request:
     gamma: str | None
     chosen: Sequence[int]
     seed: int
-    label: str | None
+    labels: str | None
     guidance: str | None
     batch_size: int
     micro_batch: int | None
@@ -96,7 +96,7 @@ def _filled(asked: Request, net: Predictor) -> Request:
     """The request with what its preset and its Γ say."""
     if asked.preset is not None:
         given = presetting.Settings(
-            asked.sampler, asked.grid, asked.steps, asked.guidance, asked.label
+            asked.sampler, asked.grid, asked.steps, asked.guidance, asked.labels
         )
         found = presetting.filled(given, asked.steps_named, asked.preset, asked.classifier, net)
         asked = replace(asked, **vars(found))
@@ -133,7 +133,7 @@ def _prepared(asked: Request, net: Predictor) -> Run:
         grid=asked.grid,
         samples=samples,
         seed=asked.seed,
-        labels=asked.label,
+        labels=asked.labels,
         init=starting,
         by="sample",
         strength=usual if asked.strength is None else asked.strength,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import AnyModel, OverwriteFile, Quiet
+from .options import AnyModel, Device, MicroBatch, OverwriteFile, Quiet
 
 
 def gamma(
@@ -20,6 +20,8 @@ def gamma(
     n: Annotated[int, typer.Option(help="Images that are used.")] = 256,
     times: Annotated[int, typer.Option(help="Times at which Γ is measured.")] = 100,
     seed: Annotated[int, typer.Option(help="Of the samples and their noise.")] = 0,
+    micro_batch: MicroBatch = None,
+    device: Device = "cpu",
     overwrite: OverwriteFile = False,
     quiet: Quiet = False,
 ) -> None:
@@ -47,6 +49,8 @@ def gamma(
             n=n,
             times=times,
             seed=seed,
+            micro_batch=micro_batch,
+            device=device,
             progress=meter.to,
         )
     used = n if given is None else min(n, len(given))

@@ -17,8 +17,8 @@ from .options import (
     GuidanceScale,
     Height,
     Json,
-    Label,
     NegativePrompt,
+    OneLabel,
     OverwriteFolder,
     Prompt,
     Width,
@@ -49,7 +49,7 @@ def landscape(
     ] = None,
     sample: Annotated[int, typer.Option(help="Which sample of the seed.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
-    label: Label = None,
+    labels: OneLabel = None,
     prompt: Prompt = None,
     negative_prompt: NegativePrompt = None,
     guidance_scale: GuidanceScale = None,
@@ -109,8 +109,8 @@ def landscape(
         "width": width,
         "height": height,
     }
-    if prompt is not None and label is not None:
-        raise UserError("A --prompt takes the place of a --label; leave one of them out.")
+    if prompt is not None and labels is not None:
+        raise UserError("A --prompt takes the place of --labels; leave one of them out.")
     net = prompted(model, prompt, asked, device=device)
     chains = [parse(text) for text in recipes]
     nfe = [chain.plan(resolve_grid(grid, chain, net.process, steps)).nfe for chain in chains]
@@ -118,7 +118,7 @@ def landscape(
         for count in numbers:
             chain.plan(resolve_grid(grid, chain, net.process, count))
     resolve_grid(None, parse(REFERENCE), net.process, reference_steps)
-    number = 0 if prompt is not None else one_label(label, net)
+    number = 0 if prompt is not None else one_label(labels, net)
     settings = {
         "model": model,
         "fingerprint": model_identity(net),

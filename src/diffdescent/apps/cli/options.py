@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+
+def labels_option(default: str) -> Any:
+    """``--labels``, or ``--label``, which says the same; ``default`` is what is taken without
+    it."""
+    return typer.Option(
+        "--labels",
+        "--label",
+        help="Class names or numbers, which go round over the samples; cycle for all, or none;"
+        f" default: {default}.",
+    )
+
 
 Steps = Annotated[int, typer.Option(help="Steps of the grid.")]
 UsualGrid = Annotated[str | None, typer.Option(help="A grid; default: the recipe's usual one.")]
@@ -16,7 +28,10 @@ AnyModel = Annotated[
         " by the name that its file (--import) registers."
     ),
 ]
-Label = Annotated[str | None, typer.Option(help="Class name or number.")]
+OneLabel = Annotated[
+    str | None,
+    typer.Option("--labels", "--label", help="Class name or number, or none: one for all."),
+]
 MicroBatch = Annotated[int | None, typer.Option(help="Samples that the network sees at once.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, mps.")]
 Prompt = Annotated[

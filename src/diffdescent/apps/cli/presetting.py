@@ -20,7 +20,7 @@ class Settings:
     grid: str | None
     steps: int
     guidance: str | None
-    label: str | None
+    labels: str | None
 
 
 def named(ctx: typer.Context, option: str) -> bool:
@@ -50,5 +50,5 @@ def filled(
         grid=given.grid or values["grid"],
         steps=values["steps"],
         guidance=given.guidance or values.get("guidance"),
-        label=given.label or values.get("labels"),
+        labels=given.labels or values.get("labels"),
     )

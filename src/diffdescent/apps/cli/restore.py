@@ -11,7 +11,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from .options import Json, Quiet
+from .options import Json, Quiet, labels_option
 from .terminal import console as plain_console
 
 if TYPE_CHECKING:
@@ -63,9 +63,7 @@ def restore(
     ] = None,
     grid: Annotated[str | None, typer.Option(help="A grid; default: the recipe's own.")] = None,
     guidance: Annotated[str | None, typer.Option(help="Guidance beneath the methods.")] = None,
-    label: Annotated[
-        str | None, typer.Option(help="Class name or number; a list goes round over the images.")
-    ] = None,
+    labels: Annotated[str | None, labels_option("none")] = None,
     seed: Annotated[int | None, typer.Option(help="Of all that is random.")] = None,
     micro_batch: Annotated[
         int | None, typer.Option(help="Samples that the network sees at once.")
@@ -110,7 +108,7 @@ def restore(
         "sampler": sampler,
         "grid": grid,
         "guidance": guidance,
-        "label": label,
+        "label": labels,
         "seed": seed,
         "micro_batch": micro_batch,
         "device": device,

@@ -10,7 +10,7 @@ import typer
 
 from diffdescent.base.errors import UserError, unknown
 
-from .options import GuidanceScale, Height, Width
+from .options import GuidanceScale, Height, Width, labels_option
 
 
 def parse_samples(text: str) -> list[int]:
@@ -62,16 +62,11 @@ def sample(
     seed: Annotated[
         int, typer.Option(help="Seed; image i of a seed is the same in any batch.")
     ] = 0,
-    label: Annotated[
-        str | None,
-        typer.Option(
-            help="Class name or number; a list, or cycle for all, goes round over the samples."
-        ),
-    ] = None,
+    labels: Annotated[str | None, labels_option("none")] = None,
     guidance: Annotated[
         str | None,
         typer.Option(
-            help='Towards --label, e.g. "classifier(scale=2) | pxp"; with --prompt "cfg | pxp".'
+            help='Towards --labels, e.g. "classifier(scale=2) | pxp"; with --prompt "cfg | pxp".'
         ),
     ] = None,
     prompt: Annotated[
@@ -151,7 +146,7 @@ def sample(
     if prompt is not None or prompts is not None:
         _refuse_with_a_prompt(
             {
-                "--label": label,
+                "--labels": labels,
                 "--init": init,
                 "--mask": mask,
                 "--strength": strength,
@@ -216,7 +211,7 @@ def sample(
             gamma=gamma,
             chosen=chosen,
             seed=seed,
-            label=label,
+            labels=labels,
             guidance=guidance,
             batch_size=batch_size,
             micro_batch=micro_batch,

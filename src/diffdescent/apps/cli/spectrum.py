@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import AnyModel, OverwriteFile, Quiet
+from .options import AnyModel, Device, MicroBatch, OverwriteFile, Quiet
 
 
 def spectrum(
@@ -20,6 +20,8 @@ def spectrum(
     n: Annotated[int, typer.Option(help="Images that are used.")] = 64,
     axes: Annotated[str, typer.Option(help="Channel axes: usual, opponent or identity.")] = "usual",
     seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
+    micro_batch: MicroBatch = None,
+    device: Device = "cpu",
     overwrite: OverwriteFile = False,
     quiet: Quiet = False,
 ) -> None:
@@ -37,7 +39,7 @@ def spectrum(
 
     check_new(out, overwrite, ending=".json")
     if images is None:
-        found = own_images(model, n, seed)
+        found = own_images(model, n, seed, micro_batch=micro_batch, device=device)
     else:
         found = from_uint8(read_images(images).images[:n])
     source = f"samples of {model}, seed {seed}" if images is None else images.name

@@ -38,7 +38,7 @@ def snippets(setting: Setting, number: int, model: str) -> Snippets:
     options = {
         "--grid": grid,
         "--guidance": guidance,
-        "--label": label,
+        "--labels": label,
         "--samples": f"{first}-{end - 1}",
         "--seed": str(state.seed),
     }

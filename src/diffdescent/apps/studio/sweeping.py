@@ -149,6 +149,12 @@ class SweepRun:
         for cell in cells:
             if cell.steps > MOST_EVALUATIONS:
                 raise Mistake("sweep.xs", f"The studio runs at most {MOST_EVALUATIONS} steps.")
+            if cell.steps not in values.get("steps", [cell.steps]):
+                raise Mistake(
+                    "sweep.sampler",
+                    f"{cell.sampler} on {cell.grid} has {cell.steps} steps, whatever is asked for;"
+                    " vary another parameter than steps.",
+                )
             known = {**dict(cell.parameters), "nfe": cell.asked, "steps": cell.steps}
             placed[ys.index(known[sweep.y.strip()]), xs.index(known[sweep.x.strip()])] = cell
         made = cls(setting, placed, xs, ys, solutions)

@@ -88,7 +88,7 @@ def pipeline_class(folder: Path, name: str) -> Any:
     if not isinstance(found, type) or "prompt" not in inspect.signature(found.__call__).parameters:
         raise UserError(
             f"{name!r} is a {cls}, which takes no prompt; leave it out (classes are chosen with"
-            " --label)."
+            " --labels)."
         )
     return found
 

@@ -15,6 +15,7 @@ from diffdescent.core.recipe import default_grid, parse
 from diffdescent.core.solvers.calibrated import Calibrated
 
 from .asking import require_size
+from .fitted import require_fit_of
 from .folder import fingerprint, further_encoders, names_part, pipeline_class, weight_files
 from .model import TextToImage
 from .parts import require_folders, require_tokenizers
@@ -59,7 +60,8 @@ def load(
 
     Raises:
         UserError: a folder that is not such a pipeline or lacks a part, options that it does not
-            have, and sizes below one pixel.
+            have, sizes below one pixel, and a calibrated sampler with ``strict`` that was fitted
+            for something else (else a warning).
     """
     try:
         from diffusers import DiffusionPipeline
@@ -122,7 +124,9 @@ def load(
     )
     if guidance is not None:
         attach(pipe, guidance)
+    identity = fingerprint(weights)
     if isinstance(solver := parse(recipe).solver, Calibrated):
         steps = solver.fitted.nfe
+        require_fit_of(pipe, name, identity, solver, given, guidance)
     together = width or (CPU_WIDTH if where.type == "cpu" else GPU_WIDTH)
-    return TextToImage(pipe, steps, name, fingerprint(weights), together, guidance, given)
+    return TextToImage(pipe, steps, name, identity, together, guidance, given)

@@ -24,6 +24,7 @@ from diffdescent.core.process import Point, Process
 
 from .asking import asking
 from .decoding import decoded
+from .fitted import settings_of
 from .loading import load
 
 REMEMBERED = 256
@@ -99,6 +100,7 @@ class PipelinePredictor:
             width=width,
             decode=self.decode if decodes else None,
             identity=fingerprint,
+            settings={} if bare else settings_of(pipe, self.options),
         )
 
     def __call__(self, x: Tensor, point: Point, cond: Tensor | None = None) -> Prediction:

@@ -6,7 +6,7 @@ there. Builders are plain functions ``f(process, steps, *, end=…, …) → Gri
 :data:`GRIDS`. Importing the package registers them all.
 """
 
-from .base import GRIDS, Builder, End, Grid, make_grid, register
+from .base import EXPLICIT, GRIDS, Builder, End, Grid, make_grid, register
 from .build import check_steps, from_ratios, from_times, ratio_range
 
 # isort: split
@@ -16,6 +16,7 @@ from .tables import AYS, explicit, explicit_ratios
 
 __all__ = [
     "AYS",
+    "EXPLICIT",
     "GRIDS",
     "Builder",
     "End",

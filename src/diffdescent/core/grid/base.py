@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
@@ -13,6 +14,7 @@ import numpy as np
 from diffdescent.base.errors import UserError, unknown
 from diffdescent.base.notebook import curve_svg, table_html
 from diffdescent.base.words import counted, shown
+from diffdescent.core.grammar import print_call
 from diffdescent.core.namespace import GRID_NAMES
 from diffdescent.core.options import check_option, keywords_of
 from diffdescent.core.process import Array, Point, Process
@@ -20,14 +22,16 @@ from diffdescent.core.process import Array, Point, Process
 End = Literal["zero", "first"] | float
 """Where a grid ends: ``"zero"`` (σ = 0), ``"first"`` (the process's lowest level, ᾱ_0 of a VP
 network), or a σ̃."""
+EXPLICIT = "explicit"
+"""The grid of levels that are given: they would make a long name, so this is its whole name."""
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
     """N + 1 noise levels on the host: ``t``, ``alpha``, ``sigma`` are float64 of shape (N + 1,).
 
-    ``t`` is what the network is given at each level. ``notes`` say what building the grid changed
-    (duplicates removed).
+    ``t`` is what the network is given at each level. ``name`` is the text that makes the grid
+    again, of a grid by name. ``notes`` say what building it changed (duplicates removed).
 
     Raises:
         UserError: unless there are at least two levels and σ̃ is strictly monotone.
@@ -37,7 +41,7 @@ class Grid:
     t: Array
     alpha: Array
     sigma: Array
-    name: str = "explicit"
+    name: str = EXPLICIT
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -186,4 +190,11 @@ def make_grid(name: str, process: Process, steps: int, **options: object) -> Gri
             f"The builder of the grid {name!r} must return a Grid, not {type(grid).__name__}; end"
             " it with from_ratios(…) or from_times(…)."
         )
-    return grid
+    return grid if name == EXPLICIT else replace(grid, name=_text(name, checked))
+
+
+def _text(name: str, options: Mapping[str, object]) -> str:
+    """The text that makes a grid again; what is a default already is left out."""
+    known = inspect.signature(GRIDS[name]).parameters
+    changed = {key: value for key, value in options.items() if value != known[key].default}
+    return print_call(name, changed)

@@ -67,8 +67,8 @@ def loglinear(
         else:  # on rounded values: the last ratio equals a table entry, up to its last bits
             index = np.searchsorted(table * (1 + 1e-12), ratios, side="left")
         times = known[np.minimum(index, len(table) - 1)]
-        return from_times(process, times, end, f"loglinear({rule})")
-    return from_ratios(process, ratios, end, f"loglinear({rule})", snap=False)
+        return from_times(process, times, end, "loglinear")
+    return from_ratios(process, ratios, end, "loglinear", snap=False)
 
 
 @register("karras")

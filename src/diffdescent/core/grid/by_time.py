@@ -55,7 +55,7 @@ def uniform(
     known, ratios = process.trained_times, None
     if interpolation == "linear" and known is not None:
         ratios = np.interp(times, known, process.ratio(known))
-    return from_times(process, times, end, f"uniform({spacing})", ratios)
+    return from_times(process, times, end, "uniform", ratios)
 
 
 @register("quadratic")

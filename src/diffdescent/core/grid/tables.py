@@ -7,11 +7,11 @@ import numpy as np
 from diffdescent.base.errors import UserError, unknown
 from diffdescent.core.process import ArrayLike, Process
 
-from .base import End, Grid, register
+from .base import EXPLICIT, End, Grid, register
 from .build import Snap, from_ratios, known_times
 
 
-@register("explicit")
+@register(EXPLICIT)
 def explicit_values(
     process: Process, steps: int, *, t: tuple[float, ...] = (), ratio: tuple[float, ...] = ()
 ) -> Grid:
@@ -43,14 +43,14 @@ def explicit_values(
     return grid
 
 
-def explicit(process: Process, times: ArrayLike, name: str = "explicit") -> Grid:
+def explicit(process: Process, times: ArrayLike, name: str = EXPLICIT) -> Grid:
     """A grid of exactly the given times, the last one being the end."""
     t = known_times(process, np.asarray(times, dtype=np.float64))
     alpha, sigma = process.alpha_sigma(t)
     return Grid(process, t, alpha, sigma, name)
 
 
-def explicit_ratios(process: Process, ratios: ArrayLike, name: str = "explicit") -> Grid:
+def explicit_ratios(process: Process, ratios: ArrayLike, name: str = EXPLICIT) -> Grid:
     """A grid of exactly the given σ̃ = σ/α, the last one being the end."""
     r = np.asarray(ratios, dtype=np.float64)
     if r.size and not r.min() >= 0:
@@ -90,4 +90,4 @@ def ays(
         raise unknown("Align Your Steps model", model, AYS)
     table = np.log(np.asarray(AYS[model]))
     ratios = np.exp(np.interp(np.linspace(0, 1, steps + 1), np.linspace(0, 1, len(table)), table))
-    return from_ratios(process, ratios[:-1], end, f"ays({model})", snap)
+    return from_ratios(process, ratios[:-1], end, "ays", snap)

@@ -62,6 +62,10 @@ class Recipe:
             return NotImplemented
         return dataclasses.replace(self, transforms=(*self.transforms, *more))
 
+    def behind(self, front: tuple[Transform, ...]) -> Recipe:
+        """The same with ``front`` before its own transforms, as guidance puts its own."""
+        return dataclasses.replace(self, transforms=(*front, *self.transforms))
+
     def __repr__(self) -> str:
         return f"Recipe({str(self)!r})"
 

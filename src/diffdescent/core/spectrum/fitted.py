@@ -30,7 +30,7 @@ from .rows import Curves
 FORMAT, VERSION = "diffdescent-solver", 1
 FITTED_FOR: dict[str, type] = {
     "model": str, "fingerprint": str, "guidance": str, "labels": str, "process": dict,
-    "shape": list,
+    "shape": list, "settings": dict,
 }  # fmt: skip
 KINDS: dict[type, str] = {str: "a text", dict: "an object", list: "a list"}
 LARGEST = 1e4

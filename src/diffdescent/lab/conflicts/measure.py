@@ -26,6 +26,7 @@ from diffdescent.core.predict import Predictor
 from diffdescent.core.transforms.pxp import FreePxP, PxP
 from diffdescent.guidance.wrapper import Wrapper
 from diffdescent.run.inputs import labels_of_text
+from diffdescent.run.record import without_grid_name
 from diffdescent.run.store import Kind, Store
 
 from .rows import Array
@@ -44,6 +45,7 @@ CONFLICTS = Kind(
     record="analysis.json",
     entries=re.compile(r"chunk-\d{6,}\.npz"),
     others=re.compile(r"conflicts\.(csv|png)"),
+    view=lambda settings, _: without_grid_name(settings),
     remedy="choose another folder, overwrite, or give the same settings to continue it.",
 )
 
@@ -235,7 +237,7 @@ def analysis(
 
     if n < 1:
         raise UserError(f"A conflict analysis needs at least one sample, not {n}.")
-    net, chosen = as_model(model), make_recipe(recipe, steps)
+    net, chosen = as_model(model, device), make_recipe(recipe, steps)
     own = rule_of(chosen)
     if own is not None and rule is not None and own != rule:
         raise UserError(

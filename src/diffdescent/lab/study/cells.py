@@ -16,12 +16,15 @@ from torch import Tensor
 from diffdescent.base.errors import UserError
 from diffdescent.base.hashes import json_hash
 from diffdescent.core import recipe as recipes
+from diffdescent.core.grid import EXPLICIT
 from diffdescent.core.model_info import info
 from diffdescent.core.plan import Plan
 from diffdescent.core.predict import Predictor
+from diffdescent.core.process import Process
 from diffdescent.core.recipe import Recipe
 from diffdescent.run.budget import evaluations, steps_for
 from diffdescent.run.inputs import labels_of_text
+from diffdescent.run.pieces import levels_of, recipe_identity
 
 from .config import Axes, StudyConfig, Value
 
@@ -36,8 +39,9 @@ class Cell:
 
     ``sampler`` is the recipe as the study wrote it, ``template`` the same with its guidance and
     with the parameters left open (after ``@`` the grid, where that has parameters), ``asked`` the
-    budget (or None, where the study counts steps) and ``nfe`` the network evaluations that are
-    used. ``key`` names everything that makes the images; two cells with one key share their shards.
+    budget (or None, where the study counts steps), ``nfe`` the network evaluations that are used
+    and ``steps`` those of the grid, which may have its own number of them. ``key`` names everything
+    that makes the images; two cells with one key share their shards.
     """
 
     name: str
@@ -173,6 +177,7 @@ def expand(
                 try:
                     steps = steps_for(cost_of, asked) if asked is not None else int(given or 1)
                     plan = plan_of(steps)
+                    steps = own_levels(written, model.process) or steps
                 except UserError as error:
                     _check_texts(plan_of, error)
                     left_out.append(
@@ -211,6 +216,12 @@ def expand(
     return list(dict.fromkeys(cells)), left_out
 
 
+def own_levels(grid: str, process: Process) -> int | None:
+    """The steps of a grid whose levels are given, whatever it is asked for; None for another."""
+    given = recipes.grid_call(grid)[0] == EXPLICIT
+    return recipes.parse_grid(grid, process, 1).steps if given else None
+
+
 def _budgets(block: Axes) -> Iterator[tuple[int | None, int | None]]:
     """(budget, None) or (None, steps)."""
     yield from ((budget, None) for budget in block.nfe or ())
@@ -237,8 +248,9 @@ def _key(
     labels: str,
     seed: int,
 ) -> str:
-    levels = [plan.grid.t.tolist(), plan.grid.alpha.tolist(), plan.grid.sigma.tolist()]
-    whole = [dict(identity), info(model).fingerprint, str(recipe), levels, guidance, labels, seed]
+    levels = levels_of(plan.grid)
+    fingerprint, sampler = info(model).fingerprint, recipe_identity(recipe)
+    whole = [dict(identity), fingerprint, sampler, levels, guidance, labels, seed]
     return json_hash(whole, 12)
 
 

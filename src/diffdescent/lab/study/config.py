@@ -62,6 +62,15 @@ class Axes(Section):
     def _texts(cls, value: Any) -> Any:
         return tuple(split_outside(value, ";")) if isinstance(value, str) else value
 
+    @field_validator("samplers", "guidance")
+    @classmethod
+    def _apart(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        wrong = next((text for text in value or () if len(split_outside(text, ",")) > 1), None)
+        if wrong is not None:
+            parts = "; ".join(split_outside(wrong, ","))
+            raise ValueError(f"{wrong!r} is not one; write ; between several: {parts!r}")
+        return value
+
     @field_validator("grids", mode="before")
     @classmethod
     def _grids(cls, value: Any) -> Any:

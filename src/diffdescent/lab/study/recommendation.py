@@ -91,7 +91,7 @@ def _of(results: Results, budget: int, found: Sequence[Ranked], metric: str) -> 
     usual = columns["grid"] == default_grid(recipe, process)
     grid = None if usual else str(columns["grid"])
     label = _label(str(columns["labels"]))
-    columns = {**columns, "steps": _steps(results, columns), "label": label}
+    columns = {**columns, "label": label}
     study = results.study
     in_python = study.given and study.config.prompts is None
     piped = not in_python or info(study.worker.model).decode is not None
@@ -200,7 +200,7 @@ def _cli(model: str, prompts: str | None, columns: dict[str, Any], grid: str | N
     words += ["--steps", str(columns["steps"])]
     words += [] if grid is None else ["--grid", grid]
     words += [] if columns["guidance"] == NONE else ["--guidance", str(columns["guidance"])]
-    words += [] if prompts or columns["label"] is None else ["--label", columns["label"]]
+    words += [] if prompts or columns["label"] is None else ["--labels", columns["label"]]
     return shlex.join(words)
 
 
@@ -239,13 +239,6 @@ def _diffusers(results: Results, columns: dict[str, Any]) -> str:
         f"pipe.scheduler = DescentScheduler.from_config(pipe.scheduler.config, {given})"
         f"  # num_inference_steps={columns['steps']}{fewer}"
     )
-
-
-def _steps(results: Results, columns: dict[str, Any]) -> int:
-    """The steps of its grid: of levels that are given, their number."""
-    process = results.study.worker.model.process
-    asked = int(columns["steps"])
-    return max(parse_grid(str(columns["grid"]), process, asked).steps, asked)
 
 
 def as_json(results: Results) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from diffdescent.core.model_info import info
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import Recipe, default_grid, parse, parse_grid
 from diffdescent.core.solvers.calibrated import Calibrated
-from diffdescent.core.spectrum.bundled import bundled_samplers
 from diffdescent.run.budget import evaluations
 from diffdescent.run.calibrate.fixed import usual_grids
 from diffdescent.run.calibrate.subject import Subject
+from diffdescent.run.chosen import fitted_to
 from diffdescent.run.fitted_for import differences
 
 from .cells import NONE
@@ -65,10 +65,12 @@ def fitted_samplers(
 
         under = str(parse_guidance(guidance).settled(parse(BASE), model.process))
         net, _ = apply_guidance(guidance, model, parse(BASE))
-    for name in bundled_samplers():
-        solver = Calibrated(name)
-        if differences(solver.fitted, model, under, model.shape or (), labels != NONE):
-            continue
-        plan = Recipe(solver).plan(parse_grid(solver.grid, model.process, budget))
-        if evaluations(net, plan) == budget and info(net).fingerprint is not None:
-            yield f"calibrated({name})"
+    fewest = -(-budget // info(net).calls)  # an evaluation of it costs from one to all of these
+    for count in range(fewest, budget + 1):
+        for name, fitted in fitted_to(model, count):
+            if differences(fitted, model, under, model.shape or (), labels != NONE):
+                continue
+            solver = Calibrated(name)
+            plan = Recipe(solver).plan(parse_grid(solver.grid, model.process, budget))
+            if evaluations(net, plan) == budget:
+                yield f"calibrated({name})"

@@ -24,11 +24,12 @@ from diffdescent.core.network import EDM, Network
 from diffdescent.core.predict import Predictor
 from diffdescent.core.process import Point
 from diffdescent.core.recipe import Recipe
+from diffdescent.core.transforms import Transform
 from diffdescent.guidance.wrapper import Wrapper, terms_of
 from diffdescent.models import load_model
 from diffdescent.models.exact import Exact
 from diffdescent.models.flowmap import exact_solution
-from diffdescent.run import initial_state, micro_batch_width, noise_for, sample
+from diffdescent.run import collect, initial_state, micro_batch_width, noise_for, prepare
 
 from .cells import NONE, Cell, labels_for
 from .config import StudyConfig
@@ -79,7 +80,7 @@ class Worker:
         )
         self.width = micro_batch_width(self.model, self.device, config.micro_batch)
         self.needs: Needs = needs_of(config, self.model)
-        self._guided: dict[tuple[str, str], tuple[Predictor, Recipe]] = {}
+        self._guided: dict[str, tuple[Predictor, tuple[Transform, ...]]] = {}
         self._extractor: Any = None
         self._flops: dict[tuple[str, bool, bool], int] = {}
         self._solved: dict[tuple[int, int, int, Point, Point], Tensor] = {}
@@ -89,12 +90,14 @@ class Worker:
         """The model under a guidance, and the recipe with what the guidance adds to it."""
         if text == NONE:
             return self.model, recipe
-        from diffdescent.guidance import apply_guidance
+        from diffdescent.guidance import parse_guidance
 
-        key = (text, str(recipe))  # the recipe decides what shift=auto means
-        if key not in self._guided:
-            self._guided[key] = apply_guidance(text, self.model, recipe)
-        return self._guided[key]
+        # The recipe decides what shift=auto means, and nothing else of the guided model.
+        settled = parse_guidance(text).settled(recipe, self.model.process)
+        if (key := str(settled)) not in self._guided:
+            self._guided[key] = settled.around(self.model)
+        model, front = self._guided[key]
+        return model, recipe.behind(front)
 
     def check(self, cell: Cell) -> None:
         """Raise :class:`UserError` for labels that the model does not know, for guidance that
@@ -126,13 +129,16 @@ class Worker:
     def run(self, task: Task, cache: Path | None = None) -> Payload:
         """The shard of a task; exact solutions are kept in ``cache`` where it is given."""
         cell = task.cell
-        model, recipe = self.guided(cell.guidance, recipes.parse(cell.sampler))
+        recipe = recipes.parse(cell.sampler)
+        guided = self.guided(cell.guidance, recipe)
+        model, _ = guided
         grid = recipes.parse_grid(cell.grid, model.process, cell.steps)
         labels = labels_for(cell.labels, model, task.samples)
-        begun = time.perf_counter()
-        result = sample(
-            model,
+        run = prepare(
+            self.model,
             recipe,
+            guidance=None if cell.guidance == NONE else cell.guidance,
+            guided=guided,
             grid=grid,
             samples=task.samples,
             seed=cell.seed,
@@ -140,8 +146,9 @@ class Worker:
             batch_size=self.config.batch_size,
             micro_batch=self.width,
             device=self.device,
-            progress=False,
         )
+        begun = time.perf_counter()
+        result = collect(run)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         seconds = time.perf_counter() - begun

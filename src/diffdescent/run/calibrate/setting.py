@@ -38,13 +38,14 @@ def described(
     net: Predictor, called: str, guidance: str | None, labels: str | None
 ) -> dict[str, Any]:
     """What the sampler is fitted for."""
-    process = ProcessRecord.of(net.process)
+    process, known = ProcessRecord.of(net.process), info(net)
     return {
         "model": called,
-        "fingerprint": info(net).fingerprint,
+        "fingerprint": known.fingerprint,
         "process": {"kind": process.kind, "sha256": process.sha256},
         "guidance": None if guidance is None else _settled(guidance, net),
         "labels": labels or "all in turn",
+        **({"settings": dict(known.settings)} if known.settings else {}),
     }
 
 

@@ -122,8 +122,8 @@ def check_converged(held: Trajectories, error: float, levels: int) -> None:
     size, spread = float(ends.square().mean().sqrt()), float(ends.std(dim=1).mean())
     if not error <= SETTLED * max(spread, 1e-12):  # as NaN is not
         raise UserError(
-            f"The model's own solution does not settle: twice the {levels} levels change images with"
-            f" a contrast of {spread:.3g} by {error:.3g}; lower the guidance scale, or give the"
+            f"The model's own solution does not settle: twice the {levels} levels change images of"
+            f" contrast {spread:.3g} by {error:.3g}; lower the guidance scale, or give the"
             " teacher more levels."
         )
     if not size <= LARGEST:

@@ -108,6 +108,10 @@ def test_a_sweep_of_guidance_runs_as_it_is_saved(tmp_path: Path) -> None:
     assert len(frame) == 4
 
 
+FITTED = "calibrated('cifar10-mixture-unlabelled-5') | momentum({beta})"
+"""It has five steps, whatever is asked for."""
+
+
 def test_values_of_an_axis() -> None:
     assert values_of("0:1:5", "x") == [0, 0.25, 0.5, 0.75, 1]
     assert values_of("-0.3, auto", "x") == [-0.3, "auto"]
@@ -124,6 +128,7 @@ def test_values_of_an_axis() -> None:
         ({"xs": "0:1:1000000"}, "sweep.xs"),
         ({"sampler": "ddim | momentum({beta"}, "sweep.sampler"),
         ({"sampler": "nope | momentum({beta})"}, "sweep.sampler"),
+        ({"sampler": FITTED, "grid": "", "y": "steps", "ys": "4,6"}, "sweep.sampler"),
     ],
 )
 def test_mistakes_of_a_sweep(change: dict[str, str], place: str) -> None:

@@ -19,6 +19,7 @@ from diffdescent.core.grid import (
     make_grid,
     register,
 )
+from diffdescent.core.recipe import parse_grid
 
 LINEAR = dd.VP.named("linear")
 
@@ -249,3 +250,24 @@ def test_snapping_up_takes_the_first_index_that_is_at_least_as_noisy() -> None:
     assert (up.t != make_grid("karras", LINEAR, 9, **options, snap=True).t).any()
     with pytest.raises(dd.UserError, match="true or false or 'up'"):
         make_grid("karras", LINEAR, 9, snap="down")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("loglinear", "loglinear"),
+        ("loglinear(40, rule=released)", "loglinear(start=40.0, rule=released)"),
+        ("loglinear(start=8.35, rule=halfway)", "loglinear(start=8.35)"),
+        ("uniform(trailing)", "uniform(spacing=trailing)"),
+        ("sgm_uniform", "uniform(spacing=linspace, open=true, snap=false)"),
+        ("karras(snap=up, end=0.02)", "karras(snap=up, end=0.02)"),
+        ("ays(sdxl)", "ays(model=sdxl)"),
+        ("explicit(t=[999, 500, 0])", "explicit"),
+    ],
+)
+def test_a_grid_is_called_by_the_text_that_makes_it(text: str, name: str) -> None:
+    grid = parse_grid(text, LINEAR, 6)
+    assert grid.name == name
+    if name != "explicit":
+        again = parse_grid(grid.name, LINEAR, 6)
+        assert (again.name, again.ratio.tolist()) == (name, grid.ratio.tolist())

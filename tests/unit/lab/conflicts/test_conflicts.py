@@ -291,6 +291,9 @@ def test_continuing(tmp_path: Path) -> None:
     for damaged in (b"half", chunk.read_bytes()[: chunk.stat().st_size // 2]):
         chunk.write_bytes(damaged)
         assert _measured(analysis(guided(2.0), DDPM, n=20, **options)) == list(range(16))
+    record = tmp_path / "a" / "analysis.json"
+    name = '"name": "uniform(spacing=trailing)"'
+    record.write_text(record.read_text().replace(name, '"name": "uniform(trailing)"'))  # as before
     more = analysis(guided(2.0), DDPM, n=33, **options)
     assert _measured(more) == [*range(16, 33)]
     np.testing.assert_array_equal(more.table().gram[:, :20], whole.gram)

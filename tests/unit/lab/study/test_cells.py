@@ -282,3 +282,9 @@ def test_entries_are_replaced_by_path_and_what_changes_the_measurement_is_told(
             load_study(path, {wrong: 1})
     with pytest.raises(UserError, match="unknown entry 'step'; did you mean 'steps'"):
         load_study(path, {"step": 1})
+
+
+@pytest.mark.parametrize("text", ["ge, unipc", "ge(gamma=2), unipc; ddim"])
+def test_commas_between_samplers(make: Make, text: str) -> None:
+    with pytest.raises(UserError, match=r"samplers: 'ge.*, unipc' is not one; write ; between"):
+        make(samplers=text)

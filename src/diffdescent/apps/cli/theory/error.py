@@ -10,7 +10,7 @@ import typer
 from diffdescent.base.errors import UserError
 from diffdescent.base.words import counted
 
-from ..options import AnyModel, Json, Label, OverwriteFolder, Steps, UsualGrid
+from ..options import AnyModel, Json, OneLabel, OverwriteFolder, Steps, UsualGrid
 from ..progress import Meter
 from .options import Batch, Device, Dimension, Limit, Memory, Out, Seed
 
@@ -24,7 +24,7 @@ def error(
     sampler: Annotated[str, typer.Option(help="A recipe; its trajectories are measured.")] = "ddim",
     steps: Steps = 20,
     grid: UsualGrid = None,
-    label: Label = None,
+    labels: OneLabel = None,
     n: Annotated[int, typer.Option(help="Trajectories.")] = 64,
     seed: Seed = 0,
     batch_size: Batch = 16,
@@ -63,11 +63,11 @@ def error(
     k = named_set(over, net, limit=limit, memory=memory, rows=batch_size, intrinsic=dimension)
     recipe = make_recipe(sampler, steps)
     levels = resolve_grid(grid, recipe, net.process, steps)
-    number = one_label(label, net)
+    number = one_label(labels, net)
     about = {
         "model": model,
         "set": over,
-        "label": label,
+        "label": labels,
         "sampler": str(recipe),
         "grid": levels.name,
         "steps": levels.steps,
@@ -96,7 +96,7 @@ def error(
             device=device,
             labels=number,
             cache=kept.pieces,
-            callback=bar.evaluation,
+            callback=lambda at: bar.to(at.done, at.total),
         )
     name = model if over == "auto" else f"{model} against {over}"
     report(

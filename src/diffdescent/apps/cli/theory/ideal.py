@@ -84,7 +84,7 @@ def ideal(
             batch_size=batch_size,
             intrinsic=dimension,
             cache=kept.pieces,
-            callback=bar.evaluation,
+            callback=lambda at: bar.to(at.done, at.total),
         )
     title = (
         f"Ideal denoiser of {counted(len(found.images), 'image')} ({path.name}): {sampler},"
