@@ -47,11 +47,15 @@ def choose(
     """The sampler for a run of ``model`` (without its guidance) where none is named.
 
     A bundled calibrated sampler of ``steps`` evaluations is taken where model, process, guidance,
-    shape and labels are those of its fit. ``against`` is what else keeps a calibrated sampler from
-    this run, such as ``"a grid is named"``.
+    shape and labels are those of its fit, else a preset
+    (:func:`~diffdescent.core.recipe.default_recipe`). ``against`` is what else keeps a calibrated
+    sampler from this run, such as ``"a grid is named"``.
     """
-    fixed = default_recipe(steps)
+    guided = _free(guidance) and model.process.usual_grid is None
+    fixed = default_recipe(steps, guided)
     usual = f"{fixed} is the preset for {steps} steps"
+    if guided:
+        usual = f"{fixed} on {fixed.usual_grid} is the preset under classifier-free guidance"
     near: list[str] = []
     for name, fitted in fitted_to(model, steps):
         if against is not None:
@@ -65,6 +69,15 @@ def choose(
             )
         near.append(f"{name} was fitted for {'; '.join(found)}")
     return Chosen(fixed, "; ".join([usual, *near]))
+
+
+def _free(guidance: str | None) -> bool:
+    """Whether the guidance is classifier-free."""
+    if guidance is None:
+        return False
+    from diffdescent.guidance import parse_guidance
+
+    return any(element.name == "cfg" for element in parse_guidance(guidance).elements)
 
 
 def _process(model: Predictor) -> str:

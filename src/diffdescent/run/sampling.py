@@ -187,8 +187,9 @@ def sample(
             diffusers ``UNet2DModel``, or an unconditional pipeline with its scheduler.
         recipe: a recipe or its text; None takes the bundled sampler that was fitted to this model,
             guidance, shape and number of evaluations (:func:`diffdescent.run.chosen.choose`), and
-            where there is none the preset for the step count (GE up to 7, UniPC above). The
-            record's ``reason`` says which and why.
+            where there is none the preset: GE up to 7 steps, UniPC above, under ``cfg`` UniPC on
+            ``uniform(spacing=linspace, open=true)``. The record's ``reason`` says which and
+            why.
         guidance: a guidance text, which is applied to model and recipe.
         steps: steps of the grid; what a step costs is the recipe's affair (``Result.plan.nfe``
             counts evaluations).

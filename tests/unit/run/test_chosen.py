@@ -66,6 +66,29 @@ def test_off_calibration_the_fixed_sampler_stays(options: dict[str, Any], reason
     assert reason in str(run.reason)
 
 
+@pytest.mark.parametrize("steps", [5, 20])
+def test_under_cfg_the_preset_is_unipc_on_diffusers_levels(steps: int) -> None:
+    found = prepare("mnist", guidance="cfg(scale=2)", labels=3, steps=steps)
+    assert "is the preset under classifier-free guidance" in str(found.reason)
+    assert str(found.recipe) == "unipc"
+    named = prepare("mnist", "unipc", guidance="cfg(scale=2)", labels=3, steps=steps,
+                    grid="uniform(spacing=linspace, open=true)")  # fmt: skip
+    assert found.plan.grid.t.tolist() == named.plan.grid.t.tolist()
+    other = prepare("mnist", guidance="cfg(scale=2)", labels=3, steps=steps, grid="karras")
+    assert other.plan.grid.name == "karras"
+    for plain in ("classifier(scale=2, model='cifar10-guide')",):
+        run = prepare("cifar10", guidance=plain, labels=3, steps=20)
+        assert run.plan.grid.name.startswith("loglinear")
+
+
+def test_a_flow_under_cfg_keeps_its_own_levels() -> None:
+    flow = dd.Network(
+        lambda x, t, cond: x, process=dd.Flow(), kind="flow", shape=(3, 8, 8), label_count=3
+    )
+    run = prepare(flow, guidance="cfg(scale=2)", labels=1, steps=20)
+    assert run.plan.grid.t.tolist() == prepare(flow, steps=20, labels=1).plan.grid.t.tolist()
+
+
 def test_another_model_keeps_the_preset() -> None:
     model = dd.load_model(MIXTURE)
     other = dd.Network(lambda x, t, cond: x, process=model.process, kind="eps", shape=(3, 32, 32))

@@ -8,7 +8,7 @@ import re
 import textwrap
 import typing
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Annotated, Any
 
 import typer
@@ -127,6 +127,7 @@ def _found(part: str) -> dict[str, Any]:
     from diffdescent.core.operators import OPERATORS
     from diffdescent.core.recipe import ALIASES, GRID_ALIASES, SCHEDULERS, TRANSFORMS
     from diffdescent.core.solvers import SOLVERS
+    from diffdescent.core.solvers.calibrated import Calibrated
     from diffdescent.core.spectrum.bundled import bundled_sampler, bundled_samplers
     from diffdescent.guidance.elements import ACTIONS, SOURCES
     from diffdescent.guidance.restoration import METHODS
@@ -150,7 +151,7 @@ def _found(part: str) -> dict[str, Any]:
             for name, builder in sorted(GRIDS.items())
         }
     kinds: dict[str, Mapping[str, type[Any]]] = {
-        "samplers": dict(sorted(SOLVERS.items())),
+        "samplers": dict(sorted({**SOLVERS, "calibrated": Calibrated}.items())),
         "transforms": dict(sorted(TRANSFORMS.items())),
         "constraints": dict(sorted(CONSTRAINTS.items())),
         "operators": dict(sorted(OPERATORS.items())),
@@ -201,7 +202,8 @@ def _written(defaults: Mapping[str, Any], options: Mapping[str, Any]) -> str:
     from diffdescent.core.options import domain, limited
 
     def described(name: str) -> str:
-        text, hint = f"{name}={_show(defaults[name])}", options[name]
+        default, hint = defaults[name], options[name]
+        text = name if default is MISSING else f"{name}={_show(default)}"
         if not limited(hint):
             return text
         within = domain(hint)

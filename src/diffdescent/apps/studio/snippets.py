@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
+
+from diffdescent.base.shell import command_line
 
 from .preparing import Setting, steps_of
 
@@ -50,4 +51,4 @@ def snippets(setting: Setting, number: int, model: str) -> Snippets:
         "pipe.scheduler = DescentScheduler.from_config("
         f"pipe.scheduler.config, recipe={lane.recipe!r}{also})  # num_inference_steps={steps}"
     )
-    return Snippets(lane.recipe, python, shlex.join([*words, "--out", "out"]), diffusers)
+    return Snippets(lane.recipe, python, command_line([*words, "--out", "out"]), diffusers)

@@ -9,7 +9,6 @@ from typing import Any
 
 from torch import Tensor
 
-from diffdescent.apps.diffusers.config import process_of
 from diffdescent.core.model_info import ModelInfo
 from diffdescent.core.predict import Prediction
 from diffdescent.core.process import Point, Process
@@ -44,6 +43,7 @@ def require_fit_of(
     pipe: Any,
     name: str,
     fingerprint: str,
+    process: Process,
     solver: Calibrated,
     options: Mapping[str, Any],
     guidance: str | None,
@@ -52,7 +52,7 @@ def require_fit_of(
     scale or negative prompt than the pipeline's; with ``strict`` raise :class:`UserError`."""
     shape = latent_shape(pipe, options) or tuple(solver.fitted.fitted_for.get("shape") or ())
     known = ModelInfo(name=name, identity=fingerprint, settings=settings_of(pipe, options))
-    model = _Unasked(process_of(pipe.scheduler.config, 1.0), shape, known)
+    model = _Unasked(process, shape, known)
     require_fit(Recipe(solver), model, guidance, shape, labelled=True)
 
 

@@ -127,6 +127,6 @@ def load(
     identity = fingerprint(weights)
     if isinstance(solver := parse(recipe).solver, Calibrated):
         steps = solver.fitted.nfe
-        require_fit_of(pipe, name, identity, solver, given, guidance)
+        require_fit_of(pipe, name, identity, process, solver, given, guidance)
     together = width or (CPU_WIDTH if where.type == "cpu" else GPU_WIDTH)
     return TextToImage(pipe, steps, name, identity, together, guidance, given)

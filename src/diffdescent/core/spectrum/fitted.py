@@ -12,7 +12,6 @@ same float64.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from diffdescent.base.errors import UserError
+from diffdescent.base.hashes import json_hash
 from diffdescent.base.reading import read_json, shown
 
 from .axes import Axes
@@ -33,6 +33,8 @@ FITTED_FOR: dict[str, type] = {
     "shape": list, "settings": dict,
 }  # fmt: skip
 KINDS: dict[type, str] = {str: "a text", dict: "an object", list: "a list"}
+NUMBERS = ("prediction", "levels", "axes", "bands", "start", "rows")
+"""The fields that make the images."""
 LARGEST = 1e4
 """A coefficient beyond this is a damaged file, not a sampler."""
 
@@ -73,12 +75,20 @@ class FittedSolver:
 
     @property
     def digest(self) -> str:
-        """What identifies the file's content."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+        """What identifies the sampler: its numbers, whatever else the file says."""
+        return json_hash({key: self._content[key] for key in NUMBERS}, 16)
 
     def to_json(self) -> str:
         """The text of the file."""
-        content = {
+        lines = [
+            f"  {json.dumps(key)}: {_rows_text(value) if key == 'rows' else _text(value)}"
+            for key, value in self._content.items()
+        ]
+        return "{\n" + ",\n".join(lines) + "\n}\n"
+
+    @property
+    def _content(self) -> dict[str, Any]:
+        return {
             "format": FORMAT,
             "version": VERSION,
             "name": self.name,
@@ -98,11 +108,6 @@ class FittedSolver:
             "made_with": self.made_with,
             "licence": "CC0-1.0",
         }
-        lines = [
-            f"  {json.dumps(key)}: {_rows_text(value) if key == 'rows' else _text(value)}"
-            for key, value in content.items()
-        ]
-        return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def _rows_text(rows: Any) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from diffdescent.base.extensions import IMPORTED
+from diffdescent.base.shell import command_line
 from diffdescent.base.words import counted
 from diffdescent.core.model_info import info
 from diffdescent.core.recipe import default_grid, parse, parse_grid
@@ -85,7 +85,7 @@ def recommendations(results: Results) -> list[Recommendation]:
 def _of(results: Results, budget: int, found: Sequence[Ranked], metric: str) -> Recommendation:
     best, others = found[0].line, found[1:]
     alike = [one for one in others if one.tied or _unjudged(one)]
-    columns, model = best.columns, results.study.config.model
+    columns = best.columns
     recipe = parse(columns["sampler"])
     process = results.study.worker.model.process
     usual = columns["grid"] == default_grid(recipe, process)
@@ -103,7 +103,7 @@ def _of(results: Results, budget: int, found: Sequence[Ranked], metric: str) -> 
         int(columns["steps"]),
         tuple(_called(one.line, results) for one in alike),
         _sentence(results, budget, found[0], others, metric),
-        _cli(model, study.config.prompts, columns, grid) if advised and not in_python else None,
+        _cli(results, columns, grid) if advised and not in_python else None,
         _python(results, columns, grid) if advised else None,
         _diffusers(results, columns) if advised and piped else None,
     )
@@ -192,16 +192,30 @@ def _called(line: Line, results: Results) -> str:
     return sampler if grid == default_grid(parse(sampler), process) else f"{sampler} on {grid}"
 
 
-def _cli(model: str, prompts: str | None, columns: dict[str, Any], grid: str | None) -> str:
-    asked = [] if prompts is None else ["--prompts", prompts]
+def _cli(results: Results, columns: dict[str, Any], grid: str | None) -> str:
+    prompts = results.study.config.prompts
     imported = [word for name in IMPORTED for word in ("--import", name)]
-    words = ["diffdescent", *imported, "sample", model, *asked]
+    words = ["diffdescent", *imported, "sample", results.study.config.model]
+    words += [] if prompts is None else ["--prompts", prompts, *_pipeline(results, columns)]
     words += ["--sampler", str(columns["sampler"])]
     words += ["--steps", str(columns["steps"])]
     words += [] if grid is None else ["--grid", grid]
     words += [] if columns["guidance"] == NONE else ["--guidance", str(columns["guidance"])]
     words += [] if prompts or columns["label"] is None else ["--labels", columns["label"]]
-    return shlex.join(words)
+    return command_line(words)
+
+
+def _pipeline(results: Results, columns: dict[str, Any]) -> list[str]:
+    """What the pipeline was asked for beside its prompts; without its own guidance under this
+    library's."""
+    options: dict[str, Any] = getattr(results.study.worker.model, "options", {})
+    inside = columns["guidance"] == NONE
+    return [
+        word
+        for key, value in sorted(options.items())
+        if inside or key != "guidance_scale"
+        for word in (f"--{key.replace('_', '-')}", str(value))
+    ]
 
 
 def _python(results: Results, columns: dict[str, Any], grid: str | None) -> str:

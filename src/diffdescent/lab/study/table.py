@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from diffdescent.base.errors import UserError
 from diffdescent.base.extensions import IMPORTED
 from diffdescent.base.files import write_atomically
+from diffdescent.base.shell import command_line
 from diffdescent.core import recipe as recipes
 from diffdescent.evaluate import Score
 from diffdescent.evaluate.metric import full_name
@@ -86,7 +86,7 @@ def command(study: Study, cell: Cell) -> str:
     words += ["--threads", config.threads] if config.threads != 1 else []
     if study.worker.guided(cell.guidance, recipes.parse(cell.sampler))[1].whole_batch:
         words += ["--batch-size", config.batch_size, "--shard-size", config.shard]
-    return shlex.join(map(str, [*words, "--out", f"cell-{cell.key[:6]}"]))
+    return command_line([*words, "--out", f"cell-{cell.key[:6]}"])
 
 
 @dataclass(frozen=True)
