@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 ASSETS, DOCS = ROOT / "src" / "diffdescent" / "assets", ROOT / "docs"
 README = (
     "DDIMScheduler; DPMSolverMultistepScheduler; UniPCMultistepScheduler; ge;"
-    " calibrated('cifar10-cfg4-5')"
+    " ge @ exponential(start=80, last=0.3); calibrated('cifar10-cfg4-5')"
 )
 
 

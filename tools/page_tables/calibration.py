@@ -1,8 +1,9 @@
-"""The tables of ``docs/calibration.md``."""
+"""The tables of ``docs/calibration.md`` and ``docs/calibration-measured.md``."""
 
 from __future__ import annotations
 
 import functools
+import math
 import re
 
 import numpy as np
@@ -40,7 +41,7 @@ def grid_in_words(grid: str) -> str:
 
 
 def bundled(tables: Tables) -> list[list[str]]:
-    lines = [["model, evaluations", "best fixed sampler", "calibrated", "ratio"]]
+    lines = [["model, evaluations", "best fixed sampler", "calibrated", "ratio", "as near with"]]
     for file, model in MODELS.items():
         for count in COUNTS:
             raw = tables.one(BUNDLED, name=file.format(count))
@@ -48,9 +49,23 @@ def bundled(tables: Tables) -> list[list[str]]:
             fixed = f"{row.fixed:4.} ± {row.fixed_half:4.}"
             sampler = f"`{raw['fixed_recipe']}`, {grid_in_words(raw['fixed_grid'])}"
             own = f"**{row.calibrated:4.} ± {row.calibrated_half:4.}**"
-            lines.append([f"{model}, {count}", f"{fixed} ({sampler})", own, f"{row.ratio:2}"])
+            near = raw.get("pays_fixed_evaluations", f"over {3 * count}")
+            lines.append([f"{model}, {count}", f"{fixed} ({sampler})", own, f"{row.ratio:2}", near])
     if len(lines) - 1 != len(tables.read(BUNDLED)):
         raise ValueError("a bundled sampler has no line")
+    return lines
+
+
+def size(tables: Tables) -> list[list[str]]:
+    """What a calibration costs on latents, beside the network."""
+    lines = [["latents", "own time", "memory", "the teacher's states"]]
+    for row in tables.select("tables/calibration-size.csv", {"network": "none"}):
+        shape = row["shape"].replace("x", "×")
+        states = math.prod(map(int, row["shape"].split("x"))) * 4e-9
+        states *= int(row["trajectories"]) * int(row["levels"])
+        minutes = show(float(row["own_seconds"]) / 60, "1")
+        memory = show(float(row["memory"]), "1")
+        lines.append([shape, f"{minutes} min", f"{memory} GB", f"{show(states, '1')} GB"])
     return lines
 
 
@@ -234,6 +249,7 @@ def others(tables: Tables) -> list[list[str]]:
 
 MAKERS: dict[str, Maker] = {
     "calibration-limits": limits,
+    "calibration-size": size,
     "calibration-losses": losses,
     "calibrated-fd": others,
     "calibration-parts": functools.partial(parts, model="cifar10-mixture"),

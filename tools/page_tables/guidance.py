@@ -9,6 +9,7 @@ from tools.verdict_numbers import Cells, show
 from tools.verdict_tables import Maker, Row, Tables
 
 from .behind import behind, decided
+from .crossed import each
 from .samplers import published, value
 
 
@@ -129,7 +130,24 @@ def classifier_free(tables: Tables) -> list[list[str]]:
     return _sweep(tables, "cfg(scale={}, clip=1)", "contrast: Classifier-free*", "1", names)
 
 
+def presets(tables: Tables) -> list[list[str]]:
+    """The preset of a run without guidance, and that under it, by model, scale and steps."""
+    table, under = "tables/guided-presets.csv", "unipc; uniform(spacing=linspace, open=true)"
+    lines = [["model, scale", "steps", "preset without guidance", "preset under it"]]
+    for one in each(tables.read(table), "model", "guidance", "steps"):
+        usual = "ge; loglinear" if int(one["steps"]) <= 7 else "unipc; loglinear"
+        cells = []
+        for text in (usual, under):
+            sampler, grid = text.split("; ")
+            row = Cells(tables.one(table, sampler=sampler, grid=grid, **one)).interval
+            cells.append(f"{row:3.}")
+        scale = one["guidance"].removeprefix("cfg(scale=").removesuffix(")")
+        lines.append([f"`{one['model']}`, {scale}", one["steps"], *cells])
+    return lines
+
+
 MAKERS: dict[str, Maker] = {
+    "guided-presets": presets,
     "pxp-unconditional": partial(five, study="pxp-table-1", where="50", names=UNCONDITIONAL),
     "pxp-conditional": partial(five, study="pxp-table-2", where="50", names=CONDITIONAL),
     "cfg-pxp": partial(five, study="pxp-table-4", where="100", names=FREE),

@@ -71,10 +71,10 @@ class RunLevels:
 
 def warn_of_notes(grid: Grid, steps: int) -> None:
     """Warn, for whoever called ``set_timesteps``, where ``grid`` has fewer steps than the ``steps``
-    that were asked for (levels that coincide are left out)."""
+    that were asked for: levels that coincide are left out, and a calibrated sampler has its own."""
     if grid.steps < steps:
+        why = "; ".join(grid.notes) or "its levels are given, as a calibrated sampler's are"
         warnings.warn(
-            f"The grid {grid.name!r} has {grid.steps} steps where {steps} were asked for:"
-            f" {'; '.join(grid.notes)}.",
+            f"The grid {grid.name!r} has {grid.steps} steps where {steps} were asked for: {why}.",
             stacklevel=3,
         )

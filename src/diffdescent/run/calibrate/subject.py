@@ -109,8 +109,10 @@ class Subject:
             self.count(len(noise))
         if not keep:
             return [(executor.x / executor.point.alpha).float()]
-        kept = zip(record.states, record.points, strict=True)
-        return [start, *((x / point.alpha).float() for x, point in kept)]
+        states = record.states
+        for place, point in enumerate(record.points):  # in place: they may be gigabytes
+            states[place] = (states[place] / point.alpha).float()
+        return [start, *states]
 
     def parts(self, images: int) -> int:
         """How many of so many images the network sees at once: equal parts of at most ``width``, so

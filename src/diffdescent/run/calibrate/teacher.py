@@ -83,7 +83,9 @@ def trajectories(
 
         def make(some: range = some) -> dict[str, Any]:
             path = subject.run(plan, subject.noise(seed, some), subject.label(some), keep)
-            states = np.stack([one.cpu().numpy() for one in path])
+            states = np.empty((len(path), *path[0].shape), dtype=np.float32)
+            for place in reversed(range(len(path))):  # each is let go once it is copied
+                states[place] = path.pop().cpu().numpy()
             _check_finite(states, some)
             return {"states": states}
 
@@ -98,6 +100,7 @@ def trajectories(
         found = torch.from_numpy(counted(pieces, subject, "teacher", asked, make)["states"])
         rows = slice(first - samples.start, some.stop - samples.start)
         before[:, rows], end[rows] = found[:-1], found[-1]
+        del found  # before the next ones are made
     ratios = tuple(map(float, grid.ratio))
     return Trajectories(noise, subject.label(samples), ratios, before, end)
 
@@ -105,7 +108,7 @@ def trajectories(
 def _check_finite(states: npt.NDArray[np.float32], samples: range) -> None:
     """Raise :class:`UserError` for solutions with NaN or Inf, (K, T, C, H, W), before they are
     kept."""
-    broken = ~np.isfinite(states).all((0, 2, 3, 4))
+    broken = ~np.stack([np.isfinite(one).all((1, 2, 3)) for one in states]).all(0)
     bad = [samples[place] for place in np.flatnonzero(broken)]
     if bad:
         raise UserError(
