@@ -34,9 +34,10 @@ from diffdescent.core.spectrum import from_axes, to_axes
 from diffdescent.core.spectrum.fitted import FittedSolver, load_fitted
 from diffdescent.models.adapt import as_model
 from diffdescent.run.calibrate.judge import mean_of
-from diffdescent.run.calibrate.local import Shape, applied, hats_of
+from diffdescent.run.calibrate.local import applied, hats_of
 from diffdescent.run.calibrate.path import as_tensor
 from diffdescent.run.calibrate.setting import subject_of
+from diffdescent.run.calibrate.shape import Shape
 from diffdescent.run.calibrate.subject import Subject
 from diffdescent.run.calibrate.teacher import trajectories
 from diffdescent.run.pieces import Pieces

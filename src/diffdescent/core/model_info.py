@@ -47,8 +47,8 @@ class ModelInfo:
 
     @property
     def weights(self) -> str | None:
-        """What identifies its weights: the fingerprint up to a +, after which a pipeline's has its
-        prompts and settings."""
+        """What identifies its weights: the fingerprint up to a +, after which stands what it is
+        asked for beside its labels' numbers (a pipeline's prompts, small images to enlarge)."""
         found = self.fingerprint
         return None if found is None else found.partition("+")[0]
 

@@ -244,7 +244,8 @@ def test_a_fit_that_is_not_nearer_is_not_kept() -> None:
     from diffdescent.core.spectrum.fitted import FittedRow
     from diffdescent.run.calibrate.decide import decide
     from diffdescent.run.calibrate.fixed import best_fixed
-    from diffdescent.run.calibrate.local import LocalFit, Shape, fit_rows
+    from diffdescent.run.calibrate.local import LocalFit, fit_rows
+    from diffdescent.run.calibrate.shape import Shape
     from diffdescent.run.calibrate.subject import Subject
     from diffdescent.run.calibrate.teacher import trajectories
     from diffdescent.run.pieces import Pieces
@@ -348,8 +349,9 @@ def test_derivatives_are_those_of_the_path(monkeypatch: pytest.MonkeyPatch) -> N
     from diffdescent.core.spectrum import Bands
     from diffdescent.core.spectrum.axes import identity
     from diffdescent.run.calibrate import derivatives, refine
-    from diffdescent.run.calibrate.local import Shape, fit_rows
+    from diffdescent.run.calibrate.local import fit_rows
     from diffdescent.run.calibrate.path import Rows
+    from diffdescent.run.calibrate.shape import Shape
     from diffdescent.run.calibrate.subject import Subject
     from diffdescent.run.calibrate.teacher import trajectories
     from diffdescent.run.pieces import Pieces
@@ -386,8 +388,9 @@ def test_levels_that_would_not_fall_are_refused() -> None:
     from diffdescent.core.spectrum import Bands
     from diffdescent.core.spectrum.axes import identity
     from diffdescent.run.calibrate import derivatives, refine
-    from diffdescent.run.calibrate.local import Shape, fit_rows
+    from diffdescent.run.calibrate.local import fit_rows
     from diffdescent.run.calibrate.path import Rows
+    from diffdescent.run.calibrate.shape import Shape
     from diffdescent.run.calibrate.subject import Subject
     from diffdescent.run.calibrate.teacher import trajectories
     from diffdescent.run.pieces import Pieces

@@ -20,11 +20,12 @@ from diffdescent.run.calibrate import calibrate, local, refine
 from diffdescent.run.calibrate.counts import CHOICE_SAMPLES, FIT_SAMPLES, HELD_SAMPLES
 from diffdescent.run.calibrate.derivatives import Directions
 from diffdescent.run.calibrate.fixed import light_search
-from diffdescent.run.calibrate.local import LocalFit, Shape, fit_rows
+from diffdescent.run.calibrate.local import LocalFit, fit_rows
 from diffdescent.run.calibrate.loss import Loss, loss_of
 from diffdescent.run.calibrate.path import Rows
 from diffdescent.run.calibrate.pays import as_near_as
 from diffdescent.run.calibrate.setting import in_turn
+from diffdescent.run.calibrate.shape import Shape
 from diffdescent.run.calibrate.subject import Subject
 from diffdescent.run.calibrate.teacher import Trajectories, check_converged, trajectories
 from diffdescent.run.pieces import Pieces

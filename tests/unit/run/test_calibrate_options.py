@@ -18,12 +18,13 @@ from diffdescent.core.spectrum.axes import identity
 from diffdescent.run.calibrate import calibrate
 from diffdescent.run.calibrate.answers import Answers
 from diffdescent.run.calibrate.derivatives import Directions, derivatives
-from diffdescent.run.calibrate.local import LocalFit, Shape, fit_rows
+from diffdescent.run.calibrate.local import LocalFit, fit_rows
 from diffdescent.run.calibrate.loss import Loss, loss_of
 from diffdescent.run.calibrate.path import Rows
 from diffdescent.run.calibrate.plain import as_rows
 from diffdescent.run.calibrate.refine import changed, refine
 from diffdescent.run.calibrate.search import search_levels
+from diffdescent.run.calibrate.shape import Shape
 from diffdescent.run.calibrate.subject import Subject
 from diffdescent.run.calibrate.teacher import Trajectories, trajectories
 from diffdescent.run.pieces import Pieces

@@ -114,7 +114,7 @@ def calibrate(
     from diffdescent.apps.comparing import loaded
     from diffdescent.apps.prompts import read_prompts
     from diffdescent.run.calibrate.calibration import ChannelAxes
-    from diffdescent.run.calibrate.local import Prior
+    from diffdescent.run.calibrate.shape import Prior
 
     texts = None if prompts is None else read_prompts(prompts)
     asked = {"guidance_scale": guidance_scale, "height": height, "width": width}

@@ -27,10 +27,10 @@ from .counts import FIT_SAMPLES, HELD_SAMPLES, ROUNDS, SEARCHED, check_counts, c
 from .decide import decide, fitted_solver
 from .derivatives import columns_of
 from .found import Calibration
-from .local import Prior, Shape
 from .loss import FeatureMap, Loss, loss_of
 from .plain import as_rows
 from .setting import described, guided, subject_of
+from .shape import Prior, Shape
 from .stages import Note, Work
 from .subject import Subject
 from .teacher import TEACHER

@@ -15,8 +15,9 @@ from diffdescent.core.spectrum.fitted import FittedRow, FittedSolver
 
 from .fixed import Rival
 from .judge import distances, entries, mean_of, nearer
-from .local import LocalFit, Shape
+from .local import LocalFit
 from .loss import DISTANCE, Loss
+from .shape import Shape
 from .subject import Subject
 from .teacher import Trajectories
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from diffdescent.core.spectrum import from_axes
 
-from .local import Shape
 from .path import Path, Rows
+from .shape import Shape
 
 NUDGE = 0.02
 """Size of a difference, over the noise level of the state that is changed, and of a level's change

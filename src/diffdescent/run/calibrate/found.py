@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,8 +44,8 @@ class Calibration:
         ]
         if decided := report.get("loss"):
             lines.append(
-                f"{decided['name']} decides: {decided['calibrated']['value']:.4g} calibrated,"
-                f" {decided['fixed']['value']:.4g} with the fixed sampler."
+                f"{decided['name']} decides: {_shown(decided['calibrated'])} calibrated,"
+                f" {_shown(decided['fixed'])} with the fixed sampler."
             )
         if self.fixed:
             lines.append(
@@ -80,3 +81,9 @@ class Calibration:
         """Write the file, atomically, and the folder that it is in."""
         make_folder(Path(path).parent)
         write_atomically(Path(path), self.solver.to_json().encode())
+
+
+def _shown(entry: Mapping[str, float | None]) -> str:
+    """An estimate of the report as a number."""
+    value = entry["value"]
+    return "not finite" if value is None else f"{value:.4g}"

@@ -21,26 +21,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from diffdescent.core.recipe import parse
-from diffdescent.core.solvers.gaussian import step_coefficients
-from diffdescent.core.spectrum import Axes, Bands, Curves, from_axes, to_axes
+from diffdescent.core.spectrum import Curves, from_axes, to_axes
 from diffdescent.core.spectrum.fitted import FittedRow
 
 from .answers import Answers
-from .plain import as_rows
+from .priors import RowPrior, row_priors
+from .shape import Shape
 from .subject import Subject
 from .teacher import Trajectories
 
-T = TypeVar("T")
-
-RIDGE = 1e-5
-"""Relative to each unknown's own curvature."""
 ERROR = 5e-3
 """Of an estimate of x0, relative to the images at its frequency; that of half precision is a fifth
 of it."""
@@ -49,25 +42,6 @@ SHARE = 0.1
 such as the mean's, which would otherwise follow its noise."""
 HELD = 1 << 25
 """Numbers that the products of features take at a time: a quarter of a gigabyte."""
-
-Prior = Literal["equal", "gaussian", "fixed"]
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What the rows may look like: channel axes, frequency bands, and how many evaluations a row
-    sees (None: all). With ``plain_start`` the start is not scaled; ``prior`` is what the ridge
-    draws to, and ``recipe`` the sampler of the prior ``fixed``. ``consistent`` rows are exact for
-    a constant ε."""
-
-    axes: Axes
-    bands: Bands
-    history: int | None = None
-    ridge: float = RIDGE
-    plain_start: bool = False
-    prior: Prior = "equal"
-    recipe: str | None = None
-    consistent: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,17 +78,22 @@ def fit_rows(
     ratios = [data.levels[i] for i in places]
     size = _power(hat(data.end), hats, shape)
     walked = [*ratios, data.levels[-1]]
-    priors = _priors(subject, walked, size, shape)
+    priors = row_priors(subject, walked, size, shape)
 
     def solved(
-        features: list[Tensor], target: Tensor, levels: Sequence[float] = (), row: int = -1
+        features: list[Tensor],
+        target: Tensor,
+        levels: Sequence[float] = (),
+        prior: RowPrior | None = None,
+        change: float | None = None,
     ) -> tuple[list[Curves], Tensor]:
-        if shape.consistent and row >= 0:
-            change = walked[row + 1] - walked[row]
+        """The coefficients, and the state that they make; ``change`` is that of σ/α in a row that
+        must be consistent."""
+        if change is not None:
             theta = _consistent(features, hat(target), hats, shape, change, size, levels)
         else:
             errors = _errors(size, levels, hats)
-            theta = _solve(features, hat(target), hats, shape, errors, priors[row])
+            theta = _solve(features, hat(target), hats, shape, errors, prior)
         return curves_of(theta), applied(theta, features, hats, shape)
 
     def ask(state: Tensor, ratio: float) -> Tensor:
@@ -131,7 +110,8 @@ def fit_rows(
         evals = [answers.of(places[: n + 1], partial(ask, state, ratio)), *evals][: shape.history]
         following = data.state(places[n + 1]) if n + 1 < len(ratios) else data.end
         seen = ratios[: n + 1][::-1][: len(evals)]
-        curves, state = solved([state, *evals], following, seen, n)
+        change = walked[n + 1] - walked[n] if shape.consistent else None
+        curves, state = solved([state, *evals], following, seen, priors[n], change)
         rows.append(FittedRow(curves[0], tuple(curves[1:])))
     images = from_axes(state, matrix, shape.axes)
     return LocalFit(tuple(ratios), data.levels[-1], start[0], tuple(rows), images)
@@ -174,50 +154,6 @@ def _errors(size: Tensor, levels: Sequence[float], hats: Tensor) -> Tensor:
     return torch.cat([0 * squares, *(squares / level**2 for level in levels)], dim=1)
 
 
-@dataclass(frozen=True)
-class _Prior:
-    """What the ridge of a row draws to: ``rows`` (groups, K, B), and with ``rest`` also what one
-    number for all frequencies makes of the remainder."""
-
-    rows: Tensor
-    rest: bool
-
-
-def _priors(
-    subject: Subject, walked: Sequence[float], size: Tensor, shape: Shape
-) -> list[_Prior | None]:
-    """The prior of each row over the levels ``walked``, and that of the start, None, at the end:
-    the second-order integrator for Gaussian images of power ``size``, or the fixed sampler."""
-    if shape.prior == "equal":
-        return [None] * len(walked)
-    if shape.prior == "fixed":
-        return [*_fixed_rows(subject, walked, size, shape), None]
-    rows: list[_Prior | None] = []
-    for n, (base, evals) in enumerate(step_coefficients(walked, 2, size.cpu().numpy())):
-        known = _padded(evals, np.zeros_like(base), n, shape)
-        rows.append(_Prior(torch.from_numpy(np.stack([base, *known], axis=1)).to(size), True))
-    return [*rows, None]
-
-
-def _fixed_rows(
-    subject: Subject, walked: Sequence[float], size: Tensor, shape: Shape
-) -> list[_Prior]:
-    """The rows of the fixed sampler on these levels."""
-    plan = parse(shape.recipe or "ddim").plan(subject.grid(tuple(walked)))
-    found = []
-    for n, row in enumerate(as_rows(plan, subject.shape[0]).rows):
-        numbers = [row.base[0][0], *_padded([c[0][0] for c in row.evals], 0.0, n, shape)]
-        theta = torch.tensor(numbers).to(size)[None, :, None].expand(len(size), -1, size.shape[1])
-        found.append(_Prior(theta, False))
-    return found
-
-
-def _padded(evals: list[T], nothing: T, n: int, shape: Shape) -> list[T]:
-    """The coefficients of row ``n``, as many as it sees."""
-    seen = min(n + 1, shape.history or n + 1)
-    return (evals + [nothing] * seen)[:seen]
-
-
 def _consistent(
     features: list[Tensor],
     target: Tensor,
@@ -249,7 +185,7 @@ def _solve(
     hats: Tensor,
     shape: Shape,
     errors: Tensor,
-    known: _Prior | None,
+    known: RowPrior | None,
 ) -> Tensor:
     """θ, (groups, K, B), float64."""
     if known is not None:
@@ -267,10 +203,10 @@ def _solve(
         plain = torch.zeros_like(plain)
     prior = plain[:, None].expand(count, bands).reshape(-1)
     found: list[Tensor] = []
-    for gram, side in zip(grams, sides, strict=True):
+    for group, (gram, side) in enumerate(zip(grams, sides, strict=True)):
         normal = torch.einsum("bf,cf,fkl->kblc", hats, hats, gram).reshape(count * bands, -1)
         right = torch.einsum("bf,fk->kb", hats, side).reshape(-1)
-        values = hats.sum(1) * len(shape.axes.members(len(found))) * target.shape[0]
+        values = hats.sum(1) * len(shape.axes.members(group)) * target.shape[0]
         ridge = (shape.ridge + SHARE / values).repeat(count)
         change = _ridge_solve(normal, right - normal @ prior, ridge)
         found.append((prior + change).reshape(count, bands))

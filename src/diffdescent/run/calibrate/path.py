@@ -11,7 +11,8 @@ from torch import Tensor
 from diffdescent.core.spectrum import Curves, from_axes, to_axes
 from diffdescent.core.spectrum.fitted import FittedRow
 
-from .local import LocalFit, Shape, applied, curves_of, hats_of
+from .local import LocalFit, applied, curves_of, hats_of
+from .shape import Shape
 from .subject import Subject
 
 

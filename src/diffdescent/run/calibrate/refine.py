@@ -24,9 +24,10 @@ import torch
 from torch import Tensor
 
 from .derivatives import Directions, asked_at, derivatives, free_moves
-from .local import SHARE, LocalFit, Shape
+from .local import SHARE, LocalFit
 from .loss import DISTANCE, Loss
 from .path import Rows
+from .shape import Shape
 from .subject import Subject
 from .teacher import Trajectories
 

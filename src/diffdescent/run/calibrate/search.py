@@ -10,8 +10,9 @@ from itertools import pairwise
 import numpy as np
 
 from .answers import Answers
-from .local import Shape, fit_rows
+from .local import fit_rows
 from .loss import DISTANCE, Loss
+from .shape import Shape
 from .subject import Subject
 from .teacher import Trajectories
 

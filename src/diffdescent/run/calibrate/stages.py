@@ -12,11 +12,12 @@ from .counts import CHOICE, CHOICE_SAMPLES, DIFFERED, FIT_SAMPLES, HELD_SAMPLES,
 from .decide import held_loss
 from .fixed import Rival, best_fixed
 from .kept import kept_levels, kept_rival
-from .local import LocalFit, Shape, fit_rows
+from .local import LocalFit, fit_rows
 from .loss import Loss
 from .pays import as_near_as
 from .refine import refine
 from .search import Places, nearest, search_levels
+from .shape import Shape
 from .subject import Subject
 from .teacher import Trajectories, check_converged, teacher_error, trajectories
 
