@@ -31,6 +31,8 @@ from .config import Axes, StudyConfig, Value
 USUAL = "usual"
 """The grid name that stands for each recipe's own."""
 NONE = "none"
+FITTED = re.compile(r"\s*calibrated\s*\(")
+"""How a recipe begins that runs on the levels of its file alone."""
 
 
 @dataclass(frozen=True)
@@ -122,9 +124,10 @@ def _combinations(block: Axes) -> Iterator[tuple[str, str, str, dict[str, Value]
         block.samplers or (), block.grids or (USUAL,), block.guidance or (NONE,)
     ):
         own, at, fixed = sampler.partition("@")
-        if at and (block.grids or (USUAL,)).index(grid):
+        brought = fixed.strip() if at else USUAL if FITTED.match(own) else None
+        if brought is not None and (block.grids or (USUAL,)).index(grid):
             continue  # this sampler brings its grid: once is enough
-        texts = (own.strip(), fixed.strip() if at else grid, guidance)
+        texts = (own.strip(), grid if brought is None else brought, guidance)
         names = sorted(set().union(*map(variables, texts)))
         named.update(names)
         for name in names:

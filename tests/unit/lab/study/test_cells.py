@@ -48,6 +48,17 @@ def test_a_sampler_with_its_own_grid_stands_once(make: Make, tmp_path: Path) -> 
     ]
 
 
+def test_a_calibrated_sampler_stays_on_its_levels_whatever_the_grids(
+    make: Make, tmp_path: Path
+) -> None:
+    samplers = "calibrated('cifar10-mixture-unlabelled-5') | momentum(-0.1); ddim"
+    found = cells(make(samplers=samplers, grids="loglinear,quadratic", nfe=5), tmp_path)
+    calibrated = [cell.grid for cell in found if cell.sampler.startswith("calibrated")]
+    assert len(calibrated) == 1
+    assert calibrated[0].startswith("explicit(")
+    assert [cell.grid for cell in found if cell.sampler == "ddim"] == ["loglinear", "quadratic"]
+
+
 def test_the_usual_grid_is_the_recipes_own(make: Make, tmp_path: Path) -> None:
     found = cells(make(grids="usual", nfe=4), tmp_path)
     assert [(c.sampler, c.grid) for c in found] == [
