@@ -348,7 +348,7 @@ def test_the_page_on_guidance() -> None:
         exec(block, namespace)
         assert namespace["images"].isfinite().all()
     texts = re.findall(r'--guidance "(.*?)"', page)
-    assert len(texts) == 3
+    assert len(texts) == 4
     for text in (*texts, "cfg(2) | pxp | classifier(1) | pxp"):
         assert text in page
         parse_guidance(text)
