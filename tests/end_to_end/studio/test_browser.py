@@ -18,7 +18,7 @@ from PIL import Image
 from .driver import WATCH, Visitor
 
 pytest.importorskip("gradio", reason="the studio needs Gradio")
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("studio")]
+pytestmark = [pytest.mark.slow]
 
 from gradio.utils import get_upload_folder  # noqa: E402
 
