@@ -46,13 +46,6 @@ class ModelInfo:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def weights(self) -> str | None:
-        """What identifies its weights: the fingerprint up to a +, after which stands what it is
-        asked for beside its labels' numbers (a pipeline's prompts, small images to enlarge)."""
-        found = self.fingerprint
-        return None if found is None else found.partition("+")[0]
-
-    @property
     def fingerprint(self) -> str | None:
         """What identifies the model's numbers, None where it does not know: computed when it is
         read, which may take a pass over all weights or images."""
@@ -93,6 +86,12 @@ def info(model: object) -> ModelInfo:
         width=_count(model, "width"),
         identity=getattr(model, "fingerprint", None),
     )
+
+
+def weights_of(fingerprint: str | None) -> str | None:
+    """What identifies a model's weights: its fingerprint up to a +, after which stands what it is
+    asked for (a pipeline's prompts, small images to enlarge)."""
+    return None if fingerprint is None else fingerprint.partition("+")[0]
 
 
 def described(model: Predictor, kind: str = "") -> str:

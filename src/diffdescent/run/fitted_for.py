@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 
 from diffdescent.base.errors import UserError
-from diffdescent.core.model_info import ModelInfo, info
+from diffdescent.core.model_info import info, weights_of
 from diffdescent.core.predict import Predictor
 from diffdescent.core.recipe import Recipe
 from diffdescent.core.solvers.analytic import Analytic
@@ -30,7 +30,7 @@ def differences(
     """What differs between a run and the fit, each a phrase; ``model`` is without the guidance."""
     known, here = fitted.fitted_for, info(model)
     found = []
-    if (mine := here.weights) != _weights(known.get("fingerprint")):
+    if (mine := weights_of(here.fingerprint)) != weights_of(known.get("fingerprint")):
         found.append(f"another model ({known.get('model')} there, {here.name} here, {mine})")
     settings = known.get("settings", {})
     found += [
@@ -49,10 +49,6 @@ def differences(
     if list(shape) != known.get("shape"):
         found.append(f"another shape ({known.get('shape')} there, {list(shape)} here)")
     return found
-
-
-def _weights(fingerprint: str | None) -> str | None:
-    return ModelInfo(identity=fingerprint).weights
 
 
 def require_fit(

@@ -4,6 +4,7 @@ little memory, a model without a fingerprint."""
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,8 @@ def test_strictly_a_model_must_be_known(tmp_path: Path) -> None:
     path = tmp_path / "nameless.json"
     model = nameless(spectrum_model())
     calibrate(model, **LOCAL).write(path)
-    assert dd.sample(model, f"calibrated('{path}')", n=1).images.shape == (1, 1, SIZE, SIZE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dd.sample(model, f"calibrated('{path}')", n=1)
     with pytest.raises(UserError, match="cannot be told"):
         dd.sample(model, f"calibrated('{path}', strict=true)", n=1)

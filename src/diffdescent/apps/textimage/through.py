@@ -11,6 +11,7 @@ from torch import Tensor
 
 from diffdescent.base.device import pick_device
 from diffdescent.base.images import to_uint8
+from diffdescent.core.model_info import weights_of
 from diffdescent.core.recipe import default_grid, parse
 from diffdescent.guidance.elements import Gradient
 from diffdescent.guidance.text import apply_guidance, parse_guidance
@@ -155,6 +156,6 @@ def load_guided(
     if grid is None:
         grid = default_grid(parse(recipe), predictor.process)
     return GuidedTextToImage(
-        predictor.pipe, steps, folder, str(predictor.info.fingerprint).partition("+")[0], together,
+        predictor.pipe, steps, folder, str(weights_of(predictor.info.fingerprint)), together,
         guidance, given, predictor=predictor, recipe=recipe, grid=grid,
     )  # fmt: skip

@@ -37,7 +37,6 @@ from .teacher import TEACHER
 
 ChannelAxes = Literal["usual", "opponent", "principal", "identity"]
 METHOD = "local least squares on the own path"
-TOGETHER = ", then up to {} rounds end to end"
 
 
 @known_keywords(
@@ -162,6 +161,7 @@ def calibrate(
         )  # fmt: skip
         local = work.rows(data, work.places(data, form, rival, search), form)
         fit = work.together(data, local, form, rounds)
+        method = METHOD if fit is local else f"{METHOD}, then up to {rounds} rounds end to end"
         report, fixed, numbers = decide(subject, held, fit, form, rival, work.aim)
         needed = None if fixed else work.as_near(data, held, fit, form, rival)
         cost.on("judging")
@@ -174,7 +174,7 @@ def calibrate(
         images = -(-subject.calls // (needed - nfe))
         report["pays_off"] = {"fixed_evaluations": needed, "images": images}
     how = {
-        "method": "fixed" if fixed else METHOD + (TOGETHER.format(rounds) * (fit is not local)),
+        "method": "fixed" if fixed else method,
         "teacher": f"{TEACHER} on {teacher_levels} levels",
         "trajectories": len(data),
         "samples": [FIT_SAMPLES, FIT_SAMPLES + trajectories_count],
